@@ -1,0 +1,79 @@
+"""The error family. Here: the errors a user can cause and mend. Not here: bugs, which keep their traceback."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing that is wrong: where it is, what it is, and what to do about it.
+
+    `file` is relative to the data directory where it lies inside it; `field` is a dotted path such as
+    `loras[0].scale`, or empty when the fault is the file's as a whole.
+    """
+
+    file: str
+    field: str
+    problem: str
+    mend: str
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.field) if part)
+        text = f"{place}: {self.problem}" if place else self.problem
+        return f"{text}; {self.mend}" if self.mend else text
+
+
+class SqPipelineError(Exception):
+    """Base of the family; carries every fault that was found, and prints one line for each."""
+
+    def __init__(self, faults: Iterable[Fault] | Fault | str):
+        if isinstance(faults, str):
+            faults = (Fault("", "", faults, ""),)
+        elif isinstance(faults, Fault):
+            faults = (faults,)
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    # Exceptions cross process borders in Dagster; keep the faults when they do.
+    def __reduce__(self):
+        return (type(self), (self.faults,))
+
+
+class ContentError(SqPipelineError, ValueError):
+    """A genre pack, a manifest or `sq.yaml` says something that cannot be used."""
+
+
+class SelectionError(SqPipelineError, LookupError):
+    """A genre, world, tier or adapter was named that does not exist."""
+
+
+class DatasetError(SqPipelineError, ValueError):
+    """A training dataset fails the preflight."""
+
+
+class KeymapError(SqPipelineError, ValueError):
+    """A keymap is not well formed, or does not fit what it is applied to."""
+
+
+class AdapterError(SqPipelineError, ValueError):
+    """An adapter file cannot be read, remapped or applied."""
+
+
+class VerificationError(SqPipelineError, ValueError):
+    """An adapter is used that failed its verification, or has none."""
+
+
+class BaseModelError(SqPipelineError, RuntimeError):
+    """A base model is unknown, not on this machine, or not what it says it is."""
+
+
+class TrainingError(SqPipelineError, RuntimeError):
+    """Training could not finish."""
+
+
+class RenderError(SqPipelineError, RuntimeError):
+    """A picture could not be made as asked."""
+
+
+class StorageError(SqPipelineError, OSError):
+    """The disk refused: full, read-only, missing."""

@@ -1,0 +1,64 @@
+"""Canonical JSON and the hashes made of it. Here: how inputs become a fingerprint. Not here: which inputs (`lineage`).
+
+A *fingerprint* names all inputs of an output; a *data version* names what the output holds for those
+downstream. Both are written `sha256:<64 hex digits>`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_CHUNK_BYTES = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; the same text for equal values, on any machine.
+
+    Accepts mappings with string keys, sequences, strings, booleans, None, integers and finite floats.
+    A float with an integral value is written as that integer, so that `1` and `1.0` in a YAML are one.
+    Raises TypeError or ValueError for anything else.
+    """
+    return json.dumps(_normalise(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _normalise(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"a fingerprint cannot hold {value}")
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        if bad := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"a fingerprint's mapping needs string keys, not {bad[0]!r}")
+        return {key: _normalise(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [_normalise(item) for item in value]
+    raise TypeError(f"a fingerprint cannot hold a {type(value).__name__}")
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """`sha256:…` of the canonical JSON of `inputs`."""
+    return hash_bytes(canonical_json(inputs).encode())
+
+
+def hash_bytes(content: bytes | memoryview) -> str:
+    """`sha256:…` of bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def hash_file(path: Path) -> str:
+    """`sha256:…` of a file's bytes, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def short(hash_text: str, digits: int = 12) -> str:
+    """The first digits of a hash, for people."""
+    return hash_text.removeprefix("sha256:")[:digits]

@@ -1,0 +1,159 @@
+"""What a stage asks of an engine: two small protocols with frozen requests. Not here: any engine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sq_pipeline.core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EngineDescription:
+    """Who does the work. `versions` (mlx, mflux, the engine's own) enters fingerprints; `chip` only provenance."""
+
+    name: str
+    versions: Mapping[str, str]
+    chip: str
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """One image file and its caption."""
+
+    image_path: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """Everything a training depends on. `output_path` gets the MLX adapter, whole or not at all."""
+
+    base_model: str
+    examples: tuple[TrainingExample, ...]
+    recipe: Recipe
+    output_path: Path
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """One finished iteration. `loss` is that iteration's (mean over its batch)."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    elapsed_s: float
+
+    @property
+    def remaining_s(self) -> float:
+        """Time left at the mean pace so far, seconds."""
+        return self.elapsed_s / max(self.iteration, 1) * (self.iterations - self.iteration)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """`losses` has one entry an iteration; `tensors` counts what the adapter file holds."""
+
+    losses: tuple[float, ...]
+    wall_s: float
+    encode_s: float
+    tensors: int
+    peak_memory_bytes: int
+
+
+class Trainer(Protocol):
+    """Trains one LoRA and writes the file that mlx-examples' FLUX.1 trainer writes."""
+
+    def describe(self) -> EngineDescription: ...
+
+    def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
+        """Train; raises TrainingError. KeyboardInterrupt passes through and leaves nothing at `output_path`."""
+        ...
+
+
+@dataclass(frozen=True)
+class AdapterUse:
+    """An adapter file (mflux dialect) and the strength it is applied with."""
+
+    path: Path
+    lora_scale: float
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """One picture. Sizes are pixels, multiples of 16. `adapters` are applied in order."""
+
+    base_model: str
+    positive_prompt: str
+    seed: int
+    num_inference_steps: int
+    width_px: int
+    height_px: int
+    guidance: float | None
+    adapters: tuple[AdapterUse, ...] = ()
+    negative_prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class AppliedAdapter:
+    """What the renderer's loader really did with one adapter."""
+
+    path: Path
+    lora_scale: float
+    keys_matched: int
+    keys_total: int
+    layers_patched: int
+    layers_expected: int
+
+    @property
+    def is_whole(self) -> bool:
+        """True when every key was matched and every expected layer patched."""
+        return 0 < self.keys_total == self.keys_matched and self.layers_patched == self.layers_expected
+
+
+@dataclass(frozen=True)
+class RenderedImage:
+    """`pixels`: `(height, width, 3)` uint8, 0–255."""
+
+    pixels: npt.NDArray[np.uint8]
+    elapsed_s: float
+    applied: tuple[AppliedAdapter, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Tokens of a prompt, end marks included, and how many of them the base model reads."""
+
+    t5: int
+    clip: int
+    t5_budget: int
+    clip_budget: int
+
+    @property
+    def fits(self) -> bool:
+        """True when neither encoder cuts anything off."""
+        return self.t5 <= self.t5_budget and self.clip <= self.clip_budget
+
+
+class TokenCounter(Protocol):
+    """Counts with a base model's own tokenizers. Cheap: loads no weights."""
+
+    def count_tokens(self, text: str) -> TokenCounts: ...
+
+
+class Renderer(Protocol):
+    """Renders pictures; keeps one base model loaded for as long as it is the one asked for."""
+
+    @property
+    def model_loads(self) -> int:
+        """How many times a base model was loaded since this renderer was made."""
+        ...
+
+    def describe(self) -> EngineDescription: ...
+
+    def render(self, request: RenderRequest) -> RenderedImage:
+        """Render one picture; raises RenderError when an adapter is not applied whole."""
+        ...

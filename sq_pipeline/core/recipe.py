@@ -1,0 +1,28 @@
+"""The training recipe: one place for every default of a LoRA training. Read from a dataset's `lora.yaml`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; `tiny_flux_recipe` has that model's.
+
+    `learning_rate` warms up linearly over `warmup_steps` and decays on a cosine to zero at `iterations`.
+    `training_size` in the base model's registry gives the picture size.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["style", "subject"] = "style"
+    trigger: str | None = None
+    base_model: str | None = None
+    rank: int = Field(default=8, ge=1, le=256)
+    iterations: int = Field(default=600, ge=1, le=1_000_000)
+    batch_size: int = Field(default=1, ge=1, le=256)
+    grad_accumulation: int = Field(default=4, ge=1, le=256)
+    learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    warmup_steps: int = Field(default=100, ge=0)
+    guidance: float = Field(default=4.0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    min_pairs: int = Field(default=150, ge=1)

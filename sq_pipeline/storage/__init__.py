@@ -1,0 +1,1 @@
+"""Files: strict YAML, safetensors, the content-addressed store, atomic writing. No engine, no Dagster."""

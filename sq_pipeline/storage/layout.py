@@ -1,0 +1,86 @@
+"""Where things are in a data directory (DESIGN §2). Here: paths only. Not here: reading what they hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sq_pipeline.core.errors import Fault, StorageError
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """A data directory. All paths hang on `root`, so it can be moved; nothing inside names it."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.root / "sq.yaml"
+
+    @property
+    def content_root(self) -> Path:
+        return self.root / "content"
+
+    @property
+    def packs_root(self) -> Path:
+        return self.content_root / "genre_packs"
+
+    @property
+    def datasets_root(self) -> Path:
+        return self.content_root / "lora-datasets"
+
+    @property
+    def lora_root(self) -> Path:
+        return self.content_root / "lora"
+
+    @property
+    def keymaps_root(self) -> Path:
+        return self.root / "keymaps"
+
+    @property
+    def verify_prompts_root(self) -> Path:
+        return self.root / "verify_prompts"
+
+    @property
+    def models_root(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def store_root(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.store_root / "dagster"
+
+    def genre_root(self, genre: str) -> Path:
+        return self.packs_root / genre
+
+    def world_root(self, genre: str, world: str) -> Path:
+        return self.packs_root / genre / "worlds" / world
+
+    def published_image(self, genre: str, world: str, kind: str, slug: str) -> Path:
+        """Where the game picks up a picture: `images/<kind>/<slug>.png`.
+
+        Pictures of world `default` lie in the genre's `images`, those of any other world in its own.
+        """
+        owner = self.genre_root(genre) if world == "default" else self.world_root(genre, world)
+        return owner / "images" / kind / f"{slug}.png"
+
+    def manifest(self, genre: str) -> Path:
+        return self.lora_root / genre / f"{genre}.yaml"
+
+    def relative(self, path: Path) -> str:
+        """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return str(path)
+
+
+def open_data_dir(root: Path) -> DataDir:
+    """The data directory at `root`; raises StorageError where there is none."""
+    if not (root / "content").is_dir():
+        raise StorageError(
+            Fault(str(root), "", "not a data directory (no `content` folder)", "`sq-pipeline demo DIR` makes one")
+        )
+    return DataDir(root.resolve())
