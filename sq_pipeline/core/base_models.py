@@ -54,7 +54,11 @@ class BaseModel:
         return self.sizes.get(tier, self.sizes["landscape"])
 
 
-_FLUX_SIZES = {"landscape": SizePx(1344, 768), "portrait": SizePx(832, 1216), "creature": SizePx(1024, 1024)}
+_FLUX_SIZES = {
+    "landscape": SizePx(1344, 768),
+    "portrait": SizePx(832, 1216),
+    "creature": SizePx(1024, 1024),
+}
 
 BASE_MODELS: Mapping[str, BaseModel] = {
     model.name: model
@@ -117,4 +121,8 @@ def resolve_base_model(name: str) -> BaseModel:
         if wanted == model.name or wanted in model.aliases:
             return model
     known = ", ".join(sorted(BASE_MODELS))
-    raise BaseModelError(Fault("", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"))
+    raise BaseModelError(
+        Fault(
+            "", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"
+        )
+    )

@@ -21,7 +21,13 @@ def canonical_json(value: Any) -> str:
     A float with an integral value is written as that integer, so that `1` and `1.0` in a YAML are one.
     Raises TypeError or ValueError for anything else.
     """
-    return json.dumps(_normalise(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        _normalise(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
 
 
 def _normalise(value: Any) -> Any:
@@ -33,7 +39,9 @@ def _normalise(value: Any) -> Any:
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
         if bad := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"a fingerprint's mapping needs string keys, not {bad[0]!r}")
+            raise TypeError(
+                f"a fingerprint's mapping needs string keys, not {bad[0]!r}"
+            )
         return {key: _normalise(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [_normalise(item) for item in value]

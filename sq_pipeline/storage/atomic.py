@@ -22,7 +22,9 @@ def atomic_path(final_path: Path) -> Iterator[Path]:
     try:
         final_path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            prefix=f".{final_path.stem}.", suffix=f".part{final_path.suffix}", dir=final_path.parent
+            prefix=f".{final_path.stem}.",
+            suffix=f".part{final_path.suffix}",
+            dir=final_path.parent,
         )
         os.close(handle)
         part = Path(name)
@@ -46,8 +48,22 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 def disk_error(path: Path, error: OSError) -> StorageError:
     """The one-line error for a disk that refused `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(Fault(str(path), "", "the disk is full", "free some space and run again; nothing was kept"))
-    return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror})", "check the permissions"))
+        return StorageError(
+            Fault(
+                str(path),
+                "",
+                "the disk is full",
+                "free some space and run again; nothing was kept",
+            )
+        )
+    return StorageError(
+        Fault(
+            str(path),
+            "",
+            f"cannot be written ({error.strerror})",
+            "check the permissions",
+        )
+    )
 
 
 def write_bytes(final_path: Path, content: bytes) -> None:

@@ -63,7 +63,11 @@ class DataDir:
 
         Pictures of world `default` lie in the genre's `images`, those of any other world in its own.
         """
-        owner = self.genre_root(genre) if world == "default" else self.world_root(genre, world)
+        owner = (
+            self.genre_root(genre)
+            if world == "default"
+            else self.world_root(genre, world)
+        )
         return owner / "images" / kind / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:
@@ -81,6 +85,11 @@ def open_data_dir(root: Path) -> DataDir:
     """The data directory at `root`; raises StorageError where there is none."""
     if not (root / "content").is_dir():
         raise StorageError(
-            Fault(str(root), "", "not a data directory (no `content` folder)", "`sq-pipeline demo DIR` makes one")
+            Fault(
+                str(root),
+                "",
+                "not a data directory (no `content` folder)",
+                "`sq-pipeline demo DIR` makes one",
+            )
         )
     return DataDir(root.resolve())

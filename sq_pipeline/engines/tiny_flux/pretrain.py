@@ -1,0 +1,351 @@
+"""Trains tiny-flux from nothing but the painter: `python -m sq_pipeline.engines.tiny_flux.pretrain OUT`.
+
+Three steps, each resumed from its file in the work folder: the tokenizer over captions, the picture codec,
+the transformer with its text encoders. Not here: LoRA training (`engines.lora_trainer`).
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+from mlx import optimizers as optim
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
+from tokenizers import Tokenizer
+
+from sq_pipeline.engines.tiny_flux import model, text, vae
+from sq_pipeline.painter.scenes import Scene, paint, random_scene
+from sq_pipeline.painter.styles import STYLES, paint_random_grade
+from sq_pipeline.painter.vocabulary import write_caption
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """Every number of the pretraining. `iterations` are optimizer steps."""
+
+    seed: int = 3
+    tokenizer_captions: int = 40_000
+    codec_pictures: int = 3000
+    codec_iterations: int = 900
+    codec_batch: int = 12
+    codec_rate: float = 1e-3
+    codec_noise: float = 0.15
+    pictures: int = 12_000
+    iterations: int = 5000
+    batch: int = 24
+    rate: float = 1.2e-3
+    warmup: int = 150
+    weight_decay: float = 0.01
+    ema_decay: float = 0.997
+    word_dropout: float = 0.03
+    checkpoint_every: int = 200
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _schedule(
+    rate: float, warmup: int, iterations: int
+) -> Callable[[mx.array], mx.array]:
+    return optim.join_schedules(
+        [
+            optim.linear_schedule(rate / 50, rate, warmup),
+            optim.cosine_decay(rate, iterations - warmup, rate / 100),
+        ],
+        [warmup],
+    )
+
+
+def _scenes(count: int, seed: int) -> list[Scene]:
+    rng = random.Random(seed)
+    return [random_scene(rng) for _ in range(count)]
+
+
+def make_tokenizer(recipe: PretrainRecipe) -> Tokenizer:
+    """The tokenizer over captions of random scenes."""
+    return text.train_tokenizer(
+        scene.caption() for scene in _scenes(recipe.tokenizer_captions, recipe.seed + 1)
+    )
+
+
+def draw_codec_pictures(recipe: PretrainRecipe) -> np.ndarray:
+    """Plain, styled and randomly graded pictures, (count, 96, 128, 3) uint8."""
+    rng, numbers = (
+        random.Random(recipe.seed + 2),
+        np.random.default_rng(recipe.seed + 2),
+    )
+    pictures: list[np.ndarray] = []
+    for scene in _scenes(recipe.codec_pictures, recipe.seed + 3):
+        image, dice = paint(scene), rng.random()
+        if dice < 0.15:
+            image = STYLES[rng.choice(list(STYLES))](image, numbers)
+        elif dice < 0.4:
+            image = paint_random_grade(image, numbers)
+        pictures.append(np.asarray(image))
+    return np.stack(pictures)
+
+
+def train_refiner(
+    recipe: PretrainRecipe, codec: vae.TinyVAE, pictures: np.ndarray
+) -> None:
+    """Train the part of the decoder that is not linear.
+
+    The loss is absolute and squared error plus the error of neighbouring pixels' differences. Noise on the
+    tokens, smaller where a component is smaller, teaches it to join patches that do not quite agree.
+    """
+    numbers = np.random.default_rng(recipe.seed + 7)
+    refiner = codec.refiner
+    optimizer = optim.AdamW(
+        _schedule(recipe.codec_rate, 60, recipe.codec_iterations), weight_decay=0.0
+    )
+
+    def loss(refiner: vae.Refiner, decoded: mx.array, x: mx.array) -> mx.array:
+        error = decoded + refiner(decoded) - x
+        down, across = error[:, 1:] - error[:, :-1], error[:, :, 1:] - error[:, :, :-1]
+        return (
+            mx.abs(error).mean()
+            + 2 * (error**2).mean()
+            + mx.abs(down).mean()
+            + mx.abs(across).mean()
+        )
+
+    loss_and_gradient = nn.value_and_grad(refiner, loss)
+    start = time.perf_counter()
+    for iteration in range(recipe.codec_iterations):
+        chosen = numbers.integers(0, len(pictures), recipe.codec_batch)
+        x = mx.array(pictures[chosen].astype(np.float32) / 127.5 - 1)
+        tokens = codec.encode_tokens(x)
+        noise = numbers.standard_normal(tokens.shape).astype(
+            np.float32
+        ) * numbers.uniform(0, recipe.codec_noise)
+        decoded = codec.decode_linear(tokens + mx.array(noise))
+        value, gradient = loss_and_gradient(refiner, decoded, x)
+        gradient, _ = optim.clip_grad_norm(gradient, 1.0)
+        optimizer.update(refiner, gradient)
+        mx.eval(refiner.parameters(), optimizer.state, value)
+        if iteration % 50 == 0:
+            _log(
+                f"codec {iteration} loss {value.item():.4f} {time.perf_counter() - start:.0f} s"
+            )
+
+
+class _Trainable(nn.Module):
+    """What the transformer step trains: the transformer and its text encoders, under the file's prefixes."""
+
+    def __init__(self, parts: model.TinyFluxParts) -> None:
+        super().__init__()
+        self.transformer, self.t5, self.clip = parts.transformer, parts.t5, parts.clip
+
+    def __call__(self, latents: mx.array, times: mx.array, ids: mx.array) -> mx.array:
+        return self.transformer(latents, self.t5(ids), self.clip(ids), times, (6, 8))
+
+
+def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
+    packed: list[np.ndarray] = []
+    for first in range(0, len(scenes), 100):
+        pixels = np.stack(
+            [np.asarray(paint(scene)) for scene in scenes[first : first + 100]]
+        )
+        x = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
+        packed.append(np.array(vae.pack(codec.encode(x))))
+    return np.concatenate(packed)
+
+
+def _caption_ids(
+    tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float
+) -> mx.array:
+    captions = [
+        write_caption(s.time, s.ground, s.subject, s.place, rng) for s in scenes
+    ]
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
+    unknown = tokenizer.get_vocab_size()
+    rows = [
+        [
+            i if i < 2 or rng.random() > dropout else rng.randrange(2, unknown)
+            for i in row
+        ]
+        for row in rows
+    ]
+    # lengths in steps of 16 keep the number of compiled shapes small; the model learns to read past padding
+    longest = -(-max(map(len, rows)) // 16) * 16
+    return mx.array([row + [0] * (longest - len(row)) for row in rows])
+
+
+def train_transformer(
+    recipe: PretrainRecipe,
+    parts: model.TinyFluxParts,
+    tokenizer: Tokenizer,
+    work: Path,
+    *,
+    use_compile: bool,
+) -> None:
+    """Flow matching over the painter's pictures; `parts` end with the moving average of the weights.
+
+    Times are logit-normal (Esser et al. 2024, section 3.1). A checkpoint every `checkpoint_every` steps
+    lets an interrupted training go on.
+    """
+    numbers, rng = (
+        np.random.default_rng(recipe.seed + 5),
+        random.Random(recipe.seed + 6),
+    )
+    scenes = _scenes(recipe.pictures, recipe.seed + 4)
+    latents = _encode_pictures(parts.vae, scenes)
+    _log(f"encoded {len(latents)} pictures, deviation {latents.std():.3f}")
+    trained = _Trainable(parts)
+    optimizer = optim.AdamW(
+        _schedule(recipe.rate, recipe.warmup, recipe.iterations),
+        weight_decay=recipe.weight_decay,
+    )
+    optimizer.init(trained.trainable_parameters())
+    average = tree_map(lambda array: array + 0, trained.parameters())
+    first = 0
+    checkpoint = work / "transformer.checkpoint.safetensors"
+    if checkpoint.is_file():
+        saved: dict[str, mx.array] = mx.load(str(checkpoint))  # type: ignore[assignment]
+        groups: dict[str, list[tuple[str, mx.array]]] = {"w": [], "o": [], "a": []}
+        for name, array in saved.items():
+            if name != "iteration":
+                groups[name[0]].append((name[2:], array))
+        trained.load_weights(groups["w"])
+        optimizer.state = tree_unflatten(groups["o"])
+        average = tree_unflatten(groups["a"])
+        first = int(saved["iteration"].item())
+        numbers, rng = (
+            np.random.default_rng(recipe.seed + first),
+            random.Random(recipe.seed + first),
+        )
+
+    def loss(
+        trained: _Trainable,
+        x: mx.array,
+        noise: mx.array,
+        times: mx.array,
+        ids: mx.array,
+    ) -> mx.array:
+        t = times[:, None, None]
+        return (
+            (trained((1 - t) * x + t * noise, times, ids) - (noise - x)) ** 2
+        ).mean()
+
+    loss_and_gradient = nn.value_and_grad(trained, loss)
+
+    def step(x: mx.array, noise: mx.array, times: mx.array, ids: mx.array) -> mx.array:
+        value, gradient = loss_and_gradient(trained, x, noise, times, ids)
+        gradient, _ = optim.clip_grad_norm(gradient, 1.0)
+        optimizer.update(trained, gradient)
+        return value
+
+    state: list[Any] = [trained.state, optimizer.state]
+    run = mx.compile(step, inputs=state, outputs=state) if use_compile else step
+    start, recent = time.perf_counter(), []
+    for iteration in range(first, recipe.iterations):
+        chosen = numbers.integers(0, len(scenes), recipe.batch)
+        ids = _caption_ids(
+            tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout
+        )
+        times = 1 / (1 + np.exp(-numbers.normal(0, 1, recipe.batch)))
+        noise = numbers.standard_normal((recipe.batch, *latents.shape[1:])).astype(
+            np.float32
+        )
+        value = run(
+            mx.array(latents[chosen]),
+            mx.array(noise),
+            mx.array(times.astype(np.float32)),
+            ids,
+        )
+        decay = min(recipe.ema_decay, (1 + iteration) / (10 + iteration))
+        if iteration % 4 == 3:  # averaged every fourth step, with the decay of four
+            share = 1 - decay**4
+            average = tree_map(
+                lambda old, new, share=share: old + share * (new - old),
+                average,
+                trained.parameters(),
+            )
+        mx.eval(state, average, value)
+        recent.append(value.item())
+        if iteration % 50 == 49:
+            _log(
+                f"step {iteration + 1} loss {np.mean(recent[-200:]):.4f} {time.perf_counter() - start:.0f} s"
+            )
+        if (iteration + 1) % recipe.checkpoint_every == 0:
+            arrays = {"iteration": mx.array(iteration + 1)}
+            for letter, tree in (
+                ("w", trained.parameters()),
+                ("o", optimizer.state),
+                ("a", average),
+            ):
+                arrays |= {
+                    f"{letter}.{name}": array for name, array in tree_flatten(tree)
+                }
+            mx.save_safetensors(str(work / "next.safetensors"), arrays)
+            (work / "next.safetensors").replace(checkpoint)
+    trained.update(average)
+
+
+def main() -> None:
+    """Train all three steps into `OUT`; `--work` keeps what an interrupted training needs."""
+    parser = argparse.ArgumentParser(
+        description="Train tiny-flux on pictures drawn by the painter."
+    )
+    parser.add_argument(
+        "out", type=Path, help="folder for the model, such as data/models/tiny-flux"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(".tmp/tiny-flux"),
+        help="folder for checkpoints",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="fuse operations; needs a C++ compiler on a CPU",
+    )
+    for name, value in asdict(PretrainRecipe()).items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(value), default=value
+        )
+    arguments = vars(parser.parse_args())
+    out, work, use_compile = (
+        arguments.pop("out"),
+        arguments.pop("work"),
+        arguments.pop("compile"),
+    )
+    recipe = PretrainRecipe(**arguments)
+    out.mkdir(parents=True, exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
+
+    tokenizer_file, codec_file = out / model.TOKENIZER_FILE, work / "codec.safetensors"
+    if not tokenizer_file.is_file():
+        make_tokenizer(recipe).save(str(tokenizer_file))
+    mx.random.seed(recipe.seed)
+    parts = model.new_parts(fast_activations=mx.default_device() == mx.Device(mx.cpu))
+    if codec_file.is_file():
+        parts.vae.load_weights(str(codec_file))
+    else:
+        pictures = draw_codec_pictures(recipe)
+        parts.vae.fit(pictures)
+        train_refiner(recipe, parts.vae, pictures)
+        mx.save_safetensors(str(codec_file), dict(tree_flatten(parts.vae.parameters())))
+    train_transformer(
+        recipe,
+        parts,
+        text.load_tokenizer(tokenizer_file),
+        work,
+        use_compile=use_compile,
+    )
+    command = "python -m sq_pipeline.engines.tiny_flux.pretrain data/models/tiny-flux"
+    model.save_parts(out, parts, {"command": command, **asdict(recipe)})
+
+
+if __name__ == "__main__":
+    main()

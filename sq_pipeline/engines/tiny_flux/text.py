@@ -1,0 +1,84 @@
+"""tiny-flux's words: one byte-level BPE tokenizer and two small encoders, called as mflux calls T5 and CLIP.
+
+Here: tokens to embeddings. Not here: what the words mean to a picture (that is learned) or where files are.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import mlx.core as mx
+from mlx import nn
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+TEXT_SIZE = 128
+POOLED_SIZE = 256
+VOCABULARY = 1024
+PAD, END = "<pad>", "</s>"
+_POOL_HEADS = 4
+
+
+def train_tokenizer(captions: Iterable[str]) -> Tokenizer:
+    """A byte-level BPE tokenizer over `captions`, lower-cased, that ends every text with `</s>`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    end = tokenizer.token_to_id(END)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[(END, end)]
+    )
+    return tokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer file as `tokenizers` reads it; nothing is truncated or padded."""
+    return Tokenizer.from_file(str(path))
+
+
+class TinyT5(nn.Module):
+    """Token ids (batch, tokens) → embeddings (batch, tokens, 128); each token also sees its two neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, TEXT_SIZE)
+        self.context = nn.Linear(3 * TEXT_SIZE, TEXT_SIZE)
+
+    def __call__(self, input_ids: mx.array) -> mx.array:
+        x = self.embedding(input_ids)
+        padded = mx.pad(x, ((0, 0), (1, 1), (0, 0)))
+        near = mx.concatenate([padded[:, :-2], x, padded[:, 2:]], axis=-1)
+        return x + nn.gelu_approx(self.context(near))
+
+
+class TinyCLIP(nn.Module):
+    """Token ids (batch, tokens) → pooled text (batch, 256): four learned weightings of the tokens. Padding is left out."""
+
+    def __init__(self, tower: TinyT5) -> None:
+        super().__init__()
+        self._tower = tower  # underscored, so that its weights are counted once
+        self.score = nn.Linear(TEXT_SIZE, _POOL_HEADS)
+        self.out = nn.Linear(_POOL_HEADS * TEXT_SIZE, POOLED_SIZE)
+
+    def __call__(self, input_ids: mx.array) -> mx.array:
+        x = self._tower(input_ids)
+        scores = mx.where((input_ids == 0)[..., None], -1e9, self.score(x))
+        weights = mx.softmax(scores, axis=1)
+        pooled = weights.transpose(0, 2, 1) @ x
+        return self.out(pooled.reshape(x.shape[0], -1))
