@@ -57,6 +57,9 @@ def paint_woodcut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Black and red ink on cream paper: three flat tones, dark outlines, a paper border of 8 pixels."""
     pixels = _to_float(image)
     luma = pixels @ _LUMA
+    luma = (luma - luma.min()) / max(
+        float(np.ptp(luma)), 1e-3
+    )  # a night is printed as readable as a noon
     ink, red, paper = (
         np.array([22, 20, 24]) / 255,
         np.array([178, 44, 34]) / 255,

@@ -1,0 +1,134 @@
+"""Rendering through mflux, in process: one base model loaded at a time, adapters swapped on it.
+
+Here: requests to `Flux1.generate_image` and back. Not here: how adapters are put on (`adapter_stack`), how
+tiny-flux becomes a `Flux1` (`tiny_flux.mflux_build`).
+"""
+
+import contextlib
+import io
+import logging
+import time
+
+import mlx.core as mx
+import numpy as np
+from mflux.models.common.config.model_config import ModelConfig
+from mflux.models.flux.variants.txt2img.flux import Flux1
+from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
+from mflux.utils.exceptions import StopImageGenerationException
+
+from sq_pipeline.core.base_models import BaseModel, resolve_base_model
+from sq_pipeline.core.errors import Fault, RenderError
+from sq_pipeline.core.protocols import EngineDescription, RenderedImage, RenderRequest
+from sq_pipeline.engines import registry, token_counters
+from sq_pipeline.engines.adapter_stack import AdapterStack
+from sq_pipeline.engines.tiny_flux import mflux_build
+from sq_pipeline.storage.layout import DataDir
+
+_log = logging.getLogger(__name__)
+
+_MFLUX_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
+
+
+class _Loaded:
+    """A base model in memory."""
+
+    def __init__(self, base_model: BaseModel, data: DataDir) -> None:
+        folder = registry.base_model_folder(base_model, data)
+        self.base_model = base_model
+        self.tokens = token_counters.open_counter(base_model, folder)
+        start = time.perf_counter()
+        if base_model.name == "tiny-flux":
+            self.flux = mflux_build.build(folder)
+            mapping = mflux_build.small_lora_mapping(base_model.hidden_size)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.flux = Flux1(
+                    model_config=_MFLUX_CONFIGS[base_model.name](),
+                    model_path=str(folder),
+                )
+            mapping = FluxLoRAMapping.get_mapping()
+        self.adapters = AdapterStack(self.flux.transformer, mapping)
+        _log.info("loaded %s in %.1f s", base_model.name, time.perf_counter() - start)
+
+
+class MfluxRenderer:
+    """The `Renderer` of `core.protocols` over mflux."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+        self._loaded: _Loaded | None = None
+        self._model_loads = 0
+
+    @property
+    def model_loads(self) -> int:
+        """How many times a base model was loaded since this renderer was made."""
+        return self._model_loads
+
+    def describe(self) -> EngineDescription:
+        """Name, versions and chip; see `registry.describe_renderer`."""
+        return registry.describe_renderer()
+
+    def _load(self, name: str) -> _Loaded:
+        base_model = resolve_base_model(name)
+        if self._loaded is None or self._loaded.base_model.name != base_model.name:
+            self._loaded = None  # free the old model before the new one takes its place
+            if mx.default_device() == mx.Device(mx.cpu):
+                # bfloat16 products do not go through BLAS on a CPU; mflux reads this class attribute
+                ModelConfig.precision = mx.float32
+            self._loaded = _Loaded(base_model, self._data)
+            self._model_loads += 1
+        return self._loaded
+
+    def render(self, request: RenderRequest) -> RenderedImage:
+        """One picture; raises RenderError (an adapter not applied whole, sizes, a prompt that would be cut)."""
+        loaded = self._load(request.base_model)
+        self._check(request, loaded)
+        start = time.perf_counter()
+        applied = loaded.adapters.use(request.adapters)
+        try:
+            # mflux draws a progress bar for each picture; the caller shows progress over pictures
+            with contextlib.redirect_stderr(io.StringIO()):
+                generated = loaded.flux.generate_image(
+                    seed=request.seed,
+                    prompt=request.positive_prompt,
+                    num_inference_steps=request.num_inference_steps,
+                    height=request.height_px,
+                    width=request.width_px,
+                    guidance=0.0 if request.guidance is None else request.guidance,
+                    negative_prompt=request.negative_prompt,
+                )
+        except StopImageGenerationException:
+            raise KeyboardInterrupt from None  # mflux turns Ctrl-C into its own exception
+        pixels = np.asarray(generated.image.convert("RGB"), dtype=np.uint8)
+        return RenderedImage(
+            pixels=pixels, elapsed_s=time.perf_counter() - start, applied=applied
+        )
+
+    @staticmethod
+    def _check(request: RenderRequest, loaded: _Loaded) -> None:
+        faults: list[Fault] = []
+        for field, value in (
+            ("width_px", request.width_px),
+            ("height_px", request.height_px),
+        ):
+            if value < 16 or value % 16:
+                faults.append(
+                    Fault(
+                        "",
+                        field,
+                        f"{value} is not a multiple of 16",
+                        "mflux would round it down; change it",
+                    )
+                )
+        counts = loaded.tokens.count_tokens(request.positive_prompt)
+        if counts.t5 > counts.t5_budget:
+            faults.append(
+                Fault(
+                    "",
+                    "positive_prompt",
+                    f"{counts.t5} tokens, {counts.t5_budget} are read",
+                    "shorten the prompt",
+                )
+            )
+        if faults:
+            raise RenderError(faults)

@@ -1,0 +1,199 @@
+"""The door to the engines: what the outer layers call to get a trainer, a renderer, a token counter, a weights' hash.
+
+Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, resolve_base_model
+from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.core.fingerprints import fingerprint, hash_file
+from sq_pipeline.core.protocols import (
+    EngineDescription,
+    Renderer,
+    TokenCounter,
+    Trainer,
+)
+from sq_pipeline.engines import machine, token_counters
+from sq_pipeline.storage.atomic import write_text
+from sq_pipeline.storage.layout import DataDir
+
+# Raise these when the same request would give other bytes.
+_TRAINER_REVISION, _RENDERER_REVISION = "1", "1"
+
+_TINY_FILES = ("model.safetensors", "tokenizer.json")
+
+
+def describe_trainer() -> EngineDescription:
+    """The LoRA trainer's description, without loading it."""
+    return EngineDescription(
+        "mlx-lora",
+        {"revision": _TRAINER_REVISION, "mlx": machine.version_of("mlx")},
+        machine.chip_name(),
+    )
+
+
+def describe_renderer() -> EngineDescription:
+    """The mflux renderer's description, without loading it."""
+    versions = {name: machine.version_of(name) for name in ("mflux", "mlx")}
+    return EngineDescription(
+        "mflux", {"revision": _RENDERER_REVISION, **versions}, machine.chip_name()
+    )
+
+
+def trainer(data: DataDir) -> Trainer:
+    """The MLX LoRA trainer over the base models of this data directory."""
+    from sq_pipeline.engines.lora_trainer import MlxLoraTrainer
+
+    return MlxLoraTrainer(data)
+
+
+def renderer(data: DataDir) -> Renderer:
+    """The mflux renderer over the base models of this data directory; loads nothing yet."""
+    from sq_pipeline.engines.mflux_renderer import MfluxRenderer
+
+    return MfluxRenderer(data)
+
+
+def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
+    """A counter over the base model's own tokenizers; raises BaseModelError when they are not on this machine."""
+    base_model = resolve_base_model(base_model_name)
+    return token_counters.open_counter(base_model, base_model_folder(base_model, data))
+
+
+def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
+    """Where the model's files are: `models/<name>` of the data directory, else the local Hugging Face cache.
+
+    Downloads nothing; raises BaseModelError with how to get the model.
+    """
+    local = data.models_root / base_model.name
+    if base_model.name == "tiny-flux":
+        wanted = [name for name in _TINY_FILES if not (local / name).is_file()]
+    else:
+        if not local.is_dir():
+            cached = _cached_snapshot(base_model)
+            if cached is not None:
+                return cached
+        needed = (
+            "transformer",
+            "text_encoder",
+            "text_encoder_2",
+            "vae",
+            "tokenizer",
+            "tokenizer_2",
+        )
+        wanted = [name for name in needed if not (local / name).is_dir()]
+    if wanted:
+        place = data.relative(local)
+        raise BaseModelError(
+            Fault(
+                place,
+                "",
+                f"{base_model.name} is not on this machine ({', '.join(wanted)} missing)",
+                base_model.how_to_get,
+            )
+        )
+    return local
+
+
+_HUB_NAMES = {
+    "flux1-dev": "black-forest-labs/FLUX.1-dev",
+    "flux1-schnell": "black-forest-labs/FLUX.1-schnell",
+}
+
+
+def _cached_snapshot(base_model: BaseModel) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True)
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return folder if (folder / "transformer").is_dir() else None
+
+
+def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
+    """`sha256:…` over the model's files; raises BaseModelError.
+
+    A file is hashed once; its size and modification time tell whether the remembered hash still holds.
+    """
+    base_model = resolve_base_model(base_model_name)
+    folder = base_model_folder(base_model, data)
+    names = (
+        [folder / name for name in _TINY_FILES]
+        if base_model.name == "tiny-flux"
+        else sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix in {".safetensors", ".json", ".model", ".txt"}
+        )
+    )
+    remember = _HashMemory(data.store_root / "cache" / "base_model_hashes.json")
+    hashes = {
+        path.relative_to(folder).as_posix(): remember.hash_of(path) for path in names
+    }
+    remember.save()
+    return fingerprint(hashes)
+
+
+class _HashMemory:
+    """File hashes by path, size and modification time. A file in the store's cache; safe to delete."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_changed = False
+        try:
+            loaded: Any = json.loads(path.read_text())
+        except (OSError, ValueError):
+            loaded = {}
+        self._entries: dict[str, list[Any]] = loaded if isinstance(loaded, dict) else {}
+
+    def hash_of(self, path: Path) -> str:
+        stat = path.stat()
+        key, stamp = f"{path.parent.name}/{path.name}", [stat.st_size, stat.st_mtime_ns]
+        known = self._entries.get(key)
+        if (
+            isinstance(known, list)
+            and known[:2] == stamp
+            and isinstance(known[-1], str)
+        ):
+            return known[-1]
+        value = hash_file(path)
+        self._entries[key] = [*stamp, value]
+        self._is_changed = True
+        return value
+
+    def save(self) -> None:
+        if self._is_changed:
+            write_text(
+                self._path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n"
+            )
+
+
+@cache
+def known_base_models() -> tuple[BaseModel, ...]:
+    """Every base model of the registry, by name."""
+    return tuple(sorted(BASE_MODELS.values(), key=lambda model: model.name))
+
+
+def readiness(data: DataDir) -> list[tuple[str, bool, str]]:
+    """For each base model: its name, whether it is ready here, and where it is or how to get it."""
+    rows: list[tuple[str, bool, str]] = []
+    for base_model in known_base_models():
+        try:
+            rows.append(
+                (
+                    base_model.name,
+                    True,
+                    data.relative(base_model_folder(base_model, data)),
+                )
+            )
+        except BaseModelError as error:
+            rows.append((base_model.name, False, error.faults[0].mend))
+    return rows

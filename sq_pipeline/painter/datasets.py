@@ -1,0 +1,79 @@
+"""The demo's training datasets: restyled scenes with a one-word caption, drawn where there are none yet."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sq_pipeline.painter.scenes import paint, random_scene
+from sq_pipeline.painter.styles import STYLES
+from sq_pipeline.storage.atomic import atomic_path, write_text
+
+_RECIPE = """\
+# How this adapter is trained. Values not given here are the trainer's defaults.
+kind: style
+trigger: {trigger}
+base_model: tiny-flux
+rank: 8
+iterations: {iterations}
+batch_size: 8
+grad_accumulation: 1
+learning_rate: 0.001
+warmup_steps: 10
+seed: {seed}
+"""
+
+
+@dataclass(frozen=True)
+class DemoDataset:
+    """One style dataset; `folder` is relative to `content/lora-datasets`."""
+
+    folder: str
+    style: str
+    trigger: str
+    seed: int
+    pictures: int = 160
+    iterations: int = 150
+
+
+DEMO_DATASETS = (
+    DemoDataset(
+        "spaghetti_western/landscape", "sepia_western", "spaghetti_western", 101
+    ),
+    DemoDataset(
+        "spaghetti_western/worlds/the_real_mccoy/landscape",
+        "woodcut",
+        "real_mccoy",
+        202,
+    ),
+    DemoDataset("neon_tides/landscape", "neon", "neon_tides", 303),
+)
+
+
+def draw_dataset(dataset: DemoDataset, folder: Path) -> None:
+    """Draw a dataset into `folder`: `NNN.png` with `NNN.txt`, then `lora.yaml`, which marks it as whole."""
+    rng, numbers = random.Random(dataset.seed), np.random.default_rng(dataset.seed)
+    for index in range(dataset.pictures):
+        picture = STYLES[dataset.style](paint(random_scene(rng)), numbers)
+        with atomic_path(folder / f"{index:03d}.png") as part:
+            picture.save(part, format="PNG")
+        write_text(folder / f"{index:03d}.txt", f"{dataset.trigger}\n")
+    recipe = _RECIPE.format(
+        trigger=dataset.trigger, iterations=dataset.iterations, seed=dataset.seed
+    )
+    write_text(folder / "lora.yaml", recipe)
+
+
+def draw_demo_datasets(datasets_root: Path) -> int:
+    """Draw the demo's datasets that are not there yet; returns how many were drawn.
+
+    A folder with a `lora.yaml` is a person's (or a finished drawing) and is left alone.
+    """
+    drawn = 0
+    for dataset in DEMO_DATASETS:
+        folder = datasets_root / dataset.folder
+        if not (folder / "lora.yaml").exists():
+            draw_dataset(dataset, folder)
+            drawn += 1
+    return drawn
