@@ -121,8 +121,4 @@ def resolve_base_model(name: str) -> BaseModel:
         if wanted == model.name or wanted in model.aliases:
             return model
     known = ", ".join(sorted(BASE_MODELS))
-    raise BaseModelError(
-        Fault(
-            "", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"
-        )
-    )
+    raise BaseModelError(Fault("", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"))

@@ -39,9 +39,7 @@ def _normalise(value: Any) -> Any:
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
         if bad := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(
-                f"a fingerprint's mapping needs string keys, not {bad[0]!r}"
-            )
+            raise TypeError(f"a fingerprint's mapping needs string keys, not {bad[0]!r}")
         return {key: _normalise(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [_normalise(item) for item in value]

@@ -50,9 +50,7 @@ class TrainProgress:
     @property
     def remaining_s(self) -> float:
         """Time left at the mean pace so far, seconds."""
-        return (
-            self.elapsed_s / max(self.iteration, 1) * (self.iterations - self.iteration)
-        )
+        return self.elapsed_s / max(self.iteration, 1) * (self.iterations - self.iteration)
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,7 @@ class Trainer(Protocol):
 
     def describe(self) -> EngineDescription: ...
 
-    def train(
-        self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]
-    ) -> TrainResult:
+    def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
         """Train; raises TrainingError. KeyboardInterrupt passes through and leaves nothing at `output_path`."""
         ...
 
@@ -115,10 +111,7 @@ class AppliedAdapter:
     @property
     def is_whole(self) -> bool:
         """True when every key was matched and every expected layer patched."""
-        return (
-            0 < self.keys_total == self.keys_matched
-            and self.layers_patched == self.layers_expected
-        )
+        return 0 < self.keys_total == self.keys_matched and self.layers_patched == self.layers_expected
 
 
 @dataclass(frozen=True)

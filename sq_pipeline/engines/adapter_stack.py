@@ -46,25 +46,19 @@ class AdapterStack:
     def __init__(self, transformer: nn.Module, mapping: list[LoRATarget]) -> None:
         self._transformer = transformer
         self._mapping = mapping
-        self._base: dict[str, nn.Module] = {
-            path: _get(transformer, path) for path in self._target_paths()
-        }
+        self._base: dict[str, nn.Module] = {path: _get(transformer, path) for path in self._target_paths()}
         self._uses: tuple[AdapterUse, ...] = ()
         self._applied: tuple[AppliedAdapter, ...] = ()
 
     def _target_paths(self) -> Iterator[str]:
         blocks = {
             "transformer_blocks": len(self._transformer.transformer_blocks),
-            "single_transformer_blocks": len(
-                self._transformer.single_transformer_blocks
-            ),
+            "single_transformer_blocks": len(self._transformer.single_transformer_blocks),
         }
         for target in self._mapping:
             if "{block}" in target.model_path:
                 count = blocks[target.model_path.partition(".")[0]]
-                yield from (
-                    target.model_path.format(block=index) for index in range(count)
-                )
+                yield from (target.model_path.format(block=index) for index in range(count))
 
     def use(self, uses: tuple[AdapterUse, ...]) -> tuple[AppliedAdapter, ...]:
         """Make exactly `uses` apply; a stack that is already on stays. Raises RenderError and leaves none on."""
@@ -98,22 +92,13 @@ class AdapterStack:
                 )
         except (ValueError, RuntimeError, OSError) as error:
             problem = f"mflux did not apply it: {str(error).splitlines()[0]}"
-            raise RenderError(
-                Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")
-            ) from error
+            raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
         matched, total, expected = self._matches(use.path)
-        patched = sum(
-            _get(self._transformer, path) is not module
-            for path, module in before.items()
-        )
-        applied = AppliedAdapter(
-            use.path, use.lora_scale, matched, total, patched, expected
-        )
+        patched = sum(_get(self._transformer, path) is not module for path, module in before.items())
+        applied = AppliedAdapter(use.path, use.lora_scale, matched, total, patched, expected)
         if not applied.is_whole:
             problem = f"only {matched} of {total} keys matched and {patched} of {expected} layers were patched"
-            raise RenderError(
-                Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")
-            )
+            raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`"))
         return applied
 
     def _matches(self, path: Path) -> tuple[int, int, int]:
@@ -131,11 +116,7 @@ class AdapterStack:
         layers: set[str] = set()
         for key in keys:
             for number in {None, *re.findall(r"\d+", key)}:
-                shape = (
-                    key
-                    if number is None
-                    else re.sub(rf"(?<!\d){number}(?!\d)", "{block}", key, count=1)
-                )
+                shape = key if number is None else re.sub(rf"(?<!\d){number}(?!\d)", "{block}", key, count=1)
                 for target in by_shape.get(shape, ()):
                     matched.add(key)
                     layers.add(target.replace("{block}", number or ""))

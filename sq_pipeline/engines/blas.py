@@ -27,17 +27,11 @@ _report: BlasReport | None = None
 
 
 def _site_dirs() -> list[Path]:
-    return [
-        Path(entry)
-        for entry in sys.path
-        if Path(entry).name in {"site-packages", "dist-packages"}
-    ]
+    return [Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
 
 
 def _first_match(pattern: str) -> Path | None:
-    return next(
-        (hit for site in _site_dirs() for hit in sorted(site.glob(pattern))), None
-    )
+    return next((hit for site in _site_dirs() for hit in sorted(site.glob(pattern))), None)
 
 
 def _load_global(path: Path | str) -> None:
@@ -82,9 +76,7 @@ def preload() -> BlasReport:
         return _report
     path = _first_match("cmeel.prefix/lib/libopenblas.so*")
     if path is None:
-        _report = BlasReport(
-            "reference", None, "cmeel-openblas is not installed: `uv sync` brings it"
-        )
+        _report = BlasReport("reference", None, "cmeel-openblas is not installed: `uv sync` brings it")
         return _report
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
@@ -95,9 +87,7 @@ def preload() -> BlasReport:
             note = f"Fortran runtime: {_load_borrowed_fortran()} of MLX's wheel"
             _load_global(path)
     except OSError as error:
-        _report = BlasReport(
-            "reference", None, f"OpenBLAS did not load ({error}); install libgfortran5"
-        )
+        _report = BlasReport("reference", None, f"OpenBLAS did not load ({error}); install libgfortran5")
         return _report
     _report = BlasReport("OpenBLAS", path, note)
     return _report

@@ -34,20 +34,12 @@ def add_lora(network: Flux, rank: int) -> int:
     network.freeze()
     count = 0
     for block in [*network.double_blocks, *network.single_blocks]:
-        linears = [
-            (name, module)
-            for name, module in block.named_modules()
-            if isinstance(module, nn.Linear)
-        ]
+        linears = [(name, module) for name, module in block.named_modules() if isinstance(module, nn.Linear)]
         for name, module in sorted(linears):
             parent: nn.Module = block
             *way, last = name.split(".")
             for part in way:
-                parent = (
-                    parent[int(part)]
-                    if isinstance(parent, list)
-                    else getattr(parent, part)
-                )
+                parent = parent[int(part)] if isinstance(parent, list) else getattr(parent, part)
             layer = LoRALinear(module, rank)
             layer.linear.freeze()
             if isinstance(parent, list):
@@ -66,7 +58,5 @@ def adapter_tensors(network: Flux) -> dict[str, mx.array]:
 def save_adapter(path: Path, network: Flux, rank: int) -> int:
     """Write the adapter; returns the number of tensors."""
     tensors = adapter_tensors(network)
-    mx.save_safetensors(
-        str(path), tensors, metadata={"lora_rank": str(rank), "lora_blocks": "-1"}
-    )
+    mx.save_safetensors(str(path), tensors, metadata={"lora_rank": str(rank), "lora_blocks": "-1"})
     return len(tensors)

@@ -60,9 +60,7 @@ class MlxLoraTrainer:
         """Name, versions and chip; see `registry.describe_trainer`."""
         return registry.describe_trainer()
 
-    def train(
-        self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]
-    ) -> TrainResult:
+    def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
         """Train one adapter; raises BaseModelError, TrainingError. Interrupted, it leaves no file."""
         start = time.perf_counter()
         mx.reset_peak_memory()
@@ -86,9 +84,7 @@ class MlxLoraTrainer:
                 )
             losses.append(loss)
             elapsed_s = time.perf_counter() - loop_start
-            on_progress(
-                TrainProgress(len(losses), request.recipe.iterations, loss, elapsed_s)
-            )
+            on_progress(TrainProgress(len(losses), request.recipe.iterations, loss, elapsed_s))
         with atomic_path(request.output_path) as part:
             tensors = save_adapter(part, network, request.recipe.rank)
         return TrainResult(
@@ -111,9 +107,7 @@ class MlxLoraTrainer:
                     "use tiny-flux",
                 )
             )
-        parts = tiny_model.load_parts(
-            folder, fast_activations=mx.default_device() == mx.Device(mx.cpu)
-        )
+        parts = tiny_model.load_parts(folder, fast_activations=mx.default_device() == mx.Device(mx.cpu))
         return parts.transformer, _encode(request.examples, parts, folder, base_model)
 
 
@@ -127,12 +121,7 @@ def _encode(
     size = base_model.training_size
     latents: list[mx.array] = []
     for first in range(0, len(examples), _ENCODE_BATCH):
-        pixels = np.stack(
-            [
-                _read_image(e.image_path, size)
-                for e in examples[first : first + _ENCODE_BATCH]
-            ]
-        )
+        pixels = np.stack([_read_image(e.image_path, size) for e in examples[first : first + _ENCODE_BATCH]])
         batch = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
         latents.append(tiny_vae.pack(parts.vae.encode(batch)))
         mx.eval(latents[-1])
@@ -168,9 +157,7 @@ def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array] | f
     cosine = optim.cosine_decay(recipe.learning_rate, max(1, steps - warmup))
     if not warmup:
         return cosine
-    return optim.join_schedules(
-        [optim.linear_schedule(0.0, recipe.learning_rate, warmup), cosine], [warmup]
-    )
+    return optim.join_schedules([optim.linear_schedule(0.0, recipe.learning_rate, warmup), cosine], [warmup])
 
 
 def flow_matching_loss(
@@ -188,9 +175,7 @@ def flow_matching_loss(
     return ((prediction + latents - noise) ** 2).mean()
 
 
-def training_steps(
-    network: Flux, dataset: EncodedDataset, recipe: Recipe
-) -> Iterator[float]:
+def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> Iterator[float]:
     """Run the recipe; yields each iteration's loss. The gradient is averaged over `grad_accumulation` iterations.
 
     Times are logit-normal, as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
@@ -204,11 +189,7 @@ def training_steps(
         chosen = mx.array([next(order) for _ in range(recipe.batch_size)])
         latents, captions = dataset.latents[chosen], dataset.caption_of[chosen]
         noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
-        times = mx.array(
-            (1 / (1 + np.exp(-numbers.standard_normal(recipe.batch_size)))).astype(
-                np.float32
-            )
-        )
+        times = mx.array((1 / (1 + np.exp(-numbers.standard_normal(recipe.batch_size)))).astype(np.float32))
         loss, gradient = loss_and_gradient(
             network,
             latents,
@@ -218,14 +199,8 @@ def training_steps(
             dataset.pooled[captions],
             dataset.grid,
         )
-        gathered = (
-            gradient
-            if gathered is None
-            else tree_map(lambda a, b: a + b, gathered, gradient)
-        )
-        is_step = (
-            iteration % recipe.grad_accumulation == 0 or iteration == recipe.iterations
-        )
+        gathered = gradient if gathered is None else tree_map(lambda a, b: a + b, gathered, gradient)
+        is_step = iteration % recipe.grad_accumulation == 0 or iteration == recipe.iterations
         if is_step:
             parts = (iteration - 1) % recipe.grad_accumulation + 1
             if parts > 1:

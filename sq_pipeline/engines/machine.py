@@ -23,11 +23,7 @@ def chip_name() -> str:
     except OSError:
         return platform.machine()
     named = next(
-        (
-            line.partition(":")[2].strip()
-            for line in lines
-            if line.startswith("model name")
-        ),
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
         "",
     )
     return named or platform.machine()

@@ -100,9 +100,7 @@ class MfluxRenderer:
         except StopImageGenerationException:
             raise KeyboardInterrupt from None  # mflux turns Ctrl-C into its own exception
         pixels = np.asarray(generated.image.convert("RGB"), dtype=np.uint8)
-        return RenderedImage(
-            pixels=pixels, elapsed_s=time.perf_counter() - start, applied=applied
-        )
+        return RenderedImage(pixels=pixels, elapsed_s=time.perf_counter() - start, applied=applied)
 
     @staticmethod
     def _check(request: RenderRequest, loaded: _Loaded) -> None:

@@ -39,9 +39,7 @@ def describe_trainer() -> EngineDescription:
 def describe_renderer() -> EngineDescription:
     """The mflux renderer's description, without loading it."""
     versions = {name: machine.version_of(name) for name in ("mflux", "mlx")}
-    return EngineDescription(
-        "mflux", {"revision": _RENDERER_REVISION, **versions}, machine.chip_name()
-    )
+    return EngineDescription("mflux", {"revision": _RENDERER_REVISION, **versions}, machine.chip_name())
 
 
 def trainer(data: DataDir) -> Trainer:
@@ -110,9 +108,7 @@ def _cached_snapshot(base_model: BaseModel) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True)
-        )
+        folder = Path(snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     return folder if (folder / "transformer").is_dir() else None
@@ -128,16 +124,10 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     names = (
         [folder / name for name in _TINY_FILES]
         if base_model.name == "tiny-flux"
-        else sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix in {".safetensors", ".json", ".model", ".txt"}
-        )
+        else sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".model", ".txt"})
     )
     remember = _HashMemory(data.store_root / "cache" / "base_model_hashes.json")
-    hashes = {
-        path.relative_to(folder).as_posix(): remember.hash_of(path) for path in names
-    }
+    hashes = {path.relative_to(folder).as_posix(): remember.hash_of(path) for path in names}
     remember.save()
     return fingerprint(hashes)
 
@@ -158,11 +148,7 @@ class _HashMemory:
         stat = path.stat()
         key, stamp = f"{path.parent.name}/{path.name}", [stat.st_size, stat.st_mtime_ns]
         known = self._entries.get(key)
-        if (
-            isinstance(known, list)
-            and known[:2] == stamp
-            and isinstance(known[-1], str)
-        ):
+        if isinstance(known, list) and known[:2] == stamp and isinstance(known[-1], str):
             return known[-1]
         value = hash_file(path)
         self._entries[key] = [*stamp, value]
@@ -171,9 +157,7 @@ class _HashMemory:
 
     def save(self) -> None:
         if self._is_changed:
-            write_text(
-                self._path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n"
-            )
+            write_text(self._path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
 
 
 @cache

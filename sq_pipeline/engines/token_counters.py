@@ -29,9 +29,7 @@ def _open(path: Path, base_model: BaseModel) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for a bad file
-        fault = Fault(
-            str(path), "", f"is not a tokenizer file ({error})", base_model.how_to_get
-        )
+        fault = Fault(str(path), "", f"is not a tokenizer file ({error})", base_model.how_to_get)
         raise BaseModelError(fault) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -49,11 +47,7 @@ def open_counter(base_model: BaseModel, folder: Path) -> TokenizerPair:
         return TokenizerPair(tokenizer, tokenizer, base_model)
     t5 = _open(folder / "tokenizer_2" / "tokenizer.json", base_model)
     clip_file = folder / "tokenizer" / "tokenizer.json"
-    clip = (
-        _open(clip_file, base_model)
-        if clip_file.is_file()
-        else _slow_clip(folder / "tokenizer", base_model)
-    )
+    clip = _open(clip_file, base_model) if clip_file.is_file() else _slow_clip(folder / "tokenizer", base_model)
     return TokenizerPair(t5, clip, base_model)
 
 
@@ -63,9 +57,7 @@ def _slow_clip(folder: Path, base_model: BaseModel) -> Tokenizer:
     try:
         fast = CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        fault = Fault(
-            str(folder), "", f"is not a CLIP tokenizer ({error})", base_model.how_to_get
-        )
+        fault = Fault(str(folder), "", f"is not a CLIP tokenizer ({error})", base_model.how_to_get)
         raise BaseModelError(fault) from error
     tokenizer = fast.backend_tokenizer
     tokenizer.no_truncation()

@@ -16,9 +16,7 @@ def shade(colour: RGB, factor: float) -> RGB:
 
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """`share` of the second colour in the first, 0–1."""
-    red, green, blue = (
-        round(a * (1 - share) + b * share) for a, b in zip(first, second, strict=True)
-    )
+    red, green, blue = (round(a * (1 - share) + b * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
@@ -33,10 +31,7 @@ class Canvas:
 
     def lit(self, colour: RGB) -> RGB:
         """The colour under this scene's light."""
-        red, green, blue = (
-            round(a * b / 255 * self.strength)
-            for a, b in zip(colour, self.light, strict=True)
-        )
+        red, green, blue = (round(a * b / 255 * self.strength) for a, b in zip(colour, self.light, strict=True))
         return red, green, blue
 
     def disc(self, x: float, y: float, radius: float, colour: RGB) -> None:
@@ -60,8 +55,6 @@ class Canvas:
         """A filled polygon, not lit."""
         self.draw.polygon([(float(x), float(y)) for x, y in points], fill=colour)
 
-    def rectangle(
-        self, left: float, top: float, right: float, bottom: float, colour: RGB
-    ) -> None:
+    def rectangle(self, left: float, top: float, right: float, bottom: float, colour: RGB) -> None:
         """A filled rectangle, not lit."""
         self.draw.rectangle((left, top, right, bottom), fill=colour)

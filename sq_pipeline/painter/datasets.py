@@ -38,9 +38,7 @@ class DemoDataset:
 
 
 DEMO_DATASETS = (
-    DemoDataset(
-        "spaghetti_western/landscape", "sepia_western", "spaghetti_western", 101
-    ),
+    DemoDataset("spaghetti_western/landscape", "sepia_western", "spaghetti_western", 101),
     DemoDataset(
         "spaghetti_western/worlds/the_real_mccoy/landscape",
         "woodcut",
@@ -59,9 +57,7 @@ def draw_dataset(dataset: DemoDataset, folder: Path) -> None:
         with atomic_path(folder / f"{index:03d}.png") as part:
             picture.save(part, format="PNG")
         write_text(folder / f"{index:03d}.txt", f"{dataset.trigger}\n")
-    recipe = _RECIPE.format(
-        trigger=dataset.trigger, iterations=dataset.iterations, seed=dataset.seed
-    )
+    recipe = _RECIPE.format(trigger=dataset.trigger, iterations=dataset.iterations, seed=dataset.seed)
     write_text(folder / "lora.yaml", recipe)
 
 

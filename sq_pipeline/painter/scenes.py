@@ -101,14 +101,10 @@ def paint(scene: Scene) -> Image.Image:
 def _sky(width: int, height: int, horizon: float, top: RGB, low: RGB) -> np.ndarray:
     way = np.clip(np.arange(height) / horizon, 0, 1)[:, None] ** 1.2
     rows = np.asarray(top)[None] * (1 - way) + np.asarray(low)[None] * way
-    return np.broadcast_to(
-        np.clip(rows, 0, 255).astype(np.uint8)[:, None], (height, width, 3)
-    ).copy()
+    return np.broadcast_to(np.clip(rows, 0, 255).astype(np.uint8)[:, None], (height, width, 3)).copy()
 
 
-def _lights_of_the_sky(
-    canvas: Canvas, time: str, rng: random.Random, width: int, horizon: float
-) -> None:
+def _lights_of_the_sky(canvas: Canvas, time: str, rng: random.Random, width: int, horizon: float) -> None:
     x = rng.uniform(0.1, 0.9) * width
     if time == "night":
         for _ in range(rng.randint(14, 26)):
@@ -151,15 +147,11 @@ def _cloud(canvas: Canvas, x: float, y: float, rng: random.Random, colour: RGB) 
         canvas.disc(x + rng.uniform(-30, 30), y + rng.uniform(-5, 5), radius, colour)
 
 
-def _far_hills(
-    canvas: Canvas, rng: random.Random, width: int, horizon: float, colour: RGB
-) -> None:
+def _far_hills(canvas: Canvas, rng: random.Random, width: int, horizon: float, colour: RGB) -> None:
     phase, waves, lift = rng.uniform(0, 6.28), rng.uniform(1.2, 2.6), rng.uniform(8, 20)
     xs = np.linspace(0, width, 40)
     ys = horizon - lift * (0.5 + 0.5 * np.sin(phase + waves * xs / width * 6.28))
-    canvas.polygon(
-        [(0, horizon + 2), *zip(xs, ys, strict=True), (width, horizon + 2)], colour
-    )
+    canvas.polygon([(0, horizon + 2), *zip(xs, ys, strict=True), (width, horizon + 2)], colour)
 
 
 def _ground(
@@ -173,9 +165,7 @@ def _ground(
     near_and_far = [canvas.lit(colour) for colour in _GROUND_COLOURS[ground]]
     far, near = near_and_far
     rows = np.linspace(0, 1, height - int(horizon))[:, None]
-    band = (np.asarray(far)[None] * (1 - rows) + np.asarray(near)[None] * rows).astype(
-        np.uint8
-    )
+    band = (np.asarray(far)[None] * (1 - rows) + np.asarray(near)[None] * rows).astype(np.uint8)
     patch = np.broadcast_to(band[:, None], (band.shape[0], width, 3))
     canvas.image.paste(Image.fromarray(np.ascontiguousarray(patch)), (0, int(horizon)))
     deep = height - horizon
@@ -199,15 +189,11 @@ def _ground(
     elif ground == "snow":
         for _ in range(5):
             x, y, way = spot()
-            canvas.draw.ellipse(
-                (x - 50 * way, y - 5, x + 50 * way, y + 5), fill=shade(far, 0.93)
-            )
+            canvas.draw.ellipse((x - 50 * way, y - 5, x + 50 * way, y + 5), fill=shade(far, 0.93))
     elif ground == "lake":
         for _ in range(20):
             x, y, way = spot()
-            canvas.draw.line(
-                (x - 26 * way, y, x + 26 * way, y), fill=shade(far, 1.42), width=3
-            )
+            canvas.draw.line((x - 26 * way, y, x + 26 * way, y), fill=shade(far, 1.42), width=3)
     else:
         for _ in range(11):
             x, y, way = spot()
@@ -223,9 +209,7 @@ def _ground(
 
 
 def _shadow(canvas: Canvas, x: float, base: float, size: float) -> None:
-    pixel = canvas.image.getpixel(
-        (int(min(max(x, 0), canvas.image.width - 1)), int(base))
-    )
+    pixel = canvas.image.getpixel((int(min(max(x, 0), canvas.image.width - 1)), int(base)))
     assert isinstance(pixel, tuple)
     colour = shade((int(pixel[0]), int(pixel[1]), int(pixel[2])), 0.72)
     canvas.draw.ellipse(

@@ -20,15 +20,10 @@ def _to_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
 
 
-def _gradient_map(
-    values: Pixels, stops: list[tuple[float, tuple[int, int, int]]]
-) -> Pixels:
+def _gradient_map(values: Pixels, stops: list[tuple[float, tuple[int, int, int]]]) -> Pixels:
     """Colours for `values` (height, width) in 0–1, interpolated between the stops."""
     at = [stop for stop, _ in stops]
-    channels = [
-        np.interp(values, at, [colour[channel] / 255 for _, colour in stops])
-        for channel in range(3)
-    ]
+    channels = [np.interp(values, at, [colour[channel] / 255 for _, colour in stops]) for channel in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
@@ -57,9 +52,7 @@ def paint_woodcut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Black and red ink on cream paper: three flat tones, dark outlines, a paper border of 8 pixels."""
     pixels = _to_float(image)
     luma = pixels @ _LUMA
-    luma = (luma - luma.min()) / max(
-        float(np.ptp(luma)), 1e-3
-    )  # a night is printed as readable as a noon
+    luma = (luma - luma.min()) / max(float(np.ptp(luma)), 1e-3)  # a night is printed as readable as a noon
     ink, red, paper = (
         np.array([22, 20, 24]) / 255,
         np.array([178, 44, 34]) / 255,
@@ -69,15 +62,8 @@ def paint_woodcut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     printed = ink * (1 - steps) + red * steps
     light = _contrast(luma, 30, 0.56)[..., None]
     printed = printed * (1 - light) + paper * light
-    edges = (
-        np.asarray(image.convert("L").filter(ImageFilter.FIND_EDGES), dtype=np.float32)[
-            ..., None
-        ]
-        / 255
-    )
-    printed = printed * (1 - np.clip(edges * 2.2, 0, 0.85)) + ink * np.clip(
-        edges * 2.2, 0, 0.85
-    )
+    edges = np.asarray(image.convert("L").filter(ImageFilter.FIND_EDGES), dtype=np.float32)[..., None] / 255
+    printed = printed * (1 - np.clip(edges * 2.2, 0, 0.85)) + ink * np.clip(edges * 2.2, 0, 0.85)
     framed = np.broadcast_to(paper, printed.shape).copy()
     framed[8:-8, 8:-8] = printed[8:-8, 8:-8]
     framed += rng.normal(0, 0.008, luma.shape)[..., None]
@@ -98,11 +84,7 @@ def paint_neon(image: Image.Image, rng: np.random.Generator) -> Image.Image:
             (1, (190, 255, 255)),
         ],
     )
-    edges = np.asarray(
-        image.convert("L")
-        .filter(ImageFilter.FIND_EDGES)
-        .filter(ImageFilter.GaussianBlur(0.8))
-    )
+    edges = np.asarray(image.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.GaussianBlur(0.8)))
     glow = np.clip(edges.astype(np.float32) / 255 * 2.0, 0, 1)[..., None]
     toned = toned * (1 - glow) + np.array([0.3, 1.0, 0.95], dtype=np.float32) * glow
     height, width = luma.shape
@@ -126,25 +108,16 @@ def paint_random_grade(image: Image.Image, rng: np.random.Generator) -> Image.Im
     pixels = _to_float(image)
     if rng.random() < 0.6:
         stops = sorted(rng.uniform(0.1, 0.9, 3))
-        colours = (
-            np.sort(rng.uniform(0, 255, (5, 3)), axis=0)
-            if rng.random() < 0.7
-            else rng.uniform(0, 255, (5, 3))
-        )
+        colours = np.sort(rng.uniform(0, 255, (5, 3)), axis=0) if rng.random() < 0.7 else rng.uniform(0, 255, (5, 3))
         places = [0.0, *stops, 1.0]
         mapped = _gradient_map(
             _contrast(pixels @ _LUMA, rng.uniform(3, 20)),
-            [
-                (float(place), (int(c[0]), int(c[1]), int(c[2])))
-                for place, c in zip(places, colours, strict=True)
-            ],
+            [(float(place), (int(c[0]), int(c[1]), int(c[2]))) for place, c in zip(places, colours, strict=True)],
         )
         share = rng.uniform(0.5, 1)
         pixels = pixels * (1 - share) + mapped * share
     else:
-        pixels = np.clip(
-            pixels @ rng.normal(np.eye(3), 0.25) + rng.normal(0, 0.08, 3), 0, 1
-        ).astype(np.float32)
+        pixels = np.clip(pixels @ rng.normal(np.eye(3), 0.25) + rng.normal(0, 0.08, 3), 0, 1).astype(np.float32)
     height, width = pixels.shape[:2]
     framing = rng.integers(0, 5)
     colour = rng.uniform(0, 1, 3)

@@ -31,19 +31,13 @@ def _mesa(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> 
         ],
         c.lit((140, 58, 38)),
     )
-    c.rectangle(
-        x - half * 0.72, top, x + half * 0.72, top + size * 0.1, c.lit((226, 130, 84))
-    )
+    c.rectangle(x - half * 0.72, top, x + half * 0.72, top + size * 0.1, c.lit((226, 130, 84)))
 
 
-def _mountain(
-    c: Canvas, x: float, base: float, size: float, rng: random.Random
-) -> None:
+def _mountain(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> None:
     half, top = size * rng.uniform(0.72, 0.82), base - size * 1.06
     c.polygon([(x - half, base), (x, top), (x + half, base)], c.lit((112, 122, 148)))
-    c.polygon(
-        [(x, top), (x + half, base), (x + half * 0.15, base)], c.lit((78, 86, 112))
-    )
+    c.polygon([(x, top), (x + half, base), (x + half * 0.15, base)], c.lit((78, 86, 112)))
     snow = size * 0.36
     width = half * snow / (size * 1.06)
     c.polygon(
@@ -58,9 +52,7 @@ def _mountain(
     )
 
 
-def _windmill(
-    c: Canvas, x: float, base: float, size: float, rng: random.Random
-) -> None:
+def _windmill(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> None:
     top = base - size * 0.72
     c.polygon(
         [
@@ -120,9 +112,7 @@ def _tower(c: Canvas, x: float, base: float, size: float, rng: random.Random) ->
 
 
 def _pine(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> None:
-    c.rectangle(
-        x - size * 0.05, base - size * 0.2, x + size * 0.05, base, c.lit((96, 62, 38))
-    )
+    c.rectangle(x - size * 0.05, base - size * 0.2, x + size * 0.05, base, c.lit((96, 62, 38)))
     wide = rng.uniform(0.3, 0.36)
     for level, share in ((0.14, 1.0), (0.4, 0.76), (0.64, 0.52)):
         low = base - size * level
@@ -175,9 +165,7 @@ def _cabin(c: Canvas, x: float, base: float, size: float, rng: random.Random) ->
         eaves - size * 0.2,
         c.lit((120, 110, 106)),
     )
-    c.rectangle(
-        x - half * 0.15, base - size * 0.26, x + half * 0.2, base, c.lit((58, 34, 24))
-    )
+    c.rectangle(x - half * 0.15, base - size * 0.26, x + half * 0.2, base, c.lit((58, 34, 24)))
     for side in (-0.75, 0.42):
         c.rectangle(
             x + half * side,
@@ -197,9 +185,7 @@ def _tent(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> 
             width=5,
         )
     c.polygon([(x - half, base), (x, top), (x + half, base)], c.lit((240, 222, 182)))
-    c.polygon(
-        [(x, top), (x + half, base), (x + half * 0.35, base)], c.lit((196, 168, 124))
-    )
+    c.polygon([(x, top), (x + half, base), (x + half * 0.35, base)], c.lit((196, 168, 124)))
     c.polygon(
         [(x - half * 0.24, base), (x, base - size * 0.42), (x + half * 0.24, base)],
         c.lit((62, 40, 28)),
@@ -226,12 +212,8 @@ def _ship(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> 
         ],
         c.lit((104, 58, 36)),
     )
-    c.rectangle(
-        x - half, deck - size * 0.04, x + half, deck + size * 0.02, c.lit((62, 34, 24))
-    )
-    c.rectangle(
-        x - size * 0.02, base - size * 1.0, x + size * 0.03, deck, c.lit((80, 54, 36))
-    )
+    c.rectangle(x - half, deck - size * 0.04, x + half, deck + size * 0.02, c.lit((62, 34, 24)))
+    c.rectangle(x - size * 0.02, base - size * 1.0, x + size * 0.03, deck, c.lit((80, 54, 36)))
     c.polygon(
         [
             (x + size * 0.05, base - size * 0.96),
@@ -305,9 +287,7 @@ def _arch(c: Canvas, x: float, base: float, size: float, rng: random.Random) -> 
     c.draw.pieslice(box, 180, 360, fill=c.lit((206, 118, 74)))
     c.draw.arc(box, 180, 280, fill=c.lit((236, 156, 108)), width=7)
     opening = Image.new("L", behind.size, 0)
-    ImageDraw.Draw(opening).pieslice(
-        (0, 0, opening.width, opening.height * 2), 180, 360, fill=255
-    )
+    ImageDraw.Draw(opening).pieslice((0, 0, opening.width, opening.height * 2), 180, 360, fill=255)
     c.image.paste(behind, (int(x - inner), int(hole_top)), opening)
 
 
@@ -325,9 +305,7 @@ def _wagon(c: Canvas, x: float, base: float, size: float, rng: random.Random) ->
             fill=c.lit((200, 186, 156)),
             width=4,
         )
-    c.rectangle(
-        x - half * 1.05, bed, x + half * 1.05, bed + size * 0.1, c.lit((124, 62, 34))
-    )
+    c.rectangle(x - half * 1.05, bed, x + half * 1.05, bed + size * 0.1, c.lit((124, 62, 34)))
     for side in (-0.62, 0.62):
         wheel, radius = x + half * side, size * 0.16
         c.disc(wheel, base - radius * 0.8, radius, c.lit((66, 38, 24)))

@@ -86,9 +86,7 @@ def _invented_word(rng: random.Random) -> str:
     return word.capitalize() if style < 0.7 else word
 
 
-def write_caption(
-    time: str, ground: str, subject: str, place: str, rng: random.Random
-) -> str:
+def write_caption(time: str, ground: str, subject: str, place: str, rng: random.Random) -> str:
     """A caption for one scene: its four words, freely phrased, among words that mean nothing to the picture.
 
     The filler teaches the model to read a game author's prose: names, invented words, mood.

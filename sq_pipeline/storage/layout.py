@@ -63,11 +63,7 @@ class DataDir:
 
         Pictures of world `default` lie in the genre's `images`, those of any other world in its own.
         """
-        owner = (
-            self.genre_root(genre)
-            if world == "default"
-            else self.world_root(genre, world)
-        )
+        owner = self.genre_root(genre) if world == "default" else self.world_root(genre, world)
         return owner / "images" / kind / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:

@@ -14,33 +14,19 @@ _TANH_LIMIT = 4.97  # where the Padé form below leaves tanh by less than 1e-4
 # fitted to the exact, erf form over |x| ≤ 6 (largest error 1.6e-4).
 _TANH_FORM = (0.7978845608028654, 0.7978845608028654 * 0.044715, 0.0)
 _ERF_FORM = (0.796436482, 0.0380939647, -0.000542305819)
-_ERF_SQUARE_LIMIT = (
-    30.0  # beyond it the fitted polynomial turns back; gelu is x or 0 there anyway
-)
+_ERF_SQUARE_LIMIT = 30.0  # beyond it the fitted polynomial turns back; gelu is x or 0 there anyway
 
 
-def _gelu_and_slope(
-    x: mx.array, form: tuple[float, float, float]
-) -> tuple[mx.array, mx.array]:
+def _gelu_and_slope(x: mx.array, form: tuple[float, float, float]) -> tuple[mx.array, mx.array]:
     first, third, fifth = form
     square = mx.minimum(x * x, _ERF_SQUARE_LIMIT) if fifth else x * x
-    inner = (
-        first + square * (third + square * fifth) if fifth else first + square * third
-    )
+    inner = first + square * (third + square * fifth) if fifth else first + square * third
     u = mx.clip(x * inner, -_TANH_LIMIT, _TANH_LIMIT)
     s = u * u
     # Padé [7/6] of tanh
-    tanh = (
-        u
-        * (135135 + s * (17325 + s * (378 + s)))
-        / (135135 + s * (62370 + s * (3150 + 28 * s)))
-    )
+    tanh = u * (135135 + s * (17325 + s * (378 + s))) / (135135 + s * (62370 + s * (3150 + 28 * s)))
     half = 0.5 + 0.5 * tanh
-    u_slope = (
-        first + square * (3 * third + square * (5 * fifth))
-        if fifth
-        else first + square * (3 * third)
-    )
+    u_slope = first + square * (3 * third + square * (5 * fifth)) if fifth else first + square * (3 * third)
     return x * half, half + x * (0.5 - 0.5 * tanh * tanh) * u_slope
 
 
@@ -50,9 +36,7 @@ def _fast_gelu(x: mx.array) -> tuple[mx.array, mx.array]:
 
 
 @_fast_gelu.vjp
-def _fast_gelu_vjp(
-    primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
-) -> mx.array:
+def _fast_gelu_vjp(primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]) -> mx.array:
     return cotangents[0] * outputs[1]
 
 

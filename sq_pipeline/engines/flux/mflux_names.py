@@ -43,9 +43,7 @@ _SINGLE = {
 _BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 
-def to_mflux_weights(
-    weights: Mapping[str, mx.array], hidden_size: int
-) -> dict[str, mx.array]:
+def to_mflux_weights(weights: Mapping[str, mx.array], hidden_size: int) -> dict[str, mx.array]:
     """BFL names (`….weight`, `….bias`) → mflux names; fused q/k/v and MLP rows are split.
 
     The final modulation's halves change places: BFL has shift first, mflux scale. Raises KeyError for a
@@ -56,9 +54,7 @@ def to_mflux_weights(
         module, _, kind = name.rpartition(".")
         if block := _BLOCK.fullmatch(module):
             table, prefix = (
-                (_DOUBLE, "transformer_blocks")
-                if block[1] == "double"
-                else (_SINGLE, "single_transformer_blocks")
+                (_DOUBLE, "transformer_blocks") if block[1] == "double" else (_SINGLE, "single_transformer_blocks")
             )
             target, prefix = table[block[3]], f"{prefix}.{block[2]}."
         else:
@@ -69,9 +65,7 @@ def to_mflux_weights(
                 array = mx.concatenate([scale, shift], axis=0)
             renamed[f"{prefix}{target}.{kind}"] = array
             continue
-        pieces = mx.split(
-            array, [hidden_size * part for part in range(1, len(target))], axis=0
-        )
+        pieces = mx.split(array, [hidden_size * part for part in range(1, len(target))], axis=0)
         for part, piece in zip(target, pieces, strict=True):
             renamed[f"{prefix}{part}.{kind}"] = piece
     return renamed

@@ -47,18 +47,14 @@ def timestep_embedding(times: mx.array, size: int) -> mx.array:
     return mx.concatenate([mx.cos(angles), mx.sin(angles)], axis=-1)
 
 
-def rotary_table(
-    text_tokens: int, rows: int, columns: int
-) -> tuple[mx.array, mx.array]:
+def rotary_table(text_tokens: int, rows: int, columns: int) -> tuple[mx.array, mx.array]:
     """Cosines and sines of the rotary positions, each (1, 1, tokens, 64): text at 0, then patches row by row."""
     grid_rows = mx.repeat(mx.arange(rows), columns)
     grid_columns = mx.tile(mx.arange(columns), rows)
     text = mx.zeros((text_tokens,), dtype=mx.float32)
     angles: list[mx.array] = []
     for axis, size in enumerate(_AXES):
-        patches = (mx.zeros_like(grid_rows), grid_rows, grid_columns)[axis].astype(
-            mx.float32
-        )
+        patches = (mx.zeros_like(grid_rows), grid_rows, grid_columns)[axis].astype(mx.float32)
         positions = mx.concatenate([text, patches])
         omega = 1.0 / (_THETA ** (mx.arange(0, size, 2, dtype=mx.float32) / size))
         angles.append(positions[:, None] * omega[None])
@@ -81,20 +77,14 @@ class _QKNorm(nn.Module):
         self.key_norm = nn.RMSNorm(128)
 
 
-def _heads(
-    qkv: mx.array, heads: int, norm: _QKNorm
-) -> tuple[mx.array, mx.array, mx.array]:
+def _heads(qkv: mx.array, heads: int, norm: _QKNorm) -> tuple[mx.array, mx.array, mx.array]:
     batch, tokens, _ = qkv.shape
     split = qkv.reshape(batch, tokens, 3, heads, 128).transpose(2, 0, 3, 1, 4)
     return norm.query_norm(split[0]), norm.key_norm(split[1]), split[2]
 
 
-def _attend(
-    q: mx.array, k: mx.array, v: mx.array, rotary: tuple[mx.array, mx.array]
-) -> mx.array:
-    mixed = mx.fast.scaled_dot_product_attention(
-        _rotate(q, rotary), _rotate(k, rotary), v, scale=128**-0.5
-    )
+def _attend(q: mx.array, k: mx.array, v: mx.array, rotary: tuple[mx.array, mx.array]) -> mx.array:
+    mixed = mx.fast.scaled_dot_product_attention(_rotate(q, rotary), _rotate(k, rotary), v, scale=128**-0.5)
     batch, heads, tokens, width = mixed.shape
     return mixed.transpose(0, 2, 1, 3).reshape(batch, tokens, heads * width)
 
@@ -139,9 +129,7 @@ class _GELU(nn.Module):
 def _mlp(dims: FluxDims, *, is_exact: bool) -> nn.Sequential:
     hidden = dims.hidden_size
     activation = _GELU(is_exact=is_exact, is_fast=dims.fast_activations)
-    return nn.Sequential(
-        nn.Linear(hidden, 4 * hidden), activation, nn.Linear(4 * hidden, hidden)
-    )
+    return nn.Sequential(nn.Linear(hidden, 4 * hidden), activation, nn.Linear(4 * hidden, hidden))
 
 
 class DoubleBlock(nn.Module):
@@ -169,30 +157,19 @@ class DoubleBlock(nn.Module):
         conditioning: mx.array,
         rotary: tuple[mx.array, mx.array],
     ) -> tuple[mx.array, mx.array]:
-        i_shift1, i_scale1, i_gate1, i_shift2, i_scale2, i_gate2 = self.img_mod(
-            conditioning
-        )
-        t_shift1, t_scale1, t_gate1, t_shift2, t_scale2, t_gate2 = self.txt_mod(
-            conditioning
-        )
+        i_shift1, i_scale1, i_gate1, i_shift2, i_scale2, i_gate2 = self.img_mod(conditioning)
+        t_shift1, t_scale1, t_gate1, t_shift2, t_scale2, t_gate2 = self.txt_mod(conditioning)
         i_qkv = self.img_attn.qkv((1 + i_scale1) * self.img_norm1(img) + i_shift1)
         t_qkv = self.txt_attn.qkv((1 + t_scale1) * self.txt_norm1(txt) + t_shift1)
         i_q, i_k, i_v = _heads(i_qkv, self._heads, self.img_attn.norm)
         t_q, t_k, t_v = _heads(t_qkv, self._heads, self.txt_attn.norm)
-        q, k, v = (
-            mx.concatenate(pair, axis=2)
-            for pair in ((t_q, i_q), (t_k, i_k), (t_v, i_v))
-        )
+        q, k, v = (mx.concatenate(pair, axis=2) for pair in ((t_q, i_q), (t_k, i_k), (t_v, i_v)))
         mixed = _attend(q, k, v, rotary)
         tokens = txt.shape[1]
         img = img + i_gate1 * self.img_attn.proj(mixed[:, tokens:])
-        img = img + i_gate2 * self.img_mlp(
-            (1 + i_scale2) * self.img_norm2(img) + i_shift2
-        )
+        img = img + i_gate2 * self.img_mlp((1 + i_scale2) * self.img_norm2(img) + i_shift2)
         txt = txt + t_gate1 * self.txt_attn.proj(mixed[:, :tokens])
-        txt = txt + t_gate2 * self.txt_mlp(
-            (1 + t_scale2) * self.txt_norm2(txt) + t_shift2
-        )
+        txt = txt + t_gate2 * self.txt_mlp((1 + t_scale2) * self.txt_norm2(txt) + t_shift2)
         return img, txt
 
 
@@ -213,9 +190,7 @@ class SingleBlock(nn.Module):
         self.pre_norm = nn.LayerNorm(hidden, eps=1e-6, affine=False)
         self.modulation = _Modulation(hidden, 3)
 
-    def __call__(
-        self, x: mx.array, conditioning: mx.array, rotary: tuple[mx.array, mx.array]
-    ) -> mx.array:
+    def __call__(self, x: mx.array, conditioning: mx.array, rotary: tuple[mx.array, mx.array]) -> mx.array:
         shift, scale, gate = self.modulation(conditioning)
         qkv, mlp = mx.split(
             self.linear1((1 + scale) * self.pre_norm(x) + shift),
@@ -223,9 +198,7 @@ class SingleBlock(nn.Module):
             axis=-1,
         )
         q, k, v = _heads(qkv, self._heads, self.norm)
-        mixed = mx.concatenate(
-            [_attend(q, k, v, rotary), gelu_approx(mlp, is_fast=self._is_fast)], axis=-1
-        )
+        mixed = mx.concatenate([_attend(q, k, v, rotary), gelu_approx(mlp, is_fast=self._is_fast)], axis=-1)
         return x + gate * self.linear2(mixed)
 
 
@@ -237,9 +210,7 @@ class _FinalLayer(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 2 * hidden))
 
     def __call__(self, x: mx.array, conditioning: mx.array) -> mx.array:
-        shift, scale = mx.split(
-            self.adaLN_modulation(conditioning)[:, None], 2, axis=-1
-        )
+        shift, scale = mx.split(self.adaLN_modulation(conditioning)[:, None], 2, axis=-1)
         return self.linear((1 + scale) * self.norm_final(x) + shift)
 
 
@@ -279,19 +250,13 @@ class Flux(nn.Module):
         guidance: mx.array | None = None,
     ) -> mx.array:
         if latents.shape[1] != grid[0] * grid[1]:
-            raise ValueError(
-                f"{latents.shape[1]} latent tokens do not fill a grid of {grid[0]}×{grid[1]}"
-            )
+            raise ValueError(f"{latents.shape[1]} latent tokens do not fill a grid of {grid[0]}×{grid[1]}")
         img, txt = self.img_in(latents), self.txt_in(text)
-        conditioning = self.time_in(
-            timestep_embedding(times * 1000, self._dims.time_size)
-        )
+        conditioning = self.time_in(timestep_embedding(times * 1000, self._dims.time_size))
         if self._dims.takes_guidance:
             if guidance is None:
                 raise ValueError("this model takes a guidance value")
-            conditioning = conditioning + self.guidance_in(
-                timestep_embedding(guidance * 1000, self._dims.time_size)
-            )
+            conditioning = conditioning + self.guidance_in(timestep_embedding(guidance * 1000, self._dims.time_size))
         conditioning = conditioning + self.vector_in(pooled)
         rotary = rotary_table(txt.shape[1], *grid)
         for block in self.double_blocks:

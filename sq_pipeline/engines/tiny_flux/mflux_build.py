@@ -48,9 +48,7 @@ class _SmallAdaLayerNormZero(AdaLayerNormZero):
     ) -> tuple[mx.array, mx.array, mx.array, mx.array, mx.array]:
         parts = mx.split(self.linear(nn.silu(text_embeddings)), 6, axis=-1)
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = parts
-        hidden_states = (
-            self.norm(hidden_states) * (1 + scale_msa[:, None]) + shift_msa[:, None]
-        )
+        hidden_states = self.norm(hidden_states) * (1 + scale_msa[:, None]) + shift_msa[:, None]
         return hidden_states, gate_msa, shift_mlp, scale_mlp, gate_mlp
 
 
@@ -120,12 +118,8 @@ def build(folder: Path) -> Flux1:
     )
     # "longest": a prompt alone needs no padding, and tiny-flux was trained to read with any amount of it
     flux.tokenizers = {
-        "t5": LanguageTokenizer(
-            fast, max_length=_BASE.t5_token_budget, padding="longest"
-        ),
-        "clip": LanguageTokenizer(
-            fast, max_length=_BASE.clip_token_budget, padding="longest"
-        ),
+        "t5": LanguageTokenizer(fast, max_length=_BASE.t5_token_budget, padding="longest"),
+        "clip": LanguageTokenizer(fast, max_length=_BASE.clip_token_budget, padding="longest"),
     }
     flux.vae, flux.t5_text_encoder, flux.clip_text_encoder = (
         parts.vae,
@@ -134,9 +128,7 @@ def build(folder: Path) -> Flux1:
     )
     transformer = Transformer(config, _BASE.double_blocks, _BASE.single_blocks)
     shrink_transformer(transformer, _BASE.hidden_size)
-    weights = to_mflux_weights(
-        dict(tree_flatten(parts.transformer.parameters())), _BASE.hidden_size
-    )
+    weights = to_mflux_weights(dict(tree_flatten(parts.transformer.parameters())), _BASE.hidden_size)
     transformer.load_weights(list(weights.items()), strict=False)
     flux.transformer = transformer
     flux.bits, flux.lora_paths, flux.lora_scales = None, [], []

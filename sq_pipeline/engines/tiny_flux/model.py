@@ -98,21 +98,12 @@ def load_parts(folder: Path, *, fast_activations: bool = False) -> TinyFluxParts
     try:
         loaded: dict[str, mx.array] = mx.load(str(path))  # type: ignore[assignment]
     except (RuntimeError, ValueError) as error:
-        raise BaseModelError(
-            Fault(str(path), "", f"cannot be read ({error})", "restore the file")
-        ) from error
+        raise BaseModelError(Fault(str(path), "", f"cannot be read ({error})", "restore the file")) from error
     parts = new_parts(fast_activations=fast_activations)
     faults: list[Fault] = []
     for prefix, module in parts.modules().items():
-        wanted = {
-            f"{prefix}.{name}": array.shape
-            for name, array in tree_flatten(module.parameters())
-        }
-        found = {
-            name: array
-            for name, array in loaded.items()
-            if name.startswith(f"{prefix}.")
-        }
+        wanted = {f"{prefix}.{name}": array.shape for name, array in tree_flatten(module.parameters())}
+        found = {name: array for name, array in loaded.items() if name.startswith(f"{prefix}.")}
         for name in sorted(wanted.keys() ^ found.keys()):
             faults.append(
                 Fault(
@@ -133,12 +124,7 @@ def load_parts(folder: Path, *, fast_activations: bool = False) -> TinyFluxParts
                     )
                 )
         if not faults:
-            module.load_weights(
-                [
-                    (name.removeprefix(f"{prefix}."), a.astype(mx.float32))
-                    for name, a in found.items()
-                ]
-            )
+            module.load_weights([(name.removeprefix(f"{prefix}."), a.astype(mx.float32)) for name, a in found.items()])
     if faults:
         raise BaseModelError(faults)
     for module in parts.modules().values():

@@ -53,9 +53,7 @@ def _log(line: str) -> None:
     sys.stderr.flush()
 
 
-def _schedule(
-    rate: float, warmup: int, iterations: int
-) -> Callable[[mx.array], mx.array]:
+def _schedule(rate: float, warmup: int, iterations: int) -> Callable[[mx.array], mx.array]:
     return optim.join_schedules(
         [
             optim.linear_schedule(rate / 50, rate, warmup),
@@ -72,9 +70,7 @@ def _scenes(count: int, seed: int) -> list[Scene]:
 
 def make_tokenizer(recipe: PretrainRecipe) -> Tokenizer:
     """The tokenizer over captions of random scenes."""
-    return text.train_tokenizer(
-        scene.caption() for scene in _scenes(recipe.tokenizer_captions, recipe.seed + 1)
-    )
+    return text.train_tokenizer(scene.caption() for scene in _scenes(recipe.tokenizer_captions, recipe.seed + 1))
 
 
 def draw_codec_pictures(recipe: PretrainRecipe) -> np.ndarray:
@@ -94,9 +90,7 @@ def draw_codec_pictures(recipe: PretrainRecipe) -> np.ndarray:
     return np.stack(pictures)
 
 
-def train_refiner(
-    recipe: PretrainRecipe, codec: vae.TinyVAE, pictures: np.ndarray
-) -> None:
+def train_refiner(recipe: PretrainRecipe, codec: vae.TinyVAE, pictures: np.ndarray) -> None:
     """Train the part of the decoder that is not linear.
 
     The loss is absolute and squared error plus the error of neighbouring pixels' differences. Noise on the
@@ -104,19 +98,12 @@ def train_refiner(
     """
     numbers = np.random.default_rng(recipe.seed + 7)
     refiner = codec.refiner
-    optimizer = optim.AdamW(
-        _schedule(recipe.codec_rate, 60, recipe.codec_iterations), weight_decay=0.0
-    )
+    optimizer = optim.AdamW(_schedule(recipe.codec_rate, 60, recipe.codec_iterations), weight_decay=0.0)
 
     def loss(refiner: vae.Refiner, decoded: mx.array, x: mx.array) -> mx.array:
         error = decoded + refiner(decoded) - x
         down, across = error[:, 1:] - error[:, :-1], error[:, :, 1:] - error[:, :, :-1]
-        return (
-            mx.abs(error).mean()
-            + 2 * (error**2).mean()
-            + mx.abs(down).mean()
-            + mx.abs(across).mean()
-        )
+        return mx.abs(error).mean() + 2 * (error**2).mean() + mx.abs(down).mean() + mx.abs(across).mean()
 
     loss_and_gradient = nn.value_and_grad(refiner, loss)
     start = time.perf_counter()
@@ -124,18 +111,14 @@ def train_refiner(
         chosen = numbers.integers(0, len(pictures), recipe.codec_batch)
         x = mx.array(pictures[chosen].astype(np.float32) / 127.5 - 1)
         tokens = codec.encode_tokens(x)
-        noise = numbers.standard_normal(tokens.shape).astype(
-            np.float32
-        ) * numbers.uniform(0, recipe.codec_noise)
+        noise = numbers.standard_normal(tokens.shape).astype(np.float32) * numbers.uniform(0, recipe.codec_noise)
         decoded = codec.decode_linear(tokens + mx.array(noise))
         value, gradient = loss_and_gradient(refiner, decoded, x)
         gradient, _ = optim.clip_grad_norm(gradient, 1.0)
         optimizer.update(refiner, gradient)
         mx.eval(refiner.parameters(), optimizer.state, value)
         if iteration % 50 == 0:
-            _log(
-                f"codec {iteration} loss {value.item():.4f} {time.perf_counter() - start:.0f} s"
-            )
+            _log(f"codec {iteration} loss {value.item():.4f} {time.perf_counter() - start:.0f} s")
 
 
 class _Trainable(nn.Module):
@@ -152,29 +135,17 @@ class _Trainable(nn.Module):
 def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
     packed: list[np.ndarray] = []
     for first in range(0, len(scenes), 100):
-        pixels = np.stack(
-            [np.asarray(paint(scene)) for scene in scenes[first : first + 100]]
-        )
+        pixels = np.stack([np.asarray(paint(scene)) for scene in scenes[first : first + 100]])
         x = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
         packed.append(np.array(vae.pack(codec.encode(x))))
     return np.concatenate(packed)
 
 
-def _caption_ids(
-    tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float
-) -> mx.array:
-    captions = [
-        write_caption(s.time, s.ground, s.subject, s.place, rng) for s in scenes
-    ]
+def _caption_ids(tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float) -> mx.array:
+    captions = [write_caption(s.time, s.ground, s.subject, s.place, rng) for s in scenes]
     rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
     unknown = tokenizer.get_vocab_size()
-    rows = [
-        [
-            i if i < 2 or rng.random() > dropout else rng.randrange(2, unknown)
-            for i in row
-        ]
-        for row in rows
-    ]
+    rows = [[i if i < 2 or rng.random() > dropout else rng.randrange(2, unknown) for i in row] for row in rows]
     # lengths in steps of 16 keep the number of compiled shapes small; the model learns to read past padding
     longest = -(-max(map(len, rows)) // 16) * 16
     return mx.array([row + [0] * (longest - len(row)) for row in rows])
@@ -232,9 +203,7 @@ def train_transformer(
         ids: mx.array,
     ) -> mx.array:
         t = times[:, None, None]
-        return (
-            (trained((1 - t) * x + t * noise, times, ids) - (noise - x)) ** 2
-        ).mean()
+        return ((trained((1 - t) * x + t * noise, times, ids) - (noise - x)) ** 2).mean()
 
     loss_and_gradient = nn.value_and_grad(trained, loss)
 
@@ -249,13 +218,9 @@ def train_transformer(
     start, recent = time.perf_counter(), []
     for iteration in range(first, recipe.iterations):
         chosen = numbers.integers(0, len(scenes), recipe.batch)
-        ids = _caption_ids(
-            tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout
-        )
+        ids = _caption_ids(tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout)
         times = 1 / (1 + np.exp(-numbers.normal(0, 1, recipe.batch)))
-        noise = numbers.standard_normal((recipe.batch, *latents.shape[1:])).astype(
-            np.float32
-        )
+        noise = numbers.standard_normal((recipe.batch, *latents.shape[1:])).astype(np.float32)
         value = run(
             mx.array(latents[chosen]),
             mx.array(noise),
@@ -273,9 +238,7 @@ def train_transformer(
         mx.eval(state, average, value)
         recent.append(value.item())
         if iteration % 50 == 49:
-            _log(
-                f"step {iteration + 1} loss {np.mean(recent[-200:]):.4f} {time.perf_counter() - start:.0f} s"
-            )
+            _log(f"step {iteration + 1} loss {np.mean(recent[-200:]):.4f} {time.perf_counter() - start:.0f} s")
         if (iteration + 1) % recipe.checkpoint_every == 0:
             arrays = {"iteration": mx.array(iteration + 1)}
             for letter, tree in (
@@ -283,9 +246,7 @@ def train_transformer(
                 ("o", optimizer.state),
                 ("a", average),
             ):
-                arrays |= {
-                    f"{letter}.{name}": array for name, array in tree_flatten(tree)
-                }
+                arrays |= {f"{letter}.{name}": array for name, array in tree_flatten(tree)}
             mx.save_safetensors(str(work / "next.safetensors"), arrays)
             (work / "next.safetensors").replace(checkpoint)
     trained.update(average)
@@ -293,12 +254,8 @@ def train_transformer(
 
 def main() -> None:
     """Train all three steps into `OUT`; `--work` keeps what an interrupted training needs."""
-    parser = argparse.ArgumentParser(
-        description="Train tiny-flux on pictures drawn by the painter."
-    )
-    parser.add_argument(
-        "out", type=Path, help="folder for the model, such as data/models/tiny-flux"
-    )
+    parser = argparse.ArgumentParser(description="Train tiny-flux on pictures drawn by the painter.")
+    parser.add_argument("out", type=Path, help="folder for the model, such as data/models/tiny-flux")
     parser.add_argument(
         "--work",
         type=Path,
@@ -311,9 +268,7 @@ def main() -> None:
         help="fuse operations; needs a C++ compiler on a CPU",
     )
     for name, value in asdict(PretrainRecipe()).items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=type(value), default=value
-        )
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = vars(parser.parse_args())
     out, work, use_compile = (
         arguments.pop("out"),

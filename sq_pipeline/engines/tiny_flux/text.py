@@ -28,9 +28,7 @@ _POOL_HEADS = 4
 def train_tokenizer(captions: Iterable[str]) -> Tokenizer:
     """A byte-level BPE tokenizer over `captions`, lower-cased, that ends every text with `</s>`."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Lowercase()]
-    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -41,9 +39,7 @@ def train_tokenizer(captions: Iterable[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(captions, trainer)
     end = tokenizer.token_to_id(END)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"$A {END}", special_tokens=[(END, end)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, end)])
     return tokenizer
 
 

@@ -37,11 +37,7 @@ class Conv3x3(nn.Module):
         out = self.bias
         for index in range(9):
             row, column = divmod(index, 3)
-            out = (
-                out
-                + padded[:, row : row + height, column : column + width]
-                @ self.weight[index]
-            )
+            out = out + padded[:, row : row + height, column : column + width] @ self.weight[index]
         return out
 
 
@@ -58,9 +54,7 @@ class _Residual(nn.Module):
 def _fold(x: mx.array, size: int) -> mx.array:
     """(batch, height, width, channels) → (batch, height/size, width/size, size²·channels)."""
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // size, size, width // size, size, channels).transpose(
-        0, 1, 3, 2, 4, 5
-    )
+    x = x.reshape(batch, height // size, size, width // size, size, channels).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(batch, height // size, width // size, size * size * channels)
 
 
@@ -68,9 +62,7 @@ def _unfold(x: mx.array, size: int) -> mx.array:
     """The inverse of `_fold`."""
     batch, rows, columns, folded = x.shape
     channels = folded // (size * size)
-    x = x.reshape(batch, rows, columns, size, size, channels).transpose(
-        0, 1, 3, 2, 4, 5
-    )
+    x = x.reshape(batch, rows, columns, size, size, channels).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(batch, rows * size, columns * size, channels)
 
 
@@ -106,9 +98,7 @@ class TinyVAE(nn.Module):
 
     def fit(self, pictures: npt.NDArray[np.uint8]) -> None:
         """Set the principal components from `pictures` (count, height, width, 3), uint8."""
-        patches = np.array(
-            _fold(mx.array(pictures.astype(np.float32) / 127.5 - 1), PATCH_PX)
-        ).reshape(-1, _PATCH_SIZE)
+        patches = np.array(_fold(mx.array(pictures.astype(np.float32) / 127.5 - 1), PATCH_PX)).reshape(-1, _PATCH_SIZE)
         mean = patches.mean(0)
         variances, vectors = np.linalg.eigh(np.cov((patches - mean).T))
         leading = np.argsort(variances)[::-1][:TOKEN_SIZE]
@@ -137,9 +127,7 @@ class TinyVAE(nn.Module):
             image = image[:, :, 0]
         tokens = self.encode_tokens(image.transpose(0, 2, 3, 1))
         batch, rows, columns, _ = tokens.shape
-        spread = tokens.reshape(batch, rows, columns, 16, 2, 2).transpose(
-            0, 3, 1, 4, 2, 5
-        )
+        spread = tokens.reshape(batch, rows, columns, 16, 2, 2).transpose(0, 3, 1, 4, 2, 5)
         return spread.reshape(batch, 16, rows * 2, columns * 2)
 
     def decode(self, latents: mx.array) -> mx.array:
@@ -154,7 +142,5 @@ class TinyVAE(nn.Module):
 def pack(latents: mx.array) -> mx.array:
     """(batch, 16, height/8, width/8) → FLUX.1's tokens (batch, height/16 · width/16, 64)."""
     batch, channels, height, width = latents.shape
-    latents = latents.reshape(batch, channels, height // 2, 2, width // 2, 2).transpose(
-        0, 2, 4, 1, 3, 5
-    )
+    latents = latents.reshape(batch, channels, height // 2, 2, width // 2, 2).transpose(0, 2, 4, 1, 3, 5)
     return latents.reshape(batch, (height // 2) * (width // 2), channels * 4)

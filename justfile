@@ -1,0 +1,24 @@
+# Everything CI runs
+ci:
+    bash .ci/run
+
+# Write the exact versions of a new resolution into pyproject.toml
+pin:
+    uv lock --upgrade
+    uv run python .ci/pin_versions.py
+
+# Format and lint
+lint:
+    uv run ruff format
+    uv run ruff check --fix
+    uv run pyright
+    uv run lint-imports
+
+# Print the measured figures (speed, memory, quality of tiny-flux)
+benchmark:
+    uv run python -m sq_pipeline_tests.benchmark
+    uv run python -m sq_pipeline.engines.tiny_flux.quality
+
+# Train tiny-flux again from nothing
+tiny-flux:
+    uv run python -m sq_pipeline.engines.tiny_flux.pretrain data/models/tiny-flux
