@@ -1,0 +1,72 @@
+"""`sq-pipeline doctor`: what this machine is, and what is ready on it. Not here: how engines find their files."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+_SLOW_GFLOPS = 30.0
+
+
+def collect(data_root: Path) -> dict[str, Any]:
+    """Everything that `doctor` shows, as one JSON-able object. `advice` lists what to do about what is not well."""
+    from sq_pipeline.engines import blas, machine, registry
+    from sq_pipeline.storage.layout import DataDir
+
+    blas_report = blas.preload()
+    gflops = blas.measure_gflops()
+    advice: list[str] = []
+    if gflops < _SLOW_GFLOPS:
+        advice.append(f"MLX multiplies at {gflops:.0f} GFLOP/s only: {blas_report.note}")
+    models = [
+        {"name": name, "is_ready": is_ready, "where": where if is_ready else None, "how_to_get": None if is_ready else where}
+        for name, is_ready, where in registry.readiness(DataDir(data_root.resolve()))
+    ]
+    if not data_root.joinpath("content").is_dir():
+        advice.append(f"{data_root} is not a data directory: `sq-pipeline demo {data_root}` makes one")
+    return {
+        "chip": machine.chip_name(),
+        "memory_bytes": machine.memory_bytes(),
+        "python": sys.version.split()[0],
+        "versions": {name: machine.version_of(name) for name in ("sq-pipeline", "mlx", "mflux", "dagster")},
+        "blas": {
+            "name": blas_report.name,
+            "path": str(blas_report.path) if blas_report.path else None,
+            "note": blas_report.note,
+            "float32_matmul_gflops": round(gflops, 1),
+        },
+        "base_models": models,
+        "advice": advice,
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    console = Console()
+    console.print(f"{report['chip']}, {report['memory_bytes'] / 2**30:.0f} GiB, Python {report['python']}")
+    console.print(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    blas = report["blas"]
+    console.print(f"BLAS: {blas['name']}, {blas['float32_matmul_gflops']} GFLOP/s in float32 ({blas['note']})")
+    table = Table("base model", "ready", "where it is, or how to get it")
+    for model in report["base_models"]:
+        table.add_row(model["name"], "yes" if model["is_ready"] else "no", model["where"] or model["how_to_get"])
+    console.print(table)
+    for line in report["advice"]:
+        console.print(line)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+
+    @app.command()
+    def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
+        """Show chip, memory, versions, BLAS speed, and which base models are ready."""
+        report = collect(data_root(data))
+        if as_json:
+            sys.stdout.write(json.dumps(report) + "\n")
+        else:
+            _show(report)
