@@ -23,7 +23,12 @@ def collect(data_root: Path) -> dict[str, Any]:
     if gflops < _SLOW_GFLOPS:
         advice.append(f"MLX multiplies at {gflops:.0f} GFLOP/s only: {blas_report.note}")
     models = [
-        {"name": name, "is_ready": is_ready, "where": where if is_ready else None, "how_to_get": None if is_ready else where}
+        {
+            "name": name,
+            "is_ready": is_ready,
+            "where": where if is_ready else None,
+            "how_to_get": None if is_ready else where,
+        }
         for name, is_ready, where in registry.readiness(DataDir(data_root.resolve()))
     ]
     if not data_root.joinpath("content").is_dir():

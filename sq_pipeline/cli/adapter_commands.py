@@ -1,0 +1,70 @@
+"""`sq-pipeline adapter inspect` and `adapter remap`: the adapter tools for any file."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+
+
+class Target(StrEnum):
+    """What a file can be remapped to."""
+
+    MFLUX = "mflux"
+    KOHYA = "kohya"
+    DIFFUSERS = "diffusers"
+
+
+def _show(values: dict[str, Any]) -> None:
+    table = Table(show_header=False)
+    for name, value in values.items():
+        if name != "faults":
+            table.add_row(
+                name, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+            )
+    console = Console()
+    console.print(table)
+    for fault in values.get("faults", ()):
+        console.print(f"[red]fault[/red] {fault}", highlight=False)
+
+
+def register(adapter: typer.Typer) -> None:
+    """Add the commands to the `adapter` group."""
+
+    @adapter.command()
+    def inspect(file: Path, as_json: JsonOption = False) -> None:
+        """Say what an adapter file is: dialect, modules, ranks, strength, faults."""
+        from sq_pipeline.stages.inspect import inspect_adapter
+
+        report = inspect_adapter(file)
+        if as_json:
+            sys.stdout.write(json.dumps(report) + "\n")
+        else:
+            _show(report)
+
+    @adapter.command()
+    def remap(
+        source: Annotated[Path, typer.Argument(metavar="IN")],
+        output: Annotated[Path, typer.Argument(metavar="OUT")],
+        target: Annotated[Target, typer.Option(help="Whose names to write; mflux means the installed version.")],
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Write an MLX adapter under another loader's names; whole, or not at all."""
+        from sq_pipeline.engines.machine import version_of
+        from sq_pipeline.stages.remap import remap_adapter
+        from sq_pipeline.storage.keymaps import select_keymap
+
+        version = version_of("mflux") if target is Target.MFLUX else None
+        keymap = select_keymap(data_root(data).resolve() / "keymaps", target.value, version)
+        result = remap_adapter(source, output, keymap).as_json()
+        if as_json:
+            sys.stdout.write(json.dumps(result) + "\n")
+        else:
+            _show(result)

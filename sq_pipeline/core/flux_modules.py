@@ -1,0 +1,44 @@
+"""The linear modules of FLUX.1's blocks that adapters cover, by their BFL names, and their widths.
+
+A double block has ten, a single block three: thirteen kinds, twenty-six with `lora_a` and `lora_b`.
+Source of names: Black Forest Labs' FLUX.1 and mlx-examples' adapters; widths in units of the hidden size.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from sq_pipeline.core.base_models import BaseModel
+
+# kind of module: (inputs, outputs) in hidden sizes
+DOUBLE_MODULES: Mapping[str, tuple[int, int]] = {
+    f"{stream}_{part}": widths
+    for stream in ("img", "txt")
+    for part, widths in {
+        "attn.qkv": (1, 3),
+        "attn.proj": (1, 1),
+        "mlp.layers.0": (1, 4),
+        "mlp.layers.2": (4, 1),
+        "mod.lin": (1, 6),
+    }.items()
+}
+SINGLE_MODULES: Mapping[str, tuple[int, int]] = {"linear1": (1, 7), "linear2": (5, 1), "modulation.lin": (1, 3)}
+MATRICES = ("lora_a", "lora_b")
+
+
+def modules_of(base_model: BaseModel) -> Iterator[tuple[str, int, int]]:
+    """Every module of a base model's blocks: BFL name, inputs, outputs."""
+    for stem, count, kinds in (
+        ("double_blocks", base_model.double_blocks, DOUBLE_MODULES),
+        ("single_blocks", base_model.single_blocks, SINGLE_MODULES),
+    ):
+        for index in range(count):
+            for kind, (inputs, outputs) in kinds.items():
+                name = f"{stem}.{index}.{kind}"
+                yield name, inputs * base_model.hidden_size, outputs * base_model.hidden_size
+
+
+def sample_keys(index: int) -> Iterator[str]:
+    """One MLX adapter key of each of the twenty-six kinds, for block `index`."""
+    for stem, kinds in (("double_blocks", DOUBLE_MODULES), ("single_blocks", SINGLE_MODULES)):
+        for kind in kinds:
+            for matrix in MATRICES:
+                yield f"{stem}.{index}.{kind}.{matrix}"

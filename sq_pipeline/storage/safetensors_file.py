@@ -1,0 +1,199 @@
+"""safetensors files, read with care and written tensor by tensor.
+
+Format: 8 bytes header length (little endian), a JSON header, then the tensors' bytes without gaps
+(huggingface/safetensors, README, "Format"). Bytes are never converted: bfloat16 stays what it is.
+Not here: what the names mean (`core.keymap`, `core.dialects`).
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
+from sq_pipeline.core.errors import AdapterError, Fault
+from sq_pipeline.core.fingerprints import fingerprint, hash_bytes
+from sq_pipeline.storage.atomic import atomic_path
+
+_MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
+_MEND = "get the file again, or export it again"
+_PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
+
+
+@dataclass(frozen=True)
+class SafetensorsFile:
+    """A checked header: tensors in file order, metadata, and where the data begins in the file."""
+
+    path: Path
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    data_start: int
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """One tensor's raw bits in its shape: unsigned integers of the dtype's width."""
+        info = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(self.data_start + info.start)
+            content = file.read(info.byte_count)
+        bits = np.dtype(f"<u{DTYPE_BYTES[info.dtype]}")
+        return np.frombuffer(content, dtype=bits).reshape(info.shape)
+
+
+def _fault(path: Path, field: str, problem: str, mend: str = _MEND) -> AdapterError:
+    return AdapterError(Fault(str(path), field, problem, mend))
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            raise ValueError(f"the key {key!r} appears twice")
+        seen[key] = value
+    return seen
+
+
+def open_safetensors(path: Path) -> SafetensorsFile:
+    """Read and check a file's header; raises AdapterError with every fault found, and reads no tensor.
+
+    Pickles and zip archives are named for what they are and never loaded.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_header(path, file)
+    except FileNotFoundError:
+        raise _fault(path, "", "there is no such file", "check the path") from None
+    except IsADirectoryError:
+        raise _fault(path, "", "is a folder, not a file", "name the .safetensors file in it") from None
+
+
+def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
+    start = file.read(8)
+    if start[:2] == b"PK" or start[:1] == b"\x80" or path.suffix.lower() in _PICKLE_SUFFIXES:
+        raise _fault(
+            path, "", "is a pickle or checkpoint archive, which can run code when loaded", "export it as .safetensors"
+        )
+    size = file.seek(0, 2)
+    if len(start) < 8:
+        raise _fault(path, "", f"is {size} bytes long, too short for a safetensors file")
+    (length,) = struct.unpack("<Q", start)
+    if length > min(_MAX_HEADER_BYTES, size - 8):
+        raise _fault(path, "", f"claims a header of {length} bytes, but is {size} bytes long: damaged or cut off")
+    file.seek(8)
+    try:
+        header: Any = json.loads(file.read(length).decode(), object_pairs_hook=_no_duplicates)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _fault(path, "", f"its header is not the JSON it should be ({error})") from None
+    if not isinstance(header, dict):
+        raise _fault(path, "", "its header is not a JSON object")
+    faults: list[Fault] = []
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        faults.append(Fault(str(path), "__metadata__", "is not a mapping of texts", _MEND))
+        metadata = {}
+    tensors: dict[str, TensorInfo] = {}
+    for name, entry in header.items():
+        info = _read_entry(name, entry)
+        if isinstance(info, str):
+            faults.append(Fault(str(path), name, info, _MEND))
+        else:
+            tensors[name] = info
+    if not faults:
+        faults.extend(_check_offsets(path, tensors, size - 8 - length))
+    if faults:
+        raise AdapterError(faults)
+    return SafetensorsFile(path, tensors, metadata, 8 + length)
+
+
+def _read_entry(name: str, entry: Any) -> TensorInfo | str:
+    """The entry as a TensorInfo, or what is wrong with it."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return "its entry needs dtype, shape and data_offsets, and nothing else"
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+        return f"has the dtype {dtype!r}, which is not known here"
+    is_shape = isinstance(shape, list) and all(type(part) is int and 0 <= part < 2**40 for part in shape)
+    is_span = isinstance(offsets, list) and len(offsets) == 2 and all(type(part) is int for part in offsets)
+    if not is_shape or not is_span:
+        return "its shape or data_offsets are not whole numbers"
+    info = TensorInfo(name, dtype, tuple(shape), offsets[0])
+    if not 0 <= offsets[0] <= offsets[1] or offsets[1] - offsets[0] != info.byte_count:
+        return f"shape {list(shape)} in {dtype} needs {info.byte_count} bytes, its data_offsets span {offsets}"
+    return info
+
+
+def _check_offsets(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int) -> Iterator[Fault]:
+    at = 0
+    for info in sorted(tensors.values(), key=lambda info: (info.start, info.byte_count)):
+        if info.start != at:
+            kind = "overlaps another tensor" if info.start < at else "leaves a gap before it"
+            yield Fault(str(path), info.name, f"its data {kind}", _MEND)
+        at = max(at, info.start + info.byte_count)
+    if at > data_bytes:
+        yield Fault(str(path), "", f"is cut off: its tensors need {at} bytes, {data_bytes} are there", _MEND)
+    elif at < data_bytes:
+        yield Fault(str(path), "", f"has {data_bytes - at} bytes after its last tensor", _MEND)
+
+
+def write_safetensors(
+    path: Path,
+    tensors: Iterable[tuple[TensorInfo, npt.NDArray[Any]]],
+    layout: Iterable[TensorInfo],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a file atomically, one tensor in memory at a time. `layout` gives names, dtypes and shapes in the order
+    in which `tensors` brings the bits. Equal input gives equal bytes: metadata is sorted, nothing else is added.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    at = 0
+    for info in layout:
+        header[info.name] = {
+            "dtype": info.dtype,
+            "shape": list(info.shape),
+            "data_offsets": [at, at + info.byte_count],
+        }
+        at += info.byte_count
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with atomic_path(path) as part, part.open("wb") as file:
+        file.write(struct.pack("<Q", len(encoded)))
+        file.write(encoded)
+        for info, bits in tensors:
+            if bits.shape != info.shape:
+                raise ValueError(f"{info.name}: {bits.shape} brought where {info.shape} was announced")
+            file.write(np.ascontiguousarray(bits).data)
+
+
+def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
+    """True when no number is NaN or infinite; by the exponent bits, for F32, F16, BF16 and F64."""
+    exponents = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80, "F64": 0x7FF0000000000000}
+    mask = exponents.get(info.dtype)
+    if mask is None:
+        return True
+    exponent = bits.dtype.type(mask)
+    return not bool(((bits & exponent) == exponent).any())
+
+
+def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The numbers as float32; exact for F32, F16 and BF16."""
+    if info.dtype == "BF16":
+        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    kinds = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
+    if info.dtype not in kinds:
+        raise ValueError(f"{info.name} holds {info.dtype}, which is no floating-point number")
+    return bits.view(kinds[info.dtype]).astype(np.float32)
+
+
+def tensors_data_version(path: Path) -> str:
+    """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
+    file = open_safetensors(path)
+    return fingerprint(
+        {
+            name: [info.dtype, list(info.shape), hash_bytes(np.ascontiguousarray(file.read(name)).data.cast("B"))]
+            for name, info in file.tensors.items()
+        }
+    )
