@@ -58,13 +58,9 @@ class DataDir:
     def world_root(self, genre: str, world: str) -> Path:
         return self.packs_root / genre / "worlds" / world
 
-    def published_image(self, genre: str, world: str, kind: str, slug: str) -> Path:
-        """Where the game picks up a picture: `images/<kind>/<slug>.png`.
-
-        Pictures of world `default` lie in the genre's `images`, those of any other world in its own.
-        """
-        owner = self.genre_root(genre) if world == "default" else self.world_root(genre, world)
-        return owner / "images" / kind / f"{slug}.png"
+    def published_image(self, genre: str, kind: str, slug: str) -> Path:
+        """Where the game picks up a picture: the genre's `images/<kind>/<slug>.png`, for all of its worlds."""
+        return self.genre_root(genre) / "images" / kind / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:
         return self.lora_root / genre / f"{genre}.yaml"

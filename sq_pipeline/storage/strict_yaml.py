@@ -21,15 +21,9 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _StrictLoader(_Base):
-    """libyaml's safe loader with YAML 1.2's core schema and without repeated keys, aliases or tags."""
+    """libyaml's safe loader with YAML 1.2's core schema and without repeated keys or tags."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed here", event.start_mark)
-        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Any, Any] = {}
@@ -61,7 +55,10 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: fl
 def parse_yaml(text: str, file: str) -> Any:
     """The value of a YAML text; `file` names it in errors. Raises ContentError with the line. Empty text is None."""
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader, made stricter
+        # aliases can blow a small file up to gigabytes; looking for them costs a second pass, so only where one may be
+        if "&" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Base)):
+            raise ContentError(Fault(file, "", "uses an alias (*name)", "write the value out"))
+        value = yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}" if mark else ""

@@ -1,0 +1,106 @@
+"""The author's world: genres, worlds, places, styles and adapter entries, as read and overlaid.
+
+Here: frozen records. Not here: reading them from YAML (`storage.packs`), what is made of them (`stacks`, `prompts`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sq_pipeline.core.errors import ContentError, Fault, SelectionError
+
+TIERS = ("landscape", "portrait", "creature", "scene")
+TIER_SUFFIX_KEYS: Mapping[str, str] = {"landscape": "poi_style", "portrait": "portrait_style"}
+DEFAULT_WORLD = "default"
+
+
+@dataclass(frozen=True)
+class Poi:
+    """A place. `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` does."""
+
+    name: str
+    slug: str
+    description: str = ""
+    visual_prompt: str | None = None
+    region: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class LoraEntry:
+    """One adapter in a style: `file` is relative to `content/lora`; `applies_to` are tiers."""
+
+    name: str
+    file: str
+    lora_scale: float
+    applies_to: tuple[str, ...]
+    trigger: str | None = None
+
+
+@dataclass(frozen=True)
+class Style:
+    """A visual style after overlaying. `tier_suffixes` by tier; `tag_overrides` by POI type."""
+
+    positive_suffix: str = ""
+    negative_prompt: str = ""
+    base_seed: int = 0
+    preferred_model: str | None = None
+    tier_suffixes: Mapping[str, str] = field(default_factory=dict)
+    tag_overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class World:
+    """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers."""
+
+    genre: str
+    name: str
+    style: Style
+    entries: tuple[LoraEntry, ...]
+    pois: tuple[Poi, ...]
+
+    @property
+    def key(self) -> str:
+        """`genre/world`, as `--world` takes it."""
+        return f"{self.genre}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file."""
+
+    genre: str
+    name: str
+    file: str
+    tier: str
+    trigger: str | None
+    dataset: str | None
+
+    @property
+    def key(self) -> str:
+        """`genre/name`."""
+        return f"{self.genre}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All content of a data directory. A broken world or genre is in `faults` by its key, never in `worlds`."""
+
+    worlds: Mapping[str, World]
+    adapters: Mapping[str, Adapter]
+    faults: Mapping[str, tuple[Fault, ...]]
+    warnings: tuple[Fault, ...] = ()
+
+    def select(self, world: str | None) -> tuple[World, ...]:
+        """The world that is meant, or all; raises SelectionError (unknown) or ContentError (broken)."""
+        if world is None:
+            return tuple(self.worlds.values())
+        if world in self.worlds:
+            return (self.worlds[world],)
+        if world in self.faults:
+            raise ContentError(self.faults[world])
+        known = sorted({*self.worlds, *self.faults})
+        genre = world.partition("/")[0]
+        problem = f"there is no world {world!r}"
+        if "/" in world and not any(key.startswith(f"{genre}/") for key in known):
+            problem = f"there is no genre {genre!r}"
+        raise SelectionError(Fault("", "--world", problem, f"known are {', '.join(known) or 'none'}"))

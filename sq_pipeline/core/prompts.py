@@ -1,0 +1,97 @@
+"""Prompts and seeds: how a place, a style and a stack become what the model is asked.
+
+Here: assembling, counting, dropping what does not fit. Not here: tokenizers (`protocols.TokenCounter`).
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from sq_pipeline.core.content import Poi, World
+from sq_pipeline.core.errors import ContentError, Fault
+from sq_pipeline.core.protocols import TokenCounter, TokenCounts
+from sq_pipeline.core.stacks import stack_for, triggers_of
+
+_SEEDS = 2**32
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one picture is asked with. `dropped` names the parts left out to fit, in the order they went.
+
+    FLUX.1 reads the whole prompt through T5 and only a pooled vector through CLIP: T5's budget decides what is
+    dropped; `counts.clip` over `counts.clip_budget` means that CLIP sees the beginning only.
+    """
+
+    genre: str
+    world: str
+    poi: str
+    slug: str
+    tier: str
+    positive_prompt: str
+    negative_prompt: str
+    seed: int
+    counts: TokenCounts
+    dropped: tuple[str, ...]
+
+
+def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> int:
+    """First 8 hex digits of sha256(`genre:world:name:tier`) plus `base_seed`, modulo 2³²."""
+    digest = hashlib.sha256(f"{genre}:{world}:{name}:{tier}".encode()).hexdigest()
+    return (int(digest[:8], 16) + base_seed) % _SEEDS
+
+
+def _sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.!?])\s+", text.strip()) if part]
+
+
+def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Prompt:
+    """Assemble and fit the prompt.
+
+    Parts, in order: triggers; the visual prompt (or name and description); the tags of the POI's type; the tier's
+    suffix; the positive suffix. Over T5's budget, the description's sentences go first, from the last to the second;
+    then the positive suffix, the tier's suffix, the type's tags. Triggers, a visual prompt and a description's first
+    sentence are never dropped: ContentError when they alone do not fit.
+    """
+    style = world.style
+    triggers = triggers_of(stack_for(world, tier))
+    body = [poi.visual_prompt] if poi.visual_prompt else _sentences(f"{poi.name}: {poi.description}")
+    tail = {
+        "type tags": style.tag_overrides.get(poi.kind or "", ""),
+        "tier suffix": style.tier_suffixes.get(tier, ""),
+        "positive suffix": style.positive_suffix,
+    }
+    dropped: list[str] = []
+
+    def assemble() -> str:
+        parts = [*triggers, " ".join(body), *tail.values()]
+        return ", ".join(part.strip().rstrip(",") for part in parts if part and part.strip())
+
+    while True:
+        text = assemble()
+        counts = counter.count_tokens(text)
+        if counts.t5 <= counts.t5_budget:
+            break
+        if len(body) > 1:
+            dropped.append(f"description sentence {len(body)}")
+            body.pop()
+            continue
+        name = next((name for name in ("positive suffix", "tier suffix", "type tags") if tail[name].strip()), None)
+        if name is None:
+            problem = f"{counts.t5} tokens, the model reads {counts.t5_budget}"
+            field = f"{poi.name}: {'visual_prompt' if poi.visual_prompt else 'description'}"
+            raise ContentError(Fault(world.key, field, problem, "shorten it"))
+        dropped.append(name)
+        tail[name] = ""
+    return Prompt(
+        genre=world.genre,
+        world=world.name,
+        poi=poi.name,
+        slug=poi.slug,
+        tier=tier,
+        positive_prompt=text,
+        negative_prompt=style.negative_prompt,
+        seed=seed_for(world.genre, world.name, poi.name, tier, style.base_seed),
+        counts=counts,
+        dropped=tuple(dropped),
+    )

@@ -1,0 +1,336 @@
+"""The two files of a pack, `visual_style.yaml` and `history.yaml`, read strictly; every fault with field and mend.
+
+Real packs carry many keys that are not ours: they are ignored, but a near miss of ours is warned about.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.content import TIER_SUFFIX_KEYS, TIERS, LoraEntry, Poi
+from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.strict_yaml import load_mapping, near_miss, type_name
+
+_TEXT_KEYS = ("positive_suffix", "negative_prompt", "preferred_model")
+_LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
+_STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *TIER_SUFFIX_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
+_ENTRY_KEYS = ("name", "file", "scale", "applies_to", "trigger")
+_POI_KEYS = ("name", "slug", "description", "visual_prompt", "region", "type")
+
+
+@dataclass
+class StyleFile:
+    """What one `visual_style.yaml` says. `fields` holds only what is given, so that overlaying is an update."""
+
+    file: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    tier_suffixes: dict[str, str] = field(default_factory=dict)
+    tag_overrides: dict[str, str] = field(default_factory=dict)
+    entries: list[LoraEntry] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+    def fault(self, where: str, problem: str, mend: str) -> None:
+        """Note a fault of this file."""
+        self.faults.append(Fault(self.file, where, problem, mend))
+
+    def text(self, value: Any, where: str) -> str | None:
+        """`value` as a text, or None after noting what it is instead."""
+        if isinstance(value, str):
+            return value
+        self.fault(where, f"is {type_name(value)}, not a text", "put it in quotes")
+        return None
+
+
+@dataclass
+class HistoryFile:
+    """The places of one `history.yaml`, in order."""
+
+    file: str
+    pois: list[Poi] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+
+def _warn_of_slips(keys: Mapping[str, Any], known: tuple[str, ...], file: str, where: str) -> list[Fault]:
+    slips = [(key, near_miss(key, known)) for key in keys if key not in known]
+    prefix = f"{where}." if where else ""
+    return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
+
+
+def read_style(data: DataDir, path: Path, *, is_world: bool) -> StyleFile:
+    """One style file; a missing one says nothing."""
+    style = StyleFile(data.relative(path))
+    if not path.exists():
+        return style
+    try:
+        values = load_mapping(path, style.file)
+    except ContentError as error:
+        style.faults += error.faults
+        return style
+    style.warnings += _warn_of_slips(values, _STYLE_KEYS, style.file, "")
+    for key in _TEXT_KEYS:
+        if values.get(key) is not None and (text := style.text(values[key], key)) is not None:
+            style.fields[key] = text
+    for tier, key in TIER_SUFFIX_KEYS.items():
+        if values.get(key) is not None and (text := style.text(values[key], key)) is not None:
+            style.tier_suffixes[tier] = text
+    _read_seed(style, values.get("base_seed"))
+    _read_tags(style, values.get("visual_tag_overrides"))
+    if "preferred_model" in style.fields:
+        try:
+            resolve_base_model(style.fields["preferred_model"])
+        except BaseModelError as error:
+            style.faults += [Fault(style.file, fault.field, fault.problem, fault.mend) for fault in error.faults]
+    legacy = [key for key in _LEGACY_KEYS if values.get(key) is not None]
+    if values.get("loras") is not None:
+        for key in legacy:
+            style.fault(key, "stands beside `loras`, which replaced it", "remove it")
+        _read_loras(data, style, values["loras"], is_world=is_world)
+    elif legacy:
+        _read_legacy(data, style, values)
+    return style
+
+
+def _read_seed(style: StyleFile, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        style.fault("base_seed", f"is {type_name(value)}: {value!r}, not a whole number", "write e.g. 42")
+    else:
+        style.fields["base_seed"] = value
+
+
+def _read_tags(style: StyleFile, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        style.fault("visual_tag_overrides", f"is {type_name(value)}, not a mapping", "write `type: tags`")
+        return
+    for kind, tags in value.items():
+        joined = ", ".join(tags) if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) else tags
+        if (text := style.text(joined, f"visual_tag_overrides.{kind}")) is not None:
+            style.tag_overrides[kind] = text
+
+
+def _read_loras(data: DataDir, style: StyleFile, value: Any, *, is_world: bool) -> None:
+    if not is_world:
+        if not isinstance(value, list):
+            style.fault("loras", f"is {type_name(value)}; a genre's is a list", "write `- name: …` entries")
+            return
+        _read_entries(data, style, value, "loras")
+        return
+    if not isinstance(value, dict):
+        style.fault("loras", f"is {type_name(value)}; a world's is a mapping", "write `exclude:` and `add:`")
+        return
+    for key in value.keys() - {"exclude", "add"}:
+        style.fault(f"loras.{key}", "unknown key", "only `exclude` and `add` belong here")
+    for key in ("exclude", "add"):
+        if value.get(key) is not None and not isinstance(value[key], list):
+            style.fault(f"loras.{key}", f"is {type_name(value[key])}, not a list", "write `- …` entries")
+    exclude, add = value.get("exclude"), value.get("add")
+    for index, name in enumerate(exclude if isinstance(exclude, list) else []):
+        if (text := style.text(name, f"loras.exclude[{index}]")) is not None:
+            style.exclude.append(text)
+    _read_entries(data, style, add if isinstance(add, list) else [], "loras.add")
+
+
+def _read_entries(data: DataDir, style: StyleFile, values: list[Any], where: str) -> None:
+    seen: dict[str, int] = {}
+    for index, value in enumerate(values):
+        entry = _read_entry(data, style, value, f"{where}[{index}]")
+        if entry is None:
+            continue
+        if entry.name in seen:
+            problem = f"{entry.name!r} is the name of {where}[{seen[entry.name]}] too"
+            style.fault(f"{where}[{index}].name", problem, "give each its own name")
+        seen.setdefault(entry.name, index)
+        style.entries.append(entry)
+
+
+def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> LoraEntry | None:
+    if not isinstance(value, dict):
+        style.fault(where, f"is {type_name(value)}, not a mapping", "write name, file, scale and applies_to")
+        return None
+    before = len(style.faults)
+    style.warnings += _warn_of_slips(value, _ENTRY_KEYS, style.file, where)
+    for key in ("name", "file", "scale", "applies_to"):
+        if value.get(key) is None:
+            style.fault(f"{where}.{key}", "is missing", "add it")
+    texts: dict[str, str] = {}
+    for key in ("name", "file", "trigger"):
+        if value.get(key) is not None:
+            text = style.text(value[key], f"{where}.{key}")
+            if text is not None and not text.strip():
+                style.fault(f"{where}.{key}", "is empty", "write it, or leave the key out")
+            texts[key] = (text or "").strip()
+    if "name" in texts and texts["name"] and not re.fullmatch(r"[A-Za-z0-9_]+", texts["name"]):
+        style.fault(f"{where}.name", f"{texts['name']!r} has other signs than letters, digits and _", "rename it")
+    if texts.get("file"):
+        _check_file(data, style, texts["file"], f"{where}.file")
+    lora_scale = _read_scale(style, value.get("scale"), f"{where}.scale")
+    applies_to = _read_tiers(style, value.get("applies_to"), f"{where}.applies_to")
+    if len(style.faults) > before or lora_scale is None:
+        return None
+    return LoraEntry(texts["name"], texts["file"], lora_scale, applies_to, texts.get("trigger") or None)
+
+
+def _read_scale(style: StyleFile, value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        style.fault(where, f"is {type_name(value)}: {value!r}, not a finite number", "write e.g. 0.8")
+        return None
+    return float(value)
+
+
+def _read_tiers(style: StyleFile, value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(tier, str) for tier in value):
+        style.fault(where, f"is {type_name(value)}, not a list of tiers", "write e.g. [landscape]")
+        return ()
+    if not value:
+        style.fault(where, "is empty: the adapter would never apply", "name a tier, such as landscape")
+    for tier in value:
+        if tier not in TIERS:
+            guess = near_miss(tier, TIERS)
+            mend = f"did you mean {guess}?" if guess else f"known are {', '.join(TIERS)}"
+            style.warnings.append(Fault(style.file, where, f"{tier!r} is no tier that is rendered", mend))
+    return tuple(value)
+
+
+def _check_file(data: DataDir, style: StyleFile, file: str, where: str) -> None:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\\" in file or re.match(r"^[A-Za-z]:", file):
+        style.fault(
+            where, f"{file!r} leaves content/lora", "write a path below it, such as genre/landscape.safetensors"
+        )
+    elif path.suffix != ".safetensors":
+        style.fault(where, f"{file!r} is no .safetensors file; others are never loaded", "export it as .safetensors")
+    elif not (data.lora_root / path).resolve().is_relative_to(data.lora_root.resolve()):
+        style.fault(where, f"{file!r} leads out of content/lora through a link", "put the file itself there")
+
+
+def _read_legacy(data: DataDir, style: StyleFile, values: Mapping[str, Any]) -> None:
+    """`lora`, `lora_scale`, `lora_trigger` alone: one entry for every tier, named after its file, scale 1 by default."""
+    if values.get("lora") is None:
+        for key in ("lora_scale", "lora_trigger"):
+            if values.get(key) is not None:
+                style.fault(key, "says something of a `lora` that is not there", "add `lora`, or write `loras`")
+        return
+    before = len(style.faults)
+    file = style.text(values["lora"], "lora")
+    if file is not None:
+        _check_file(data, style, file, "lora")
+    lora_scale = 1.0 if values.get("lora_scale") is None else _read_scale(style, values["lora_scale"], "lora_scale")
+    trigger = None if values.get("lora_trigger") is None else style.text(values["lora_trigger"], "lora_trigger")
+    if len(style.faults) == before and file is not None and lora_scale is not None:
+        name = re.sub(r"[^A-Za-z0-9]+", "_", file.removesuffix(".safetensors")).strip("_")
+        style.entries.append(LoraEntry(name, file, lora_scale, TIERS, trigger))
+
+
+def make_slug(name: str) -> str:
+    """A file name for a POI: ASCII letters and digits in lower case, everything else one underscore."""
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", plain.replace("'", "")).strip("_")
+
+
+def read_history(data: DataDir, path: Path) -> HistoryFile:
+    """The places of one history file; a missing one has none."""
+    history = HistoryFile(data.relative(path))
+    if not path.exists():
+        return history
+    try:
+        values = load_mapping(path, history.file)
+    except ContentError as error:
+        history.faults += error.faults
+        return history
+    chapters = values.get("chapters")
+    if not isinstance(chapters, (list, type(None))):
+        problem = f"is {type_name(chapters)}, not a list"
+        history.faults.append(Fault(history.file, "chapters", problem, "write `- …` entries"))
+        return history
+    seen: dict[str, Poi] = {}
+    for index, chapter in enumerate(chapters or []):
+        where = f"chapters[{index}]"
+        if not isinstance(chapter, dict):
+            history.faults.append(Fault(history.file, where, f"is {type_name(chapter)}, not a mapping", "mend it"))
+            continue
+        places = chapter.get("points_of_interest")
+        if not isinstance(places, (list, type(None))):
+            problem = f"is {type_name(places)}, not a list"
+            history.faults.append(
+                Fault(history.file, f"{where}.points_of_interest", problem, "write `- name: …` entries")
+            )
+            continue
+        for number, value in enumerate(places or []):
+            poi = _read_poi(history, value, f"{where}.points_of_interest[{number}]")
+            if poi is not None:
+                _add_poi(history, seen, poi, f"{where}.points_of_interest[{number}]")
+    history.pois += seen.values()
+    return history
+
+
+def _add_poi(history: HistoryFile, seen: dict[str, Poi], poi: Poi, where: str) -> None:
+    first = seen.setdefault(poi.slug, poi)
+    if first is poi:
+        return
+    if first.name != poi.name:
+        problem = f"{poi.name!r} and {first.name!r} both have the slug {poi.slug!r}"
+        history.faults.append(Fault(history.file, where, problem, "give one a `slug:` of its own"))
+    elif first != poi:
+        problem = f"{poi.name!r} is in an earlier chapter too, and says something else"
+        history.warnings.append(Fault(history.file, where, problem, "the first one is used; make them equal"))
+
+
+def _read_poi(history: HistoryFile, value: Any, where: str) -> Poi | None:
+    def fault(key: str, problem: str, mend: str) -> None:
+        history.faults.append(Fault(history.file, f"{where}.{key}".rstrip("."), problem, mend))
+
+    if not isinstance(value, dict):
+        fault("", f"is {type_name(value)}, not a mapping", "write `name: …`")
+        return None
+    before = len(history.faults)
+    history.warnings += _warn_of_slips(value, _POI_KEYS, history.file, where)
+    given = dict(value)
+    prompt = given.get("visual_prompt")
+    if isinstance(prompt, dict):
+        if not isinstance(prompt.get("solo"), str):
+            fault("visual_prompt.solo", "is missing or no text", "write the prompt there")
+        given["visual_prompt"] = prompt.get("solo")
+    texts: dict[str, str] = {}
+    for key in _POI_KEYS:
+        item = given.get(key)
+        if item is None:
+            continue
+        if not isinstance(item, str):
+            fault(key, f"is {type_name(item)}: {item!r}, not a text", "put it in quotes")
+            continue
+        texts[key] = item.strip()
+    name = texts.get("name") or texts.get("slug", "").replace("_", " ").replace("-", " ")
+    slug = make_slug(texts.get("slug") or name)
+    if len(history.faults) == before:
+        if not name:
+            fault("name", "is missing", "add `name` or `slug`")
+        elif not slug:
+            fault("name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
+        elif not texts.get("visual_prompt") and not texts.get("description"):
+            fault("visual_prompt", f"{name!r} has neither visual_prompt nor description", "write one")
+    if len(history.faults) > before:
+        return None
+    return Poi(
+        name,
+        slug,
+        texts.get("description", ""),
+        texts.get("visual_prompt") or None,
+        texts.get("region"),
+        texts.get("type"),
+    )

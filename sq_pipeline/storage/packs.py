@@ -1,0 +1,136 @@
+"""Reading the whole catalog from a data directory: packs in, worlds and adapters out, each pack's faults on its own.
+
+Here: folders, overlays between levels, what concerns several worlds. Not here: single files (`pack_files`).
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sq_pipeline.core.content import DEFAULT_WORLD, Adapter, Catalog, LoraEntry, Poi, Style, World
+from sq_pipeline.core.errors import Fault
+from sq_pipeline.core.stacks import overlay_entries
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.pack_files import StyleFile, read_history, read_style
+
+
+def read_catalog(data: DataDir) -> Catalog:
+    """Everything under `content/genre_packs`. Never raises for a fault in a pack: it is in the catalog's `faults`."""
+    worlds: dict[str, World] = {}
+    faults: dict[str, tuple[Fault, ...]] = {}
+    adapters: dict[str, Adapter] = {}
+    warnings: list[Fault] = []
+    for genre_root in _folders(data.packs_root):
+        genre = genre_root.name
+        found = _read_genre(data, genre_root, warnings)
+        owners: dict[str, str] = {}
+        for name in sorted(found):
+            key, world = f"{genre}/{name}", found[name]
+            if isinstance(world, World):
+                clashes = [*_slug_clashes(data, world, owners), *_adapter_clashes(data, world, adapters)]
+                if not clashes:
+                    worlds[key] = world
+                    owners.update(dict.fromkeys((poi.slug for poi in world.pois), name))
+                    adapters.update({a.key: a for a in _adapters_of(data, world)})
+                    continue
+                world = clashes
+            faults[key] = tuple(world)
+    return Catalog(worlds, adapters, faults, tuple(warnings))
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _read_genre(data: DataDir, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
+    """Each world of a genre, or its faults; a fault of the genre's own files is every world's."""
+    style_file = read_style(data, genre_root / "visual_style.yaml", is_world=False)
+    genre_history = read_history(data, genre_root / "history.yaml")
+    warnings += [*style_file.warnings, *genre_history.warnings]
+    world_roots = {path.name: path for path in _folders(genre_root / "worlds")}
+    if genre_history.pois or genre_history.faults or not world_roots:
+        world_roots.setdefault(DEFAULT_WORLD, genre_root / "worlds" / DEFAULT_WORLD)
+    result: dict[str, World | list[Fault]] = {}
+    for name, root in sorted(world_roots.items()):
+        own_style = read_style(data, root / "visual_style.yaml", is_world=True)
+        own_history = read_history(data, root / "history.yaml")
+        warnings += [*own_style.warnings, *own_history.warnings]
+        faults = [*style_file.faults, *own_style.faults, *own_history.faults]
+        pois = list(own_history.pois)
+        if name == DEFAULT_WORLD:
+            faults += genre_history.faults
+            mine = {poi.slug for poi in pois}
+            pois += [poi for poi in genre_history.pois if poi.slug not in mine]
+        faults += _overlay_faults(style_file, own_style)
+        result[name] = faults or _world(genre_root.name, name, style_file, own_style, pois)
+    return result
+
+
+def _world(genre: str, name: str, base: StyleFile, own: StyleFile, pois: Iterable[Poi]) -> World:
+    fields = {**base.fields, **own.fields}
+    tiers = {**base.tier_suffixes, **own.tier_suffixes}
+    style = Style(tier_suffixes=tiers, tag_overrides={**base.tag_overrides, **own.tag_overrides}, **fields)
+    return World(genre, name, style, overlay_entries(base.entries, own.exclude, own.entries), tuple(pois))
+
+
+def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
+    inherited = {entry.name for entry in base.entries}
+    faults = [
+        Fault(
+            own.file,
+            f"loras.exclude[{index}]",
+            f"{name!r} names no adapter of the genre",
+            "remove it, or mend the name",
+        )
+        for index, name in enumerate(own.exclude)
+        if name not in inherited
+    ]
+    for index, entry in enumerate(own.entries):
+        if entry.name in inherited:
+            problem = f"{entry.name!r} is inherited from the genre already"
+            faults.append(Fault(own.file, f"loras.add[{index}].name", problem, "give it a name of its own"))
+    return faults
+
+
+def _slug_clashes(data: DataDir, world: World, owners: Mapping[str, str]) -> list[Fault]:
+    """The game finds pictures by genre and slug, so two worlds of a genre cannot share one."""
+    return [
+        Fault(
+            data.relative(data.world_root(world.genre, world.name) / "history.yaml"),
+            poi.name,
+            f"its picture would be {poi.slug}.png, as one of world {owners[poi.slug]!r} is",
+            "give it a `slug:` of its own",
+        )
+        for poi in world.pois
+        if poi.slug in owners
+    ]
+
+
+def _adapter_clashes(data: DataDir, world: World, known: Mapping[str, Adapter]) -> list[Fault]:
+    file = data.relative(data.world_root(world.genre, world.name) / "visual_style.yaml")
+    return [
+        Fault(file, adapter.name, "another world has this name with another file or trigger", "rename one of them")
+        for adapter in _adapters_of(data, world)
+        if adapter.key in known and known[adapter.key] != adapter
+    ]
+
+
+def _adapters_of(data: DataDir, world: World) -> list[Adapter]:
+    return [_adapter(data, world.genre, entry) for entry in world.entries]
+
+
+def _adapter(data: DataDir, genre: str, entry: LoraEntry) -> Adapter:
+    """`<genre>/<tier>.safetensors` belongs to the dataset `<genre>/<tier>`, `<genre>/<world>/<tier>.safetensors` to
+    `<genre>/worlds/<world>/<tier>`; where that folder is missing, the file is an external adapter.
+    """
+    parts = entry.file.removesuffix(".safetensors").split("/")
+    dataset: str | None = None
+    if len(parts) == 2:
+        dataset = "/".join(parts)
+    elif len(parts) == 3:
+        dataset = f"{parts[0]}/worlds/{parts[1]}/{parts[2]}"
+    if dataset is not None and not (data.datasets_root / dataset).is_dir():
+        dataset = None
+    tier = parts[-1] if parts[-1] in entry.applies_to else entry.applies_to[0]
+    return Adapter(genre, entry.name, entry.file, tier, entry.trigger, dataset)
