@@ -1,0 +1,191 @@
+"""Preflight: is this folder fit to train on? Every fault at once, and the dataset's fingerprint when it is."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
+from sq_pipeline.core.errors import DatasetError, Fault
+from sq_pipeline.core.fingerprints import fingerprint, hash_bytes, hash_file
+from sq_pipeline.core.protocols import TrainingExample
+from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.storage.atomic import write_text
+from sq_pipeline.storage.datasets import FolderListing, list_folder, read_recipe
+
+_RGB_READY = {"RGB", "RGBA", "P", "L", "LA", "CMYK", "YCbCr", "1"}
+
+
+@dataclass(frozen=True)
+class DatasetImage:
+    """One pair. `name` is the image's file name; hashes are of the image file's bytes and of its RGB pixels."""
+
+    name: str
+    caption: str
+    file_hash: str
+    pixels_hash: str
+
+
+@dataclass(frozen=True)
+class TrainingDataset:
+    """A dataset that passed the preflight. `warnings` are worth a look, and hinder nothing."""
+
+    folder: Path
+    name: str
+    recipe: Recipe
+    base_model: str
+    images: tuple[DatasetImage, ...]
+    warnings: tuple[Fault, ...]
+
+    @property
+    def data_version(self) -> str:
+        """`sha256:…` of image bytes and captions in the order of training (by file name); names themselves do not count."""
+        return fingerprint({"pairs": [[image.file_hash, image.caption] for image in self.images]})
+
+    def examples(self) -> tuple[TrainingExample, ...]:
+        """The pairs as a trainer takes them."""
+        return tuple(TrainingExample(self.folder / image.name, image.caption) for image in self.images)
+
+    def write_index(self, path: Path) -> None:
+        """`train.jsonl` as mlx-examples reads it: one `{"image": …, "prompt": …}` a line, paths relative to the folder."""
+        lines = [json.dumps({"image": i.name, "prompt": i.caption}, ensure_ascii=False) for i in self.images]
+        write_text(path, "\n".join(lines) + "\n")
+
+    def as_json(self) -> dict[str, Any]:
+        """A summary as plain values."""
+        return {
+            "dataset": self.name,
+            "pairs": len(self.images),
+            "kind": self.recipe.kind,
+            "trigger": self.recipe.trigger,
+            "base_model": self.base_model,
+            "data_version": self.data_version,
+            "warnings": [str(warning) for warning in self.warnings],
+        }
+
+
+def fingerprint_folder(folder: Path, name: str) -> dict[str, Any]:
+    """The inputs of a dataset, without decoding anything: each file's hash, by name, and the recipe's values."""
+    listing = list_folder(folder, name)
+    files = {path.name: hash_file(path) for path in (*listing.images, *listing.captions)}
+    return {"files": fingerprint(files), "recipe": read_recipe(folder, name).model_dump()}
+
+
+def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingDataset:
+    """The preflight. `name` names the folder in errors. Raises DatasetError with every fault found.
+
+    Checked: the folder; pairing both ways; the number of pairs; each image decodes whole, converts to RGB and is at
+    least as large as the training resolution; no two show the same pixels; captions (style: exactly the trigger;
+    subject: a sentence of its own, with the trigger).
+    """
+    recipe = read_recipe(folder, name)
+    base_model = resolve_base_model(recipe.base_model or default_base_model)
+    listing = list_folder(folder, name)
+    faults = list(_check_pairing(listing, name))
+    pairs = [path for path in listing.images if path.with_suffix(".txt") in set(listing.captions)]
+    if len(pairs) < recipe.min_pairs:
+        problem = f"{len(pairs)} pairs of image and caption, at least {recipe.min_pairs} are needed"
+        faults.append(Fault(name, "", problem, "add pictures, or set `min_pairs` in lora.yaml"))
+    notes = [
+        Fault(f"{name}/{path.name}", "", "is neither image nor caption", "it is ignored") for path in listing.others
+    ]
+    images: list[DatasetImage] = []
+    for path in pairs:
+        checked = _check_image(path, folder, name, base_model.training_size)
+        if isinstance(checked, Fault):
+            faults.append(checked)
+            continue
+        caption = _read_caption(path.with_suffix(".txt"), name, faults)
+        if caption is not None:
+            images.append(DatasetImage(path.name, caption, hash_file(path), checked))
+    faults += _check_duplicates(images, name)
+    faults += _check_captions(images, recipe, name)
+    if faults:
+        raise DatasetError(faults)
+    return TrainingDataset(folder, name, recipe, base_model.name, tuple(images), tuple(notes))
+
+
+def _check_pairing(listing: FolderListing, name: str) -> Iterator[Fault]:
+    captions = {path.stem for path in listing.captions}
+    stems: dict[str, Path] = {}
+    for path in listing.images:
+        if path.stem not in captions:
+            yield Fault(f"{name}/{path.name}", "", "has no caption", f"write {path.stem}.txt")
+        if path.stem in stems:
+            problem = f"shares its caption with {stems[path.stem].name}"
+            yield Fault(f"{name}/{path.name}", "", problem, "rename one of the two")
+        stems[path.stem] = path
+    for path in listing.captions:
+        if path.stem not in stems:
+            yield Fault(f"{name}/{path.name}", "", "has no image", "add the image, or remove the caption")
+
+
+def _check_image(path: Path, folder: Path, name: str, size: SizePx) -> str | Fault:
+    """The hash of the image's RGB pixels, or what is wrong with it."""
+    file = f"{name}/{path.name}"
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return Fault(file, "", "is a link that leads out of the folder", "put the file itself there")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                mode, (width, height) = image.mode, image.size
+                if mode not in _RGB_READY:
+                    return Fault(file, "", f"has the mode {mode}, which loses data as RGB", "save it as 8-bit RGB")
+                pixels = image.convert("RGB").tobytes()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return Fault(file, "", "is too large to be opened safely", "scale it down")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        return Fault(file, "", f"cannot be decoded ({str(error).splitlines()[0]})", "save it again as PNG")
+    if width < size.width_px or height < size.height_px:
+        problem = f"is {width}×{height} pixels, the training resolution is {size.width_px}×{size.height_px}"
+        return Fault(file, "", problem, "use a larger picture; it is never scaled up")
+    return hash_bytes(f"{width}x{height}:".encode() + pixels)
+
+
+def _read_caption(path: Path, name: str, faults: list[Fault]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        faults.append(Fault(f"{name}/{path.name}", "", "is not UTF-8 text", "save it as UTF-8"))
+    except OSError as error:
+        faults.append(Fault(f"{name}/{path.name}", "", f"cannot be read ({error.strerror})", "check the file"))
+    return None
+
+
+def _check_duplicates(images: list[DatasetImage], name: str) -> Iterator[Fault]:
+    first: dict[str, str] = {}
+    for image in images:
+        if image.pixels_hash in first:
+            yield Fault(
+                f"{name}/{image.name}", "", f"shows the same pixels as {first[image.pixels_hash]}", "remove one"
+            )
+        first.setdefault(image.pixels_hash, image.name)
+
+
+def _check_captions(images: list[DatasetImage], recipe: Recipe, name: str) -> Iterator[Fault]:
+    trigger = recipe.trigger
+    if trigger is None:
+        yield Fault(f"{name}/lora.yaml", "trigger", "is missing", "name the word that wakes the style")
+        return
+    for image in images:
+        file = f"{name}/{Path(image.name).stem}.txt"
+        if recipe.kind == "style":
+            if image.caption != trigger:
+                yield Fault(file, "", f"says {image.caption[:60]!r}", f"a style's caption is exactly {trigger!r}")
+        elif not image.caption or image.caption == trigger:
+            yield Fault(file, "", "does not describe its picture", "write a sentence about it")
+        elif trigger not in image.caption:
+            yield Fault(file, "", f"does not contain {trigger!r}", "name the subject by its trigger")
+    if recipe.kind == "subject" and len(images) > 1 and len({image.caption for image in images}) == 1:
+        yield Fault(name, "", "all captions are equal", "describe each picture for itself")
+
+
+def base_model_of(recipe: Recipe, default: str) -> BaseModel:
+    """The base model that a recipe trains over."""
+    return resolve_base_model(recipe.base_model or default)

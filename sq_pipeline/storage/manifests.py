@@ -1,0 +1,30 @@
+"""A genre's manifest, `content/lora/<genre>/<genre>.yaml`: which adapters were promoted, from what, verified how."""
+
+from typing import Any
+
+import yaml
+
+from sq_pipeline.core.errors import ContentError, Fault
+from sq_pipeline.storage.atomic import write_text
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.strict_yaml import load_mapping
+
+_HEAD = "# Written by sq-pipeline: the promoted adapters of this genre, what they were made from and how they were verified.\n"
+
+
+def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
+    """The promoted adapters by name; empty where nothing was promoted. Raises ContentError."""
+    path = data.manifest(genre)
+    if not path.is_file():
+        return {}
+    file = data.relative(path)
+    adapters = load_mapping(path, file).get("adapters", {})
+    if not isinstance(adapters, dict) or not all(isinstance(entry, dict) for entry in adapters.values()):
+        raise ContentError(Fault(file, "adapters", "is not a mapping of adapters", "restore the file, or delete it"))
+    return adapters
+
+
+def write_manifest(data: DataDir, genre: str, adapters: dict[str, dict[str, Any]]) -> None:
+    """Write the manifest atomically; equal content gives equal bytes."""
+    body = yaml.safe_dump({"adapters": adapters}, sort_keys=True, allow_unicode=True, width=110)
+    write_text(data.manifest(genre), _HEAD + body)
