@@ -178,7 +178,7 @@ def flow_matching_loss(
 def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> Iterator[float]:
     """Run the recipe; yields each iteration's loss. The gradient is averaged over `grad_accumulation` iterations.
 
-    Times are logit-normal, as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
+    Times are drawn as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
     """
     numbers = np.random.default_rng(recipe.seed)
     optimizer = optim.Adam(learning_rate_schedule(recipe))
@@ -189,7 +189,7 @@ def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> It
         chosen = mx.array([next(order) for _ in range(recipe.batch_size)])
         latents, captions = dataset.latents[chosen], dataset.caption_of[chosen]
         noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
-        times = mx.array((1 / (1 + np.exp(-numbers.standard_normal(recipe.batch_size)))).astype(np.float32))
+        times = _draw_times(numbers, recipe.batch_size)
         loss, gradient = loss_and_gradient(
             network,
             latents,
@@ -209,6 +209,11 @@ def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> It
             gathered = None
         mx.eval(loss, gathered, network.trainable_parameters(), optimizer.state)
         yield loss.item()
+
+
+def _draw_times(numbers: np.random.Generator, count: int) -> mx.array:
+    drawn = numbers.normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD, count)
+    return mx.array((1 / (1 + np.exp(-drawn))).astype(np.float32))
 
 
 def _epochs(count: int, numbers: np.random.Generator) -> Iterator[int]:

@@ -63,7 +63,9 @@ def _model_config() -> ModelConfig:
         num_train_steps=1000,
         max_sequence_length=_BASE.t5_token_budget,
         supports_guidance=False,
-        requires_sigma_shift=False,
+        requires_sigma_shift=True,
+        sigma_base_shift=model.TIME_SHIFT,
+        sigma_max_shift=model.TIME_SHIFT,
     )
 
 

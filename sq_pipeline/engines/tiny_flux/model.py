@@ -26,6 +26,10 @@ WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE = (
     "tokenizer.json",
     "config.json",
 )
+# Times of training are sigmoid(N(shift, spread)), as in Esser et al. 2024, section 3.1; pictures are rendered with
+# the same shift. It is above 0 because the leading components of the code are strong: most of a picture's layout
+# is settled while it is almost noise.
+TIME_SHIFT, TIME_SPREAD = 1.3, 1.1
 DIMS = FluxDims(
     hidden_size=256,
     double_blocks=2,

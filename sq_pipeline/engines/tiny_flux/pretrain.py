@@ -219,7 +219,7 @@ def train_transformer(
     for iteration in range(first, recipe.iterations):
         chosen = numbers.integers(0, len(scenes), recipe.batch)
         ids = _caption_ids(tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout)
-        times = 1 / (1 + np.exp(-numbers.normal(0, 1, recipe.batch)))
+        times = 1 / (1 + np.exp(-numbers.normal(model.TIME_SHIFT, model.TIME_SPREAD, recipe.batch)))
         noise = numbers.standard_normal((recipe.batch, *latents.shape[1:])).astype(np.float32)
         value = run(
             mx.array(latents[chosen]),

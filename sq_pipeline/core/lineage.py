@@ -1,0 +1,133 @@
+"""Which inputs each output is made from. The fingerprint of these decides whether it is made again.
+
+Upstream outputs enter by their *data versions*, so an output that comes out identical stops the wave. Never here:
+times, paths, names of people or adapters, metadata, comments.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.prompts import Prompt
+from sq_pipeline.core.recipe import Recipe
+
+Inputs = dict[str, Any]
+
+# Raised when our own code would make something else of the same inputs.
+REMAP_REVISION = 1
+VERIFY_REVISION = 1
+RENDER_REVISION = 1
+
+# Recipe fields that decide whether a dataset is accepted, not what is trained on it.
+_NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
+
+
+def mlx_adapter_inputs(
+    dataset_version: str, recipe: Recipe, base_model: str, weights_hash: str, trainer_versions: Mapping[str, str]
+) -> Inputs:
+    """A trained adapter: the pairs, how they are trained on, over what, by what."""
+    values = {f"recipe.{key}": value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
+    return {
+        "dataset": dataset_version,
+        **values,
+        "base_model": base_model,
+        "base_weights": weights_hash,
+        **{f"trainer.{name}": version for name, version in trainer_versions.items()},
+    }
+
+
+def mflux_adapter_inputs(source_version: str, rules_hash: str | None, base_model: str) -> Inputs:
+    """A remapped adapter; `rules_hash` is None where a file is taken as it is."""
+    return {"source": source_version, "keymap_rules": rules_hash, "base_model": base_model, "remap": REMAP_REVISION}
+
+
+def verification_inputs(
+    adapter_version: str,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    thresholds: Mapping[str, float],
+    base_model: BaseModel,
+    weights_hash: str,
+    tier: str,
+    renderer_versions: Mapping[str, str],
+) -> Inputs:
+    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with."""
+    return {
+        "adapter": adapter_version,
+        "trigger": trigger,
+        "verify_prompts": dict(prompts),
+        **{f"threshold.{name}": value for name, value in thresholds.items()},
+        "verify": VERIFY_REVISION,
+        **_rendering(base_model, weights_hash, tier, renderer_versions),
+    }
+
+
+def promotion_inputs(adapter_version: str, verification_version: str) -> Inputs:
+    """A promoted adapter: itself, and the verdicts it was promoted on."""
+    return {"adapter": adapter_version, "verification": verification_version}
+
+
+def stack_inputs(entries: Sequence[tuple[str, float]]) -> Inputs:
+    """A stack: in order, each adapter's data version and the scale it is applied with."""
+    return {"adapters": [[version, lora_scale] for version, lora_scale in entries]}
+
+
+def prompt_inputs(prompt: Prompt) -> Inputs:
+    """What a picture is asked with."""
+    return {
+        "positive_prompt": prompt.positive_prompt,
+        "negative_prompt": prompt.negative_prompt,
+        "seed": prompt.seed,
+    }
+
+
+def picture_inputs(
+    prompt: Prompt,
+    entries: Sequence[tuple[str, float]],
+    base_model: BaseModel,
+    weights_hash: str,
+    renderer_versions: Mapping[str, str],
+) -> Inputs:
+    """A picture: its prompt and seed, its stack, and everything it is rendered with."""
+    return {
+        **prompt_inputs(prompt),
+        "stack": stack_inputs(entries)["adapters"],
+        "render": RENDER_REVISION,
+        **_rendering(base_model, weights_hash, prompt.tier, renderer_versions),
+    }
+
+
+def _rendering(base_model: BaseModel, weights_hash: str, tier: str, renderer_versions: Mapping[str, str]) -> Inputs:
+    size = base_model.size_for(tier)
+    return {
+        "base_model": base_model.name,
+        "base_weights": weights_hash,
+        "size_px": [size.width_px, size.height_px],
+        "num_inference_steps": base_model.num_inference_steps,
+        "guidance": base_model.guidance,
+        **{f"renderer.{name}": version for name, version in renderer_versions.items()},
+    }
+
+
+def dataset_inputs(folder: Mapping[str, Any]) -> Inputs:
+    """A checked dataset: its files and its recipe, as `stages.dataset.fingerprint_folder` gives them."""
+    recipe: Mapping[str, Any] = folder["recipe"]
+    return {"files": folder["files"], **{f"recipe.{key}": value for key, value in recipe.items()}}
+
+
+def explain_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line for each input that differs: its name, old → new."""
+    lines: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if fingerprint({"v": before}) != fingerprint({"v": after}):
+            lines.append(f"{name}: {_brief(before)} → {_brief(after)}")
+    return lines
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    if text.startswith("sha256:"):
+        return text[:19]
+    return text if len(text) <= 160 else f"{text[:157]}…"
