@@ -1,0 +1,58 @@
+"""The plan: everything that is not fresh, and why. Reads files and records; loads no model."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sq_pipeline.core.content import World
+from sq_pipeline.core.errors import Fault
+from sq_pipeline.stages.adapter_line import survey_adapter
+from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.stages.world_line import WorldState, survey_world
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read."""
+
+    adapters: dict[str, dict[str, Step]]
+    worlds: tuple[WorldState, ...]
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+
+    def steps(self) -> Iterable[Step]:
+        """Every step, adapters first."""
+        for states in self.adapters.values():
+            yield from states.values()
+        for world in self.worlds:
+            yield from world.steps()
+
+    def as_json(self) -> dict[str, Any]:
+        """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`."""
+        steps = list(self.steps())
+        return {
+            "stale": [_as_json(step) for step in steps if step.is_to_do],
+            "blocked": [_as_json(step) for step in steps if step.status in ("blocked", "waiting")],
+            "fresh": sum(step.status == "fresh" for step in steps),
+            "faults": [str(fault) for fault in self.faults],
+            "warnings": [str(warning) for warning in self.warnings],
+        }
+
+
+def _as_json(step: Step) -> dict[str, Any]:
+    return {"asset": step.asset, "status": step.status, "reasons": list(step.reasons)}
+
+
+def adapters_of(workshop: Workshop, worlds: Iterable[World]) -> list[str]:
+    """The keys of the adapters that these worlds use, each once."""
+    keys = [f"{world.genre}/{entry.name}" for world in worlds for entry in world.entries]
+    return list(dict.fromkeys(keys))
+
+
+def make_plan(workshop: Workshop, world: str | None) -> Plan:
+    """The plan for one world or all; raises SelectionError or ContentError for a world that is named."""
+    worlds = workshop.catalog.select(world)
+    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(workshop, worlds)}
+    faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
+    states = tuple(survey_world(workshop, item) for item in worlds)
+    return Plan(adapters, states, tuple(dict.fromkeys(faults)), workshop.catalog.warnings)

@@ -1,0 +1,131 @@
+"""What every stage of a run works with: one reading of the content, the store, the settings, and the engines.
+
+A workshop is made for one run and remembers what it has read, so a run sees one state of the files.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
+from sq_pipeline.core.content import Adapter, Catalog, World
+from sq_pipeline.core.errors import Fault, SelectionError
+from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.lineage import Inputs, explain_change
+from sq_pipeline.core.protocols import Renderer, TokenCounter, Trainer
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.storage.settings import Settings, load_settings
+from sq_pipeline.storage.store import Record, Store
+
+Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The doors to the engines. Only `trainer` and `renderer` load anything, and only when they are called."""
+
+    trainer: Callable[[], Trainer]
+    renderer: Callable[[], Renderer]
+    trainer_versions: Mapping[str, str]
+    renderer_versions: Mapping[str, str]
+    mflux_version: str
+    chip: str
+    token_counter: Callable[[str], TokenCounter]
+    weights_hash: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset now: what it would be made from, what that became (None: nothing yet), and why it is not fresh.
+
+    `stale`: can be made now. `pending`: after something upstream. `blocked`: a fault. `waiting`: for a person.
+    """
+
+    asset: str
+    kind: str
+    status: Status
+    inputs: Inputs = field(default_factory=dict)
+    record: Record | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its inputs."""
+        return fingerprint(self.inputs)
+
+    @property
+    def is_to_do(self) -> bool:
+        """True when a run would make it, now or after something upstream."""
+        return self.status in ("stale", "pending")
+
+
+class Workshop:
+    """The content, store, settings and engines of one data directory, read once."""
+
+    def __init__(self, data: DataDir, engines: Engines) -> None:
+        self.data = data
+        self.engines = engines
+        self.settings: Settings = load_settings(data)
+        self.catalog: Catalog = read_catalog(data)
+        self.store = Store(data.store_root)
+        self._memory: dict[Any, Any] = {}
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()` once for each key."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+    def forget(self) -> None:
+        """Read the folders again when they are asked about next; the catalog stays."""
+        self._memory.clear()
+
+    def weights_hash(self, base_model: BaseModel) -> str:
+        """The hash of a base model's weights; raises BaseModelError."""
+        return self.remember(("weights", base_model.name), lambda: self.engines.weights_hash(base_model.name))
+
+    def token_counter(self, base_model: BaseModel) -> TokenCounter:
+        """The counter of a base model; raises BaseModelError."""
+        return self.remember(("tokens", base_model.name), lambda: self.engines.token_counter(base_model.name))
+
+    def base_model_of_world(self, world: World) -> BaseModel:
+        """What a world is rendered with: `sq.yaml`, else the pack's `preferred_model`, else tiny-flux."""
+        return resolve_base_model(self.settings.base_model or world.style.preferred_model or DEFAULT_BASE_MODEL)
+
+    def base_model_of_adapter(self, adapter: Adapter) -> BaseModel:
+        """What an adapter is trained over where its recipe names nothing: that of the first world using it."""
+        for world in self.catalog.worlds.values():
+            if world.genre == adapter.genre and any(entry.name == adapter.name for entry in world.entries):
+                return self.base_model_of_world(world)
+        return resolve_base_model(self.settings.base_model or DEFAULT_BASE_MODEL)
+
+    def adapter(self, key: str) -> Adapter:
+        """The adapter `genre/name`, or the only one with that name; raises SelectionError."""
+        adapters = self.catalog.adapters
+        found = [adapter for adapter in adapters.values() if key in (adapter.key, adapter.name)]
+        if len(found) == 1:
+            return found[0]
+        problem = f"there is no adapter {key!r}" if not found else f"{key!r} is the name of several adapters"
+        raise SelectionError(Fault("", "NAME", problem, f"known are {', '.join(sorted(adapters)) or 'none'}"))
+
+    def step(self, asset: str, kind: str, inputs: Inputs) -> Step:
+        """An asset whose inputs are known: fresh when its record is there, else stale with what changed."""
+        wanted = fingerprint(inputs)
+        record = self.store.read_record(kind, wanted)
+        if record is not None:
+            return Step(asset, kind, "fresh", inputs, record)
+        current = self.store.read_current(asset)
+        if current is None:
+            reasons = ["never made"]
+        elif current[0] == wanted:
+            reasons = [self.store.describe_missing(kind, wanted)]
+        else:
+            reasons = explain_change(current[1], inputs) or ["its inputs changed"]
+        return Step(asset, kind, "stale", inputs, None, tuple(reasons))
+
+    def keep(self, step: Step, record: Record) -> Record:
+        """Enter a made asset in the store."""
+        self.store.write_record(record)
+        self.store.write_current(step.asset, record.fingerprint, record.inputs)
+        return record
