@@ -86,10 +86,12 @@ def _invented_word(rng: random.Random) -> str:
     return word.capitalize() if style < 0.7 else word
 
 
-def write_caption(time: str, ground: str, subject: str, place: str, rng: random.Random) -> str:
+def write_caption(
+    time: str, ground: str, subject: str, place: str, rng: random.Random, *, is_short: bool = False
+) -> str:
     """A caption for one scene: its four words, freely phrased, among words that mean nothing to the picture.
 
-    The filler teaches the model to read a game author's prose: names, invented words, mood.
+    The filler teaches the model to read a game author's prose: names, invented words, mood. A short caption has none.
     """
     time_word, ground_word = rng.choice(TIMES[time]), rng.choice(GROUNDS[ground])
     subject_word, place_word = rng.choice(SUBJECTS[subject]), rng.choice(PLACES[place])
@@ -108,6 +110,8 @@ def write_caption(time: str, ground: str, subject: str, place: str, rng: random.
         core = f"{place_word} a {adjective}{subject_word} {rng.choice(_VERBS)} {on} {ground_word} {preposition} {time_word}"
     else:
         core = f"{time_word} {on} {second}{ground_word} with a {adjective}{subject_word} {place_word}"
+    if is_short:
+        return core
     before: list[str] = []
     after: list[str] = []
     if rng.random() < 0.3:

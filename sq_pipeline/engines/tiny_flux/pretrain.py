@@ -45,6 +45,8 @@ class PretrainRecipe:
     weight_decay: float = 0.01
     ema_decay: float = 0.997
     word_dropout: float = 0.03
+    layout_share: float = 0.75
+    layout_shift: float = 2.0
     checkpoint_every: int = 200
 
 
@@ -141,8 +143,10 @@ def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
     return np.concatenate(packed)
 
 
-def _caption_ids(tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float) -> mx.array:
-    captions = [write_caption(s.time, s.ground, s.subject, s.place, rng) for s in scenes]
+def _caption_ids(
+    tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float, *, is_short: bool
+) -> mx.array:
+    captions = [write_caption(s.time, s.ground, s.subject, s.place, rng, is_short=is_short) for s in scenes]
     rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
     unknown = tokenizer.get_vocab_size()
     rows = [[i if i < 2 or rng.random() > dropout else rng.randrange(2, unknown) for i in row] for row in rows]
@@ -218,8 +222,14 @@ def train_transformer(
     start, recent = time.perf_counter(), []
     for iteration in range(first, recipe.iterations):
         chosen = numbers.integers(0, len(scenes), recipe.batch)
-        ids = _caption_ids(tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout)
-        times = 1 / (1 + np.exp(-numbers.normal(model.TIME_SHIFT, model.TIME_SPREAD, recipe.batch)))
+        is_layout = iteration < recipe.layout_share * recipe.iterations
+        ids = _caption_ids(tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout, is_short=is_layout)
+        times = 1 / (
+            1
+            + np.exp(
+                -numbers.normal(recipe.layout_shift if is_layout else model.TIME_SHIFT, model.TIME_SPREAD, recipe.batch)
+            )
+        )
         noise = numbers.standard_normal((recipe.batch, *latents.shape[1:])).astype(np.float32)
         value = run(
             mx.array(latents[chosen]),

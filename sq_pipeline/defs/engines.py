@@ -1,0 +1,34 @@
+"""The real engines, behind the doors that the stages take. The only module outside `engines` that knows them."""
+
+from functools import cache
+from pathlib import Path
+
+from sq_pipeline.engines import machine, registry
+from sq_pipeline.core.protocols import Renderer, Trainer
+from sq_pipeline.stages.workshop import Engines
+from sq_pipeline.storage.layout import DataDir
+
+
+@cache
+def _renderer(root: Path) -> Renderer:
+    # one a process: consecutive runs of one command keep the base model loaded
+    return registry.renderer(DataDir(root))
+
+
+@cache
+def _trainer(root: Path) -> Trainer:
+    return registry.trainer(DataDir(root))
+
+
+def real_engines(data: DataDir) -> Engines:
+    """MLX and mflux over a data directory's base models; loads nothing yet."""
+    return Engines(
+        trainer=lambda: _trainer(data.root),
+        renderer=lambda: _renderer(data.root),
+        trainer_versions=registry.describe_trainer().versions,
+        renderer_versions=registry.describe_renderer().versions,
+        mflux_version=machine.version_of("mflux"),
+        chip=machine.chip_name(),
+        token_counter=lambda name: registry.token_counter(name, data),
+        weights_hash=lambda name: registry.base_model_weights_hash(name, data),
+    )
