@@ -34,7 +34,7 @@ class DemoDataset:
     trigger: str
     seed: int
     pictures: int = 160
-    iterations: int = 150
+    iterations: int = 10
 
 
 DEMO_DATASETS = (

@@ -1,0 +1,59 @@
+"""The command line. Here: the application, its groups, and how errors leave it. Each command is in a module of its own."""
+
+import sys
+
+import typer
+
+from sq_pipeline.cli import (
+    adapter_commands,
+    adapter_verdict_commands,
+    content_commands,
+    doctor_command,
+    pipeline_commands,
+    ui_command,
+)
+from sq_pipeline.core.errors import SqPipelineError
+
+app = typer.Typer(
+    name="sq-pipeline",
+    help="Train style LoRAs with MLX, remap them to mflux, prove that they work, and render a game's places.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True)
+
+pipeline_commands.register(app)
+content_commands.register(app, dataset_app)
+adapter_commands.register(adapter_app)
+adapter_verdict_commands.register(adapter_app)
+ui_command.register(app)
+doctor_command.register(app)
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(adapter_app, name="adapter")
+
+
+def main() -> None:
+    """Run the application: a user's fault is one line on stderr and exit 1, Ctrl-C one line and exit 130.
+
+    Anything else is a bug of ours, and keeps its traceback.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except SqPipelineError as error:
+        for fault in error.faults:
+            sys.stderr.write(f"error: {fault}\n")
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted: what was finished is kept, nothing half-written\n")
+        sys.exit(130)
+    except _click_error() as error:
+        error.show()
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _click_error() -> type:
+    # typer may bring its own copy of click; its usage errors are not ours to format
+    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

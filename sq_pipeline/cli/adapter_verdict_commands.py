@@ -1,0 +1,91 @@
+"""`adapter verify` and `adapter promote`: judging a file, and putting one into use by somebody's name."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+
+
+def _verify(
+    file: Path, root: Path, base_model: str, tier: str, trigger: str | None
+) -> tuple[dict[str, Any], str, bytes]:
+    from sq_pipeline.core.base_models import resolve_base_model
+    from sq_pipeline.core.protocols import AdapterUse
+    from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.verify import verify_adapter
+    from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
+    from sq_pipeline.storage.layout import open_data_dir
+    from sq_pipeline.storage.safetensors_file import tensors_data_version
+    from sq_pipeline.storage.settings import load_settings
+    from sq_pipeline.storage.verify_prompts import load_verify_prompts
+
+    data = open_data_dir(root)
+    report = verify_adapter(
+        file.name,
+        AdapterUse(file.resolve(), 1.0),
+        tensors_data_version(file),
+        trigger,
+        resolve_base_model(base_model),
+        tier,
+        real_engines(data).renderer(),
+        load_verify_prompts(data, tier),
+        load_settings(data).thresholds,
+    )
+    return report.as_json(), write_markdown(report), draw_report_sheet(report) or b""
+
+
+def register(adapter: typer.Typer) -> None:
+    """Add the commands to the `adapter` group."""
+
+    @adapter.command()
+    def verify(
+        file: Path,
+        trigger: Annotated[str | None, typer.Option(help="The word that wakes the style.")] = None,
+        base_model: Annotated[str, typer.Option(help="The base model it was trained for.")] = "tiny-flux",
+        tier: Annotated[str, typer.Option(help="Whose verify prompts to use.")] = "landscape",
+        sheet: Annotated[Path | None, typer.Option(help="Also write the pictures to this PNG.")] = None,
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Render with and without an adapter file (in mflux's names) and judge it; exit 1 when it fails."""
+        from sq_pipeline.storage.atomic import write_bytes
+
+        report, markdown, png = _verify(file, data_root(data), base_model, tier, trigger)
+        if sheet is not None and png:
+            write_bytes(sheet, png)
+        if as_json:
+            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+        else:
+            Console().print(Markdown(markdown))
+        if not report["has_passed"]:
+            raise typer.Exit(1)
+
+    @adapter.command()
+    def promote(
+        name: Annotated[str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.")],
+        by: Annotated[str, typer.Option("--by", help="Who says yes.")],
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Put a verified adapter into use, in somebody's name."""
+        from sq_pipeline.defs.engines import real_engines
+        from sq_pipeline.stages.adapter_line import promote as promote_by
+        from sq_pipeline.stages.workshop import Workshop
+        from sq_pipeline.storage.layout import open_data_dir
+
+        directory = open_data_dir(data_root(data))
+        workshop = Workshop(directory, real_engines(directory))
+        chosen = workshop.adapter(name)
+        record, is_made = promote_by(workshop, chosen, by)
+        result = {"adapter": chosen.key, "file": f"content/lora/{chosen.file}", "promoted_now": is_made, **record.info}
+        if as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        else:
+            word = "promoted" if is_made else "was promoted already"
+            Console().print(f"{chosen.key} {word}: {result['file']}", highlight=False)

@@ -1,0 +1,108 @@
+"""`prompts` and `dataset check`: looking at content before anything is made of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption, data_root
+
+
+def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
+    from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.workshop import Workshop
+    from sq_pipeline.stages.world_line import TIER, survey_world
+    from sq_pipeline.storage.layout import open_data_dir
+
+    data = open_data_dir(root)
+    workshop = Workshop(data, real_engines(data))
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for selected in workshop.catalog.select(world):
+        state = survey_world(workshop, selected)
+        for slug, picture in state.pictures.items():
+            text = state.texts.get(slug)
+            if text is None:
+                faults += picture.reasons
+                continue
+            rows.append(
+                {
+                    "genre": text.genre,
+                    "world": text.world,
+                    "poi": slug,
+                    "tier": TIER,
+                    "path": data.relative(data.published_image(text.genre, "poi", slug)),
+                    "sha256": picture.record.objects["picture"].sha256 if picture.record else None,
+                    "fingerprint": picture.fingerprint if picture.inputs else None,
+                    "name": text.poi,
+                    "positive_prompt": text.positive_prompt,
+                    "negative_prompt": text.negative_prompt,
+                    "seed": text.seed,
+                    "t5_tokens": text.counts.t5,
+                    "t5_budget": text.counts.t5_budget,
+                    "clip_tokens": text.counts.clip,
+                    "clip_budget": text.counts.clip_budget,
+                    "dropped": list(text.dropped),
+                }
+            )
+    if world is None:
+        faults += [str(fault) for group in workshop.catalog.faults.values() for fault in group]
+    warnings = [str(warning) for warning in workshop.catalog.warnings]
+    return {"prompts": rows, "faults": list(dict.fromkeys(faults)), "warnings": warnings}
+
+
+def _show_prompts(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("world", "place", "prompt", "seed", "T5", "CLIP", "dropped")
+    for row in result["prompts"]:
+        clip = f"{row['clip_tokens']}/{row['clip_budget']}"
+        if row["clip_tokens"] > row["clip_budget"]:
+            clip += " (CLIP reads the beginning only)"
+        table.add_row(
+            f"{row['genre']}/{row['world']}",
+            row["name"],
+            row["positive_prompt"],
+            str(row["seed"]),
+            f"{row['t5_tokens']}/{row['t5_budget']}",
+            clip,
+            ", ".join(row["dropped"]),
+        )
+    console.print(table)
+    for kind in ("faults", "warnings"):
+        for line in result[kind]:
+            console.print(f"{kind[:-1]}: {line}", highlight=False, markup=False)
+
+
+def register(app: typer.Typer, dataset: typer.Typer) -> None:
+    """Add the commands to the application and to the `dataset` group."""
+
+    @app.command()
+    def prompts(world: WorldOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+        """Show prompts, seeds and token counts; renders nothing."""
+        result = _collect_prompts(data_root(data), world)
+        if as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        else:
+            _show_prompts(result)
+        if result["faults"]:
+            raise typer.Exit(1)
+
+    @dataset.command()
+    def check(folder: Path, as_json: JsonOption = False) -> None:
+        """Check a training dataset: every fault at once, or that it is fit to train on."""
+        from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL
+        from sq_pipeline.stages.dataset import check_dataset
+
+        report = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL).as_json()
+        if as_json:
+            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+            return
+        console = Console()
+        trigger = f", trigger {report['trigger']!r}" if report["trigger"] else ""
+        console.print(f"{report['pairs']} pairs, {report['kind']}{trigger}: fit to train on {report['base_model']}")
+        for line in report["warnings"]:
+            console.print(f"warning: {line}", highlight=False, markup=False)

@@ -1,0 +1,144 @@
+"""`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption, data_root, shipped_data_root
+from sq_pipeline.core.content import TIERS
+from sq_pipeline.core.errors import Fault, SelectionError
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _run(root: Path, world: str | None) -> dict[str, Any]:
+    """Bring a data directory up to date through Dagster; the report as plain values."""
+    from dataclasses import asdict
+
+    from sq_pipeline.defs.instance import open_instance
+    from sq_pipeline.defs.runs import bring_up_to_date
+    from sq_pipeline.storage.layout import open_data_dir
+
+    data = open_data_dir(root)
+    with open_instance(data) as instance:
+        return asdict(bring_up_to_date(data, instance, world, _say))
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("world", "place", "picture")
+    for picture in report["rendered"]:
+        table.add_row(f"{picture['genre']}/{picture['world']}", picture["poi"], picture["path"])
+    if report["rendered"]:
+        console.print(table)
+    counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
+    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+    loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
+    console.print(f"{done}; {report['skipped']} were fresh{loads}; {report['wall_s']} s")
+    for kind in ("failed", "blocked"):
+        for item in report[kind]:
+            console.print(f"{kind}: {item['asset']}: {item['reason']}", highlight=False, markup=False)
+
+
+def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(report)
+    else:
+        _show_report(report)
+    if report["failed"]:
+        raise typer.Exit(1)
+
+
+def _show_steps(title: str, steps: Iterable[dict[str, Any]]) -> None:
+    table = Table(title, "why")
+    for step in steps:
+        table.add_row(step["asset"], "\n".join(step["reasons"]))
+    if table.row_count:
+        Console().print(table)
+
+
+def copy_shipped_data(target: Path) -> None:
+    """Copy what a person writes (packs, keymaps, verify prompts, models, settings) into an empty or new folder."""
+    import shutil
+
+    source = shipped_data_root()
+    target.mkdir(parents=True, exist_ok=True)
+    computed = shutil.ignore_patterns("store", "lora", "lora-datasets", "images", ".*")
+    for path in sorted(source.iterdir()):
+        if path.name in ("store",) or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, target / path.name, dirs_exist_ok=True, ignore=computed)
+        else:
+            shutil.copy2(path, target / path.name)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+
+    @app.command()
+    def demo(
+        folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Work in a copy there.")] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Train three adapters on drawn pictures, prove them, and render the places of three worlds."""
+        from sq_pipeline.painter.datasets import draw_demo_datasets
+        from sq_pipeline.storage.layout import open_data_dir
+
+        root = data_root(None) if folder is None else folder
+        if folder is not None and not (folder / "content").is_dir():
+            if folder.exists() and any(folder.iterdir()):
+                problem = "is not empty, and is no data directory"
+                raise SelectionError(Fault(str(folder), "", problem, "name a new or an empty folder"))
+            copy_shipped_data(folder)
+        drawn = draw_demo_datasets(open_data_dir(root).datasets_root)
+        if drawn:
+            _say(f"drew {drawn} training datasets")
+        report = _run(root, None)
+        _finish(report, as_json=as_json)
+
+    @app.command()
+    def run(
+        world: WorldOption = None,
+        tier: Annotated[str, typer.Option(help="Only this tier's pictures.")] = "landscape",
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Bring a world, or everything, up to date: exactly what changed is made again."""
+        if tier != "landscape":
+            problem = f"no pictures are made of the tier {tier!r}" if tier in TIERS else f"there is no tier {tier!r}"
+            raise SelectionError(Fault("", "--tier", problem, "use landscape"))
+        _finish(_run(data_root(data), world), as_json=as_json)
+
+    @app.command()
+    def plan(world: WorldOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+        """Say what is stale, and why; makes nothing and loads no model."""
+        from sq_pipeline.defs.engines import real_engines
+        from sq_pipeline.stages.plan import make_plan
+        from sq_pipeline.stages.workshop import Workshop
+        from sq_pipeline.storage.layout import open_data_dir
+
+        directory = open_data_dir(data_root(data))
+        result = make_plan(Workshop(directory, real_engines(directory)), world).as_json()
+        if as_json:
+            _print_json(result)
+            return
+        _show_steps("stale", result["stale"])
+        _show_steps("cannot be made", result["blocked"])
+        for kind in ("faults", "warnings"):
+            for line in result[kind]:
+                Console().print(f"{kind[:-1]}: {line}", highlight=False, markup=False)
+        Console().print(f"{len(result['stale'])} stale, {result['fresh']} fresh")

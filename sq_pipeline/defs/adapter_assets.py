@@ -1,0 +1,165 @@
+"""The assets of one adapter: dataset → MLX adapter → mflux adapter → verification → promoted adapter.
+
+Here: translating records into Dagster's results. Not here: the work (`stages.adapter_line`).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    DataVersion,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+
+from sq_pipeline.core.content import Adapter
+from sq_pipeline.core.errors import DatasetError
+from sq_pipeline.defs.resources import WORKSHOP
+from sq_pipeline.stages import adapter_line
+from sq_pipeline.stages.sheets import thumbnail_markdown
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.storage.store import Record
+
+GPU_POOL = "gpu"
+Results = Iterator[MaterializeResult | AssetCheckResult]
+
+
+def adapter_key(adapter: Adapter, step: str) -> AssetKey:
+    """`<genre>/loras/<lora>/<step>`."""
+    return AssetKey(adapter_line.asset_name(adapter, step).split("/"))
+
+
+def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
+    """The assets of one adapter; an external file starts at the remap."""
+    builders: dict[str, Callable[[Adapter, list[AssetKey]], AssetsDefinition]] = {
+        "training_dataset": _training_dataset,
+        "mlx_adapter": _mlx_adapter,
+        "mflux_adapter": _mflux_adapter,
+        "verification": _verification,
+        "promoted_adapter": _promoted_adapter,
+    }
+    built: list[AssetsDefinition] = []
+    upstream: list[AssetKey] = []
+    for step in adapter_line.steps_of(adapter):
+        built.append(builders[step](adapter, upstream))
+        upstream = [adapter_key(adapter, step)]
+    return built
+
+
+def _result(record: Record, is_made: bool, metadata: dict[str, Any]) -> MaterializeResult:
+    shown = {"fingerprint": record.fingerprint, "made_now": is_made, **metadata}
+    return MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
+
+
+def _picture(workshop: Workshop, record: Record, name: str, alt: str, max_side_px: int) -> dict[str, Any]:
+    if name not in record.objects:
+        return {}
+    png = workshop.store.path_of(record.objects[name]).read_bytes()
+    return {name: MetadataValue.md(thumbnail_markdown(png, alt, max_side_px))}
+
+
+def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    key = adapter_key(adapter, "training_dataset")
+
+    @asset(
+        key=key,
+        deps=upstream,
+        group_name=adapter.genre,
+        check_specs=[AssetCheckSpec("preflight", asset=key, blocking=True)],
+        required_resource_keys={WORKSHOP},
+        description=f"The pictures that {adapter.name} learns from: content/lora-datasets/{adapter.dataset}.",
+    )
+    def training_dataset(context: AssetExecutionContext) -> Results:
+        try:
+            record, is_made = adapter_line.make_dataset(context.resources.workshop, adapter)
+        except DatasetError as error:
+            faults = {f"fault {number}": str(fault) for number, fault in enumerate(error.faults, start=1)}
+            yield AssetCheckResult(passed=False, check_name="preflight", asset_key=key, metadata=faults)
+            raise
+        yield _result(record, is_made, {"pairs": record.info["pairs"], "trigger": record.info["trigger"] or "none"})
+        yield AssetCheckResult(passed=True, check_name="preflight", asset_key=key)
+
+    return training_dataset
+
+
+def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    @asset(
+        key=adapter_key(adapter, "mlx_adapter"),
+        deps=upstream,
+        group_name=adapter.genre,
+        pool=GPU_POOL,
+        required_resource_keys={WORKSHOP},
+        description=f"{adapter.name} as trained, under mlx-examples' names.",
+    )
+    def mlx_adapter(context: AssetExecutionContext) -> MaterializeResult:
+        workshop: Workshop = context.resources.workshop
+        record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, context.log)
+        return _result(record, is_made, {**record.info, **_picture(workshop, record, "loss_curve", "loss", 420)})
+
+    return mlx_adapter
+
+
+def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    @asset(
+        key=adapter_key(adapter, "mflux_adapter"),
+        deps=upstream,
+        group_name=adapter.genre,
+        required_resource_keys={WORKSHOP},
+        description=f"{adapter.name} under the names that the installed mflux loads.",
+    )
+    def mflux_adapter(context: AssetExecutionContext) -> MaterializeResult:
+        record, is_made = adapter_line.make_mflux_adapter(context.resources.workshop, adapter)
+        return _result(record, is_made, record.info)
+
+    return mflux_adapter
+
+
+def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    key = adapter_key(adapter, "verification")
+
+    @asset(
+        key=key,
+        deps=upstream,
+        group_name=adapter.genre,
+        pool=GPU_POOL,
+        check_specs=[AssetCheckSpec("verdicts", asset=key, blocking=True)],
+        required_resource_keys={WORKSHOP},
+        description=f"Does {adapter.name} change pictures, all of it, and when it is called?",
+    )
+    def verification(context: AssetExecutionContext) -> Results:
+        workshop: Workshop = context.resources.workshop
+        record, is_made = adapter_line.make_verification(workshop, adapter, context.log)
+        report = workshop.store.path_of(record.objects["report"]).read_text()
+        sheet = _picture(workshop, record, "sheet", "verification", 480)
+        yield _result(record, is_made, {"report": MetadataValue.md(report), **sheet})
+        yield AssetCheckResult(
+            passed=record.info["has_passed"],
+            check_name="verdicts",
+            asset_key=key,
+            severity=AssetCheckSeverity.ERROR,
+            metadata=adapter_line.verdict_summary(record),
+        )
+
+    return verification
+
+
+def _promoted_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    @asset(
+        key=adapter_key(adapter, "promoted_adapter"),
+        deps=upstream,
+        group_name=adapter.genre,
+        required_resource_keys={WORKSHOP},
+        description=f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
+    )
+    def promoted_adapter(context: AssetExecutionContext) -> MaterializeResult:
+        record, is_made = adapter_line.promote(context.resources.workshop, adapter)
+        return _result(record, is_made, record.info)
+
+    return promoted_adapter

@@ -1,0 +1,51 @@
+"""The Dagster instance of a data directory: its folder, its settings, opening it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dagster import DagsterInstance
+
+from sq_pipeline.storage.atomic import write_text
+from sq_pipeline.storage.layout import DataDir
+
+_SETTINGS = """\
+# Written by sq-pipeline on first use; it is yours to change and is never written over.
+
+telemetry:
+  enabled: false
+
+# Training and rendering share one GPU: one such run at a time.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: run
+
+# A run whose process died is noticed and started again; a failed check or picture is not repeated for nothing.
+run_monitoring:
+  enabled: true
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
+"""
+
+
+def prepare_home(data: DataDir) -> Path:
+    """The instance's folder, made with its settings where it has none."""
+    home = data.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        write_text(settings, _SETTINGS)
+    return home
+
+
+@contextmanager
+def open_instance(data: DataDir) -> Iterator[DagsterInstance]:
+    """The persistent instance of a data directory, the one that `sq-pipeline ui` shows."""
+    home = prepare_home(data)
+    os.environ["DAGSTER_HOME"] = str(home)
+    with DagsterInstance.from_config(str(home)) as instance:
+        yield instance

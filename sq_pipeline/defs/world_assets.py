@@ -1,0 +1,236 @@
+"""The assets of one world: stack, prompts and pictures (a partition a place), gallery.
+
+One step makes many partitions, with the model loaded once; each is logged as it is made, with its own data version.
+"""
+
+from collections.abc import Collection, Iterator
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetsDefinition,
+    AssetSpec,
+    BackfillPolicy,
+    DataVersion,
+    DynamicPartitionsDefinition,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    Output,
+    asset,
+    multi_asset,
+)
+
+from sq_pipeline.core.content import Poi, World
+from sq_pipeline.core.errors import ContentError, Fault
+from sq_pipeline.defs.resources import WORKSHOP
+from sq_pipeline.stages import world_line
+from sq_pipeline.stages.sheets import thumbnail_markdown
+from sq_pipeline.stages.workshop import Workshop
+
+# The places that a run is for, as a comma-separated list of slugs; a tag, because partitions picked one by one
+# would become one run for each stretch of neighbours.
+PLACES_TAG = "sq/places"
+
+_DATA_VERSION_TAG = "dagster/data_version"
+_INPUT_TAG = "dagster/input_data_version/"
+
+# An output would be recorded as one more materialization, without a partition. What was made is logged instead.
+_NO_OUTPUT: tuple[Output[None], ...] = ()
+
+
+def world_key(world_name: str, genre: str, name: str) -> AssetKey:
+    """`<genre>/worlds/<world>/<name>`."""
+    return AssetKey([genre, "worlds", world_name, name])
+
+
+def places_of(world: World) -> DynamicPartitionsDefinition:
+    """The partitions of a world's pictures and prompts, by slug."""
+    return DynamicPartitionsDefinition(name=f"places/{world.genre}/{world.name}")
+
+
+def _wanted(context: AssetExecutionContext, world: World) -> Collection[str]:
+    """The slugs this run is for: its tag, else the partitions it was started for, else all."""
+    if PLACES_TAG in context.run.tags:
+        return set(context.run.tags[PLACES_TAG].split(","))
+    if context.has_partition_key or context.has_partition_key_range:
+        return set(context.partition_keys)
+    return {poi.slug for poi in world.pois}
+
+
+def _world_now(workshop: Workshop, world: World) -> World:
+    """The world as this run reads it: the graph may have been built from an older state of the files."""
+    return workshop.catalog.select(world.key)[0]
+
+
+def build_world_assets(world: World) -> list[AssetsDefinition]:
+    """The four assets of a world; one without places has only its stack."""
+    stack = _stack(world)
+    if not world.pois:
+        return [stack]
+    return [stack, _prompts(world), _poi_images(world), _gallery(world)]
+
+
+def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
+    """A world that cannot be read, shown with its faults; making it fails with them."""
+    genre, _, name = key.partition("/")
+    lines = "\n".join(f"- {fault}" for fault in faults)
+
+    @asset(
+        key=world_key(name, genre, "stack"),
+        group_name=genre,
+        required_resource_keys={WORKSHOP},
+        description=f"**This world cannot be read:**\n\n{lines}",
+        metadata={f"fault {number}": str(fault) for number, fault in enumerate(faults, start=1)},
+    )
+    def stack(context: AssetExecutionContext) -> None:
+        workshop: Workshop = context.resources.workshop
+        workshop.catalog.select(key)
+        raise ContentError(Fault(key, "", "it was broken when these definitions were loaded", "reload the definitions"))
+
+    return stack
+
+
+def _stack(world: World) -> AssetsDefinition:
+    loras = [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in world.entries]
+
+    @asset(
+        key=world_key(world.name, world.genre, "stack"),
+        deps=loras,
+        group_name=world.genre,
+        required_resource_keys={WORKSHOP},
+        description="The adapters that apply to this world's pictures, in order, with their scales.",
+    )
+    def stack(context: AssetExecutionContext) -> MaterializeResult:
+        workshop: Workshop = context.resources.workshop
+        record, _ = world_line.make_stack(workshop, _world_now(workshop, world))
+        adapters = MetadataValue.json(record.info["adapters"])
+        return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
+
+    return stack
+
+
+def _prompts(world: World) -> AssetsDefinition:
+    key = world_key(world.name, world.genre, "prompts")
+
+    @multi_asset(
+        specs=[
+            AssetSpec(
+                key,
+                group_name=world.genre,
+                skippable=True,
+                partitions_def=places_of(world),
+                description="What each place's picture is asked with.",
+            )
+        ],
+        name="__".join((*key.path[:-1], "prompts")),
+        backfill_policy=BackfillPolicy.single_run(),
+        required_resource_keys={WORKSHOP},
+    )
+    def prompts(context: AssetExecutionContext) -> Iterator[Output[None]]:
+        workshop: Workshop = context.resources.workshop
+        made = world_line.make_prompts(workshop, _world_now(workshop, world), _wanted(context, world))
+        for slug, record in made.items():
+            shown = {**record.inputs, **record.info}
+            tags = {_DATA_VERSION_TAG: record.data_version}
+            context.log_event(AssetMaterialization(key, partition=slug, metadata=shown, tags=tags))
+        yield from _NO_OUTPUT
+
+    return prompts
+
+
+def _poi_images(world: World) -> AssetsDefinition:
+    key = world_key(world.name, world.genre, "poi_images")
+    upstream = [world_key(world.name, world.genre, name) for name in ("stack", "prompts")]
+
+    @multi_asset(
+        specs=[
+            AssetSpec(
+                key,
+                deps=upstream,
+                group_name=world.genre,
+                skippable=True,
+                partitions_def=places_of(world),
+                description="A picture of each place. Select places and materialize to make or renew them.",
+            )
+        ],
+        name="__".join((*key.path[:-1], "poi_images")),
+        backfill_policy=BackfillPolicy.single_run(),
+        required_resource_keys={WORKSHOP},
+        pool="gpu",
+    )
+    def poi_images(context: AssetExecutionContext) -> Iterator[Output[None]]:
+        workshop: Workshop = context.resources.workshop
+        failed: dict[str, str] = {}
+
+        def on_failed(poi: Poi, reason: str) -> None:
+            context.log.error(f"{poi.slug}: {reason}")
+            failed[poi.slug] = reason
+
+        loads = workshop.engines.renderer().model_loads
+        logger = _PictureLog(context, workshop, world, key)
+        world_line.make_pictures(
+            workshop, _world_now(workshop, world), _wanted(context, world), logger.log_picture, on_failed
+        )
+        loads = workshop.engines.renderer().model_loads - loads
+        context.log.info(f"{logger.rendered} pictures rendered, base model loaded {loads} times")
+        if failed:
+            lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
+            raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
+        yield from _NO_OUTPUT
+
+    return poi_images
+
+
+class _PictureLog:
+    """Logs each picture as a materialization of its partition, with what it was made from."""
+
+    def __init__(self, context: AssetExecutionContext, workshop: Workshop, world: World, key: AssetKey) -> None:
+        self._context, self._key = context, key
+        self.rendered = 0
+        state = world_line.survey_world(workshop, _world_now(workshop, world))
+        stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in ("stack", "prompts"))
+        stack_version = state.stack.record.data_version if state.stack.record else ""
+        self._tags = {
+            slug: {
+                f"{_INPUT_TAG}{stack}": stack_version,
+                f"{_INPUT_TAG}{prompts}": step.record.data_version if step.record else "",
+            }
+            for slug, step in state.prompts.items()
+        }
+
+    def log_picture(self, made: world_line.MadePicture) -> None:
+        self.rendered += made.is_rendered
+        record = made.record
+        metadata = {
+            "picture": MetadataValue.md(thumbnail_markdown(made.png, made.poi.name)),
+            "prompt": record.inputs["positive_prompt"],
+            "seed": record.inputs["seed"],
+            "stack": MetadataValue.json(record.info["stack"]),
+            "fingerprint": record.fingerprint,
+            "rendered_now": made.is_rendered,
+        }
+        tags = {_DATA_VERSION_TAG: record.data_version, **self._tags.get(made.poi.slug, {})}
+        self._context.log_event(AssetMaterialization(self._key, partition=made.poi.slug, metadata=metadata, tags=tags))
+
+
+def _gallery(world: World) -> AssetsDefinition:
+    @asset(
+        key=world_key(world.name, world.genre, "gallery"),
+        deps=[world_key(world.name, world.genre, "poi_images")],
+        group_name=world.genre,
+        required_resource_keys={WORKSHOP},
+        description="All pictures of this world on one sheet.",
+    )
+    def gallery(context: AssetExecutionContext) -> MaterializeResult:
+        workshop: Workshop = context.resources.workshop
+        record, _ = world_line.make_gallery(workshop, _world_now(workshop, world))
+        png = workshop.store.path_of(record.objects["sheet"]).read_bytes()
+        sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
+        return MaterializeResult(
+            data_version=DataVersion(record.data_version),
+            metadata={"sheet": sheet, "pictures": record.info["pictures"]},
+        )
+
+    return gallery
