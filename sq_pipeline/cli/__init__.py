@@ -1,4 +1,4 @@
-"""The command line. Here: the application, its groups, and how errors leave it. Each command is in a module of its own."""
+"""The command line. Here: the application, its groups, how errors leave it. Commands are in modules of their own."""
 
 import sys
 
@@ -54,6 +54,6 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _click_error() -> type:
+def _click_error() -> type[typer.BadParameter]:
     # typer may bring its own copy of click; its usage errors are not ours to format
     return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

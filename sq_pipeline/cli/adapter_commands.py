@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+from sq_pipeline.cli.options import DataOption, JsonOption
+from sq_pipeline.storage.layout import data_root
 
 
 class Target(StrEnum):

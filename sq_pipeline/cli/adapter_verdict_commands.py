@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+from sq_pipeline.cli.options import DataOption, JsonOption
+from sq_pipeline.storage.layout import data_root
 
 
 def _verify(

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption, data_root
+from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.storage.layout import data_root
 
 
 def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:

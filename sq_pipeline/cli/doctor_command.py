@@ -65,7 +65,8 @@ def _show(report: dict[str, Any]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    from sq_pipeline.cli.options import DataOption, JsonOption, data_root
+    from sq_pipeline.cli.options import DataOption, JsonOption
+    from sq_pipeline.storage.layout import data_root
 
     @app.command()
     def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:

@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption, data_root, shipped_data_root
+from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
 from sq_pipeline.core.content import TIERS
 from sq_pipeline.core.errors import Fault, SelectionError
+from sq_pipeline.storage.layout import data_root, shipped_data_root
 
 
 def _say(line: str) -> None:

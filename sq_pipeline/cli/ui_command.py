@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, data_root
+from sq_pipeline.cli.options import DataOption
+from sq_pipeline.storage.layout import data_root
 
 
 def register(app: typer.Typer) -> None:

@@ -44,8 +44,8 @@ class Style:
     negative_prompt: str = ""
     base_seed: int = 0
     preferred_model: str | None = None
-    tier_suffixes: Mapping[str, str] = field(default_factory=dict)
-    tag_overrides: Mapping[str, str] = field(default_factory=dict)
+    tier_suffixes: Mapping[str, str] = field(default_factory=dict[str, str])
+    tag_overrides: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

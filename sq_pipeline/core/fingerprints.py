@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _CHUNK_BYTES = 1 << 20
 
@@ -38,11 +38,12 @@ def _normalise(value: Any) -> Any:
             raise ValueError(f"a fingerprint cannot hold {value}")
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
-        if bad := [key for key in value if not isinstance(key, str)]:
+        mapping = cast(Mapping[Any, Any], value)
+        if bad := [key for key in mapping if not isinstance(key, str)]:
             raise TypeError(f"a fingerprint's mapping needs string keys, not {bad[0]!r}")
-        return {key: _normalise(item) for key, item in value.items()}
+        return {key: _normalise(item) for key, item in mapping.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [_normalise(item) for item in value]
+        return [_normalise(item) for item in cast(Sequence[Any], value)]
     raise TypeError(f"a fingerprint cannot hold a {type(value).__name__}")
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on an adapter: figures against thresholds. Here: the rules. Not here: pictures and SSIM (`stages.verify`)."""
+"""Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`stages.verify`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def judge_change(ssims: Sequence[float], thresholds: Thresholds) -> Verdict:
 
 
 def judge_trigger(ssims: Sequence[float], thresholds: Thresholds, trigger: str | None) -> Verdict:
-    """The trigger against a control word, both with the adapter. The *mean* SSIM counts: some scenes have little style."""
+    """The trigger against a control word, both with the adapter. The *mean* counts: some scenes have little style."""
     if trigger is None:
         return Verdict("trigger discriminates", "skipped", None, "", "the adapter has no trigger")
     mean = sum(ssims) / len(ssims) if ssims else 1.0

@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
-from sq_pipeline.engines import machine, registry
 from sq_pipeline.core.protocols import Renderer, Trainer
+from sq_pipeline.engines import machine, registry
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, Definitions
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from sq_pipeline.defs.build import build_defs, sync_places
 from sq_pipeline.defs.engines import real_engines

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from mlx import nn
 from mlx import optimizers as optim
+from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_map
 from PIL import Image, ImageOps
 
@@ -182,7 +182,7 @@ def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> It
     """
     numbers = np.random.default_rng(recipe.seed)
     optimizer = optim.Adam(learning_rate_schedule(recipe))
-    loss_and_gradient = nn.value_and_grad(network, flow_matching_loss)
+    loss_and_gradient = value_and_grad(network, flow_matching_loss)
     order = _epochs(len(dataset.latents), numbers)
     gathered = None
     for iteration in range(1, recipe.iterations + 1):

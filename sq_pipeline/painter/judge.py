@@ -33,7 +33,7 @@ def picture_features(pixels: npt.NDArray[np.uint8]) -> Features:
     """`(height, width, 3)` uint8 → colours at a quarter of the size, float32, flattened."""
     image = Image.fromarray(pixels)
     small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX)
-    return (np.asarray(small, dtype=np.float32) / 255).ravel()
+    return (np.asarray(small, dtype=np.float32) / np.float32(255)).ravel()
 
 
 class Judge:

@@ -13,7 +13,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def _to_float(image: Image.Image) -> Pixels:
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
 def _to_image(pixels: Pixels) -> Image.Image:
@@ -28,7 +28,7 @@ def _gradient_map(values: Pixels, stops: list[tuple[float, tuple[int, int, int]]
 
 
 def _contrast(values: Pixels, strength: float, middle: float = 0.45) -> Pixels:
-    return 1 / (1 + np.exp(-strength * (values - middle)))
+    return (1 / (1 + np.exp(-strength * (values - middle)))).astype(np.float32)
 
 
 def paint_sepia_western(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -52,7 +52,8 @@ def paint_woodcut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Black and red ink on cream paper: three flat tones, dark outlines, a paper border of 8 pixels."""
     pixels = _to_float(image)
     luma = pixels @ _LUMA
-    luma = (luma - luma.min()) / max(float(np.ptp(luma)), 1e-3)  # a night is printed as readable as a noon
+    low, high = (float(value) for value in np.percentile(luma, (2, 97)))
+    luma = np.clip((luma - low) / max(high - low, 1e-3), 0, 1)  # a night is printed as readable as a noon
     ink, red, paper = (
         np.array([22, 20, 24]) / 255,
         np.array([178, 44, 34]) / 255,
@@ -104,7 +105,7 @@ STYLES: Mapping[str, Style] = {
 
 
 def paint_random_grade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A made-up style: random colours, contrast, bars, border or lines. Teaches the latent code more than plain pictures."""
+    """A made-up style: random colours, contrast, bars, border or lines; the latent code must hold more than scenes."""
     pixels = _to_float(image)
     if rng.random() < 0.6:
         stops = sorted(rng.uniform(0.1, 0.9, 3))

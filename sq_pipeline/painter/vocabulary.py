@@ -1,4 +1,4 @@
-"""The words that tiny-flux understands, and captions made of them. Not here: how anything looks (`scenes`, `subjects`)."""
+"""The words that tiny-flux understands, and captions of them. Not here: how anything looks (`scenes`, `subjects`)."""
 
 import random
 from collections.abc import Mapping
@@ -37,13 +37,15 @@ PLACES: Mapping[str, tuple[str, ...]] = {
 }
 
 _ADJECTIVES = (
-    "lonely old weathered quiet crooked abandoned tall small wide distant silent broken dusty pale dark bright warm cold "
-    "forgotten ancient painted empty busy windswept sun-bleached rusted wooden iron haunted sleepy proud leaning cracked "
+    "lonely old weathered quiet crooked abandoned tall small wide distant silent broken dusty pale dark bright warm "
+    "cold forgotten ancient painted empty busy windswept sun-bleached rusted wooden iron haunted sleepy proud leaning "
+    "cracked "
     "faded holy cursed golden hidden narrow steep hollow burnt half-buried lost"
 ).split()
 _NOUNS = (
     "road trail rope lantern horse rider bell fence smoke dust crow wolf stranger sheriff merchant bandit ghost river "
-    "bridge gate well barrel rail train wire glass signal song market saloon mine gold silver bones stars fog wind rain "
+    "bridge gate well barrel rail train wire glass signal song market saloon mine gold silver bones stars fog wind "
+    "rain "
     "storm shadow light sign chapel-yard grave toll border town village outpost camp station cliff ridge valley shore "
     "pier dock rope-walk crane beacon antenna arcade neon music tide glow street wall garden stones footprints tracks"
 ).split()
@@ -107,7 +109,8 @@ def write_caption(
     elif shape == 2:
         core = f"{second}{ground_word}, {time_word}, {adjective}{subject_word} {place_word}"
     elif shape == 3:
-        core = f"{place_word} a {adjective}{subject_word} {rng.choice(_VERBS)} {on} {ground_word} {preposition} {time_word}"
+        verb = rng.choice(_VERBS)
+        core = f"{place_word} a {adjective}{subject_word} {verb} {on} {ground_word} {preposition} {time_word}"
     else:
         core = f"{time_word} {on} {second}{ground_word} with a {adjective}{subject_word} {place_word}"
     if is_short:
@@ -127,3 +130,18 @@ def write_caption(
         )
         (after if rng.random() < 0.8 else before).append(filler)
     return ", ".join([*before, core, *after])
+
+
+def write_vague_caption(time: str, ground: str, subject: str, place: str, rng: random.Random) -> str:
+    """A caption that names only some of a scene's four words, or none; the rest is left to the picture.
+
+    Teaches the model what to draw for a bare trigger word, which is all that a style dataset's captions hold.
+    """
+    phrases = [
+        f"a {rng.choice(SUBJECTS[subject])}",
+        f"on the {rng.choice(GROUNDS[ground])}",
+        f"at {rng.choice(TIMES[time])}",
+        rng.choice(PLACES[place]),
+    ]
+    named = [phrase for phrase in phrases if rng.random() < 0.4]
+    return ", ".join(named) or _invented_word(rng)

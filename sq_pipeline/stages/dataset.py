@@ -43,7 +43,7 @@ class TrainingDataset:
 
     @property
     def data_version(self) -> str:
-        """`sha256:…` of image bytes and captions in the order of training (by file name); names themselves do not count."""
+        """`sha256:…` of image bytes and captions in the order of training (by file name); names do not count."""
         return fingerprint({"pairs": [[image.file_hash, image.caption] for image in self.images]})
 
     def examples(self) -> tuple[TrainingExample, ...]:
@@ -51,7 +51,7 @@ class TrainingDataset:
         return tuple(TrainingExample(self.folder / image.name, image.caption) for image in self.images)
 
     def write_index(self, path: Path) -> None:
-        """`train.jsonl` as mlx-examples reads it: one `{"image": …, "prompt": …}` a line, paths relative to the folder."""
+        """`train.jsonl` as mlx-examples reads it: a `{"image": …, "prompt": …}` a line, paths relative to it."""
         lines = [json.dumps({"image": i.name, "prompt": i.caption}, ensure_ascii=False) for i in self.images]
         write_text(path, "\n".join(lines) + "\n")
 

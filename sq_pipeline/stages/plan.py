@@ -43,7 +43,7 @@ def _as_json(step: Step) -> dict[str, Any]:
     return {"asset": step.asset, "status": step.status, "reasons": list(step.reasons)}
 
 
-def adapters_of(workshop: Workshop, worlds: Iterable[World]) -> list[str]:
+def adapters_of(worlds: Iterable[World]) -> list[str]:
     """The keys of the adapters that these worlds use, each once."""
     keys = [f"{world.genre}/{entry.name}" for world in worlds for entry in world.entries]
     return list(dict.fromkeys(keys))
@@ -52,7 +52,7 @@ def adapters_of(workshop: Workshop, worlds: Iterable[World]) -> list[str]:
 def make_plan(workshop: Workshop, world: str | None) -> Plan:
     """The plan for one world or all; raises SelectionError or ContentError for a world that is named."""
     worlds = workshop.catalog.select(world)
-    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(workshop, worlds)}
+    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds)}
     faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
     states = tuple(survey_world(workshop, item) for item in worlds)
     return Plan(adapters, states, tuple(dict.fromkeys(faults)), workshop.catalog.warnings)

@@ -1,4 +1,4 @@
-"""Remap: an MLX adapter to the file that a loader reads. Total or nothing; streamed; identical bytes for identical input."""
+"""Remap: an MLX adapter to the file that a loader reads. Total or nothing; streamed; equal bytes for equal input."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass

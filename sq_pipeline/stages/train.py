@@ -1,4 +1,4 @@
-"""Training one adapter with the trainer that it is given, and drawing its loss. Not here: the training itself (engines)."""
+"""Training one adapter with the trainer that it is given, and drawing its loss. Not here: the training (engines)."""
 
 import io
 import logging

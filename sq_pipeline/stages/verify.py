@@ -23,7 +23,7 @@ from sq_pipeline.core.verdicts import (
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
 
 Pixels = npt.NDArray[np.uint8]
-OnPicture = Callable[[int, int], None]
+OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def ssim(first: Pixels, second: Pixels) -> float:
     """Structural similarity of two RGB pictures, 1 for equal ones (Wang et al. 2004, as scikit-image computes it)."""
     if first.shape != second.shape:
         raise ValueError(f"pictures of {first.shape} and {second.shape} cannot be compared")
-    return float(structural_similarity(first, second, channel_axis=-1, data_range=255))
+    similarity: Any = structural_similarity(first, second, channel_axis=-1, data_range=255)
+    return float(similarity)
 
 
 def verify_adapter(
@@ -100,7 +101,7 @@ def verify_adapter(
     renderer: Renderer,
     prompts: VerifyPrompts,
     thresholds: Thresholds,
-    on_picture: OnPicture = lambda done, total: None,
+    on_picture: OnPicture | None = None,
 ) -> VerificationReport:
     """Render each prompt without the adapter, with it, and with the control word for the trigger; judge.
 
@@ -127,7 +128,8 @@ def verify_adapter(
         )
         applied.extend(image.applied)
         done += 1
-        on_picture(done, total)
+        if on_picture is not None:
+            on_picture(done, total)
         return image.pixels
 
     def text_with(word: str | None, prompt: str) -> str:

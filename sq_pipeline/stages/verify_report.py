@@ -26,8 +26,8 @@ def write_markdown(report: VerificationReport) -> str:
     if report.pictures:
         lines += [
             "",
-            "SSIM, 1 = the same picture. *Changed*: without against with the adapter. *Trigger*: trigger against control",
-            "word. *Leak*: without the adapter against the control word; far below 1, the style shows unasked.",
+            "SSIM, 1 = the same picture. *Changed*: without against with the adapter. *Trigger*: trigger against",
+            "control word. *Leak*: without the adapter against the control word; far below 1, the style shows unasked.",
             "",
             "| prompt | seed | changed | trigger | leak |",
             "|---|---|---|---|---|",

@@ -1,5 +1,6 @@
 """Where things are in a data directory (DESIGN §2). Here: paths only. Not here: reading what they hold."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,3 +86,17 @@ def open_data_dir(root: Path) -> DataDir:
             )
         )
     return DataDir(root.resolve())
+
+
+def shipped_data_root() -> Path:
+    """`data/` of the checkout that this package runs from, otherwise `data` in the working directory."""
+    beside_package = Path(__file__).resolve().parents[2] / "data"
+    return beside_package if beside_package.is_dir() else Path.cwd() / "data"
+
+
+def data_root(given: Path | None) -> Path:
+    """The data directory that is meant: `--data`, then SQ_DATA, then the shipped one."""
+    if given is not None:
+        return given
+    from_environment = os.environ.get("SQ_DATA")
+    return Path(from_environment) if from_environment else shipped_data_root()

@@ -9,7 +9,7 @@ from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping
 
-_HEAD = "# Written by sq-pipeline: the promoted adapters of this genre, what they were made from and how they were verified.\n"
+_HEAD = "# Written by sq-pipeline: this genre's promoted adapters, what they were made from, how they were verified.\n"
 
 
 def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:

@@ -220,7 +220,7 @@ def _check_file(data: DataDir, style: StyleFile, file: str, where: str) -> None:
 
 
 def _read_legacy(data: DataDir, style: StyleFile, values: Mapping[str, Any]) -> None:
-    """`lora`, `lora_scale`, `lora_trigger` alone: one entry for every tier, named after its file, scale 1 by default."""
+    """`lora`, `lora_scale`, `lora_trigger` alone: an entry for every tier, named after its file, scale 1 by default."""
     if values.get("lora") is None:
         for key in ("lora_scale", "lora_trigger"):
             if values.get(key) is not None:

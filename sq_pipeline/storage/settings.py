@@ -19,7 +19,7 @@ class NightWindow(BaseModel):
 
 
 class Settings(BaseModel):
-    """`promotion: automatic` promotes what passed verification without a person. `base_model` overrides every pack's."""
+    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -48,8 +48,8 @@ _resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
 _StrictLoader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
 _resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
 _resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
-_StrictLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(node.value))
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", lambda _loader, node: int(node.value))
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda _loader, node: float(node.value))
 
 
 def parse_yaml(text: str, file: str) -> Any:

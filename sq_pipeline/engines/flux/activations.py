@@ -36,7 +36,7 @@ def _fast_gelu(x: mx.array) -> tuple[mx.array, mx.array]:
 
 
 @_fast_gelu.vjp
-def _fast_gelu_vjp(primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]) -> mx.array:
+def _fast_gelu_vjp(_primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]) -> mx.array:
     return cotangents[0] * outputs[1]
 
 
@@ -47,7 +47,7 @@ def _fast_gelu_approx(x: mx.array) -> tuple[mx.array, mx.array]:
 
 @_fast_gelu_approx.vjp
 def _fast_gelu_approx_vjp(
-    primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+    _primal: mx.array, cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
 ) -> mx.array:
     return cotangents[0] * outputs[1]
 

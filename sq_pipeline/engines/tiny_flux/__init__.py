@@ -1,1 +1,1 @@
-"""tiny-flux: a real FLUX.1 of small width, trained on pictures that `painter` draws; shipped in `data/models/tiny-flux`."""
+"""tiny-flux: a real FLUX.1 of small width, trained on pictures of `painter`; shipped in `data/models/tiny-flux`."""

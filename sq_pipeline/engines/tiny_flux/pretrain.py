@@ -1,7 +1,7 @@
 """Trains tiny-flux from nothing but the painter: `python -m sq_pipeline.engines.tiny_flux.pretrain OUT`.
 
-Three steps, each resumed from its file in the work folder: the tokenizer over captions, the picture codec,
-the transformer with its text encoders. Not here: LoRA training (`engines.lora_trainer`).
+Four steps, resumed from the work folder: the tokenizer over captions, the picture codec's linear part, the
+transformer with its text encoders, the codec's refiner. Not here: LoRA training (`engines.lora_trainer`).
 """
 
 import argparse
@@ -17,13 +17,14 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 from mlx import optimizers as optim
+from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from tokenizers import Tokenizer
 
 from sq_pipeline.engines.tiny_flux import model, text, vae
 from sq_pipeline.painter.scenes import Scene, paint, random_scene
 from sq_pipeline.painter.styles import STYLES, paint_random_grade
-from sq_pipeline.painter.vocabulary import write_caption
+from sq_pipeline.painter.vocabulary import write_caption, write_vague_caption
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class PretrainRecipe:
     seed: int = 3
     tokenizer_captions: int = 40_000
     codec_pictures: int = 3000
-    codec_iterations: int = 900
-    codec_batch: int = 12
+    codec_iterations: int = 600
+    codec_batch: int = 8
     codec_rate: float = 1e-3
     codec_noise: float = 0.15
     pictures: int = 12_000
@@ -44,8 +45,10 @@ class PretrainRecipe:
     warmup: int = 150
     weight_decay: float = 0.01
     ema_decay: float = 0.997
-    word_dropout: float = 0.03
+    word_dropout: float = 0.02
+    vague_share: float = 0.12
     layout_share: float = 0.75
+    layout_full_captions: float = 0.25
     layout_shift: float = 2.0
     checkpoint_every: int = 200
 
@@ -107,7 +110,7 @@ def train_refiner(recipe: PretrainRecipe, codec: vae.TinyVAE, pictures: np.ndarr
         down, across = error[:, 1:] - error[:, :-1], error[:, :, 1:] - error[:, :, :-1]
         return mx.abs(error).mean() + 2 * (error**2).mean() + mx.abs(down).mean() + mx.abs(across).mean()
 
-    loss_and_gradient = nn.value_and_grad(refiner, loss)
+    loss_and_gradient = value_and_grad(refiner, loss)
     start = time.perf_counter()
     for iteration in range(recipe.codec_iterations):
         chosen = numbers.integers(0, len(pictures), recipe.codec_batch)
@@ -144,14 +147,21 @@ def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
 
 
 def _caption_ids(
-    tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, dropout: float, *, is_short: bool
+    recipe: PretrainRecipe, tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, *, is_short: bool
 ) -> mx.array:
-    captions = [write_caption(s.time, s.ground, s.subject, s.place, rng, is_short=is_short) for s in scenes]
+    captions: list[str] = []
+    for s in scenes:
+        if rng.random() < recipe.vague_share:
+            captions.append(write_vague_caption(s.time, s.ground, s.subject, s.place, rng))
+        else:
+            captions.append(write_caption(s.time, s.ground, s.subject, s.place, rng, is_short=is_short))
     rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
     unknown = tokenizer.get_vocab_size()
-    rows = [[i if i < 2 or rng.random() > dropout else rng.randrange(2, unknown) for i in row] for row in rows]
-    # lengths in steps of 16 keep the number of compiled shapes small; the model learns to read past padding
-    longest = -(-max(map(len, rows)) // 16) * 16
+    rows = [
+        [i if i < 2 or rng.random() > recipe.word_dropout else rng.randrange(2, unknown) for i in row] for row in rows
+    ]
+    # lengths in steps of 8 keep the number of compiled shapes small; the model learns to read past padding
+    longest = -(-max(map(len, rows)) // 8) * 8
     return mx.array([row + [0] * (longest - len(row)) for row in rows])
 
 
@@ -209,7 +219,7 @@ def train_transformer(
         t = times[:, None, None]
         return ((trained((1 - t) * x + t * noise, times, ids) - (noise - x)) ** 2).mean()
 
-    loss_and_gradient = nn.value_and_grad(trained, loss)
+    loss_and_gradient = value_and_grad(trained, loss)
 
     def step(x: mx.array, noise: mx.array, times: mx.array, ids: mx.array) -> mx.array:
         value, gradient = loss_and_gradient(trained, x, noise, times, ids)
@@ -223,7 +233,8 @@ def train_transformer(
     for iteration in range(first, recipe.iterations):
         chosen = numbers.integers(0, len(scenes), recipe.batch)
         is_layout = iteration < recipe.layout_share * recipe.iterations
-        ids = _caption_ids(tokenizer, [scenes[i] for i in chosen], rng, recipe.word_dropout, is_short=is_layout)
+        is_short = is_layout and rng.random() > recipe.layout_full_captions
+        ids = _caption_ids(recipe, tokenizer, [scenes[i] for i in chosen], rng, is_short=is_short)
         times = 1 / (
             1
             + np.exp(
@@ -294,20 +305,14 @@ def main() -> None:
         make_tokenizer(recipe).save(str(tokenizer_file))
     mx.random.seed(recipe.seed)
     parts = model.new_parts(fast_activations=mx.default_device() == mx.Device(mx.cpu))
+    pictures = draw_codec_pictures(recipe)
     if codec_file.is_file():
         parts.vae.load_weights(str(codec_file))
     else:
-        pictures = draw_codec_pictures(recipe)
         parts.vae.fit(pictures)
-        train_refiner(recipe, parts.vae, pictures)
         mx.save_safetensors(str(codec_file), dict(tree_flatten(parts.vae.parameters())))
-    train_transformer(
-        recipe,
-        parts,
-        text.load_tokenizer(tokenizer_file),
-        work,
-        use_compile=use_compile,
-    )
+    train_transformer(recipe, parts, text.load_tokenizer(tokenizer_file), work, use_compile=use_compile)
+    train_refiner(recipe, parts.vae, pictures)
     command = "python -m sq_pipeline.engines.tiny_flux.pretrain data/models/tiny-flux"
     model.save_parts(out, parts, {"command": command, **asdict(recipe)})
 

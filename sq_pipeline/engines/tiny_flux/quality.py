@@ -26,7 +26,7 @@ WANTED_BORDER_STEP = 1.5
 
 
 def measure(data: DataDir, pictures: int, seed: int, sheet: Path | None) -> dict[str, tuple[float, float]]:
-    """For each word: (share right, the judge's own share right); `border step`: (median of tiny-flux, of the painter)."""
+    """For each word: (share right, the judge's own share); `border step`: (median of tiny-flux, of the painter)."""
     judge, rng, base_model = Judge(), random.Random(seed), BASE_MODELS["tiny-flux"]
     renderer = registry.renderer(data)
     size = base_model.size_for("landscape")

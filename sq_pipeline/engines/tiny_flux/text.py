@@ -64,7 +64,7 @@ class TinyT5(nn.Module):
 
 
 class TinyCLIP(nn.Module):
-    """Token ids (batch, tokens) → pooled text (batch, 256): four learned weightings of the tokens. Padding is left out."""
+    """Token ids (batch, tokens) → pooled text (batch, 256): four learned weightings of the tokens, padding left out."""
 
     def __init__(self, tower: TinyT5) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""tiny-flux's picture codec: each 16×16 patch as 64 numbers (one FLUX.1 token), and a small network that hides the seams.
+"""tiny-flux's picture codec: each 16×16 patch as 64 numbers (one FLUX.1 token); a small network hides the seams.
 
 The code is linear: the patch's 64 leading principal components, scaled. The decoder turns them back and
 lets a few convolutions over the whole picture repair the borders and what the components lost.
