@@ -12,7 +12,10 @@ from sq_pipeline.cli import (
     pipeline_commands,
     ui_command,
 )
+from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.core.errors import SqPipelineError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="sq-pipeline",
@@ -39,6 +42,7 @@ def main() -> None:
 
     Anything else is a bug of ours, and keeps its traceback.
     """
+    insist_on_interrupts()
     try:
         code = app(standalone_mode=False)
     except SqPipelineError as error:
@@ -46,11 +50,12 @@ def main() -> None:
             sys.stderr.write(f"error: {fault}\n")
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted: what was finished is kept, nothing half-written\n")
-        sys.exit(130)
+        code = _INTERRUPTED
     except _click_error() as error:
         error.show()
         sys.exit(error.exit_code)
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code as well
+        sys.stderr.write("interrupted: what was finished is kept, nothing half-written\n")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.storage.layout import data_root
@@ -23,16 +24,17 @@ class Target(StrEnum):
 
 
 def _show(values: dict[str, Any]) -> None:
+    # Text, because a file's names may hold what rich reads as markup
     table = Table(show_header=False)
     for name, value in values.items():
         if name != "faults":
             table.add_row(
-                name, json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+                name, Text(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
             )
     console = Console()
     console.print(table)
     for fault in values.get("faults", ()):
-        console.print(f"[red]fault[/red] {fault}", highlight=False)
+        console.print(Text.assemble(("fault", "red"), f" {fault}"), soft_wrap=True)
 
 
 def register(adapter: typer.Typer) -> None:

@@ -8,14 +8,15 @@ _DIALECTS: tuple[tuple[str, str], ...] = (
     ("XLabs", r"(double|single)_blocks\.\d+\.processor\."),
     ("mlx-examples", r"(double|single)_blocks\.\d+\..+\.lora_[ab]$"),
     ("Kohya", r"lora_unet_(double|single)_blocks_\d+_.+\.(lora_down\.weight|lora_up\.weight|alpha)$"),
-    ("BFL/Comfy", r"diffusion_model\.(double|single)_blocks\.\d+\..+\.lora_[AB](\.weight)?$"),
+    ("BFL/Comfy", r"diffusion_model\.(double|single)_blocks\.\d+\..+\.lora_(A|B|down|up)(\.weight)?$"),
     ("diffusers", r"(transformer\.)?(single_)?transformer_blocks\.\d+\..+\.lora_(A|B|down|up)(\.weight)?$"),
 )
 _KEY = re.compile(
     r"(?P<module>.+?)\.(?:(?P<mlx>lora_[ab])|(?P<peft>lora_[AB]|lora_down|lora_up|lora\.down|lora\.up)(?:\.weight)?"
     r"|(?P<alpha>alpha))"
+    r"|(?P<xlabs_module>.+_lora\d*)\.(?P<xlabs>down|up)\.weight"
 )
-_DOWN = {"lora_a", "lora_A", "lora_down", "lora.down"}
+_DOWN = {"lora_a", "lora_A", "lora_down", "lora.down", "down"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ def parse_key(name: str) -> AdapterKey | None:
         return None
     if match["alpha"]:
         return AdapterKey(match["module"], "alpha", False)
-    word = match["mlx"] or match["peft"]
-    return AdapterKey(match["module"], "down" if word in _DOWN else "up", match["mlx"] is not None)
+    word = match["mlx"] or match["peft"] or match["xlabs"]
+    return AdapterKey(
+        match["module"] or match["xlabs_module"], "down" if word in _DOWN else "up", match["mlx"] is not None
+    )
 
 
 def name_dialect(names: Iterable[str]) -> str:

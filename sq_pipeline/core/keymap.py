@@ -3,11 +3,13 @@
 Not here: reading YAML (`storage.keymaps`), applying a keymap to a file (`core.remap_plan`, `stages.remap`).
 """
 
+import itertools
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sq_pipeline.core.errors import Fault, KeymapError
 from sq_pipeline.core.fingerprints import fingerprint
@@ -16,14 +18,32 @@ from sq_pipeline.core.flux_modules import sample_keys
 _BLOCKS = (0, 7, 18)  # sample blocks: one digit, another, two digits
 
 
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class KeymapRule(BaseModel):
-    """`pattern` must match a whole source key; `target` is the new name, with `\\1` for a captured part."""
+    """`pattern` must match a whole source key; `target` is the new name, with `\\1` for a captured part.
+
+    Several targets, for a fused module that the loader knows in parts: each gets the whole of a `lora_a`, and its
+    share of a `lora_b`, whose outputs `split` cuts in the given proportions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str = Field(min_length=1)
-    target: str = Field(min_length=1)
+    target: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     transpose: bool
+    split: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """One new name of a key. `share`: (first, end, of how many) equal parts of the rows; None for all of them."""
+
+    target: str
+    is_transposed: bool
+    share: tuple[int, int, int] | None
 
 
 class Keymap(BaseModel):
@@ -50,16 +70,30 @@ class Keymap(BaseModel):
         rules = sorted((rule.model_dump() for rule in self.rules), key=lambda rule: str(rule["pattern"]))
         return fingerprint({"source": self.source, "target": self.target, "alpha": self.alpha, "rules": rules})
 
-    def rename(self, key: str) -> tuple[str, bool] | None:
-        """The new name of `key` and whether its tensor is transposed; None when no rule matches."""
+    def rename(self, key: str) -> tuple[Renamed, ...]:
+        """Everything that `key` becomes; nothing when no rule matches."""
         for rule in self.rules:
-            if match := re.fullmatch(rule.pattern, key):
-                return match.expand(rule.target), rule.transpose
-        return None
+            if match := _match(rule, key):
+                ends = list(itertools.accumulate(rule.split, initial=0))
+                cuts = [(start, end, ends[-1]) for start, end in itertools.pairwise(ends)]
+                shares = cuts or [None] * len(rule.target)
+                return tuple(
+                    Renamed(match.expand(target), rule.transpose, share)
+                    for target, share in zip(rule.target, shares, strict=True)
+                )
+        return ()
+
+
+def _match(rule: KeymapRule, key: str) -> re.Match[str] | None:
+    return re.fullmatch(rule.pattern, key, re.ASCII)  # ASCII: `\d` must not take other scripts' digits
 
 
 def check_keymap(keymap: Keymap, file: str) -> None:
-    """Raise KeymapError with every fault: a bad pattern, a key without a rule or with two, two keys with one target."""
+    """Raise KeymapError with every fault.
+
+    That is: a bad pattern, target or split; a key without a rule or with two; two keys with one target; a module
+    whose two matrices go to different modules.
+    """
     faults = list(_bad_patterns(keymap, file))
     if not faults:
         faults.extend(_uncovered(keymap, file))
@@ -67,42 +101,65 @@ def check_keymap(keymap: Keymap, file: str) -> None:
         raise KeymapError(faults)
 
 
-def _bad_patterns(keymap: Keymap, file: str) -> Iterable[Fault]:
+def _bad_patterns(keymap: Keymap, file: str) -> Iterator[Fault]:
     for index, rule in enumerate(keymap.rules):
+        if rule.split and len(rule.split) != len(rule.target):
+            problem = f"has {len(rule.split)} parts for {len(rule.target)} targets"
+            yield Fault(file, f"rules[{index}].split", problem, "give each target its part")
         try:
-            compiled = re.compile(rule.pattern)
-        except re.error as error:
+            re.compile(rule.pattern, re.ASCII)
+            # the same, but matching nothing as well: a match with empty groups, to try the targets on
+            probe = re.compile(f"{rule.pattern}|", re.ASCII).fullmatch("")
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             yield Fault(
                 file, f"rules[{index}].pattern", f"{rule.pattern!r} is no regular expression ({error})", "mend it"
             )
             continue
-        used = [int(group) for group in re.findall(r"\\(\d+)", rule.target)]
-        if any(group > compiled.groups for group in used):
-            problem = f"refers to group {max(used)}, the pattern has {compiled.groups}"
-            yield Fault(file, f"rules[{index}].target", problem, "capture the block number in the pattern")
+        for target in rule.target:
+            try:
+                if probe is not None:
+                    probe.expand(target)
+            except (re.error, IndexError) as error:
+                problem = f"{target!r} cannot be filled in from the pattern ({error})"
+                yield Fault(file, f"rules[{index}].target", problem, "capture the block number in the pattern")
 
 
-def _uncovered(keymap: Keymap, file: str) -> Iterable[Fault]:
+def _uncovered(keymap: Keymap, file: str) -> Iterator[Fault]:
     targets: dict[str, str] = {}
-    told: set[tuple[str, ...]] = set()
+    homes: dict[str, frozenset[str]] = {}
+    told: set[tuple[str, str]] = set()
     for block in _BLOCKS:
         for key in sample_keys(block):
             kind = key.replace(f".{block}.", ".N.", 1)
-            hits = [index for index, rule in enumerate(keymap.rules) if re.fullmatch(rule.pattern, key)]
-            if len(hits) != 1:
-                named = ", ".join(f"rules[{index}]" for index in hits)
-                problem = f"{named} all match {kind}" if hits else f"no rule matches {kind}"
-                mend = "leave one of them" if hits else "add a rule for it"
-            else:
-                rule = keymap.rules[hits[0]]
-                matched = re.fullmatch(rule.pattern, key)
-                assert matched is not None
-                target = matched.expand(rule.target)
-                if target not in targets:
-                    targets[target] = kind
-                    continue
-                problem = f"{kind} and {targets[target]} both become {target}"
-                mend = "give each its own target"
-            if (signature := (kind, mend)) not in told:
-                told.add(signature)
-                yield Fault(file, "rules", problem, mend)
+            for problem, mend in _faults_of(keymap, key, kind, targets, homes):
+                if (kind, mend) not in told:  # not once more for each block
+                    told.add((kind, mend))
+                    yield Fault(file, "rules", problem, mend)
+
+
+def _faults_of(
+    keymap: Keymap, key: str, kind: str, targets: dict[str, str], homes: dict[str, frozenset[str]]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the rules for one key: problem and mend. `targets` and `homes` hold what went before."""
+    hits = [index for index, rule in enumerate(keymap.rules) if _match(rule, key)]
+    if len(hits) != 1:
+        named = ", ".join(f"rules[{index}]" for index in hits)
+        problem = f"{named} all match {kind}" if hits else f"no rule matches {kind}"
+        yield problem, "leave one of them" if hits else "add a rule for it"
+        return
+    rule = keymap.rules[hits[0]]
+    module, _, matrix = key.rpartition(".")
+    if matrix == "lora_a" and rule.split:
+        yield f"rules[{hits[0]}] splits {kind}, and with it the rank", "take `split` away: the parts share it whole"
+    if matrix == "lora_b" and len(rule.target) > 1 and not rule.split:
+        yield f"rules[{hits[0]}] gives all of {kind} to each of its targets", "cut it with `split`"
+    for renamed in keymap.rename(key):
+        if renamed.target in targets:
+            yield f"{kind} and {targets[renamed.target]} both become {renamed.target}", "give each its own target"
+        targets.setdefault(renamed.target, kind)
+    home = frozenset(renamed.target.rpartition(".lora_")[0] for renamed in keymap.rename(key))
+    if homes.setdefault(module, home) != home:
+        yield (
+            f"{kind} goes to {', '.join(sorted(home))}, its partner to {', '.join(sorted(homes[module]))}",
+            "send both matrices to one module",
+        )

@@ -4,7 +4,9 @@ Upstream outputs enter by their *data versions*, so an output that comes out ide
 times, paths, names of people or adapters, metadata, comments.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel
@@ -18,6 +20,8 @@ Inputs = dict[str, Any]
 REMAP_REVISION = 1
 VERIFY_REVISION = 1
 RENDER_REVISION = 1
+
+_BRIEF = 160  # characters of a value in an explanation
 
 # Recipe fields that decide whether a dataset is accepted, not what is trained on it.
 _NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
@@ -120,14 +124,22 @@ def explain_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """One line for each input that differs: its name, old → new."""
     lines: list[str] = []
     for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if fingerprint({"v": before}) != fingerprint({"v": after}):
-            lines.append(f"{name}: {_brief(before)} → {_brief(after)}")
+        values = [{"value": inputs[name]} if name in inputs else {} for inputs in (old, new)]
+        if fingerprint(values[0]) != fingerprint(values[1]):
+            before, after = (_text_of(value["value"]) if value else "(not there)" for value in values)
+            same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))))
+            lines.append(f"{name}: {_brief(before, same)} → {_brief(after, same)}")
     return lines
 
 
-def _brief(value: Any) -> str:
-    text = str(value)
-    if text.startswith("sha256:"):
-        return text[:19]
-    return text if len(text) <= 160 else f"{text[:157]}…"
+def _text_of(value: Any) -> str:
+    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", str(value))
+
+
+def _brief(text: str, same: int) -> str:
+    """At most 160 characters of a text, from a little before the place where it differs (`same`)."""
+    if len(text) <= _BRIEF:
+        return text
+    start = max(0, min(same - 40, len(text) - _BRIEF))
+    end = start + _BRIEF
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

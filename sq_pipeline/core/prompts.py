@@ -5,6 +5,7 @@ Here: assembling, counting, dropping what does not fit. Not here: tokenizers (`p
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sq_pipeline.core.content import Poi, World
@@ -41,8 +42,23 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> in
     return (int(digest[:8], 16) + base_seed) % _SEEDS
 
 
-def _sentences(text: str) -> list[str]:
-    return [part for part in re.split(r"(?<=[.!?])\s+", text.strip()) if part]
+def _body(poi: Poi) -> list[str]:
+    """The visual prompt as one piece, or name and description in sentences; joined as they are, they are the text."""
+    if poi.visual_prompt:
+        return [poi.visual_prompt]
+    first, *rest = re.split(r"(?<=[.!?])(?=\s)", poi.description)
+    return [f"{poi.name}: {first}" if first else poi.name, *rest]
+
+
+def _join(pieces: Iterable[str]) -> str:
+    """Pieces with commas between them, each piece as it is."""
+    text = ""
+    for piece in pieces:
+        if text:
+            has_comma = text.rstrip().endswith(",")
+            text += ("" if text[-1].isspace() else " ") if has_comma else ", "
+        text += piece
+    return text
 
 
 def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Prompt:
@@ -55,7 +71,7 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
     """
     style = world.style
     triggers = triggers_of(stack_for(world, tier))
-    body = [poi.visual_prompt] if poi.visual_prompt else _sentences(f"{poi.name}: {poi.description}")
+    body = _body(poi)
     tail = {
         "type tags": style.tag_overrides.get(poi.kind or "", ""),
         "tier suffix": style.tier_suffixes.get(tier, ""),
@@ -64,8 +80,8 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
     dropped: list[str] = []
 
     def assemble() -> str:
-        parts = [*triggers, " ".join(body), *tail.values()]
-        return ", ".join(part.strip().rstrip(",") for part in parts if part and part.strip())
+        suffixes = (part.strip().strip(",").strip() for part in tail.values())
+        return _join([*triggers, "".join(body), *(part for part in suffixes if part)])
 
     while True:
         text = assemble()

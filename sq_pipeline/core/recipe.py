@@ -2,7 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from sq_pipeline.core.base_models import BASE_MODELS, resolve_base_model
+from sq_pipeline.core.errors import BaseModelError
 
 
 class Recipe(BaseModel):
@@ -12,7 +16,7 @@ class Recipe(BaseModel):
     `training_size` in the base model's registry gives the picture size.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
 
     kind: Literal["style", "subject"] = "style"
     trigger: str | None = None
@@ -26,3 +30,19 @@ class Recipe(BaseModel):
     guidance: float = Field(default=4.0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
     min_pairs: int = Field(default=150, ge=1)
+
+    @field_validator("trigger")
+    @classmethod
+    def _check_trigger(cls, trigger: str | None) -> str | None:
+        # captions are compared without the space around them, so such a trigger could never be met
+        if trigger is not None and (not trigger or trigger != trigger.strip()):
+            raise PydanticCustomError("trigger", "write a word without space around it")
+        return trigger
+
+    @field_validator("base_model")
+    @classmethod
+    def _check_base_model(cls, name: str | None) -> str | None:
+        try:
+            return name if name is None else (resolve_base_model(name) and name)
+        except BaseModelError:
+            raise PydanticCustomError("base_model", f"use one of {', '.join(sorted(BASE_MODELS))}") from None

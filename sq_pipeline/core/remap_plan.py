@@ -7,19 +7,20 @@ from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.flux_modules import MATRICES, modules_of
-from sq_pipeline.core.keymap import Keymap
+from sq_pipeline.core.keymap import Keymap, Renamed
 
 _FLOATS = {"F32", "F16", "BF16"}
 
 
 @dataclass(frozen=True)
 class Move:
-    """One output tensor: where it comes from (None for an alpha), what it becomes."""
+    """One output tensor: where it comes from (None for an alpha), what it becomes; `rows` are those it takes."""
 
     source: str | None
     output: TensorInfo
     is_transposed: bool
     rank: int
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,27 @@ def plan_remap(
     for key, info in sorted(tensors.items()):
         renamed = keymap.rename(key)
         module, _, matrix = key.rpartition(".")
-        if renamed is None or matrix not in MATRICES:
+        if not renamed or matrix not in MATRICES:
             faults.append(
                 Fault(file, key, f"unknown key: no rule of {keymap.name} matches it", "see `adapter inspect`")
             )
             continue
         pairs.setdefault(module, {})[matrix] = info
-        target, is_transposed = renamed
-        if target in taken:
-            faults.append(Fault(file, key, f"becomes {target}, as {taken[target]} does", "mend the keymap"))
-            continue
-        taken[target] = key
         if info.dtype not in _FLOATS or len(info.shape) != 2 or 0 in info.shape:
             problem = f"is {info.dtype} {list(info.shape)}, not a filled matrix of floating-point numbers"
             faults.append(Fault(file, key, problem, "export the adapter again"))
             continue
-        shape = info.shape[::-1] if is_transposed else info.shape
-        rank = info.shape[1] if matrix == "lora_a" else info.shape[0]
-        moves.append(Move(key, TensorInfo(target, info.dtype, shape), is_transposed, rank))
+        for part in renamed:
+            if part.target in taken:
+                problem = f"becomes {part.target}, as {taken[part.target]} does"
+                faults.append(Fault(file, key, problem, "mend the keymap"))
+                continue
+            taken[part.target] = key
+            move = _plan_move(info, part)
+            if isinstance(move, str):
+                faults.append(Fault(file, key, f"misshapen: {move}", f"check the base model, and {keymap.name}"))
+            else:
+                moves.append(move)
     faults.extend(_check_pairs(pairs, file))
     if base_model is not None:
         faults.extend(_check_coverage(pairs, base_model, file))
@@ -76,6 +80,23 @@ def plan_remap(
         moves.extend(_alphas(moves))
     ordered = tuple(sorted(moves, key=lambda move: move.output.name))
     return RemapPlan(ordered, len(pairs), tuple(sorted(set(ranks.values()))))
+
+
+def _plan_move(info: TensorInfo, part: Renamed) -> Move | str:
+    """The move of one matrix, or of its share; what is wrong with its shape otherwise."""
+    is_down = info.name.endswith("lora_a")
+    rank = info.shape[1] if is_down else info.shape[0]
+    rows, columns = info.shape[::-1] if part.is_transposed else info.shape
+    if rank != (rows if is_down else columns):
+        return f"{part.target} would be {[rows, columns]}, with the rank {rank} on the wrong side"
+    span = None
+    if part.share is not None:
+        first, end, parts = part.share
+        if rows % parts:
+            return f"its {rows} outputs cannot be cut in {parts} equal parts"
+        span = (first * rows // parts, end * rows // parts)
+        rows = span[1] - span[0]
+    return Move(info.name, TensorInfo(part.target, info.dtype, (rows, columns)), part.is_transposed, rank, span)
 
 
 def _alphas(moves: list[Move]) -> list[Move]:

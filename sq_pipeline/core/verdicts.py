@@ -15,7 +15,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 class Thresholds(BaseModel):
     """SSIM below which a picture counts as changed, and as answering to its trigger."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
 
     ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
     ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)

@@ -21,13 +21,12 @@ from dagster import (
 
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import DatasetError
-from sq_pipeline.defs.resources import WORKSHOP
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.stages import adapter_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.store import Record
 
-GPU_POOL = "gpu"
 Results = Iterator[MaterializeResult | AssetCheckResult]
 
 
@@ -54,7 +53,7 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
 
 
 def _result(record: Record, is_made: bool, metadata: dict[str, Any]) -> MaterializeResult:
-    shown = {"fingerprint": record.fingerprint, "made_now": is_made, **metadata}
+    shown = {"fingerprint": record.fingerprint, MADE_NOW: is_made, **metadata}
     return MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
 
 

@@ -8,6 +8,8 @@ from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import DataDir
 
 WORKSHOP = "workshop"
+MADE_NOW = "made_now"  # metadata: false where the store had it already
+GPU_POOL = "gpu"  # one at a time: training, verifying and rendering share one GPU
 MakeEngines = Callable[[DataDir], Engines]
 
 

@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, Definitions
@@ -11,14 +12,17 @@ from dagster_shared.error import SerializableErrorInfo
 
 from sq_pipeline.defs.build import build_defs, sync_places
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.defs.resources import MakeEngines
-from sq_pipeline.defs.world_assets import PLACES_TAG
+from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
+from sq_pipeline.defs.world_assets import places_of
 from sq_pipeline.stages.plan import Plan, make_plan
-from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.stages.world_line import WorldState
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.stages.world_line import TIER, WorldState
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.store import Record
 
 Say = Callable[[str], None]
+
+_RANGE_START_TAG, _RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 # Dagster's own lines stay in its log, where the UI shows them.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -54,7 +58,7 @@ def bring_up_to_date(
     Raises SelectionError or ContentError for a world that cannot be selected. What fails is in the report.
     """
     start = time.perf_counter()
-    report = RunReport()
+    report, made = RunReport(), set[str]()
     engines = make_engines(data)
     plan = make_plan(Workshop(data, engines), world)
     report.skipped = sum(step.status == "fresh" for step in plan.steps())
@@ -66,52 +70,85 @@ def bring_up_to_date(
         adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
         if adapter_steps:
             say(f"adapters: {len(adapter_steps)} steps to make")
-            _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
-            after = make_plan(Workshop(data, engines), world)
-            _note_adapters(adapter_steps, after, report)
-            plan = after
+            made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
+            plan = make_plan(Workshop(data, engines), world)
         for state in plan.worlds:
-            _run_world(defs, instance, state, say, report)
-        final = make_plan(Workshop(data, engines), world)
-        _note_pictures(data, plan, final, report)
-        plan = final
+            made |= _run_world(defs, instance, state, say, report)
+        plan = make_plan(Workshop(data, engines), world)
         report.model_loads = engines.renderer().model_loads - loads
-    for step in plan.steps():
-        if step.status in ("blocked", "waiting"):
-            report.blocked.append({"asset": step.asset, "reason": "; ".join(step.reasons)})
+    _note_made(data, plan, made, report)
+    _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     report.wall_s = round(time.perf_counter() - start, 2)
     return report
 
 
-def _run_world(defs: Definitions, instance: DagsterInstance, state: WorldState, say: Say, report: RunReport) -> None:
-    wanted = {s for s, step in state.prompts.items() if step.is_to_do}
-    wanted |= {s for s, step in state.pictures.items() if step.is_to_do}
-    steps = [step for step in state.steps() if step.is_to_do]
-    if not steps or (state.stack.status == "blocked" and not state.prompts):
-        return
-    names = list(dict.fromkeys(step.asset.partition(":")[0] for step in steps))
-    say(f"{state.world.key}: {len(wanted)} places to make")
-    tags = {PLACES_TAG: ",".join(sorted(wanted))} if wanted else {}
-    # pictures log their partitions themselves and have no output, so what follows them is a run of its own
-    for group in (("stack", "prompts"), ("poi_images",), ("gallery",)):
+def _run_world(
+    defs: Definitions, instance: DagsterInstance, state: WorldState, say: Say, report: RunReport
+) -> set[str]:
+    """What was made. Without its stack a world gets its prompts only; why there is none is in the report."""
+    made: set[str] = set()
+    groups = [("prompts",)] if _lacks_stack(state) else [("stack",), ("prompts", "poi_images"), ("gallery",)]
+    names = list(dict.fromkeys(step.asset.partition(":")[0] for step in state.steps() if step.is_to_do))
+    ordered = instance.get_dynamic_partitions(str(places_of(state.world).name))
+    for group in groups:
         chosen = [name for name in names if name.rpartition("/")[2] in group]
-        if chosen:
-            _execute(defs, instance, chosen, tags, report)
+        if not chosen:
+            continue
+        if "prompts" not in group:
+            made |= _execute(defs, instance, chosen, {}, report)
+            continue
+        wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
+        if "poi_images" in group:
+            wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
+            say(f"{state.world.key}: {len(wanted)} places to make")
+        for first, last in _stretches(ordered, wanted):
+            made |= _execute(defs, instance, chosen, {_RANGE_START_TAG: first, _RANGE_END_TAG: last}, report)
+    return made
+
+
+def _lacks_stack(state: WorldState) -> bool:
+    return state.stack.status in ("pending", "blocked")
+
+
+def _stretches(ordered: Sequence[str], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+    """First and last of each run of neighbours: Dagster plans a range whole, so a range holds nothing unwanted."""
+    for is_wanted, group in groupby(ordered, key=lambda key: key in wanted):
+        keys = list(group)
+        if is_wanted:
+            yield keys[0], keys[-1]
 
 
 def _execute(
-    defs: Definitions, instance: DagsterInstance, assets: list[str], tags: dict[str, str], report: RunReport
-) -> None:
+    defs: Definitions, instance: DagsterInstance, assets: list[str], tags: Mapping[str, str], report: RunReport
+) -> set[str]:
+    """One run over these assets; returns what was really made (as `asset` or `asset:slug`), notes what failed."""
     keys = [AssetKey(name.split("/")) for name in assets]
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=_QUIET
     )
+    made: set[str] = set()
     for event in result.all_events:
         if event.is_step_failure:
+            if _is_interrupt(event.step_failure_data.error):
+                raise KeyboardInterrupt  # Dagster makes a failed step of Ctrl-C, and would let the next run begin
             asset = (event.step_key or "").replace("__", "/")
-            report.failed.append({"asset": asset, "reason": _reason(event.step_failure_data.error)})
+            reason = _reason(event.step_failure_data.error).removeprefix(f"{asset}: ")
+            report.failed.append({"asset": asset, "reason": reason})
+        elif event.is_step_materialization:
+            logged = event.step_materialization_data.materialization
+            if MADE_NOW in logged.metadata and logged.metadata[MADE_NOW].value:
+                made.add("/".join(logged.asset_key.path) + (f":{logged.partition}" if logged.partition else ""))
+    return made
+
+
+def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def _reason(error: SerializableErrorInfo | None) -> str:
@@ -124,30 +161,36 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     return "; ".join(re.sub(r"^[\w.]+: ", "", told.message.strip(), count=1).splitlines())
 
 
-def _note_adapters(before: list[Step], after: Plan, report: RunReport) -> None:
-    made = {step.asset: step for states in after.adapters.values() for step in states.values()}
-    for step in before:
-        now = made.get(step.asset)
-        if now is not None and now.record is not None and step.kind in _LISTS and step.record is None:
-            getattr(report, _LISTS[step.kind]).append(step.asset)
+def _note_made(data: DataDir, plan: Plan, made: Collection[str], report: RunReport) -> None:
+    for states in plan.adapters.values():
+        for step in states.values():
+            if step.kind in _LISTS and step.asset in made:
+                getattr(report, _LISTS[step.kind]).append(step.asset)
+    for state in plan.worlds:
+        report.rendered += [
+            _describe(data, state, slug, step.record)
+            for slug, step in state.pictures.items()
+            if step.asset in made and step.record is not None
+        ]
 
 
-def _note_pictures(data: DataDir, before: Plan, after: Plan, report: RunReport) -> None:
-    states = {state.world.key: state for state in after.worlds}
-    for old in before.worlds:
-        now = states[old.world.key]
-        for poi in old.world.pois:
-            was, is_now = old.pictures.get(poi.slug), now.pictures.get(poi.slug)
-            if was is None or is_now is None or was.record is not None or is_now.record is None:
-                continue
-            report.rendered.append(
-                {
-                    "genre": old.world.genre,
-                    "world": old.world.name,
-                    "poi": poi.slug,
-                    "tier": "landscape",
-                    "path": data.relative(data.published_image(old.world.genre, "poi", poi.slug)),
-                    "sha256": is_now.record.objects["picture"].sha256,
-                    "fingerprint": is_now.record.fingerprint,
-                }
-            )
+def _describe(data: DataDir, state: WorldState, slug: str, record: Record) -> dict[str, Any]:
+    return {
+        "genre": state.world.genre,
+        "world": state.world.name,
+        "poi": slug,
+        "tier": TIER,
+        "path": data.relative(data.published_image(state.world.genre, "poi", slug)),
+        "sha256": record.objects["picture"].sha256,
+        "fingerprint": record.fingerprint,
+    }
+
+
+def _note_blocked(plan: Plan, report: RunReport) -> None:
+    """What stays unmade, and why; a world without its stack is one entry, not one a picture."""
+    steps = [step for states in plan.adapters.values() for step in states.values()]
+    for state in plan.worlds:
+        steps += [state.stack] if _lacks_stack(state) else state.steps()
+    for step in steps:
+        if step.status in ("blocked", "waiting") or (step.kind == "stack" and step.status == "pending"):
+            report.blocked.append({"asset": step.asset, "reason": "; ".join(step.reasons)})

@@ -3,7 +3,7 @@
 One step makes many partitions, with the model loaded once; each is logged as it is made, with its own data version.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from dagster import (
     AssetExecutionContext,
@@ -24,14 +24,11 @@ from dagster import (
 
 from sq_pipeline.core.content import Poi, World
 from sq_pipeline.core.errors import ContentError, Fault
-from sq_pipeline.defs.resources import WORKSHOP
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.stages import world_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
-
-# The places that a run is for, as a comma-separated list of slugs; a tag, because partitions picked one by one
-# would become one run for each stretch of neighbours.
-PLACES_TAG = "sq/places"
+from sq_pipeline.storage.store import Record
 
 _DATA_VERSION_TAG = "dagster/data_version"
 _INPUT_TAG = "dagster/input_data_version/"
@@ -50,15 +47,6 @@ def places_of(world: World) -> DynamicPartitionsDefinition:
     return DynamicPartitionsDefinition(name=f"places/{world.genre}/{world.name}")
 
 
-def _wanted(context: AssetExecutionContext, world: World) -> Collection[str]:
-    """The slugs this run is for: its tag, else the partitions it was started for, else all."""
-    if PLACES_TAG in context.run.tags:
-        return set(context.run.tags[PLACES_TAG].split(","))
-    if context.has_partition_key or context.has_partition_key_range:
-        return set(context.partition_keys)
-    return {poi.slug for poi in world.pois}
-
-
 def _world_now(workshop: Workshop, world: World) -> World:
     """The world as this run reads it: the graph may have been built from an older state of the files."""
     return workshop.catalog.select(world.key)[0]
@@ -69,7 +57,7 @@ def build_world_assets(world: World) -> list[AssetsDefinition]:
     stack = _stack(world)
     if not world.pois:
         return [stack]
-    return [stack, _prompts(world), _poi_images(world), _gallery(world)]
+    return [stack, _prompts_and_images(world), _gallery(world)]
 
 
 def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
@@ -111,85 +99,77 @@ def _stack(world: World) -> AssetsDefinition:
     return stack
 
 
-def _prompts(world: World) -> AssetsDefinition:
-    key = world_key(world.name, world.genre, "prompts")
+def _prompts_and_images(world: World) -> AssetsDefinition:
+    """Both in one step: a step that logs its partitions itself has no output, and what follows it would be skipped."""
+    prompts, images, stack = (world_key(world.name, world.genre, name) for name in ("prompts", "poi_images", "stack"))
 
     @multi_asset(
         specs=[
             AssetSpec(
-                key,
+                prompts,
                 group_name=world.genre,
                 skippable=True,
-                partitions_def=places_of(world),
                 description="What each place's picture is asked with.",
-            )
-        ],
-        name="__".join((*key.path[:-1], "prompts")),
-        backfill_policy=BackfillPolicy.single_run(),
-        required_resource_keys={WORKSHOP},
-    )
-    def prompts(context: AssetExecutionContext) -> Iterator[Output[None]]:
-        workshop: Workshop = context.resources.workshop
-        made = world_line.make_prompts(workshop, _world_now(workshop, world), _wanted(context, world))
-        for slug, record in made.items():
-            shown = {**record.inputs, **record.info}
-            tags = {_DATA_VERSION_TAG: record.data_version}
-            context.log_event(AssetMaterialization(key, partition=slug, metadata=shown, tags=tags))
-        yield from _NO_OUTPUT
-
-    return prompts
-
-
-def _poi_images(world: World) -> AssetsDefinition:
-    key = world_key(world.name, world.genre, "poi_images")
-    upstream = [world_key(world.name, world.genre, name) for name in ("stack", "prompts")]
-
-    @multi_asset(
-        specs=[
+            ),
             AssetSpec(
-                key,
-                deps=upstream,
+                images,
+                deps=[stack, prompts],
                 group_name=world.genre,
                 skippable=True,
-                partitions_def=places_of(world),
                 description="A picture of each place. Select places and materialize to make or renew them.",
-            )
+            ),
         ],
-        name="__".join((*key.path[:-1], "poi_images")),
+        name="__".join((*images.path[:-1], "places")),
+        partitions_def=places_of(world),
         backfill_policy=BackfillPolicy.single_run(),
         required_resource_keys={WORKSHOP},
-        pool="gpu",
+        can_subset=True,
+        pool=GPU_POOL,
     )
-    def poi_images(context: AssetExecutionContext) -> Iterator[Output[None]]:
+    def places(context: AssetExecutionContext) -> Iterator[Output[None]]:
         workshop: Workshop = context.resources.workshop
-        failed: dict[str, str] = {}
-
-        def on_failed(poi: Poi, reason: str) -> None:
-            context.log.error(f"{poi.slug}: {reason}")
-            failed[poi.slug] = reason
-
-        loads = workshop.engines.renderer().model_loads
-        logger = _PictureLog(context, workshop, world, key)
-        world_line.make_pictures(
-            workshop, _world_now(workshop, world), _wanted(context, world), logger.log_picture, on_failed
-        )
-        loads = workshop.engines.renderer().model_loads - loads
-        context.log.info(f"{logger.rendered} pictures rendered, base model loaded {loads} times")
-        if failed:
-            lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
-            raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
+        world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
+        if prompts in context.selected_asset_keys:
+            _log_prompts(context, world_line.make_prompts(workshop, world_now, slugs), prompts)
+        if images in context.selected_asset_keys:
+            _make_pictures(context, workshop, world_now, slugs)
         yield from _NO_OUTPUT
 
-    return poi_images
+    return places
+
+
+def _log_prompts(context: AssetExecutionContext, made: Mapping[str, Record], key: AssetKey) -> None:
+    for slug, record in made.items():
+        tags = {_DATA_VERSION_TAG: record.data_version}
+        shown = {**record.inputs, **record.info}
+        context.log_event(AssetMaterialization(key, partition=slug, metadata=shown, tags=tags))
+
+
+def _make_pictures(context: AssetExecutionContext, workshop: Workshop, world: World, slugs: Collection[str]) -> None:
+    failed: dict[str, str] = {}
+
+    def on_failed(poi: Poi, reason: str) -> None:
+        context.log.error(f"{poi.slug}: {reason}")
+        failed[poi.slug] = reason
+
+    renderer = workshop.engines.renderer()
+    loads = renderer.model_loads
+    logger = _PictureLog(context, workshop, world)
+    world_line.make_pictures(workshop, world, slugs, logger.log_picture, on_failed)
+    loads = renderer.model_loads - loads
+    context.log.info(f"{logger.rendered} pictures rendered, base model loaded {loads} times")
+    if failed:
+        lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
+        raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
 
 
 class _PictureLog:
     """Logs each picture as a materialization of its partition, with what it was made from."""
 
-    def __init__(self, context: AssetExecutionContext, workshop: Workshop, world: World, key: AssetKey) -> None:
-        self._context, self._key = context, key
+    def __init__(self, context: AssetExecutionContext, workshop: Workshop, world: World) -> None:
+        self._context, self._key = context, world_key(world.name, world.genre, "poi_images")
         self.rendered = 0
-        state = world_line.survey_world(workshop, _world_now(workshop, world))
+        state = world_line.survey_world(workshop, world)
         stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in ("stack", "prompts"))
         stack_version = state.stack.record.data_version if state.stack.record else ""
         self._tags = {
@@ -209,7 +189,7 @@ class _PictureLog:
             "seed": record.inputs["seed"],
             "stack": MetadataValue.json(record.info["stack"]),
             "fingerprint": record.fingerprint,
-            "rendered_now": made.is_rendered,
+            MADE_NOW: made.is_rendered,
         }
         tags = {_DATA_VERSION_TAG: record.data_version, **self._tags.get(made.poi.slug, {})}
         self._context.log_event(AssetMaterialization(self._key, partition=made.poi.slug, metadata=metadata, tags=tags))

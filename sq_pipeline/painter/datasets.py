@@ -1,6 +1,7 @@
 """The demo's training datasets: restyled scenes with a one-word caption, drawn where there are none yet."""
 
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,26 +51,35 @@ DEMO_DATASETS = (
 
 
 def draw_dataset(dataset: DemoDataset, folder: Path) -> None:
-    """Draw a dataset into `folder`: `NNN.png` with `NNN.txt`, then `lora.yaml`, which marks it as whole."""
+    """Draw a dataset as `folder`, whole or not at all: `NNN.png` with `NNN.txt`, and `lora.yaml`.
+
+    The folder must not be there yet, or be empty.
+    """
     rng, numbers = random.Random(dataset.seed), np.random.default_rng(dataset.seed)
-    for index in range(dataset.pictures):
-        picture = STYLES[dataset.style](paint(random_scene(rng)), numbers)
-        with atomic_path(folder / f"{index:03d}.png") as part:
-            picture.save(part, format="PNG")
-        write_text(folder / f"{index:03d}.txt", f"{dataset.trigger}\n")
-    recipe = _RECIPE.format(trigger=dataset.trigger, iterations=dataset.iterations, seed=dataset.seed)
-    write_text(folder / "lora.yaml", recipe)
+    drawing = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(drawing, ignore_errors=True)  # left by a drawing that was killed
+    try:
+        for index in range(dataset.pictures):
+            picture = STYLES[dataset.style](paint(random_scene(rng)), numbers)
+            with atomic_path(drawing / f"{index:03d}.png") as part:
+                picture.save(part, format="PNG")
+            write_text(drawing / f"{index:03d}.txt", f"{dataset.trigger}\n")
+        recipe = _RECIPE.format(trigger=dataset.trigger, iterations=dataset.iterations, seed=dataset.seed)
+        write_text(drawing / "lora.yaml", recipe)
+        drawing.replace(folder)
+    finally:
+        shutil.rmtree(drawing, ignore_errors=True)
 
 
 def draw_demo_datasets(datasets_root: Path) -> int:
     """Draw the demo's datasets that are not there yet; returns how many were drawn.
 
-    A folder with a `lora.yaml` is a person's (or a finished drawing) and is left alone.
+    A folder that holds anything is a person's (or a finished drawing) and is left alone.
     """
     drawn = 0
     for dataset in DEMO_DATASETS:
         folder = datasets_root / dataset.folder
-        if not (folder / "lora.yaml").exists():
+        if not folder.exists() or not any(folder.iterdir()):
             draw_dataset(dataset, folder)
             drawn += 1
     return drawn

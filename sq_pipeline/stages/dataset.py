@@ -1,6 +1,8 @@
 """Preflight: is this folder fit to train on? Every fault at once, and the dataset's fingerprint when it is."""
 
 import json
+import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
-from sq_pipeline.core.errors import DatasetError, Fault
+from sq_pipeline.core.errors import ContentError, DatasetError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes, hash_file
 from sq_pipeline.core.protocols import TrainingExample
 from sq_pipeline.core.recipe import Recipe
@@ -18,15 +20,16 @@ from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.datasets import FolderListing, list_folder, read_recipe
 
 _RGB_READY = {"RGB", "RGBA", "P", "L", "LA", "CMYK", "YCbCr", "1"}
+# how Pillow names the file's own layout where it cuts 16 bits a channel down to 8 without a word
+_DEEP_LAYOUT = re.compile(r"(?:RGB[AXa]?|LA|CMYK);16")
 
 
 @dataclass(frozen=True)
 class DatasetImage:
-    """One pair. `name` is the image's file name; hashes are of the image file's bytes and of its RGB pixels."""
+    """One pair. `name` is the image's file name; the hash is of its size and RGB pixels."""
 
     name: str
     caption: str
-    file_hash: str
     pixels_hash: str
 
 
@@ -43,8 +46,11 @@ class TrainingDataset:
 
     @property
     def data_version(self) -> str:
-        """`sha256:…` of image bytes and captions in the order of training (by file name); names do not count."""
-        return fingerprint({"pairs": [[image.file_hash, image.caption] for image in self.images]})
+        """`sha256:…` of pixels and captions in the order of training (by file name).
+
+        Names do not count, nor how a file packs its pixels, nor its metadata.
+        """
+        return fingerprint({"pairs": [[image.pixels_hash, image.caption] for image in self.images]})
 
     def examples(self) -> tuple[TrainingExample, ...]:
         """The pairs as a trainer takes them."""
@@ -71,46 +77,66 @@ class TrainingDataset:
 def fingerprint_folder(folder: Path, name: str) -> dict[str, Any]:
     """The inputs of a dataset, without decoding anything: each file's hash, by name, and the recipe's values."""
     listing = list_folder(folder, name)
-    files = {path.name: hash_file(path) for path in (*listing.images, *listing.captions)}
+    files = {path.name: _hash_entry(path, folder) for path in (*listing.images, *listing.captions)}
     return {"files": fingerprint(files), "recipe": read_recipe(folder, name).model_dump()}
+
+
+def _hash_entry(path: Path, folder: Path) -> str:
+    """The file's hash, or a word for what is never opened; `check_dataset` has the fault for it."""
+    if _misplaced(path, folder, "") is not None:
+        return "refused"
+    try:
+        return hash_file(path)
+    except OSError:
+        return "unreadable"
 
 
 def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingDataset:
     """The preflight. `name` names the folder in errors. Raises DatasetError with every fault found.
 
-    Checked: the folder; pairing both ways; the number of pairs; each image decodes whole, converts to RGB and is at
-    least as large as the training resolution; no two show the same pixels; captions (style: exactly the trigger;
-    subject: a sentence of its own, with the trigger).
+    Checked: the folder; the recipe; pairing both ways; the number of pairs; each image decodes whole, converts to RGB
+    and is at least as large as the training resolution; no two show the same pixels; captions (style: exactly the
+    trigger; subject: a sentence of its own, with the trigger). A broken recipe hides only what depends on it.
     """
-    recipe = read_recipe(folder, name)
-    base_model = resolve_base_model(recipe.base_model or default_base_model)
     listing = list_folder(folder, name)
-    faults = list(_check_pairing(listing, name))
-    pairs = [path for path in listing.images if path.with_suffix(".txt") in set(listing.captions)]
-    if len(pairs) < recipe.min_pairs:
+    faults: list[Fault] = []
+    recipe, base_model = None, None
+    try:
+        recipe = read_recipe(folder, name)
+        base_model = base_model_of(recipe, default_base_model)
+    except (DatasetError, ContentError) as error:
+        faults += error.faults
+    faults += _check_pairing(listing, name)
+    captions = {path.stem: path for path in listing.captions}
+    pairs = [(path, captions[path.stem]) for path in listing.images if path.stem in captions]
+    if recipe is not None and len(pairs) < recipe.min_pairs:
         problem = f"{len(pairs)} pairs of image and caption, at least {recipe.min_pairs} are needed"
         faults.append(Fault(name, "", problem, "add pictures, or set `min_pairs` in lora.yaml"))
     notes = [
         Fault(f"{name}/{path.name}", "", "is neither image nor caption", "it is ignored") for path in listing.others
     ]
     images: list[DatasetImage] = []
-    for path in pairs:
-        checked = _check_image(path, folder, name, base_model.training_size)
-        if isinstance(checked, Fault):
-            faults.append(checked)
-            continue
-        caption = _read_caption(path.with_suffix(".txt"), name, faults)
-        if caption is not None:
-            images.append(DatasetImage(path.name, caption, hash_file(path), checked))
+    for path, caption_path in pairs:
+        checked = _check_image(path, folder, name, base_model and base_model.training_size)
+        caption = _read_caption(caption_path, folder, name)
+        faults += [found for found in (checked, caption) if isinstance(found, Fault)]
+        if isinstance(checked, str) and isinstance(caption, str):
+            images.append(DatasetImage(path.name, caption, checked))
     faults += _check_duplicates(images, name)
-    faults += _check_captions(images, recipe, name)
-    if faults:
+    if recipe is not None:
+        faults += _check_captions(images, recipe, name)
+    if faults or recipe is None or base_model is None:
         raise DatasetError(faults)
     return TrainingDataset(folder, name, recipe, base_model.name, tuple(images), tuple(notes))
 
 
 def _check_pairing(listing: FolderListing, name: str) -> Iterator[Fault]:
-    captions = {path.stem for path in listing.captions}
+    captions: dict[str, Path] = {}
+    for path in listing.captions:
+        if path.stem in captions:
+            problem = f"captions the same image as {captions[path.stem].name}"
+            yield Fault(f"{name}/{path.name}", "", problem, "remove one of the two")
+        captions[path.stem] = path
     stems: dict[str, Path] = {}
     for path in listing.images:
         if path.stem not in captions:
@@ -124,38 +150,56 @@ def _check_pairing(listing: FolderListing, name: str) -> Iterator[Fault]:
             yield Fault(f"{name}/{path.name}", "", "has no image", "add the image, or remove the caption")
 
 
-def _check_image(path: Path, folder: Path, name: str, size: SizePx) -> str | Fault:
-    """The hash of the image's RGB pixels, or what is wrong with it."""
+def _misplaced(path: Path, folder: Path, name: str) -> Fault | None:
+    """What forbids opening the entry at all: a link out of the folder, a folder, a pipe."""
     file = f"{name}/{path.name}"
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         return Fault(file, "", "is a link that leads out of the folder", "put the file itself there")
+    if not path.is_file():
+        return Fault(file, "", "is not a file", "move it elsewhere")
+    return None
+
+
+def _check_image(path: Path, folder: Path, name: str, size: SizePx | None) -> str | Fault:
+    """The hash of the image's RGB pixels, or what is wrong with it. Without `size`, any size will do."""
+    misplaced = _misplaced(path, folder, name)
+    if misplaced is not None:
+        return misplaced
+    file = f"{name}/{path.name}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                is_deep = any(_DEEP_LAYOUT.search(str(tile.args)) for tile in image.tile)
                 image.load()
                 mode, (width, height) = image.mode, image.size
+                if is_deep:
+                    return Fault(file, "", "has 16 bits a channel, which loses data as RGB", "save it as 8-bit RGB")
                 if mode not in _RGB_READY:
                     return Fault(file, "", f"has the mode {mode}, which loses data as RGB", "save it as 8-bit RGB")
                 pixels = image.convert("RGB").tobytes()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return Fault(file, "", "is too large to be opened safely", "scale it down")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        return Fault(file, "", f"cannot be decoded ({str(error).splitlines()[0]})", "save it again as PNG")
-    if width < size.width_px or height < size.height_px:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return Fault(file, "", f"cannot be decoded ({reason})", "save it again as PNG")
+    if size is not None and (width < size.width_px or height < size.height_px):
         problem = f"is {width}×{height} pixels, the training resolution is {size.width_px}×{size.height_px}"
         return Fault(file, "", problem, "use a larger picture; it is never scaled up")
     return hash_bytes(f"{width}x{height}:".encode() + pixels)
 
 
-def _read_caption(path: Path, name: str, faults: list[Fault]) -> str | None:
+def _read_caption(path: Path, folder: Path, name: str) -> str | Fault:
+    """The caption without the space around it, or what is wrong with its file."""
+    misplaced = _misplaced(path, folder, name)
+    if misplaced is not None:
+        return misplaced
     try:
         return path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        faults.append(Fault(f"{name}/{path.name}", "", "is not UTF-8 text", "save it as UTF-8"))
+        return Fault(f"{name}/{path.name}", "", "is not UTF-8 text", "save it as UTF-8")
     except OSError as error:
-        faults.append(Fault(f"{name}/{path.name}", "", f"cannot be read ({error.strerror})", "check the file"))
-    return None
+        return Fault(f"{name}/{path.name}", "", f"cannot be read ({error.strerror})", "check the file")
 
 
 def _check_duplicates(images: list[DatasetImage], name: str) -> Iterator[Fault]:

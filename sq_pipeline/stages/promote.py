@@ -1,5 +1,6 @@
 """Promotion: an adapter that passed verification becomes the one that pictures use, by somebody's name."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import Fault, VerificationError
 from sq_pipeline.core.verdicts import Verdict, has_passed
-from sq_pipeline.storage.atomic import copy_file
+from sq_pipeline.storage.atomic import atomic_path
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.manifests import read_manifest, write_manifest
 
@@ -29,7 +30,7 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
     """Copy the adapter to `content/lora/…` and enter it in the genre's manifest; both whole or not at all.
 
     An external adapter's file is the person's own and is left as it is; only the manifest names it. Raises
-    VerificationError when a verdict failed or none was made, or nobody is named.
+    VerificationError when a verdict failed or none was made, or nobody is named; ContentError for a broken manifest.
     """
     adapter = promotion.adapter
     if not has_passed(promotion.verdicts):
@@ -38,9 +39,6 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
         raise VerificationError(Fault(adapter.key, "", problem, "look at its report; train it again"))
     if not promotion.promoted_by.strip():
         raise VerificationError(Fault(adapter.key, "--by", "nobody is named", "say who promotes it"))
-    target = data.lora_root / adapter.file
-    if adapter.dataset is not None:
-        copy_file(source, target)
     manifest = read_manifest(data, adapter.genre)
     manifest[adapter.name] = {
         "file": adapter.file,
@@ -49,5 +47,12 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
         "verified": {verdict.check: f"{verdict.outcome}: {verdict.detail}" for verdict in promotion.verdicts},
         "made_from": promotion.provenance,
     }
-    write_manifest(data, adapter.genre, manifest)
+    target = data.lora_root / adapter.file
+    if adapter.dataset is None:
+        write_manifest(data, adapter.genre, manifest)
+        return target
+    with atomic_path(target) as part:
+        # the adapter's bytes are on the disk before the manifest names them; only a rename is left to do
+        shutil.copyfile(source, part)
+        write_manifest(data, adapter.genre, manifest)
     return target

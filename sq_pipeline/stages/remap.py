@@ -46,13 +46,18 @@ def remap_adapter(source: Path, target: Path, keymap: Keymap, base_model: BaseMo
     Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before
     anything is written; StorageError when the disk refuses. With `base_model` all its modules must be covered.
     """
+    if target.is_dir():
+        raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
     file = open_safetensors(source)
-    plan = plan_remap(file.tensors, keymap, str(source), base_model)
     faults = [
         Fault(str(source), name, "holds NaN or infinity", "train it again, at a lower learning rate")
         for name, info in file.tensors.items()
         if not is_finite(info, file.read(name))
     ]
+    try:
+        plan = plan_remap(file.tensors, keymap, str(source), base_model)
+    except AdapterError as error:
+        raise AdapterError([*error.faults, *faults]) from None
     if faults:
         raise AdapterError(faults)
     source_version = tensors_data_version(source)
@@ -83,4 +88,5 @@ def _outputs(file: SafetensorsFile, plan: RemapPlan) -> Iterator[tuple[TensorInf
             yield move.output, np.array(move.rank, dtype=np.float32).view(np.uint32)
         else:
             bits = file.read(move.source)
-            yield move.output, bits.T if move.is_transposed else bits
+            rows = bits.T if move.is_transposed else bits
+            yield move.output, rows if move.rows is None else rows[slice(*move.rows)]

@@ -126,7 +126,9 @@ def verify_adapter(
                 adapters=(use,) if with_adapter else (),
             )
         )
-        applied.extend(image.applied)
+        if with_adapter:
+            # a renderer that says nothing of the adapter has not applied it
+            applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))
         done += 1
         if on_picture is not None:
             on_picture(done, total)

@@ -5,6 +5,7 @@ import io
 from sq_pipeline.stages.sheets import Tile, draw_sheet
 from sq_pipeline.stages.verify import VerificationReport
 
+_LINE_BREAKS_AND_BARS = str.maketrans({"|": "\\|", "\n": " ", "\r": " "})
 _MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 
@@ -22,7 +23,7 @@ def write_markdown(report: VerificationReport) -> str:
     for verdict in report.verdicts:
         figure = "" if verdict.figure is None else f"{verdict.figure:.4f}"
         outcome = f"{_MARKS[verdict.outcome]} {verdict.outcome}"
-        lines.append(f"| {verdict.check} | {outcome} | {figure} | {verdict.threshold} | {verdict.detail} |")
+        lines.append(f"| {verdict.check} | {outcome} | {figure} | {verdict.threshold} | {_cell(verdict.detail)} |")
     if report.pictures:
         lines += [
             "",
@@ -34,8 +35,13 @@ def write_markdown(report: VerificationReport) -> str:
         ]
     for item in report.pictures:
         trigger, leak = ("" if value is None else f"{value:.4f}" for value in (item.ssim_trigger, item.ssim_leak))
-        lines.append(f"| {item.prompt} | {item.seed} | {item.ssim_changed:.4f} | {trigger} | {leak} |")
+        lines.append(f"| {_cell(item.prompt)} | {item.seed} | {item.ssim_changed:.4f} | {trigger} | {leak} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """The text as one cell of a table."""
+    return text.translate(_LINE_BREAKS_AND_BARS)
 
 
 def draw_report_sheet(report: VerificationReport) -> bytes | None:

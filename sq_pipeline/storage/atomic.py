@@ -10,6 +10,11 @@ from pathlib import Path
 
 from sq_pipeline.core.errors import Fault, StorageError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRORS = {*_FULL, *_FORBIDDEN, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG}
+_STEM_CHARACTERS = 40  # of the final name in the temporary one; a file name holds 255 bytes
+
 
 @contextmanager
 def atomic_path(final_path: Path) -> Iterator[Path]:
@@ -18,52 +23,47 @@ def atomic_path(final_path: Path) -> Iterator[Path]:
     The temporary name starts with a dot and ends with `.part` plus the final suffix, so that nothing
     picks it up. Raises StorageError, with what to do, when the disk is full or not writable.
     """
-    part: Path | None = None
     try:
-        final_path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{final_path.stem}.",
-            suffix=f".part{final_path.suffix}",
-            dir=final_path.parent,
-        )
-        os.close(handle)
-        part = Path(name)
+        part = _make_part(final_path)
+    except OSError as error:
+        raise disk_error(final_path, error) from error
+    try:
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(final_path)
     except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in _DISK_ERRORS:
+        if isinstance(error, StorageError) or not _is_refused(error, part):
             raise
         raise disk_error(final_path, error) from error
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+def _make_part(final_path: Path) -> Path:
+    final_path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{final_path.stem[:_STEM_CHARACTERS]}.",
+        suffix=f".part{final_path.suffix}",
+        dir=final_path.parent,
+    )
+    os.close(handle)
+    return Path(name)
+
+
+def _is_refused(error: OSError, part: Path) -> bool:
+    """True when the disk refused `part`; an error that names other files only is the block's own."""
+    names = [name for name in (error.filename, error.filename2) if name is not None]
+    return error.errno in _DISK_ERRORS and (not names or str(part) in map(str, names))
 
 
 def disk_error(path: Path, error: OSError) -> StorageError:
     """The one-line error for a disk that refused `path`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            Fault(
-                str(path),
-                "",
-                "the disk is full",
-                "free some space and run again; nothing was kept",
-            )
-        )
-    return StorageError(
-        Fault(
-            str(path),
-            "",
-            f"cannot be written ({error.strerror})",
-            "check the permissions",
-        )
-    )
+    if error.errno in _FULL:
+        return StorageError(Fault(str(path), "", "the disk is full", "free some space and run again; nothing was kept"))
+    mend = "check the permissions" if error.errno in _FORBIDDEN else "check the path and the disk"
+    return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror or error})", mend))
 
 
 def write_bytes(final_path: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from sq_pipeline.core.errors import Fault, KeymapError, SqPipelineError
 from sq_pipeline.core.keymap import Keymap, check_keymap
@@ -29,6 +29,12 @@ def select_keymap(keymaps_root: Path, target: str, loader_version: str | None = 
     Raises KeymapError when none fits, or more than one, with the reason. A broken keymap for another target is
     no hindrance.
     """
+    place = keymaps_root.name
+    try:
+        version = None if loader_version is None else Version(loader_version)
+    except InvalidVersion:
+        fault = Fault(place, "", f"{target} has no version to choose a keymap by ({loader_version})", "install it")
+        raise KeymapError(fault) from None
     candidates: list[Keymap] = []
     faults: list[Fault] = []
     for path in sorted(keymaps_root.glob("*.yaml")):
@@ -43,11 +49,10 @@ def select_keymap(keymaps_root: Path, target: str, loader_version: str | None = 
     fitting = [
         keymap
         for keymap in candidates
-        if loader_version is None or Version(loader_version) in SpecifierSet(keymap.loader_versions, prereleases=True)
+        if version is None or version in SpecifierSet(keymap.loader_versions, prereleases=True)
     ]
     if len(fitting) == 1:
         return fitting[0]
-    place = keymaps_root.name
     if fitting:
         names = ", ".join(keymap.name for keymap in fitting)
         raise KeymapError(

@@ -1,5 +1,6 @@
 """A genre's manifest, `content/lora/<genre>/<genre>.yaml`: which adapters were promoted, from what, verified how."""
 
+import re
 from typing import Any
 
 import yaml
@@ -10,6 +11,18 @@ from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping
 
 _HEAD = "# Written by sq-pipeline: this genre's promoted adapters, what they were made from, how they were verified.\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `strict_yaml` reads back as it was: no aliases, and texts that look like its numbers in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# PyYAML writes `1e4` and `089` without quotes, as they are texts to YAML 1.1; to 1.2 they are numbers
+_NUMBER = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
+_Dumper.add_implicit_resolver("tag:sq_pipeline,2025:number", _NUMBER, list("-+.0123456789"))
 
 
 def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
@@ -26,5 +39,5 @@ def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
 
 def write_manifest(data: DataDir, genre: str, adapters: dict[str, dict[str, Any]]) -> None:
     """Write the manifest atomically; equal content gives equal bytes."""
-    body = yaml.safe_dump({"adapters": adapters}, sort_keys=True, allow_unicode=True, width=110)
+    body = yaml.dump({"adapters": adapters}, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=110)
     write_text(data.manifest(genre), _HEAD + body)

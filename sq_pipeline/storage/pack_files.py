@@ -4,6 +4,7 @@ Real packs carry many keys that are not ours: they are ignored, but a near miss 
 """
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ _TEXT_KEYS = ("positive_suffix", "negative_prompt", "preferred_model")
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
 _STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *TIER_SUFFIX_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
 _ENTRY_KEYS = ("name", "file", "scale", "applies_to", "trigger")
+_HISTORY_KEYS = ("chapters",)
+_CHAPTER_KEYS = ("points_of_interest",)
 _POI_KEYS = ("name", "slug", "description", "visual_prompt", "region", "type")
 
 
@@ -34,6 +37,11 @@ class StyleFile:
     tag_overrides: dict[str, str] = field(default_factory=dict)
     entries: list[LoraEntry] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
+    legacy: dict[str, Any] = field(default_factory=dict)
+    has_loras: bool = False
+    # where each name of an entry or an `exclude` stands in the file, of faulty entries too
+    named_entries: dict[str, str] = field(default_factory=dict)
+    named_excludes: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
@@ -65,10 +73,10 @@ def _warn_of_slips(keys: Mapping[str, Any], known: tuple[str, ...], file: str, w
     return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
 
 
-def read_style(data: DataDir, path: Path, *, is_world: bool) -> StyleFile:
-    """One style file; a missing one says nothing."""
+def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> StyleFile:
+    """One style file; a missing one says nothing. A world's is read with its `genre`'s at hand."""
     style = StyleFile(data.relative(path))
-    if not path.exists():
+    if not os.path.lexists(path):
         return style
     try:
         values = load_mapping(path, style.file)
@@ -89,13 +97,17 @@ def read_style(data: DataDir, path: Path, *, is_world: bool) -> StyleFile:
             resolve_base_model(style.fields["preferred_model"])
         except BaseModelError as error:
             style.faults += [Fault(style.file, fault.field, fault.problem, fault.mend) for fault in error.faults]
-    legacy = [key for key in _LEGACY_KEYS if values.get(key) is not None]
-    if values.get("loras") is not None:
+    legacy = {key: values[key] for key in _LEGACY_KEYS if values.get(key) is not None}
+    style.has_loras = values.get("loras") is not None
+    if style.has_loras:
         for key in legacy:
             style.fault(key, "stands beside `loras`, which replaced it", "remove it")
-        _read_loras(data, style, values["loras"], is_world=is_world)
+        _read_loras(data, style, values["loras"], is_world=genre is not None)
+    elif legacy and genre is not None and genre.has_loras:
+        for key in legacy:
+            style.fault(key, "stands beside the genre's `loras`", "write `loras:` with `exclude` and `add`")
     elif legacy:
-        _read_legacy(data, style, values)
+        _read_legacy(data, style, legacy, genre)
     return style
 
 
@@ -139,20 +151,23 @@ def _read_loras(data: DataDir, style: StyleFile, value: Any, *, is_world: bool) 
     for index, name in enumerate(exclude if isinstance(exclude, list) else []):
         if (text := style.text(name, f"loras.exclude[{index}]")) is not None:
             style.exclude.append(text)
+            style.named_excludes.setdefault(text, f"loras.exclude[{index}]")
     _read_entries(data, style, add if isinstance(add, list) else [], "loras.add")
 
 
 def _read_entries(data: DataDir, style: StyleFile, values: list[Any], where: str) -> None:
-    seen: dict[str, int] = {}
     for index, value in enumerate(values):
         entry = _read_entry(data, style, value, f"{where}[{index}]")
-        if entry is None:
+        if entry is not None:
+            style.entries.append(entry)
+        name = value.get("name") if isinstance(value, dict) else None
+        if not isinstance(name, str):
             continue
-        if entry.name in seen:
-            problem = f"{entry.name!r} is the name of {where}[{seen[entry.name]}] too"
-            style.fault(f"{where}[{index}].name", problem, "give each its own name")
-        seen.setdefault(entry.name, index)
-        style.entries.append(entry)
+        name, place = name.strip(), f"{where}[{index}].name"
+        first = style.named_entries.setdefault(name, place)
+        if first != place:
+            problem = f"{name!r} is the name of {first.removesuffix('.name')} too"
+            style.fault(place, problem, "give each its own name")
 
 
 def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> LoraEntry | None:
@@ -167,10 +182,7 @@ def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> Lora
     texts: dict[str, str] = {}
     for key in ("name", "file", "trigger"):
         if value.get(key) is not None:
-            text = style.text(value[key], f"{where}.{key}")
-            if text is not None and not text.strip():
-                style.fault(f"{where}.{key}", "is empty", "write it, or leave the key out")
-            texts[key] = (text or "").strip()
+            texts[key] = _read_filled_text(style, value[key], f"{where}.{key}")
     if "name" in texts and texts["name"] and not re.fullmatch(r"[A-Za-z0-9_]+", texts["name"]):
         style.fault(f"{where}.name", f"{texts['name']!r} has other signs than letters, digits and _", "rename it")
     if texts.get("file"):
@@ -179,7 +191,16 @@ def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> Lora
     applies_to = _read_tiers(style, value.get("applies_to"), f"{where}.applies_to")
     if len(style.faults) > before or lora_scale is None:
         return None
-    return LoraEntry(texts["name"], texts["file"], lora_scale, applies_to, texts.get("trigger") or None)
+    file = PurePosixPath(texts["file"]).as_posix()
+    return LoraEntry(texts["name"], file, lora_scale, applies_to, texts.get("trigger") or None)
+
+
+def _read_filled_text(style: StyleFile, value: Any, where: str) -> str:
+    """`value` as a text without the space around it; empty after noting what is wrong."""
+    text = style.text(value, where)
+    if text is not None and not text.strip():
+        style.fault(where, "is empty", "write it, or leave the key out")
+    return (text or "").strip()
 
 
 def _read_scale(style: StyleFile, value: Any, where: str) -> float | None:
@@ -194,8 +215,11 @@ def _read_scale(style: StyleFile, value: Any, where: str) -> float | None:
 def _read_tiers(style: StyleFile, value: Any, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(tier, str) for tier in value):
+    if not isinstance(value, list):
         style.fault(where, f"is {type_name(value)}, not a list of tiers", "write e.g. [landscape]")
+        return ()
+    if other := [tier for tier in value if not isinstance(tier, str)]:
+        style.fault(where, f"holds {type_name(other[0])}: {other[0]!r}, not a tier", "write e.g. [landscape]")
         return ()
     if not value:
         style.fault(where, "is empty: the adapter would never apply", "name a tier, such as landscape")
@@ -209,32 +233,43 @@ def _read_tiers(style: StyleFile, value: Any, where: str) -> tuple[str, ...]:
 
 def _check_file(data: DataDir, style: StyleFile, file: str, where: str) -> None:
     path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or "\\" in file or re.match(r"^[A-Za-z]:", file):
+    if "\0" in file:
+        style.fault(where, f"{file!r} holds a NUL character", "remove it")
+    elif path.is_absolute() or ".." in path.parts or "\\" in file or re.match(r"^[A-Za-z]:", file):
         style.fault(
             where, f"{file!r} leaves content/lora", "write a path below it, such as genre/landscape.safetensors"
         )
     elif path.suffix != ".safetensors":
         style.fault(where, f"{file!r} is no .safetensors file; others are never loaded", "export it as .safetensors")
-    elif not (data.lora_root / path).resolve().is_relative_to(data.lora_root.resolve()):
+    elif not Path(os.path.realpath(data.lora_root / path)).is_relative_to(os.path.realpath(data.lora_root)):
         style.fault(where, f"{file!r} leads out of content/lora through a link", "put the file itself there")
 
 
-def _read_legacy(data: DataDir, style: StyleFile, values: Mapping[str, Any]) -> None:
-    """`lora`, `lora_scale`, `lora_trigger` alone: an entry for every tier, named after its file, scale 1 by default."""
-    if values.get("lora") is None:
-        for key in ("lora_scale", "lora_trigger"):
-            if values.get(key) is not None:
-                style.fault(key, "says something of a `lora` that is not there", "add `lora`, or write `loras`")
-        return
+def _read_legacy(data: DataDir, style: StyleFile, values: Mapping[str, Any], genre: StyleFile | None) -> None:
+    """`lora`, `lora_scale`, `lora_trigger` alone: an entry for every tier, named after its file, scale 1 by default.
+
+    A world's overlay its genre's one by one, as other keys do, and make one entry with them, in place of the genre's.
+    """
     before = len(style.faults)
-    file = style.text(values["lora"], "lora")
-    if file is not None:
+    own: dict[str, Any] = {}
+    if "lora" in values and (file := _read_filled_text(style, values["lora"], "lora")):
         _check_file(data, style, file, "lora")
-    lora_scale = 1.0 if values.get("lora_scale") is None else _read_scale(style, values["lora_scale"], "lora_scale")
-    trigger = None if values.get("lora_trigger") is None else style.text(values["lora_trigger"], "lora_trigger")
-    if len(style.faults) == before and file is not None and lora_scale is not None:
-        name = re.sub(r"[^A-Za-z0-9]+", "_", file.removesuffix(".safetensors")).strip("_")
-        style.entries.append(LoraEntry(name, file, lora_scale, TIERS, trigger))
+        own["lora"] = PurePosixPath(file).as_posix()
+    if "lora_scale" in values:
+        own["lora_scale"] = _read_scale(style, values["lora_scale"], "lora_scale")
+    if "lora_trigger" in values:
+        own["lora_trigger"] = _read_filled_text(style, values["lora_trigger"], "lora_trigger")
+    style.legacy = {**(genre.legacy if genre is not None else {}), **own}
+    if "lora" not in values and "lora" not in style.legacy:
+        for key in values:
+            style.fault(key, "says something of a `lora` that is not there", "add `lora`, or write `loras`")
+    if len(style.faults) > before or (genre is not None and genre.faults):
+        return
+    file = style.legacy["lora"]
+    name = re.sub(r"[^A-Za-z0-9]+", "_", file.removesuffix(".safetensors")).strip("_")
+    lora_scale = style.legacy.get("lora_scale", 1.0)
+    style.entries.append(LoraEntry(name, file, lora_scale, TIERS, style.legacy.get("lora_trigger")))
+    style.exclude += [entry.name for entry in genre.entries] if genre is not None else []
 
 
 def make_slug(name: str) -> str:
@@ -246,13 +281,14 @@ def make_slug(name: str) -> str:
 def read_history(data: DataDir, path: Path) -> HistoryFile:
     """The places of one history file; a missing one has none."""
     history = HistoryFile(data.relative(path))
-    if not path.exists():
+    if not os.path.lexists(path):
         return history
     try:
         values = load_mapping(path, history.file)
     except ContentError as error:
         history.faults += error.faults
         return history
+    history.warnings += _warn_of_slips(values, _HISTORY_KEYS, history.file, "")
     chapters = values.get("chapters")
     if not isinstance(chapters, (list, type(None))):
         problem = f"is {type_name(chapters)}, not a list"
@@ -264,6 +300,7 @@ def read_history(data: DataDir, path: Path) -> HistoryFile:
         if not isinstance(chapter, dict):
             history.faults.append(Fault(history.file, where, f"is {type_name(chapter)}, not a mapping", "mend it"))
             continue
+        history.warnings += _warn_of_slips(chapter, _CHAPTER_KEYS, history.file, where)
         places = chapter.get("points_of_interest")
         if not isinstance(places, (list, type(None))):
             problem = f"is {type_name(places)}, not a list"
@@ -272,7 +309,7 @@ def read_history(data: DataDir, path: Path) -> HistoryFile:
             )
             continue
         for number, value in enumerate(places or []):
-            poi = _read_poi(history, value, f"{where}.points_of_interest[{number}]")
+            poi = _read_poi(history, seen, value, f"{where}.points_of_interest[{number}]")
             if poi is not None:
                 _add_poi(history, seen, poi, f"{where}.points_of_interest[{number}]")
     history.pois += seen.values()
@@ -281,9 +318,9 @@ def read_history(data: DataDir, path: Path) -> HistoryFile:
 
 def _add_poi(history: HistoryFile, seen: dict[str, Poi], poi: Poi, where: str) -> None:
     first = seen.setdefault(poi.slug, poi)
-    if first is poi:
+    if first is poi or poi == Poi(poi.name, poi.slug):  # named again, without a word about it
         return
-    if first.name != poi.name:
+    if first.name.casefold() != poi.name.casefold():
         problem = f"{poi.name!r} and {first.name!r} both have the slug {poi.slug!r}"
         history.faults.append(Fault(history.file, where, problem, "give one a `slug:` of its own"))
     elif first != poi:
@@ -291,7 +328,7 @@ def _add_poi(history: HistoryFile, seen: dict[str, Poi], poi: Poi, where: str) -
         history.warnings.append(Fault(history.file, where, problem, "the first one is used; make them equal"))
 
 
-def _read_poi(history: HistoryFile, value: Any, where: str) -> Poi | None:
+def _read_poi(history: HistoryFile, seen: Mapping[str, Poi], value: Any, where: str) -> Poi | None:
     def fault(key: str, problem: str, mend: str) -> None:
         history.faults.append(Fault(history.file, f"{where}.{key}".rstrip("."), problem, mend))
 
@@ -305,7 +342,7 @@ def _read_poi(history: HistoryFile, value: Any, where: str) -> Poi | None:
     if isinstance(prompt, dict):
         if not isinstance(prompt.get("solo"), str):
             fault("visual_prompt.solo", "is missing or no text", "write the prompt there")
-        given["visual_prompt"] = prompt.get("solo")
+        given["visual_prompt"] = prompt.get("solo") if isinstance(prompt.get("solo"), str) else None
     texts: dict[str, str] = {}
     for key in _POI_KEYS:
         item = given.get(key)
@@ -317,12 +354,14 @@ def _read_poi(history: HistoryFile, value: Any, where: str) -> Poi | None:
         texts[key] = item.strip()
     name = texts.get("name") or texts.get("slug", "").replace("_", " ").replace("-", " ")
     slug = make_slug(texts.get("slug") or name)
+    if not texts.get("name") and slug in seen:
+        name = seen[slug].name
     if len(history.faults) == before:
         if not name:
             fault("name", "is missing", "add `name` or `slug`")
         elif not slug:
             fault("name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
-        elif not texts.get("visual_prompt") and not texts.get("description"):
+        elif slug not in seen and not texts.get("visual_prompt") and not texts.get("description"):
             fault("visual_prompt", f"{name!r} has neither visual_prompt nor description", "write one")
     if len(history.faults) > before:
         return None

@@ -45,7 +45,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _read_genre(data: DataDir, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
     """Each world of a genre, or its faults; a fault of the genre's own files is every world's."""
-    style_file = read_style(data, genre_root / "visual_style.yaml", is_world=False)
+    style_file = read_style(data, genre_root / "visual_style.yaml")
     genre_history = read_history(data, genre_root / "history.yaml")
     warnings += [*style_file.warnings, *genre_history.warnings]
     world_roots = {path.name: path for path in _folders(genre_root / "worlds")}
@@ -53,7 +53,7 @@ def _read_genre(data: DataDir, genre_root: Path, warnings: list[Fault]) -> Mappi
         world_roots.setdefault(DEFAULT_WORLD, genre_root / "worlds" / DEFAULT_WORLD)
     result: dict[str, World | list[Fault]] = {}
     for name, root in sorted(world_roots.items()):
-        own_style = read_style(data, root / "visual_style.yaml", is_world=True)
+        own_style = read_style(data, root / "visual_style.yaml", style_file)
         own_history = read_history(data, root / "history.yaml")
         warnings += [*own_style.warnings, *own_history.warnings]
         faults = [*style_file.faults, *own_style.faults, *own_history.faults]
@@ -75,21 +75,17 @@ def _world(genre: str, name: str, base: StyleFile, own: StyleFile, pois: Iterabl
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
-    inherited = {entry.name for entry in base.entries}
+    inherited = {*base.named_entries, *(entry.name for entry in base.entries)}
     faults = [
-        Fault(
-            own.file,
-            f"loras.exclude[{index}]",
-            f"{name!r} names no adapter of the genre",
-            "remove it, or mend the name",
-        )
-        for index, name in enumerate(own.exclude)
+        Fault(own.file, where, f"{name!r} names no adapter of the genre", "remove it, or mend the name")
+        for name, where in own.named_excludes.items()
         if name not in inherited
     ]
-    for index, entry in enumerate(own.entries):
-        if entry.name in inherited:
-            problem = f"{entry.name!r} is inherited from the genre already"
-            faults.append(Fault(own.file, f"loras.add[{index}].name", problem, "give it a name of its own"))
+    faults += [
+        Fault(own.file, where, f"{name!r} is inherited from the genre already", "give it a name of its own")
+        for name, where in own.named_entries.items()
+        if name in inherited
+    ]
     return faults
 
 

@@ -7,6 +7,7 @@ Not here: what the names mean (`core.keymap`, `core.dialects`).
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from sq_pipeline.storage.atomic import atomic_path
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 _MEND = "get the file again, or export it again"
 _PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
+_PICKLE_STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+_SQLITE_START = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,27 @@ class SafetensorsFile:
     metadata: Mapping[str, str]
     data_start: int
 
-    def read(self, name: str) -> npt.NDArray[Any]:
-        """One tensor's raw bits in its shape: unsigned integers of the dtype's width."""
+    def read_bytes(self, name: str) -> bytes:
+        """One tensor's bytes, as they are in the file."""
         info = self.tensors[name]
         with self.path.open("rb") as file:
             file.seek(self.data_start + info.start)
-            content = file.read(info.byte_count)
+            return file.read(info.byte_count)
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """One tensor's raw bits in its shape: unsigned integers of the dtype's width."""
+        info = self.tensors[name]
         bits = np.dtype(f"<u{DTYPE_BYTES[info.dtype]}")
-        return np.frombuffer(content, dtype=bits).reshape(info.shape)
+        return np.frombuffer(self.read_bytes(name), dtype=bits).reshape(info.shape)
 
 
 def _fault(path: Path, field: str, problem: str, mend: str = _MEND) -> AdapterError:
     return AdapterError(Fault(str(path), field, problem, mend))
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in seen:
-            raise ValueError(f"the key {key!r} appears twice")
-        seen[key] = value
-    return seen
+def _is_text(value: Any) -> bool:
+    """True for a text that can be written down again: JSON's `\\ud800` alone cannot."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def open_safetensors(path: Path) -> SafetensorsFile:
@@ -69,37 +72,51 @@ def open_safetensors(path: Path) -> SafetensorsFile:
         raise _fault(path, "", "there is no such file", "check the path") from None
     except IsADirectoryError:
         raise _fault(path, "", "is a folder, not a file", "name the .safetensors file in it") from None
+    except OSError as error:
+        raise _fault(path, "", f"cannot be read ({error.strerror})", "check the path and its permissions") from None
 
 
 def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
-    start = file.read(8)
-    if start[:2] == b"PK" or start[:1] == b"\x80" or path.suffix.lower() in _PICKLE_SUFFIXES:
+    start = file.read(len(_SQLITE_START))
+    if start == _SQLITE_START:
+        problem = "is an SQLite file (Draw Things keeps its checkpoints so), which nothing here loads"
+        raise _fault(path, "", problem, "export it as .safetensors")
+    # a header of 640 bytes begins like a pickle: only what comes after its length tells them apart
+    is_pickle = start.startswith(_PICKLE_STARTS) and start[8:9] != b"{"
+    if is_pickle or path.suffix.lower() in _PICKLE_SUFFIXES:
         raise _fault(
             path, "", "is a pickle or checkpoint archive, which can run code when loaded", "export it as .safetensors"
         )
     size = file.seek(0, 2)
-    if len(start) < 8:
+    if size < 8:
         raise _fault(path, "", f"is {size} bytes long, too short for a safetensors file")
-    (length,) = struct.unpack("<Q", start)
+    (length,) = struct.unpack("<Q", start[:8])
     if length > min(_MAX_HEADER_BYTES, size - 8):
         raise _fault(path, "", f"claims a header of {length} bytes, but is {size} bytes long: damaged or cut off")
     file.seek(8)
+    repeated: list[str] = []
+
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(key for key, _ in pairs)
+        repeated.extend(key for key, count in counts.items() if count > 1)
+        return dict(pairs)
+
     try:
-        header: Any = json.loads(file.read(length).decode(), object_pairs_hook=_no_duplicates)
+        header: Any = json.loads(file.read(length).decode(), object_pairs_hook=as_dict)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _fault(path, "", f"its header is not the JSON it should be ({error})") from None
     if not isinstance(header, dict):
         raise _fault(path, "", "its header is not a JSON object")
-    faults: list[Fault] = []
+    faults = [Fault(str(path), "", f"its header has the key {key!r} twice", _MEND) for key in repeated]
     metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    if not isinstance(metadata, dict) or not all(_is_text(text) for pair in metadata.items() for text in pair):
         faults.append(Fault(str(path), "__metadata__", "is not a mapping of texts", _MEND))
         metadata = {}
     tensors: dict[str, TensorInfo] = {}
     for name, entry in header.items():
         info = _read_entry(name, entry)
         if isinstance(info, str):
-            faults.append(Fault(str(path), name, info, _MEND))
+            faults.append(Fault(str(path), name if name.isprintable() else ascii(name), info, _MEND))
         else:
             tensors[name] = info
     if not faults:
@@ -111,6 +128,8 @@ def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
 
 def _read_entry(name: str, entry: Any) -> TensorInfo | str:
     """The entry as a TensorInfo, or what is wrong with it."""
+    if not name.isprintable():
+        return "its name has characters that cannot be printed"
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         return "its entry needs dtype, shape and data_offsets, and nothing else"
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -147,7 +166,9 @@ def write_safetensors(
 ) -> None:
     """Write a file atomically, one tensor in memory at a time. `layout` gives names, dtypes and shapes in the order
     in which `tensors` brings the bits. Equal input gives equal bytes: metadata is sorted, nothing else is added.
+    Raises ValueError, and writes nothing, when `tensors` does not bring what `layout` announced.
     """
+    layout = list(layout)
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     at = 0
     for info in layout:
@@ -157,14 +178,16 @@ def write_safetensors(
             "data_offsets": [at, at + info.byte_count],
         }
         at += info.byte_count
+    if len(header) != len(layout) + bool(metadata):
+        raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
     with atomic_path(path) as part, part.open("wb") as file:
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
-        for info, bits in tensors:
-            if bits.shape != info.shape:
-                raise ValueError(f"{info.name}: {bits.shape} brought where {info.shape} was announced")
+        for info, (brought, bits) in zip(layout, tensors, strict=True):
+            if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
+                raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
             file.write(np.ascontiguousarray(bits).data)
 
 
@@ -192,8 +215,5 @@ def tensors_data_version(path: Path) -> str:
     """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
     file = open_safetensors(path)
     return fingerprint(
-        {
-            name: [info.dtype, list(info.shape), hash_bytes(np.ascontiguousarray(file.read(name)).data.cast("B"))]
-            for name, info in file.tensors.items()
-        }
+        {name: [info.dtype, list(info.shape), hash_bytes(file.read_bytes(name))] for name, info in file.tensors.items()}
     )

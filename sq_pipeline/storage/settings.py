@@ -1,9 +1,12 @@
 """`sq.yaml`: a data directory's settings. Every default is here."""
 
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
 from sq_pipeline.core.verdicts import Thresholds
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping, validate
@@ -32,7 +35,13 @@ class Settings(BaseModel):
 
 def load_settings(data: DataDir) -> Settings:
     """The settings of a data directory; defaults where there is no `sq.yaml`. Raises ContentError."""
-    if not data.settings_file.is_file():
+    if not os.path.lexists(data.settings_file):
         return Settings()
     file = data.relative(data.settings_file)
-    return validate(Settings, load_mapping(data.settings_file, file), file)
+    settings = validate(Settings, load_mapping(data.settings_file, file), file)
+    if settings.base_model is not None:
+        try:
+            resolve_base_model(settings.base_model)
+        except BaseModelError as error:
+            raise ContentError(Fault(file, "base_model", f.problem, f.mend) for f in error.faults) from None
+    return settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.core.fingerprints import hash_bytes, hash_file, short
 from sq_pipeline.storage.atomic import copy_file, write_bytes, write_text
@@ -21,7 +21,7 @@ class StoredObject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(pattern=r"^[0-9a-f]{2}/[0-9a-f]{64}(\.\w+)*$")
     sha256: str
     byte_count: int
 
@@ -80,9 +80,9 @@ class Store:
     def read_record(self, kind: str, fingerprint: str) -> Record | None:
         """The record, or None where there is none, it is damaged, or an object of it is gone."""
         try:
-            text = self._record_path(kind, fingerprint).read_text()
+            text = self._record_path(kind, fingerprint).read_text(encoding="utf-8")
             record = Record.model_validate_json(text)
-        except (OSError, ValidationError):
+        except (OSError, ValueError):  # what is not UTF-8, not JSON or not a record is a ValueError
             return None
         is_whole = record.fingerprint == fingerprint and all(map(self._is_there, record.objects.values()))
         return record if is_whole else None
@@ -97,7 +97,7 @@ class Store:
     def read_current(self, asset: str) -> tuple[str, dict[str, Any]] | None:
         """The fingerprint and the inputs that an asset was last made from."""
         try:
-            value = json.loads(self._current_path(asset).read_text())
+            value = json.loads(self._current_path(asset).read_text(encoding="utf-8"))
             return str(value["fingerprint"]), dict(value["inputs"])
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -39,8 +39,8 @@ class PretrainRecipe:
     codec_rate: float = 1e-3
     codec_noise: float = 0.15
     pictures: int = 12_000
-    iterations: int = 5000
-    batch: int = 24
+    iterations: int = 5500
+    batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 150
     weight_decay: float = 0.01
@@ -49,7 +49,7 @@ class PretrainRecipe:
     vague_share: float = 0.12
     layout_share: float = 0.75
     layout_full_captions: float = 0.25
-    layout_shift: float = 2.0
+    layout_shift: float = 1.7
     checkpoint_every: int = 200
 
 
@@ -300,7 +300,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
 
-    tokenizer_file, codec_file = out / model.TOKENIZER_FILE, work / "codec.safetensors"
+    tokenizer_file = out / model.TOKENIZER_FILE
+    codec_file, refiner_file = work / "codec.safetensors", work / "refiner.safetensors"
     if not tokenizer_file.is_file():
         make_tokenizer(recipe).save(str(tokenizer_file))
     mx.random.seed(recipe.seed)
@@ -312,7 +313,11 @@ def main() -> None:
         parts.vae.fit(pictures)
         mx.save_safetensors(str(codec_file), dict(tree_flatten(parts.vae.parameters())))
     train_transformer(recipe, parts, text.load_tokenizer(tokenizer_file), work, use_compile=use_compile)
-    train_refiner(recipe, parts.vae, pictures)
+    if refiner_file.is_file():
+        parts.vae.refiner.load_weights(str(refiner_file))
+    else:
+        train_refiner(recipe, parts.vae, pictures)
+        mx.save_safetensors(str(refiner_file), dict(tree_flatten(parts.vae.refiner.parameters())))
     command = "python -m sq_pipeline.engines.tiny_flux.pretrain data/models/tiny-flux"
     model.save_parts(out, parts, {"command": command, **asdict(recipe)})
 
