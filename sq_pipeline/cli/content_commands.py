@@ -42,6 +42,7 @@ def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
                     "name": text.poi,
                     "positive_prompt": text.positive_prompt,
                     "negative_prompt": text.negative_prompt,
+                    "negative_prompt_is_read": workshop.base_model_of_world(selected).reads_negative_prompt,
                     "seed": text.seed,
                     "t5_tokens": text.counts.t5,
                     "t5_budget": text.counts.t5_budget,
@@ -73,6 +74,8 @@ def _show_prompts(result: dict[str, Any]) -> None:
             ", ".join(row["dropped"]),
         )
     console.print(table)
+    if any(row["negative_prompt"] and not row["negative_prompt_is_read"] for row in result["prompts"]):
+        console.print("negative prompts are not read by FLUX.1; changing one makes nothing again")
     for kind in ("faults", "warnings"):
         for line in result[kind]:
             console.print(f"{kind[:-1]}: {line}", highlight=False, markup=False)

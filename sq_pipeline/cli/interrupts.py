@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot be lost. Here: the process's handling of a dropped interrupt. Not here: what a command does then."""
+"""Ctrl-C that cannot be lost. Here: noticing a dropped interrupt. Not here: what a command does then."""
 
 import os
 import signal

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
 from sq_pipeline.core.content import TIERS
@@ -40,7 +40,7 @@ def _run(root: Path, world: str | None) -> dict[str, Any]:
 
 def _show_report(report: dict[str, Any]) -> None:
     console = Console()
-    table = Table("world", "place", "picture")
+    table = Table("world", "place", Column("picture", overflow="fold"))
     for picture in report["rendered"]:
         table.add_row(f"{picture['genre']}/{picture['world']}", picture["poi"], picture["path"])
     if report["rendered"]:
@@ -49,7 +49,7 @@ def _show_report(report: dict[str, Any]) -> None:
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
     loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
     console.print(f"{done}; {report['skipped']} were fresh{loads}; {report['wall_s']} s")
-    for kind in ("failed", "blocked"):
+    for kind in ("failed", "blocked", "waiting"):
         for item in report[kind]:
             console.print(f"{kind}: {item['asset']}: {item['reason']}", highlight=False, markup=False)
 
@@ -59,12 +59,12 @@ def _finish(report: dict[str, Any], *, as_json: bool) -> None:
         _print_json(report)
     else:
         _show_report(report)
-    if report["failed"]:
+    if report["failed"] or report["blocked"]:
         raise typer.Exit(1)
 
 
 def _show_steps(title: str, steps: Iterable[dict[str, Any]]) -> None:
-    table = Table(title, "why")
+    table = Table(Column(title, overflow="fold"), Column("why", overflow="fold"))
     for step in steps:
         table.add_row(step["asset"], "\n".join(step["reasons"]))
     if table.row_count:

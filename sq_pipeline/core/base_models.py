@@ -19,7 +19,10 @@ class SizePx:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """One FLUX.1 model. Token budgets include the end mark. `guidance` is None where the model takes none."""
+    """One FLUX.1 model. Token budgets include the end mark. `guidance` is None where the model takes none.
+
+    `reads_negative_prompt` is False for all of FLUX.1: mflux 0.24's `Flux1.generate_image` accepts one and ignores it.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -33,6 +36,7 @@ class BaseModel:
     sizes: Mapping[str, SizePx]
     training_size: SizePx
     how_to_get: str
+    reads_negative_prompt: bool = False
 
     @property
     def adapter_modules(self) -> int:

@@ -77,13 +77,12 @@ def stack_inputs(entries: Sequence[tuple[str, float]]) -> Inputs:
     return {"adapters": [[version, lora_scale] for version, lora_scale in entries]}
 
 
-def prompt_inputs(prompt: Prompt) -> Inputs:
-    """What a picture is asked with."""
-    return {
-        "positive_prompt": prompt.positive_prompt,
-        "negative_prompt": prompt.negative_prompt,
-        "seed": prompt.seed,
-    }
+def prompt_inputs(prompt: Prompt, base_model: BaseModel) -> Inputs:
+    """What a picture is asked with; a negative prompt only where the model reads one."""
+    inputs: Inputs = {"positive_prompt": prompt.positive_prompt, "seed": prompt.seed}
+    if base_model.reads_negative_prompt:
+        inputs["negative_prompt"] = prompt.negative_prompt
+    return inputs
 
 
 def picture_inputs(
@@ -95,7 +94,7 @@ def picture_inputs(
 ) -> Inputs:
     """A picture: its prompt and seed, its stack, and everything it is rendered with."""
     return {
-        **prompt_inputs(prompt),
+        **prompt_inputs(prompt, base_model),
         "stack": stack_inputs(entries)["adapters"],
         "render": RENDER_REVISION,
         **_rendering(base_model, weights_hash, prompt.tier, renderer_versions),

@@ -50,6 +50,10 @@ def _body(poi: Poi) -> list[str]:
     return [f"{poi.name}: {first}" if first else poi.name, *rest]
 
 
+def _trim(part: str) -> str:
+    return part.strip(", \t\r\n")
+
+
 def _join(pieces: Iterable[str]) -> str:
     """Pieces with commas between them, each piece as it is."""
     text = ""
@@ -73,15 +77,14 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
     triggers = triggers_of(stack_for(world, tier))
     body = _body(poi)
     tail = {
-        "type tags": style.tag_overrides.get(poi.kind or "", ""),
-        "tier suffix": style.tier_suffixes.get(tier, ""),
-        "positive suffix": style.positive_suffix,
+        "type tags": _trim(style.tag_overrides.get(poi.kind, "") if poi.kind else ""),
+        "tier suffix": _trim(style.tier_suffixes.get(tier, "")),
+        "positive suffix": _trim(style.positive_suffix),
     }
     dropped: list[str] = []
 
     def assemble() -> str:
-        suffixes = (part.strip().strip(",").strip() for part in tail.values())
-        return _join([*triggers, "".join(body), *(part for part in suffixes if part)])
+        return _join([*triggers, "".join(body), *(part for part in tail.values() if part)])
 
     while True:
         text = assemble()
@@ -92,7 +95,7 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
             dropped.append(f"description sentence {len(body)}")
             body.pop()
             continue
-        name = next((name for name in ("positive suffix", "tier suffix", "type tags") if tail[name].strip()), None)
+        name = next((name for name in ("positive suffix", "tier suffix", "type tags") if tail[name]), None)
         if name is None:
             problem = f"{counts.t5} tokens, the model reads {counts.t5_budget}"
             field = f"{poi.name}: {'visual_prompt' if poi.visual_prompt else 'description'}"

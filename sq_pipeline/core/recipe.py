@@ -45,4 +45,5 @@ class Recipe(BaseModel):
         try:
             return name if name is None else (resolve_base_model(name) and name)
         except BaseModelError:
-            raise PydanticCustomError("base_model", f"use one of {', '.join(sorted(BASE_MODELS))}") from None
+            known = ", ".join(sorted(BASE_MODELS))
+            raise PydanticCustomError("base_model", "use one of {known}", {"known": known}) from None

@@ -30,7 +30,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What a `run` did. Lists hold asset names, or pictures as mappings."""
+    """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person."""
 
     trained: list[str] = field(default_factory=list)
     remapped: list[str] = field(default_factory=list)
@@ -39,6 +39,7 @@ class RunReport:
     skipped: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
     blocked: list[dict[str, str]] = field(default_factory=list)
+    waiting: list[dict[str, str]] = field(default_factory=list)
     model_loads: int = 0
     wall_s: float = 0.0
 
@@ -192,5 +193,8 @@ def _note_blocked(plan: Plan, report: RunReport) -> None:
     for state in plan.worlds:
         steps += [state.stack] if _lacks_stack(state) else state.steps()
     for step in steps:
-        if step.status in ("blocked", "waiting") or (step.kind == "stack" and step.status == "pending"):
-            report.blocked.append({"asset": step.asset, "reason": "; ".join(step.reasons)})
+        line = {"asset": step.asset, "reason": "; ".join(step.reasons)}
+        if step.status == "waiting":
+            report.waiting.append(line)
+        elif step.status == "blocked" or (step.kind == "stack" and step.status == "pending"):
+            report.blocked.append(line)

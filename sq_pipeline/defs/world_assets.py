@@ -17,24 +17,19 @@ from dagster import (
     Failure,
     MaterializeResult,
     MetadataValue,
-    Output,
     asset,
     multi_asset,
 )
 
-from sq_pipeline.core.content import Poi, World
+from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import ContentError, Fault
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.stages import world_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.store import Record
 
 _DATA_VERSION_TAG = "dagster/data_version"
 _INPUT_TAG = "dagster/input_data_version/"
-
-# An output would be recorded as one more materialization, without a partition. What was made is logged instead.
-_NO_OUTPUT: tuple[Output[None], ...] = ()
 
 
 def world_key(world_name: str, genre: str, name: str) -> AssetKey:
@@ -100,7 +95,9 @@ def _stack(world: World) -> AssetsDefinition:
 
 
 def _prompts_and_images(world: World) -> AssetsDefinition:
-    """Both in one step: a step that logs its partitions itself has no output, and what follows it would be skipped."""
+    """Both in one step. It tells of each partition itself and has no output, which would be recorded as one more
+    materialization without a partition; a step of its own for the pictures would be skipped after such a one.
+    """
     prompts, images, stack = (world_key(world.name, world.genre, name) for name in ("prompts", "poi_images", "stack"))
 
     @multi_asset(
@@ -126,73 +123,72 @@ def _prompts_and_images(world: World) -> AssetsDefinition:
         can_subset=True,
         pool=GPU_POOL,
     )
-    def places(context: AssetExecutionContext) -> Iterator[Output[None]]:
+    def places(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
         workshop: Workshop = context.resources.workshop
         world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
         if prompts in context.selected_asset_keys:
-            _log_prompts(context, world_line.make_prompts(workshop, world_now, slugs), prompts)
+            yield from _make_prompts(workshop, world_now, slugs, prompts)
         if images in context.selected_asset_keys:
-            _make_pictures(context, workshop, world_now, slugs)
-        yield from _NO_OUTPUT
+            yield from _make_pictures(context, workshop, world_now, slugs, images)
 
     return places
 
 
-def _log_prompts(context: AssetExecutionContext, made: Mapping[str, Record], key: AssetKey) -> None:
-    for slug, record in made.items():
+def _make_prompts(
+    workshop: Workshop, world: World, slugs: Collection[str], key: AssetKey
+) -> Iterator[AssetMaterialization]:
+    for slug, record in world_line.make_prompts(workshop, world, slugs).items():
         tags = {_DATA_VERSION_TAG: record.data_version}
-        shown = {**record.inputs, **record.info}
-        context.log_event(AssetMaterialization(key, partition=slug, metadata=shown, tags=tags))
+        yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
 
 
-def _make_pictures(context: AssetExecutionContext, workshop: Workshop, world: World, slugs: Collection[str]) -> None:
+def _make_pictures(
+    context: AssetExecutionContext, workshop: Workshop, world: World, slugs: Collection[str], key: AssetKey
+) -> Iterator[AssetMaterialization]:
+    """Yields each picture as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
     failed: dict[str, str] = {}
-
-    def on_failed(poi: Poi, reason: str) -> None:
-        context.log.error(f"{poi.slug}: {reason}")
-        failed[poi.slug] = reason
-
     renderer = workshop.engines.renderer()
-    loads = renderer.model_loads
-    logger = _PictureLog(context, workshop, world)
-    world_line.make_pictures(workshop, world, slugs, logger.log_picture, on_failed)
-    loads = renderer.model_loads - loads
-    context.log.info(f"{logger.rendered} pictures rendered, base model loaded {loads} times")
+    loads, rendered = renderer.model_loads, 0
+    upstream = _upstream_versions(workshop, world)
+    for outcome in world_line.make_pictures(workshop, world, slugs):
+        if isinstance(outcome, world_line.FailedPicture):
+            context.log.error(f"{outcome.poi.slug}: {outcome.reason}")
+            failed[outcome.poi.slug] = outcome.reason
+        else:
+            rendered += outcome.is_rendered
+            yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
+    context.log.info(f"{rendered} pictures rendered, base model loaded {renderer.model_loads - loads} times")
     if failed:
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
 
 
-class _PictureLog:
-    """Logs each picture as a materialization of its partition, with what it was made from."""
-
-    def __init__(self, context: AssetExecutionContext, workshop: Workshop, world: World) -> None:
-        self._context, self._key = context, world_key(world.name, world.genre, "poi_images")
-        self.rendered = 0
-        state = world_line.survey_world(workshop, world)
-        stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in ("stack", "prompts"))
-        stack_version = state.stack.record.data_version if state.stack.record else ""
-        self._tags = {
-            slug: {
-                f"{_INPUT_TAG}{stack}": stack_version,
-                f"{_INPUT_TAG}{prompts}": step.record.data_version if step.record else "",
-            }
-            for slug, step in state.prompts.items()
+def _upstream_versions(workshop: Workshop, world: World) -> dict[str, dict[str, str]]:
+    """For each place, the tags that tell Dagster which stack and prompt its picture is made from."""
+    state = world_line.survey_world(workshop, world)
+    stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in ("stack", "prompts"))
+    stack_version = state.stack.record.data_version if state.stack.record else ""
+    return {
+        slug: {
+            f"{_INPUT_TAG}{stack}": stack_version,
+            f"{_INPUT_TAG}{prompts}": step.record.data_version if step.record else "",
         }
+        for slug, step in state.prompts.items()
+    }
 
-    def log_picture(self, made: world_line.MadePicture) -> None:
-        self.rendered += made.is_rendered
-        record = made.record
-        metadata = {
-            "picture": MetadataValue.md(thumbnail_markdown(made.png, made.poi.name)),
-            "prompt": record.inputs["positive_prompt"],
-            "seed": record.inputs["seed"],
-            "stack": MetadataValue.json(record.info["stack"]),
-            "fingerprint": record.fingerprint,
-            MADE_NOW: made.is_rendered,
-        }
-        tags = {_DATA_VERSION_TAG: record.data_version, **self._tags.get(made.poi.slug, {})}
-        self._context.log_event(AssetMaterialization(self._key, partition=made.poi.slug, metadata=metadata, tags=tags))
+
+def _describe_picture(made: world_line.MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
+    record = made.record
+    metadata = {
+        "picture": MetadataValue.md(thumbnail_markdown(made.png, made.poi.name)),
+        "prompt": record.inputs["positive_prompt"],
+        "seed": record.inputs["seed"],
+        "stack": MetadataValue.json(record.info["stack"]),
+        "fingerprint": record.fingerprint,
+        MADE_NOW: made.is_rendered,
+    }
+    tags = {_DATA_VERSION_TAG: record.data_version, **upstream}
+    return AssetMaterialization(key, partition=made.poi.slug, metadata=metadata, tags=tags)
 
 
 def _gallery(world: World) -> AssetsDefinition:

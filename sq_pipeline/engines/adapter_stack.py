@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlx.core as mx
+from mflux.models.common.lora.layer.linear_lora_layer import LoRALinear
 from mflux.models.common.lora.mapping.lora_loader import LoRALoader
 from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from mlx import nn
@@ -93,6 +94,8 @@ class AdapterStack:
         except (ValueError, RuntimeError, OSError) as error:
             problem = f"mflux did not apply it: {str(error).splitlines()[0]}"
             raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
+        if faults := list(self._misfits(use.path)):
+            raise RenderError(faults)
         matched, total, expected = self._matches(use.path)
         patched = sum(_get(self._transformer, path) is not module for path, module in before.items())
         applied = AppliedAdapter(use.path, use.lora_scale, matched, total, patched, expected)
@@ -100,6 +103,23 @@ class AdapterStack:
             problem = f"only {matched} of {total} keys matched and {patched} of {expected} layers were patched"
             raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`"))
         return applied
+
+    def _misfits(self, path: Path) -> Iterator[Fault]:
+        """Layers whose update has other widths than the layer: mflux puts them on all the same, unless it bakes."""
+        for name, base in self._base.items():
+            weight: mx.array = base.weight
+            outputs, inputs = weight.shape
+            if isinstance(base, nn.QuantizedLinear):
+                inputs *= 32 // base.bits
+            layer = _get(self._transformer, name)
+            for lora in getattr(layer, "loras", [layer]):
+                if isinstance(lora, LoRALinear):
+                    found = (lora.lora_A.shape[0], lora.lora_B.shape[1])
+                    if found != (inputs, outputs) or lora.lora_A.shape[1] != lora.lora_B.shape[0]:
+                        problem = (
+                            f"{name} is {inputs} wide and {outputs} out, the adapter has {found[0]} and {found[1]}"
+                        )
+                        yield Fault(str(path), "", problem, "was it trained for this base model?")
 
     def _matches(self, path: Path) -> tuple[int, int, int]:
         """Keys of the file that mflux's patterns match, keys in all, and distinct layers they name."""

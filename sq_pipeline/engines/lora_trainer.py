@@ -121,7 +121,7 @@ def _encode(
     size = base_model.training_size
     latents: list[mx.array] = []
     for first in range(0, len(examples), _ENCODE_BATCH):
-        pixels = np.stack([_read_image(e.image_path, size) for e in examples[first : first + _ENCODE_BATCH]])
+        pixels = np.stack([read_image(e.image_path, size) for e in examples[first : first + _ENCODE_BATCH]])
         batch = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
         latents.append(tiny_vae.pack(parts.vae.encode(batch)))
         mx.eval(latents[-1])
@@ -140,7 +140,7 @@ def _encode(
     )
 
 
-def _read_image(path: Path, size: SizePx) -> np.ndarray:
+def read_image(path: Path, size: SizePx) -> np.ndarray:
     """RGB pixels of the training size; a larger image is scaled down to cover it and cut around its middle."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")

@@ -9,7 +9,6 @@ import io
 import logging
 import time
 
-import mlx.core as mx
 import numpy as np
 from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.flux.variants.txt2img.flux import Flux1
@@ -72,9 +71,7 @@ class MfluxRenderer:
         base_model = resolve_base_model(name)
         if self._loaded is None or self._loaded.base_model.name != base_model.name:
             self._loaded = None  # free the old model before the new one takes its place
-            if mx.default_device() == mx.Device(mx.cpu):
-                # bfloat16 products do not go through BLAS on a CPU; mflux reads this class attribute
-                ModelConfig.precision = mx.float32
+            mflux_build.use_float32()
             self._loaded = _Loaded(base_model, self._data)
             self._model_loads += 1
         return self._loaded

@@ -133,15 +133,14 @@ def write_caption(
 
 
 def write_vague_caption(time: str, ground: str, subject: str, place: str, rng: random.Random) -> str:
-    """A caption that names only some of a scene's four words, or none; the rest is left to the picture.
+    """A caption that leaves some of a scene's four words open: those given as "". With none it is an invented word.
 
     Teaches the model what to draw for a bare trigger word, which is all that a style dataset's captions hold.
     """
-    phrases = [
-        f"a {rng.choice(SUBJECTS[subject])}",
-        f"on the {rng.choice(GROUNDS[ground])}",
-        f"at {rng.choice(TIMES[time])}",
-        rng.choice(PLACES[place]),
-    ]
-    named = [phrase for phrase in phrases if rng.random() < 0.4]
-    return ", ".join(named) or _invented_word(rng)
+    phrases = (
+        (subject and f"a {rng.choice(SUBJECTS[subject])}"),
+        (ground and f"on the {rng.choice(GROUNDS[ground])}"),
+        (time and f"at {rng.choice(TIMES[time])}"),
+        (place and rng.choice(PLACES[place])),
+    )
+    return ", ".join(filter(None, phrases)) or _invented_word(rng)

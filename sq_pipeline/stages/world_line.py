@@ -1,7 +1,7 @@
 """The line of one world: stack, prompts, pictures, gallery. What is to do, and doing it."""
 
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,7 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
             continue
         state.texts[poi.slug] = text
         prompt_asset = world_asset(world, "prompts", poi.slug)
-        state.prompts[poi.slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text))
+        state.prompts[poi.slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
         if stack.status in ("pending", "blocked"):
             state.pictures[poi.slug] = Step(
                 asset, "picture", stack.status, reasons=(f"{stack.asset}: {stack.reasons[0]}",)
@@ -192,14 +192,16 @@ class MadePicture:
     is_rendered: bool
 
 
-OnMade = Callable[[MadePicture], None]
-OnFailed = Callable[[Poi, str], None]
+@dataclass(frozen=True)
+class FailedPicture:
+    """A place whose picture could not be made, and why."""
+
+    poi: Poi
+    reason: str
 
 
-def make_pictures(
-    workshop: Workshop, world: World, slugs: Collection[str], on_made: OnMade, on_failed: OnFailed
-) -> None:
-    """Render what the store has not, publish all; a place that fails is told to `on_failed` and hinders no other.
+def make_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> Iterator[MadePicture | FailedPicture]:
+    """Render what the store has not and publish all, one by one; a place that fails hinders no other.
 
     KeyboardInterrupt passes through; pictures finished before it stay.
     """
@@ -212,17 +214,22 @@ def make_pictures(
             if step.status in ("pending", "blocked"):
                 raise RenderError([Fault(step.asset, "", reason, "") for reason in step.reasons])
             record = step.record or _render(workshop, state, poi, step)
-            picture = record.objects["picture"]
-            source = workshop.store.path_of(picture)
-            published = workshop.data.published_image(world.genre, "poi", poi.slug)
-            png = source.read_bytes()
-            if not published.is_file() or published.read_bytes() != png:
-                copy_file(source, published)
-            workshop.store.write_current(step.asset, record.fingerprint, record.inputs)
+            png = _publish(workshop, world, poi, step, record)
         except SqPipelineError as error:
-            on_failed(poi, "; ".join(map(str, error.faults)))
+            yield FailedPicture(poi, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
             continue
-        on_made(MadePicture(poi, record, png, step.record is None))
+        yield MadePicture(poi, record, png, step.record is None)
+
+
+def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Record) -> bytes:
+    """Put the picture where the game looks, unless it is there; returns its bytes."""
+    source = workshop.store.path_of(record.objects["picture"])
+    published = workshop.data.published_image(world.genre, "poi", poi.slug)
+    png = source.read_bytes()
+    if not published.is_file() or published.read_bytes() != png:
+        copy_file(source, published)
+    workshop.store.write_current(step.asset, record.fingerprint, record.inputs)
+    return png
 
 
 def _render(workshop: Workshop, state: WorldState, poi: Poi, step: Step) -> Record:
@@ -235,7 +242,7 @@ def _render(workshop: Workshop, state: WorldState, poi: Poi, step: Step) -> Reco
         RenderRequest(
             base_model=base_model.name,
             positive_prompt=text.positive_prompt,
-            negative_prompt=text.negative_prompt or None,
+            negative_prompt=(text.negative_prompt or None) if base_model.reads_negative_prompt else None,
             seed=text.seed,
             num_inference_steps=base_model.num_inference_steps,
             width_px=size.width_px,

@@ -16,12 +16,18 @@ _HEAD = "# Written by sq-pipeline: this genre's promoted adapters, what they wer
 class _Dumper(yaml.SafeDumper):
     """Writes what `strict_yaml` reads back as it was: no aliases, and texts that look like its numbers in quotes."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own signature
         return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # PyYAML folds these three line breaks as if they were spaces, except in double quotes
+        style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 # PyYAML writes `1e4` and `089` without quotes, as they are texts to YAML 1.1; to 1.2 they are numbers
 _NUMBER = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
+_Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.add_implicit_resolver("tag:sq_pipeline,2025:number", _NUMBER, list("-+.0123456789"))
 
 

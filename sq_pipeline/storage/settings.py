@@ -17,8 +17,8 @@ class NightWindow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    start: str = Field(default="22:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
-    end: str = Field(default="06:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    start: str = Field(default="22:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    end: str = Field(default="06:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
 
 
 class Settings(BaseModel):

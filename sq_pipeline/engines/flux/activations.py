@@ -21,13 +21,15 @@ def _gelu_and_slope(x: mx.array, form: tuple[float, float, float]) -> tuple[mx.a
     first, third, fifth = form
     square = mx.minimum(x * x, _ERF_SQUARE_LIMIT) if fifth else x * x
     inner = first + square * (third + square * fifth) if fifth else first + square * third
-    u = mx.clip(x * inner, -_TANH_LIMIT, _TANH_LIMIT)
+    unbounded = x * inner
+    u = mx.clip(unbounded, -_TANH_LIMIT, _TANH_LIMIT)
     s = u * u
     # Padé [7/6] of tanh
     tanh = u * (135135 + s * (17325 + s * (378 + s))) / (135135 + s * (62370 + s * (3150 + 28 * s)))
     half = 0.5 + 0.5 * tanh
     u_slope = first + square * (3 * third + square * (5 * fifth)) if fifth else first + square * (3 * third)
-    return x * half, half + x * (0.5 - 0.5 * tanh * tanh) * u_slope
+    bend = mx.where(mx.abs(unbounded) < _TANH_LIMIT, x * (0.5 - 0.5 * tanh * tanh) * u_slope, 0.0)
+    return x * half, half + bend
 
 
 @mx.custom_function

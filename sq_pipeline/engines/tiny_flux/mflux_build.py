@@ -52,7 +52,8 @@ class _SmallAdaLayerNormZero(AdaLayerNormZero):
         return hidden_states, gate_msa, shift_mlp, scale_mlp, gate_mlp
 
 
-def _model_config() -> ModelConfig:
+def model_config() -> ModelConfig:
+    """mflux's own description of a model, with tiny-flux's numbers."""
     return ModelConfig(
         priority=0,
         aliases=[_BASE.name],
@@ -67,6 +68,15 @@ def _model_config() -> ModelConfig:
         sigma_base_shift=model.TIME_SHIFT,
         sigma_max_shift=model.TIME_SHIFT,
     )
+
+
+def use_float32() -> None:
+    """Let mflux compute in float32 on a CPU: bfloat16 products do not go through BLAS there.
+
+    `ModelConfig.precision` is a class attribute that mflux reads everywhere.
+    """
+    if mx.default_device() == mx.Device(mx.cpu):
+        ModelConfig.precision = mx.float32
 
 
 def shrink_transformer(transformer: Transformer, hidden_size: int) -> None:
@@ -109,7 +119,7 @@ def small_lora_mapping(hidden_size: int) -> list[LoRATarget]:
 def build(folder: Path) -> Flux1:
     """tiny-flux from its folder, ready for `generate_image`. Raises BaseModelError."""
     parts = model.load_parts(folder)
-    config = _model_config()
+    config = model_config()
     flux = Flux1.__new__(Flux1)
     nn.Module.__init__(flux)
     FluxInitializer._init_config(flux, config)

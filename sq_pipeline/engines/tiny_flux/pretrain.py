@@ -1,7 +1,7 @@
 """Trains tiny-flux from nothing but the painter: `python -m sq_pipeline.engines.tiny_flux.pretrain OUT`.
 
-Four steps, resumed from the work folder: the tokenizer over captions, the picture codec's linear part, the
-transformer with its text encoders, the codec's refiner. Not here: LoRA training (`engines.lora_trainer`).
+Five steps, resumed from the work folder: the tokenizer over captions, the text encoders, the picture codec's linear
+part, the transformer, the codec's refiner. Not here: LoRA training (`engines.lora_trainer`).
 """
 
 import argparse
@@ -17,14 +17,16 @@ import mlx.core as mx
 import numpy as np
 from mlx import nn
 from mlx import optimizers as optim
+from mlx.nn.losses import cross_entropy
 from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from tokenizers import Tokenizer
 
+from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.tiny_flux import model, text, vae
 from sq_pipeline.painter.scenes import Scene, paint, random_scene
 from sq_pipeline.painter.styles import STYLES, paint_random_grade
-from sq_pipeline.painter.vocabulary import write_caption, write_vague_caption
+from sq_pipeline.painter.vocabulary import GROUNDS, PLACES, SUBJECTS, TIMES, write_caption, write_vague_caption
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class PretrainRecipe:
 
     seed: int = 3
     tokenizer_captions: int = 40_000
+    text_iterations: int = 1200
+    text_batch: int = 128
+    text_rate: float = 3e-3
     codec_pictures: int = 3000
     codec_iterations: int = 600
     codec_batch: int = 8
@@ -126,17 +131,6 @@ def train_refiner(recipe: PretrainRecipe, codec: vae.TinyVAE, pictures: np.ndarr
             _log(f"codec {iteration} loss {value.item():.4f} {time.perf_counter() - start:.0f} s")
 
 
-class _Trainable(nn.Module):
-    """What the transformer step trains: the transformer and its text encoders, under the file's prefixes."""
-
-    def __init__(self, parts: model.TinyFluxParts) -> None:
-        super().__init__()
-        self.transformer, self.t5, self.clip = parts.transformer, parts.t5, parts.clip
-
-    def __call__(self, latents: mx.array, times: mx.array, ids: mx.array) -> mx.array:
-        return self.transformer(latents, self.t5(ids), self.clip(ids), times, (6, 8))
-
-
 def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
     packed: list[np.ndarray] = []
     for first in range(0, len(scenes), 100):
@@ -146,23 +140,70 @@ def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
     return np.concatenate(packed)
 
 
-def _caption_ids(
-    recipe: PretrainRecipe, tokenizer: Tokenizer, scenes: list[Scene], rng: random.Random, *, is_short: bool
-) -> mx.array:
-    captions: list[str] = []
-    for s in scenes:
-        if rng.random() < recipe.vague_share:
-            captions.append(write_vague_caption(s.time, s.ground, s.subject, s.place, rng))
-        else:
-            captions.append(write_caption(s.time, s.ground, s.subject, s.place, rng, is_short=is_short))
+def _write_caption(scene: Scene, rng: random.Random, vague_share: float, *, is_short: bool) -> tuple[str, list[str]]:
+    """A caption, and the scene's words that it names ("" for one it leaves open)."""
+    words = [scene.time, scene.ground, scene.subject, scene.place]
+    if rng.random() < vague_share:
+        named = [word if rng.random() < 0.4 else "" for word in words]
+        return write_vague_caption(*named, rng), named
+    return write_caption(*words, rng, is_short=is_short), words
+
+
+def _token_rows(tokenizer: Tokenizer, captions: list[str], rng: random.Random, word_dropout: float) -> mx.array:
+    """Token ids (captions, tokens), padded; a share of the tokens is replaced by any other."""
     rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
     unknown = tokenizer.get_vocab_size()
-    rows = [
-        [i if i < 2 or rng.random() > recipe.word_dropout else rng.randrange(2, unknown) for i in row] for row in rows
-    ]
+    rows = [[i if i < 2 or rng.random() > word_dropout else rng.randrange(2, unknown) for i in row] for row in rows]
     # lengths in steps of 8 keep the number of compiled shapes small; the model learns to read past padding
     longest = -(-max(map(len, rows)) // 8) * 8
     return mx.array([row + [0] * (longest - len(row)) for row in rows])
+
+
+class _Reader(nn.Module):
+    """The text encoders with a classifier for each of a scene's four words over the pooled text."""
+
+    def __init__(self, parts: model.TinyFluxParts) -> None:
+        super().__init__()
+        self.t5, self.clip = parts.t5, parts.clip
+        self.heads = [nn.Linear(text.POOLED_SIZE, len(words) + 1) for words in _WORD_LISTS]
+
+    def __call__(self, ids: mx.array) -> list[mx.array]:
+        pooled = self.clip(ids)
+        return [head(pooled) for head in self.heads]
+
+
+_WORD_LISTS = [["", *words] for words in (TIMES, GROUNDS, SUBJECTS, PLACES)]
+
+
+def train_text_encoders(recipe: PretrainRecipe, parts: model.TinyFluxParts, tokenizer: Tokenizer) -> _Reader:
+    """Teach the encoders to tell a caption's four words by classifying them; the transformer then finds them told.
+
+    As FLUX.1's own, they are trained before it and kept as they are while it learns. Without this, time and ground
+    were learned from the pictures in a few hundred iterations, but subjects not in thousands.
+    """
+    rng = random.Random(recipe.seed + 8)
+    reader = _Reader(parts)
+    optimizer = optim.AdamW(_schedule(recipe.text_rate, 50, recipe.text_iterations), weight_decay=0.01)
+
+    def loss(reader: _Reader, ids: mx.array, targets: mx.array) -> mx.array:
+        scores = reader(ids)
+        return sum((cross_entropy(s, targets[:, i], reduction="mean") for i, s in enumerate(scores)), mx.array(0.0))
+
+    loss_and_gradient, start, hits = value_and_grad(reader, loss), time.perf_counter(), []
+    for iteration in range(recipe.text_iterations):
+        written = [
+            _write_caption(random_scene(rng), rng, 0.3, is_short=rng.random() < 0.3) for _ in range(recipe.text_batch)
+        ]
+        ids = _token_rows(tokenizer, [caption for caption, _ in written], rng, recipe.word_dropout)
+        targets = mx.array([[_WORD_LISTS[i].index(word) for i, word in enumerate(words)] for _, words in written])
+        value, gradient = loss_and_gradient(reader, ids, targets)
+        optimizer.update(reader, gradient)
+        mx.eval(reader.parameters(), optimizer.state, value)
+        if iteration % 100 == 99:
+            hits = [float((s.argmax(-1) == targets[:, i]).mean()) for i, s in enumerate(reader(ids))]
+            told = ", ".join(f"{hit:.1%}" for hit in hits)
+            _log(f"text {iteration + 1} loss {value.item():.4f} right {told} {time.perf_counter() - start:.0f} s")
+    return reader
 
 
 def train_transformer(
@@ -173,7 +214,7 @@ def train_transformer(
     *,
     use_compile: bool,
 ) -> None:
-    """Flow matching over the painter's pictures; `parts` end with the moving average of the weights.
+    """Flow matching over the painter's pictures; the transformer ends with the moving average of its weights.
 
     Times are logit-normal (Esser et al. 2024, section 3.1). A checkpoint every `checkpoint_every` steps
     lets an interrupted training go on.
@@ -185,7 +226,7 @@ def train_transformer(
     scenes = _scenes(recipe.pictures, recipe.seed + 4)
     latents = _encode_pictures(parts.vae, scenes)
     _log(f"encoded {len(latents)} pictures, deviation {latents.std():.3f}")
-    trained = _Trainable(parts)
+    trained = parts.transformer
     optimizer = optim.AdamW(
         _schedule(recipe.rate, recipe.warmup, recipe.iterations),
         weight_decay=recipe.weight_decay,
@@ -209,15 +250,10 @@ def train_transformer(
             random.Random(recipe.seed + first),
         )
 
-    def loss(
-        trained: _Trainable,
-        x: mx.array,
-        noise: mx.array,
-        times: mx.array,
-        ids: mx.array,
-    ) -> mx.array:
+    def loss(trained: Flux, x: mx.array, noise: mx.array, times: mx.array, ids: mx.array) -> mx.array:
         t = times[:, None, None]
-        return ((trained((1 - t) * x + t * noise, times, ids) - (noise - x)) ** 2).mean()
+        told = mx.stop_gradient(parts.t5(ids)), mx.stop_gradient(parts.clip(ids))
+        return ((trained((1 - t) * x + t * noise, *told, times, (6, 8)) - (noise - x)) ** 2).mean()
 
     loss_and_gradient = value_and_grad(trained, loss)
 
@@ -234,7 +270,8 @@ def train_transformer(
         chosen = numbers.integers(0, len(scenes), recipe.batch)
         is_layout = iteration < recipe.layout_share * recipe.iterations
         is_short = is_layout and rng.random() > recipe.layout_full_captions
-        ids = _caption_ids(recipe, tokenizer, [scenes[i] for i in chosen], rng, is_short=is_short)
+        written = [_write_caption(scenes[i], rng, recipe.vague_share, is_short=is_short)[0] for i in chosen]
+        ids = _token_rows(tokenizer, written, rng, recipe.word_dropout)
         times = 1 / (
             1
             + np.exp(
@@ -301,18 +338,24 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
 
     tokenizer_file = out / model.TOKENIZER_FILE
-    codec_file, refiner_file = work / "codec.safetensors", work / "refiner.safetensors"
+    text_file, codec_file, refiner_file = (work / f"{name}.safetensors" for name in ("text", "codec", "refiner"))
     if not tokenizer_file.is_file():
         make_tokenizer(recipe).save(str(tokenizer_file))
     mx.random.seed(recipe.seed)
     parts = model.new_parts(fast_activations=mx.default_device() == mx.Device(mx.cpu))
+    tokenizer = text.load_tokenizer(tokenizer_file)
+    if text_file.is_file():
+        _Reader(parts).load_weights(str(text_file))
+    else:
+        reader = train_text_encoders(recipe, parts, tokenizer)
+        mx.save_safetensors(str(text_file), dict(tree_flatten(reader.parameters())))
     pictures = draw_codec_pictures(recipe)
     if codec_file.is_file():
         parts.vae.load_weights(str(codec_file))
     else:
         parts.vae.fit(pictures)
         mx.save_safetensors(str(codec_file), dict(tree_flatten(parts.vae.parameters())))
-    train_transformer(recipe, parts, text.load_tokenizer(tokenizer_file), work, use_compile=use_compile)
+    train_transformer(recipe, parts, tokenizer, work, use_compile=use_compile)
     if refiner_file.is_file():
         parts.vae.refiner.load_weights(str(refiner_file))
     else:

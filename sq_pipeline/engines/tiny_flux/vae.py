@@ -15,9 +15,8 @@ PATCH_PX = 16
 TOKEN_SIZE = 64
 _PATCH_SIZE = PATCH_PX * PATCH_PX * 3
 # Components are scaled to deviation² ∝ variance**_FLATNESS. 0 would weigh a hairline like the sky's colour, and most
-# of what is learned would be noise (tried at 0.35: skies and grounds after 1,000 iterations, but no subjects and
-# plain seams); 1 is a patch's own metric, in which details drown in what is left of the noise.
-_FLATNESS = 0.75
+# of what is learned would be noise; 1 is a patch's own metric, in which details drown in what is left of the noise.
+_FLATNESS = 0.5
 
 
 class Conv3x3(nn.Module):

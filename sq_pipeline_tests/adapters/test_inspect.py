@@ -1,0 +1,330 @@
+"""Tests of inspecting adapter files: dialects by their names, strength by the numbers, and what is wrong with a file.
+
+Files that are no safetensors files are in test_safetensors_file.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sq_pipeline.core.dialects import name_dialect, parse_key
+from sq_pipeline.core.errors import AdapterError
+from sq_pipeline.stages.inspect import inspect_adapter
+from sq_pipeline_tests.adapters.files import FULL, SMALL, Tensors, mlx_tensors, save, to_bits, with_value
+
+# Names of each dialect: a down matrix, its up matrix, and an alpha where the dialect has one
+SAMPLES: dict[str, list[tuple[str, ...]]] = {
+    "mlx-examples": [
+        ("double_blocks.0.img_attn.qkv.lora_a", "double_blocks.0.img_attn.qkv.lora_b"),
+        ("double_blocks.18.txt_mlp.layers.2.lora_a", "double_blocks.18.txt_mlp.layers.2.lora_b"),
+        ("single_blocks.37.modulation.lin.lora_a", "single_blocks.37.modulation.lin.lora_b"),
+    ],
+    "Kohya": [
+        (
+            "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight",
+            "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight",
+            "lora_unet_double_blocks_0_img_attn_qkv.alpha",
+        ),
+        (
+            "lora_unet_single_blocks_37_modulation_lin.lora_down.weight",
+            "lora_unet_single_blocks_37_modulation_lin.lora_up.weight",
+            "lora_unet_single_blocks_37_modulation_lin.alpha",
+        ),
+    ],
+    "diffusers": [
+        (
+            "transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
+            "transformer.transformer_blocks.0.attn.to_q.lora_B.weight",
+        ),
+        (
+            "transformer.single_transformer_blocks.37.proj_mlp.lora_A.weight",
+            "transformer.single_transformer_blocks.37.proj_mlp.lora_B.weight",
+        ),
+        (
+            "transformer_blocks.3.ff.net.0.proj.lora_down.weight",
+            "transformer_blocks.3.ff.net.0.proj.lora_up.weight",
+            "transformer_blocks.3.ff.net.0.proj.alpha",
+        ),
+    ],
+    "BFL/Comfy": [
+        (
+            "diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight",
+            "diffusion_model.double_blocks.0.img_attn.qkv.lora_B.weight",
+        ),
+        (
+            "diffusion_model.single_blocks.5.linear1.lora_down.weight",
+            "diffusion_model.single_blocks.5.linear1.lora_up.weight",
+            "diffusion_model.single_blocks.5.linear1.alpha",
+        ),
+        ("diffusion_model.double_blocks.1.txt_mod.lin.lora_A", "diffusion_model.double_blocks.1.txt_mod.lin.lora_B"),
+    ],
+    "XLabs": [
+        (
+            "double_blocks.0.processor.qkv_lora1.down.weight",
+            "double_blocks.0.processor.qkv_lora1.up.weight",
+        ),
+        (
+            "single_blocks.37.processor.proj_lora.down.weight",
+            "single_blocks.37.processor.proj_lora.up.weight",
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("dialect", SAMPLES)
+def test_a_dialect_is_told_by_its_names(dialect: str):
+    for group in SAMPLES[dialect]:
+        assert name_dialect(group) == dialect
+    assert name_dialect(name for group in SAMPLES[dialect] for name in group) == dialect
+
+
+@pytest.mark.parametrize(
+    ("names", "dialect"),
+    [
+        (["img_in.weight"], "unknown"),
+        ([], "unknown"),
+        (["x.alpha"], "unknown"),
+        ([SAMPLES["Kohya"][0][0], SAMPLES["diffusers"][0][0]], "mixed"),
+        ([SAMPLES["mlx-examples"][0][0], "img_in.lora_a"], "mixed"),
+    ],
+)
+def test_what_is_of_no_dialect_or_of_two_says_so(names: list[str], dialect: str):
+    assert name_dialect(names) == dialect
+
+
+@pytest.mark.parametrize("dialect", SAMPLES)
+def test_names_are_taken_apart_in_every_dialect(dialect: str):
+    for group in SAMPLES[dialect]:
+        keys = [parse_key(name) for name in group]
+        assert [key.matrix for key in keys if key] == ["down", "up", "alpha"][: len(group)]
+        assert len({key.module for key in keys if key}) == 1
+        assert [key.is_mlx for key in keys if key] == [dialect == "mlx-examples"] * len(group)
+
+
+@pytest.mark.parametrize("name", ["img_in.weight", "lora_a", "x.lora_A.bias", "x.lora_b.weight.more", "x.down.weight"])
+def test_other_names_are_no_adapter_tensors(name: str):
+    assert parse_key(name) is None
+
+
+def adapter_of(dialect: str, a: Any, b: Any, alpha: float | None, dtype: str = "F32") -> Tensors:
+    """Every sample module of a dialect, with the same update: `a` (inputs, rank), `b` (rank, outputs)."""
+    tensors: Tensors = {}
+    for down, up, *more in SAMPLES[dialect]:
+        is_mlx = dialect == "mlx-examples"
+        tensors[down] = (dtype, to_bits(a if is_mlx else np.transpose(a), dtype))
+        tensors[up] = (dtype, to_bits(b if is_mlx else np.transpose(b), dtype))
+        for name in more:
+            if alpha is not None:
+                tensors[name] = (dtype, to_bits(alpha, dtype))
+    return tensors
+
+
+@pytest.mark.parametrize("dialect", SAMPLES)
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_a_file_of_each_dialect_is_read_whole(tmp_path: Path, dialect: str, dtype: str):
+    random = np.random.default_rng(3)
+    a, b = random.integers(-3, 4, (6, 2)), random.integers(-3, 4, (2, 8))  # exact in every dtype
+    tensors = adapter_of(dialect, a, b, 2.0, dtype)
+    report = inspect_adapter(save(tmp_path / "a.safetensors", tensors, {"lora_rank": "2"}))
+    count = len(SAMPLES[dialect])
+    assert report["faults"] == []
+    assert report["dialect"] == dialect
+    assert (report["tensors"], report["modules"], report["ranks"]) == (len(tensors), count, {"2": count})
+    assert report["alphas"] == ([2.0] if any(name.endswith(".alpha") for name in tensors) else [])
+    assert report["dtypes"] == {dtype: len(tensors)}
+    assert report["metadata"] == {"lora_rank": "2"}
+    assert report["file"] == "a.safetensors"
+    assert report["bytes"] == (tmp_path / "a.safetensors").stat().st_size
+    assert report["update_norm"] == pytest.approx(np.sqrt(count) * np.linalg.norm(a @ b), rel=1e-9)
+
+
+# Strength
+
+
+@given(
+    rank=st.integers(1, 8),
+    inputs=st.integers(1, 12),
+    outputs=st.integers(1, 12),
+    scale=st.sampled_from([1e-25, 1e-6, 1.0, 1e10, 1e25]),
+    alpha=st.sampled_from([None, 0.5, 1.0, 8.0, -4.0]),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_update_norm_is_that_of_the_dense_product(
+    tmp_path_factory: pytest.TempPathFactory, rank: int, inputs: int, outputs: int, scale: float, alpha: float | None
+):
+    random = np.random.default_rng(rank * 1000 + inputs * 50 + outputs)
+    down = (random.standard_normal((rank, inputs)) * scale).astype(np.float32)
+    up = (random.standard_normal((outputs, rank)) * scale).astype(np.float32)
+    names = SAMPLES["Kohya"][0]
+    tensors: Tensors = {names[0]: ("F32", to_bits(down)), names[1]: ("F32", to_bits(up))}
+    if alpha is not None:
+        tensors[names[2]] = ("F32", to_bits(alpha))
+    path = save(tmp_path_factory.mktemp("norm") / "a.safetensors", tensors)
+    report = inspect_adapter(path)
+    dense = up.astype(np.float64) @ down.astype(np.float64)
+    factor = 1.0 if alpha is None else abs(alpha) / rank
+    assert report["update_norm"] == pytest.approx(factor * np.linalg.norm(dense), rel=1e-5)
+    assert report["alphas"] == ([] if alpha is None else [alpha])
+    assert report["faults"] == []
+
+
+def test_the_norm_of_a_file_is_that_of_all_its_updates(tmp_path: Path):
+    tensors = mlx_tensors(SMALL, rank=3)
+    squares = 0.0
+    for name, (_, bits) in tensors.items():
+        if name.endswith(".lora_a"):
+            other = tensors[name.removesuffix("a") + "b"][1]
+            squares += float(np.square(bits.view(np.float32) @ other.view(np.float32)).sum())
+    report = inspect_adapter(save(tmp_path / "a.safetensors", tensors))
+    assert report["update_norm"] == pytest.approx(np.sqrt(squares), rel=1e-5)
+    assert report["ranks"] == {"3": 13}
+
+
+# What is wrong with it
+
+QKV, PROJ = "double_blocks.0.img_attn.qkv", "double_blocks.0.img_attn.proj"
+
+
+def faults_of(folder: Path, tensors: Tensors) -> list[str]:
+    report = inspect_adapter(save(folder / "a.safetensors", tensors))
+    json.dumps(report, allow_nan=False)
+    return report["faults"]
+
+
+def test_an_untrained_adapter_is_told_by_its_zero_updates(tmp_path: Path):
+    tensors = mlx_tensors(SMALL)
+    for name, (dtype, bits) in tensors.items():
+        if name.endswith(".lora_b"):
+            tensors[name] = (dtype, np.zeros_like(bits))
+    report = inspect_adapter(save(tmp_path / "a.safetensors", tensors))
+    assert report["update_norm"] == 0
+    assert len(report["faults"]) == 13
+    assert f"{QKV}: its update is zero; it changes nothing" in report["faults"]
+
+
+def test_a_single_zero_update_is_named(tmp_path: Path):
+    tensors = mlx_tensors(SMALL)
+    tensors[f"{QKV}.lora_b"] = ("F32", np.full((2, 12), 0x80000000, np.uint32))  # -0.0
+    assert faults_of(tmp_path, tensors) == [f"{QKV}: its update is zero; it changes nothing"]
+
+
+def test_an_alpha_of_zero_is_a_zero_update(tmp_path: Path):
+    tensors = adapter_of("Kohya", np.ones((4, 2)), np.ones((2, 4)), 0.0)
+    assert len(faults_of(tmp_path, tensors)) == 2
+    assert all("its update is zero" in fault for fault in faults_of(tmp_path, tensors))
+
+
+@pytest.mark.parametrize(("kept", "gone"), [("lora_a", "up"), ("lora_b", "down")])
+def test_half_the_keys_are_named_module_by_module(tmp_path: Path, kept: str, gone: str):
+    tensors = {name: both for name, both in mlx_tensors(FULL).items() if name.endswith(kept)}
+    report = inspect_adapter(save(tmp_path / "a.safetensors", tensors))
+    assert (report["tensors"], report["modules"], report["ranks"]) == (304, 304, {})
+    assert len(report["faults"]) == 304
+    assert f"single_blocks.37.linear2: its {gone} matrix is missing" in report["faults"]
+
+
+def test_an_alpha_alone_misses_both_matrices(tmp_path: Path):
+    tensors: Tensors = {SAMPLES["Kohya"][0][2]: ("F32", to_bits(4.0))}
+    assert faults_of(tmp_path, tensors) == ["lora_unet_double_blocks_0_img_attn_qkv: its down and up matrix is missing"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_a_number_that_is_none_is_named_and_the_rest_still_measured(tmp_path: Path, value: float, dtype: str):
+    tensors = mlx_tensors(SMALL, dtype=dtype)
+    whole = inspect_adapter(save(tmp_path / "whole.safetensors", tensors))["update_norm"]
+    assert faults_of(tmp_path, with_value(tensors, f"{QKV}.lora_a", value)) == [f"{QKV}.lora_a: holds NaN or infinity"]
+    report = inspect_adapter(tmp_path / "a.safetensors")
+    assert 0 < report["update_norm"] < whole
+
+
+def test_an_alpha_that_is_no_number_is_named(tmp_path: Path):
+    tensors = adapter_of("Kohya", np.ones((4, 2)), np.ones((2, 4)), 2.0)
+    name = SAMPLES["Kohya"][0][2]
+    assert faults_of(tmp_path, {**tensors, name: ("F32", to_bits(np.nan))}) == [f"{name}: holds NaN or infinity"]
+
+
+MODULE = SAMPLES["Kohya"][0][2].removesuffix(".alpha")
+DOWN, UP, ALPHA = SAMPLES["Kohya"][0]
+
+WRONG: dict[str, tuple[Tensors, str]] = {
+    "wrong pairs": (
+        {DOWN: ("F32", to_bits(np.ones((2, 4)))), UP: ("F32", to_bits(np.ones((4, 3))))},
+        f"{MODULE}: misshapen: down is [2, 4], up [4, 3]",
+    ),
+    "a vector": (
+        {DOWN: ("F32", to_bits(np.ones(4))), UP: ("F32", to_bits(np.ones((4, 1))))},
+        f"{MODULE}: misshapen: down is [4], up [4, 1]",
+    ),
+    "a convolution": (
+        {DOWN: ("F32", to_bits(np.ones((2, 4, 1, 1)))), UP: ("F32", to_bits(np.ones((4, 2, 1, 1))))},
+        f"{MODULE}: misshapen: down is [2, 4, 1, 1], up [4, 2, 1, 1]",
+    ),
+    "rank zero": (
+        {
+            DOWN: ("F32", to_bits(np.ones((0, 4)))),
+            UP: ("F32", to_bits(np.ones((4, 0)))),
+            ALPHA: ("F32", to_bits(1.0)),
+        },
+        f"{MODULE}: misshapen: down is [0, 4], up [4, 0]",
+    ),
+    "whole numbers": (
+        {DOWN: ("U8", np.ones((2, 4), np.uint8)), UP: ("U8", np.ones((4, 2), np.uint8))},
+        f"{MODULE}: {DOWN} is U8 and {UP} is U8, not a floating-point number",
+    ),
+    "an alpha of whole numbers": (
+        {
+            DOWN: ("F32", to_bits(np.ones((2, 4)))),
+            UP: ("F32", to_bits(np.ones((4, 2)))),
+            ALPHA: ("I64", np.array(2, np.uint64)),
+        },
+        f"{MODULE}: {ALPHA} is I64, not a floating-point number",
+    ),
+    "an empty alpha": (
+        {
+            DOWN: ("F32", to_bits(np.ones((2, 4)))),
+            UP: ("F32", to_bits(np.ones((4, 2)))),
+            ALPHA: ("F32", to_bits(np.ones(0))),
+        },
+        f"{MODULE}: misshapen: its alpha is [0], not one number",
+    ),
+    "a matrix twice": (
+        {
+            DOWN: ("F32", to_bits(np.ones((2, 4)))),
+            DOWN.removesuffix(".weight"): ("F32", to_bits(np.ones((2, 4)))),
+            UP: ("F32", to_bits(np.ones((4, 2)))),
+        },
+        f"{DOWN}: says the same as {DOWN.removesuffix('.weight')}",
+    ),
+    "another name": (
+        {
+            DOWN: ("F32", to_bits(np.ones((2, 4)))),
+            UP: ("F32", to_bits(np.ones((4, 2)))),
+            "img_in.weight": ("F32", to_bits(np.ones((2, 4)))),
+        },
+        "img_in.weight: not the name of an adapter's tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_file_is_a_line_of_its_report(tmp_path: Path, case: str):
+    tensors, expected = WRONG[case]
+    assert faults_of(tmp_path, tensors) == [expected]
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"\0" * 4)
+    with pytest.raises(AdapterError, match="too short for a safetensors file"):
+        inspect_adapter(path)
+
+
+def test_an_empty_file_of_no_tensors_is_reported(tmp_path: Path):
+    report = inspect_adapter(save(tmp_path / "a.safetensors", {}))
+    assert (report["dialect"], report["tensors"], report["update_norm"]) == ("unknown", 0, 0.0)

@@ -1,0 +1,378 @@
+"""Tests of keymaps: what is shipped, every way a keymap can be wrong, its hash, and the choice by target and version.
+
+Applying a keymap to a file is tested in test_remap.
+"""
+
+import random
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sq_pipeline.core.errors import ContentError, KeymapError
+from sq_pipeline.core.flux_modules import sample_keys
+from sq_pipeline.storage.keymaps import load_keymap, select_keymap
+from sq_pipeline_tests.adapters.files import KEYMAPS
+
+SHIPPED = sorted(path.name for path in KEYMAPS.glob("*.yaml"))
+
+
+def values_of(name: str = "mlx-to-mflux.yaml") -> dict[str, Any]:
+    return yaml.safe_load((KEYMAPS / name).read_text())
+
+
+def save_keymap(path: Path, values: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+# What is shipped
+
+
+def test_there_is_a_keymap_for_each_target():
+    assert SHIPPED == ["mlx-to-diffusers.yaml", "mlx-to-kohya.yaml", "mlx-to-mflux.yaml"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_keymap_has_a_rule_for_each_kind_of_key(name: str):
+    keymap = load_keymap(KEYMAPS / name)
+    assert len(keymap.rules) == 26
+    assert keymap.name == name.removesuffix(".yaml")
+    targets = [renamed.target for block in range(38) for key in sample_keys(block) for renamed in keymap.rename(key)]
+    assert len(targets) == len(set(targets))
+    assert len(targets) == 38 * (40 if name == "mlx-to-diffusers.yaml" else 26)
+    assert all(renamed.is_transposed for key in sample_keys(3) for renamed in keymap.rename(key))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "double_blocks.0.img_attn.qkv.lora_c",
+        "double_blocks.0.img_attn.qkv.lora_a.weight",
+        "model.double_blocks.0.img_attn.qkv.lora_a",
+        "double_blocks.x.img_attn.qkv.lora_a",
+        "double_blocks.٣.img_attn.qkv.lora_a",
+        "double_blocks.0.img_attn.qkv.lora_a\n",
+        "double_blocks.0.img_attn_qkv.lora_a",
+        "img_in.lora_a",
+        "",
+    ],
+)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_keymap_renames_nothing_else(name: str, key: str):
+    assert load_keymap(KEYMAPS / name).rename(key) == ()
+
+
+# Every way to be wrong
+
+Edit = Callable[[dict[str, Any]], Any]
+
+
+def rule_for(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return next(rule for rule in values["rules"] if re.fullmatch(rule["pattern"], key))
+
+
+def swap_targets(values: dict[str, Any]) -> None:
+    one, two = (rule_for(values, f"double_blocks.0.{part}.lora_a") for part in ("img_attn.qkv", "txt_attn.qkv"))
+    one["target"], two["target"] = two["target"], one["target"]
+
+
+QKV_A = "double_blocks.0.img_attn.qkv.lora_a"
+QKV_B = "double_blocks.0.img_attn.qkv.lora_b"
+
+WRONG: dict[str, tuple[str, Edit, list[str]]] = {
+    # keymap, edit, what each line of the error says
+    "a rule missing": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"].pop(0),
+        ["rules: no rule matches double_blocks.N.img_attn.qkv.lora_a; add a rule for it"],
+    ),
+    "rules for single blocks missing": (
+        "mlx-to-kohya.yaml",
+        lambda v: v.update(rules=[rule for rule in v["rules"] if "double" in rule["pattern"]]),
+        [
+            f"rules: no rule matches single_blocks.N.{module}.lora_{matrix}"
+            for module in ("linear1", "linear2", "modulation.lin")
+            for matrix in "ab"
+        ],
+    ),
+    "two rules for one key": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"].append({**v["rules"][3], "target": r"other_\1"}),
+        ["rules: rules[3], rules[26] all match double_blocks.N.img_attn.proj.lora_b; leave one of them"],
+    ),
+    "a pattern for one digit only": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][0].update(pattern=v["rules"][0]["pattern"].replace(r"(\d+)", r"(\d)")),
+        ["rules: no rule matches double_blocks.N.img_attn.qkv.lora_a"],
+    ),
+    "two keys to one target": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][2].update(target=v["rules"][0]["target"]),
+        [
+            "double_blocks.N.img_attn.proj.lora_a and double_blocks.N.img_attn.qkv.lora_a both become "
+            "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight; give each its own target",
+            "double_blocks.N.img_attn.proj.lora_b goes to lora_unet_double_blocks_0_img_attn_proj, its partner to "
+            "lora_unet_double_blocks_0_img_attn_qkv",
+        ],
+    ),
+    "a target without the block": (
+        "mlx-to-mflux.yaml",
+        lambda v: [rule.update(target=rule["target"].replace(r"_\1_", "_0_")) for rule in v["rules"][:2]],
+        [
+            "double_blocks.N.img_attn.qkv.lora_a and double_blocks.N.img_attn.qkv.lora_a both become",
+            "double_blocks.N.img_attn.qkv.lora_b and double_blocks.N.img_attn.qkv.lora_b both become",
+        ],
+    ),
+    "targets swapped": (
+        "mlx-to-mflux.yaml",
+        swap_targets,
+        ["double_blocks.N.img_attn.qkv.lora_b goes to", "double_blocks.N.txt_attn.qkv.lora_b goes to"],
+    ),
+    "a bad regex": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][4].update(pattern=r"double_blocks\.(\d+"),
+        [r"rules[4].pattern: 'double_blocks\\.(\\d+' is no regular expression (missing ), unterminated subpattern"],
+    ),
+    "a regex with contradicting flags": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][4].update(pattern="(?u)x"),
+        ["rules[4].pattern: '(?u)x' is no regular expression"],
+    ),
+    "a group that is not there": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][4].update(target=r"lora_unet_\2"),
+        [r"rules[4].target: 'lora_unet_\\2' cannot be filled in from the pattern (invalid group reference 2"],
+    ),
+    "a named group that is not there": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][4].update(target=r"lora_unet_\g<block>"),
+        [r"rules[4].target: 'lora_unet_\\g<block>' cannot be filled in from the pattern"],
+    ),
+    "a bad escape in a target": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][4].update(target=r"lora_unet_\q"),
+        [r"rules[4].target: 'lora_unet_\\q' cannot be filled in from the pattern (bad escape \q"],
+    ),
+    "several at once": (
+        "mlx-to-mflux.yaml",
+        lambda v: (v["rules"][4].update(target=r"\3"), v["rules"][9].update(pattern="[")),
+        ["rules[4].target: ", "rules[9].pattern: '[' is no regular expression"],
+    ),
+    "an unknown field": (
+        "mlx-to-mflux.yaml",
+        lambda v: v.update(loader_version=">=0.19"),
+        ["loader_version: unknown key; did you mean `loader_versions`?"],
+    ),
+    "an unknown field in a rule": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][1].update(replicate=3),
+        ["rules[1].replicate: unknown key; remove it"],
+    ),
+    "a field missing": (
+        "mlx-to-mflux.yaml",
+        lambda v: [v.pop("name"), v["rules"][1].pop("transpose")],
+        ["name: is missing; add it", "rules[1].transpose: is missing; add it"],
+    ),
+    "no rules": ("mlx-to-mflux.yaml", lambda v: v.update(rules=[]), ["rules: "]),
+    "no target": ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(target=[]), ["rules[0].target: "]),
+    "an empty target": ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(target=""), ["rules[0].target[0]: "]),
+    "an unknown target dialect": ("mlx-to-mflux.yaml", lambda v: v.update(target="comfy"), ["target: "]),
+    "an unknown source": ("mlx-to-mflux.yaml", lambda v: v.update(source="kohya"), ["source: "]),
+    "an unknown alpha": ("mlx-to-mflux.yaml", lambda v: v.update(alpha=16), ["alpha: "]),
+    "version zero": ("mlx-to-mflux.yaml", lambda v: v.update(version=0), ["version: "]),
+    "a bad version range": (
+        "mlx-to-mflux.yaml",
+        lambda v: v.update(loader_versions="0.19 and later"),
+        ["loader_versions: '0.19 and later' is no version range; write e.g. \">=0.19\""],
+    ),
+    "a part too few in a split": (
+        "mlx-to-diffusers.yaml",
+        lambda v: rule_for(v, QKV_B).update(split=[1, 1]),
+        ["rules[1].split: has 2 parts for 3 targets; give each target its part"],
+    ),
+    "an empty part in a split": (
+        "mlx-to-diffusers.yaml",
+        lambda v: rule_for(v, QKV_B).update(split=[1, 1, 0]),
+        ["rules[1].split[2]: "],
+    ),
+    "a split of the rank": (
+        "mlx-to-diffusers.yaml",
+        lambda v: rule_for(v, QKV_A).update(split=[1, 1, 1]),
+        ["rules[0] splits double_blocks.N.img_attn.qkv.lora_a, and with it the rank"],
+    ),
+    "parts without a split": (
+        "mlx-to-diffusers.yaml",
+        lambda v: rule_for(v, QKV_B).pop("split"),
+        ["rules[1] gives all of double_blocks.N.img_attn.qkv.lora_b to each of its targets; cut it with `split`"],
+    ),
+    "a part without a down matrix": (
+        "mlx-to-diffusers.yaml",
+        lambda v: rule_for(v, QKV_A)["target"].pop(),
+        ["double_blocks.N.img_attn.qkv.lora_b goes to transformer.transformer_blocks.0.attn.to_k, "],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_keymap_is_one_error_with_file_and_field(tmp_path: Path, case: str):
+    name, edit, expected = WRONG[case]
+    values = values_of(name)
+    edit(values)
+    path = save_keymap(tmp_path / name, values)
+    with pytest.raises(KeymapError) as caught:
+        load_keymap(path, f"keymaps/{name}")
+    lines = [str(fault) for fault in caught.value.faults]
+    assert all(line.startswith(f"keymaps/{name}: ") for line in lines)
+    assert len(lines) == len(expected)
+    for line, part in zip(lines, expected, strict=True):
+        assert part in line
+
+
+@pytest.mark.parametrize("text", ["name: [", "- a list", "name: a\nname: b", "name: *alias"])
+def test_what_is_not_yaml_is_an_error_too(tmp_path: Path, text: str):
+    path = tmp_path / "k.yaml"
+    path.write_text(text)
+    with pytest.raises(ContentError, match=r"k\.yaml"):
+        load_keymap(path)
+
+
+# The hash of the rules
+
+
+def rules_hash(folder: Path, values: dict[str, Any]) -> str:
+    return load_keymap(save_keymap(folder / "k.yaml", values)).rules_hash
+
+
+def test_comments_do_not_change_the_hash(tmp_path: Path):
+    text = (KEYMAPS / "mlx-to-mflux.yaml").read_text()
+    path = tmp_path / "k.yaml"
+    path.write_text("# another comment\n" + text.replace("rules:\n", "rules: # all of them\n\n"))
+    assert load_keymap(path).rules_hash == load_keymap(KEYMAPS / "mlx-to-mflux.yaml").rules_hash
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda v: v["rules"].reverse(),
+        lambda v: random.Random(4).shuffle(v["rules"]),
+        lambda v: v.update(name="mine"),
+        lambda v: v.update(version=2),
+        lambda v: v.update(description="another"),
+        lambda v: v.update(loader_versions=">=0.20,<1"),
+        lambda v: v["rules"][0].update(target=[v["rules"][0]["target"]]),
+    ],
+    ids=["reversed", "shuffled", "name", "version", "description", "loader_versions", "a list of one target"],
+)
+def test_what_does_not_decide_the_output_does_not_change_the_hash(tmp_path: Path, edit: Edit):
+    values = values_of()
+    before = rules_hash(tmp_path, values)
+    edit(values)
+    assert rules_hash(tmp_path, values) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(transpose=False)),
+        ("mlx-to-mflux.yaml", lambda v: v.update(alpha="rank")),
+        ("mlx-to-mflux.yaml", lambda v: v.update(target="kohya")),
+        (
+            "mlx-to-mflux.yaml",
+            lambda v: [rule.update(target=rule["target"].replace("unet", "net")) for rule in v["rules"]],
+        ),
+        ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(pattern=v["rules"][0]["pattern"] + "(?:)")),
+        ("mlx-to-diffusers.yaml", lambda v: rule_for(v, QKV_B).update(split=[2, 1, 1])),
+        ("mlx-to-diffusers.yaml", lambda v: rule_for(v, QKV_B)["target"].reverse()),
+    ],
+    ids=["transpose", "alpha", "dialect", "target names", "pattern", "split", "order of the parts"],
+)
+def test_what_decides_the_output_changes_the_hash(tmp_path: Path, name: str, edit: Edit):
+    values = values_of(name)
+    before = rules_hash(tmp_path, values)
+    edit(values)
+    assert rules_hash(tmp_path, values) != before
+
+
+@given(st.permutations(range(26)))
+@settings(deadline=None, max_examples=10)
+def test_any_order_of_rules_is_the_same_keymap(order: list[int]):
+    keymap = load_keymap(KEYMAPS / "mlx-to-diffusers.yaml")
+    turned = keymap.model_copy(update={"rules": tuple(keymap.rules[index] for index in order)})
+    assert turned.rules_hash == keymap.rules_hash
+    assert all(turned.rename(key) == keymap.rename(key) for key in sample_keys(11))
+
+
+# The choice
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "name"),
+    [
+        ("mflux", "0.24.0", "mlx-to-mflux"),
+        ("mflux", "0.19.0", "mlx-to-mflux"),
+        ("mflux", "0.25.0.dev1", "mlx-to-mflux"),
+        ("kohya", None, "mlx-to-kohya"),
+        ("diffusers", None, "mlx-to-diffusers"),
+    ],
+)
+def test_the_keymap_of_a_target_and_version_is_found(target: str, version: str | None, name: str):
+    assert select_keymap(KEYMAPS, target, version).name == name
+
+
+@pytest.mark.parametrize("version", ["0.18.1", "0.18.0", "0.2"])
+def test_an_mflux_that_splits_otherwise_is_refused_with_the_reason(version: str):
+    with pytest.raises(KeymapError) as caught:
+        select_keymap(KEYMAPS, "mflux", version)
+    assert str(caught.value) == (
+        f"keymaps: no keymap for mflux {version} (mlx-to-mflux is for mflux>=0.19); "
+        "install a version in range, or add a keymap"
+    )
+
+
+def test_an_mflux_that_is_not_there_is_refused():
+    with pytest.raises(KeymapError, match=r"mflux has no version to choose a keymap by \(not installed\)"):
+        select_keymap(KEYMAPS, "mflux", "not installed")
+
+
+@pytest.fixture
+def keymaps(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(KEYMAPS, tmp_path / "keymaps"))
+
+
+def test_ranges_that_overlap_are_ambiguous_only_where_they_do(keymaps: Path):
+    save_keymap(keymaps / "newer.yaml", {**values_of(), "name": "newer", "loader_versions": ">=0.24"})
+    assert select_keymap(keymaps, "mflux", "0.23.0").name == "mlx-to-mflux"
+    with pytest.raises(KeymapError) as caught:
+        select_keymap(keymaps, "mflux", "0.24.0")
+    assert str(caught.value) == (
+        "keymaps: several keymaps are for mflux: mlx-to-mflux, newer; narrow their loader_versions"
+    )
+
+
+def test_ranges_side_by_side_are_chosen_by_version(keymaps: Path):
+    save_keymap(keymaps / "older.yaml", {**values_of(), "name": "older", "loader_versions": "<0.19"})
+    assert select_keymap(keymaps, "mflux", "0.18.1").name == "older"
+    assert select_keymap(keymaps, "mflux", "0.24.0").name == "mlx-to-mflux"
+
+
+def test_a_broken_keymap_stops_its_own_target_only(keymaps: Path):
+    (keymaps / "mlx-to-kohya.yaml").write_text("name: [")
+    assert select_keymap(keymaps, "mflux", "0.24.0").name == "mlx-to-mflux"
+    with pytest.raises(KeymapError) as caught:
+        select_keymap(keymaps, "kohya")
+    first, second = (str(fault) for fault in caught.value.faults)
+    assert first == "keymaps: no keymap for kohya; add one, or choose another target"
+    assert second.startswith("keymaps/mlx-to-kohya.yaml: line ")
+
+
+def test_a_folder_without_keymaps_has_none(tmp_path: Path):
+    with pytest.raises(KeymapError, match="no keymap for mflux"):
+        select_keymap(tmp_path / "keymaps", "mflux", "0.24.0")

@@ -1,0 +1,37 @@
+"""What every test may need: the shipped data directory, and an environment that does not leak in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sq_pipeline.storage.layout import DataDir, shipped_data_root
+
+# one thread a process keeps sums in one order, so that bytes compare equal between processes of any machine
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SQ_DATA", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> DataDir:
+    """The repository's own `data/`; tests read it and never write there."""
+    return DataDir(shipped_data_root())
+
+
+def link_shipped(root: Path, shipped: DataDir) -> DataDir:
+    """An empty data directory that has the shipped models, keymaps and verify prompts, by link."""
+    (root / "content").mkdir(parents=True)
+    for name in ("models", "keymaps", "verify_prompts"):
+        (root / name).symlink_to(shipped.root / name)
+    return DataDir(root)
+
+
+@pytest.fixture
+def data(tmp_path: Path, shipped: DataDir) -> DataDir:
+    """A data directory of the test's own, see `link_shipped`."""
+    return link_shipped(tmp_path / "data", shipped)

@@ -1,0 +1,1 @@
+"""Tests of the content side: reading packs and settings, prompts, fingerprints. No engine, no Dagster."""

@@ -1,0 +1,34 @@
+"""Writing tiny packs for the tests. Not here: reading them, or what they should say."""
+
+from pathlib import Path
+from textwrap import dedent
+
+from sq_pipeline.storage.layout import DataDir
+
+GENRE_STYLE = "content/genre_packs/western/visual_style.yaml"
+GENRE_HISTORY = "content/genre_packs/western/history.yaml"
+WORLD_STYLE = "content/genre_packs/western/worlds/dust/visual_style.yaml"
+WORLD_HISTORY = "content/genre_packs/western/worlds/dust/history.yaml"
+
+ONE_ENTRY = """
+loras:
+  - name: base
+    file: western/landscape.safetensors
+    scale: 0.8
+    applies_to: [landscape, scene]
+    trigger: western_style
+"""
+
+
+def write(data: DataDir, file: str, text: str) -> Path:
+    """Write a text file of a data directory, with its folders."""
+    path = data.root / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dedent(text), encoding="utf-8")
+    return path
+
+
+def history_of(*places: str) -> str:
+    """A history of one chapter whose places are written as flow mappings, such as `{name: Mill, description: Old}`."""
+    lines = "".join(f"      - {place}\n" for place in places)
+    return f"chapters:\n  - title: One\n    points_of_interest:\n{lines}"

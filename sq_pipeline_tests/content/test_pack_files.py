@@ -1,0 +1,578 @@
+"""What one `visual_style.yaml` or `history.yaml` may say, and every fault of it. Several files: `test_packs`."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sq_pipeline.core.content import TIERS, LoraEntry, Poi
+from sq_pipeline.core.errors import Fault
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.pack_files import HistoryFile, StyleFile, make_slug, read_history, read_style
+from sq_pipeline_tests.content.pack_writing import (
+    GENRE_HISTORY,
+    GENRE_STYLE,
+    ONE_ENTRY,
+    WORLD_STYLE,
+    history_of,
+    write,
+)
+
+
+def genre_style(data: DataDir, text: str) -> StyleFile:
+    return read_style(data, write(data, GENRE_STYLE, text))
+
+
+def world_style(data: DataDir, text: str, genre: str = "") -> StyleFile:
+    return read_style(data, write(data, WORLD_STYLE, text), genre_style(data, genre))
+
+
+def history(data: DataDir, text: str) -> HistoryFile:
+    return read_history(data, write(data, GENRE_HISTORY, text))
+
+
+def the_fault(faults: list[Fault], file: str) -> Fault:
+    """The only fault; it must name its file and a mend, whatever else it says."""
+    assert len(faults) == 1, [str(fault) for fault in faults]
+    assert faults[0].file == file
+    assert faults[0].field
+    assert faults[0].mend
+    return faults[0]
+
+
+def entry_text(**changes: str | None) -> str:
+    """A genre's `loras` of one entry, with values replaced, or left out (None)."""
+    values = {"name": "base", "file": "western/landscape.safetensors", "scale": "0.8", "applies_to": "[landscape]"}
+    lines = [f"{key}: {value}" for key, value in {**values, **changes}.items() if value is not None]
+    return "loras:\n  - " + "\n    ".join(lines) + "\n"
+
+
+# visual_style.yaml: what is read
+
+
+def test_every_field_of_a_style_is_read(data: DataDir):
+    style = genre_style(
+        data,
+        """
+        positive_suffix: wide shot
+        negative_prompt: text, watermark
+        base_seed: 1966
+        preferred_model: dev
+        poi_style: establishing shot
+        portrait_style: close up
+        visual_tag_overrides:
+          sacred: old stone
+          town: [dust, wood]
+        loras:
+          - name: base
+            file: western/landscape.safetensors
+            scale: 1
+            applies_to: [landscape, scene]
+            trigger: western_style
+        """,
+    )
+    assert style.faults == style.warnings == []
+    assert style.file == GENRE_STYLE
+    assert style.fields == {
+        "positive_suffix": "wide shot",
+        "negative_prompt": "text, watermark",
+        "base_seed": 1966,
+        "preferred_model": "dev",
+    }
+    assert style.tier_suffixes == {"landscape": "establishing shot", "portrait": "close up"}
+    assert style.tag_overrides == {"sacred": "old stone", "town": "dust, wood"}
+    assert style.entries == [
+        LoraEntry("base", "western/landscape.safetensors", 1.0, ("landscape", "scene"), "western_style")
+    ]
+
+
+def test_a_missing_or_empty_style_says_nothing(data: DataDir):
+    missing = read_style(data, data.root / GENRE_STYLE)
+    assert missing == StyleFile(GENRE_STYLE)
+    assert genre_style(data, "# nothing yet\n") == StyleFile(GENRE_STYLE)
+    assert genre_style(data, "positive_suffix:\nbase_seed:\nloras:\nlora:\nvisual_tag_overrides:\n").fields == {}
+
+
+def test_an_empty_text_is_said(data: DataDir):
+    """So that a world can clear what its genre says; only a key without a value inherits."""
+    assert genre_style(data, "positive_suffix: ''\n").fields == {"positive_suffix": ""}
+
+
+def test_keys_that_are_not_ours_are_ignored_silently(data: DataDir):
+    style = genre_style(
+        data,
+        """
+        narrator_voice: dry
+        music: [banjo, harmonica]
+        ui_palette: {ink: '#000000'}
+        scene_style: not a key of ours
+        style_notes: Keep it dusty!
+        """,
+    )
+    assert style == StyleFile(GENRE_STYLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "guess"),
+    [
+        ("positve_suffix: x", "positve_suffix", "positive_suffix"),
+        ("negative_promt: x", "negative_promt", "negative_prompt"),
+        ("base_sed: 1", "base_sed", "base_seed"),
+        ("prefered_model: dev", "prefered_model", "preferred_model"),
+        ("poi_styl: x", "poi_styl", "poi_style"),
+        ("portrait_styles: x", "portrait_styles", "portrait_style"),
+        ("visual_tag_override: {a: b}", "visual_tag_override", "visual_tag_overrides"),
+        ("lorass: []", "lorass", "loras"),
+        (entry_text(triger="x"), "loras[0].triger", "trigger"),
+    ],
+)
+def test_a_near_miss_of_our_keys_is_warned_of(data: DataDir, text: str, field: str, guess: str):
+    style = genre_style(data, text)
+    assert style.faults == []
+    warning = the_fault(style.warnings, GENRE_STYLE)
+    assert warning.field == field
+    assert warning.mend == f"did you mean `{guess}`?"
+
+
+# visual_style.yaml: faults
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "part"),
+    [
+        ("positive_suffix: 5", "positive_suffix", "is a number, not a text"),
+        ("negative_prompt: [a, b]", "negative_prompt", "is a list, not a text"),
+        ("poi_style: {a: b}", "poi_style", "is a mapping, not a text"),
+        ("portrait_style: true", "portrait_style", "is true/false, not a text"),
+        ("preferred_model: 5", "preferred_model", "is a number, not a text"),
+        ("preferred_model: stable-diffusion", "preferred_model", "unknown base model 'stable-diffusion'"),
+        ("base_seed: 1.5", "base_seed", "not a whole number"),
+        ("base_seed: '42'", "base_seed", "is a text: '42', not a whole number"),
+        ("base_seed: true", "base_seed", "not a whole number"),
+        ("visual_tag_overrides: [a]", "visual_tag_overrides", "is a list, not a mapping"),
+        ("visual_tag_overrides: {sacred: 5}", "visual_tag_overrides.sacred", "is a number, not a text"),
+        ("visual_tag_overrides: {sacred: [a, 5]}", "visual_tag_overrides.sacred", "is a list, not a text"),
+        # a genre's `loras` is a list of entries
+        ("loras: {add: []}", "loras", "is a mapping; a genre's is a list"),
+        ("loras: western/landscape.safetensors", "loras", "is a text; a genre's is a list"),
+        ("loras: [western/landscape.safetensors]", "loras[0]", "is a text, not a mapping"),
+        # an entry: missing and empty
+        (entry_text(name=None), "loras[0].name", "is missing"),
+        (entry_text(file=None), "loras[0].file", "is missing"),
+        (entry_text(scale=None), "loras[0].scale", "is missing"),
+        (entry_text(applies_to=None), "loras[0].applies_to", "is missing"),
+        (entry_text(name=""), "loras[0].name", "is missing"),
+        (entry_text(scale=""), "loras[0].scale", "is missing"),
+        (entry_text(name="' '"), "loras[0].name", "is empty"),
+        (entry_text(trigger="''"), "loras[0].trigger", "is empty"),
+        (entry_text(applies_to="[]"), "loras[0].applies_to", "is empty"),
+        # an entry: wrong values
+        (entry_text(name="5"), "loras[0].name", "is a number, not a text"),
+        (entry_text(name="west/base"), "loras[0].name", "other signs than letters, digits and _"),
+        (entry_text(name="../base"), "loras[0].name", "other signs"),
+        (entry_text(trigger="[a]"), "loras[0].trigger", "is a list, not a text"),
+        (entry_text(scale="'0.8'"), "loras[0].scale", "is a text: '0.8', not a finite number"),
+        (entry_text(scale="true"), "loras[0].scale", "not a finite number"),
+        (entry_text(scale=".inf"), "loras[0].scale", "not a finite number"),
+        (entry_text(scale=".nan"), "loras[0].scale", "not a finite number"),
+        (entry_text(applies_to="landscape"), "loras[0].applies_to", "is a text, not a list of tiers"),
+        (entry_text(applies_to="{landscape: 1}"), "loras[0].applies_to", "is a mapping, not a list of tiers"),
+        (entry_text(applies_to="[landscape, 5]"), "loras[0].applies_to", "holds a number: 5, not a tier"),
+        # an entry: a file outside
+        (entry_text(file="../landscape.safetensors"), "loras[0].file", "leaves content/lora"),
+        (entry_text(file="western/../../x.safetensors"), "loras[0].file", "leaves content/lora"),
+        (entry_text(file="/etc/x.safetensors"), "loras[0].file", "leaves content/lora"),
+        (entry_text(file="C:/x.safetensors"), "loras[0].file", "leaves content/lora"),
+        (entry_text(file=r"'..\x.safetensors'"), "loras[0].file", "leaves content/lora"),
+        (entry_text(file='"a\\0.safetensors"'), "loras[0].file", "NUL"),
+        (entry_text(file="western/landscape.ckpt"), "loras[0].file", "is no .safetensors file"),
+        (entry_text(file="western/landscape"), "loras[0].file", "is no .safetensors file"),
+        # legacy
+        (f"lora: a.safetensors\n{ONE_ENTRY}", "lora", "stands beside `loras`"),
+        (f"lora_scale: 0.5\n{ONE_ENTRY}", "lora_scale", "stands beside `loras`"),
+        (f"lora_trigger: x\n{ONE_ENTRY}", "lora_trigger", "stands beside `loras`"),
+        ("lora_scale: 0.5", "lora_scale", "a `lora` that is not there"),
+        ("lora_trigger: x", "lora_trigger", "a `lora` that is not there"),
+        ("lora: 5", "lora", "is a number, not a text"),
+        ("lora: ../x.safetensors", "lora", "leaves content/lora"),
+        ("lora: /x.safetensors", "lora", "leaves content/lora"),
+        ("lora: x.ckpt", "lora", "is no .safetensors file"),
+        ("lora: a.safetensors\nlora_scale: much", "lora_scale", "not a finite number"),
+        ("lora: a.safetensors\nlora_trigger: 5", "lora_trigger", "is a number, not a text"),
+        ("lora: a.safetensors\nlora_trigger: ' '", "lora_trigger", "is empty"),
+    ],
+)
+def test_a_fault_of_a_genre_style_names_its_field(data: DataDir, text: str, field: str, part: str):
+    fault = the_fault(genre_style(data, text).faults, GENRE_STYLE)
+    assert fault.field == field
+    assert part in fault.problem
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [\n", "a: 1\na: 2\n"])
+def test_a_style_that_is_no_yaml_mapping_is_one_fault(data: DataDir, text: str):
+    style = genre_style(data, text)
+    assert len(style.faults) == 1
+    assert style.faults[0].file == GENRE_STYLE
+
+
+def test_two_entries_with_one_name(data: DataDir):
+    two = ONE_ENTRY + ONE_ENTRY.replace("loras:\n", "")
+    fault = the_fault(genre_style(data, two).faults, GENRE_STYLE)
+    assert (fault.field, fault.problem) == ("loras[1].name", "'base' is the name of loras[0] too")
+
+
+def test_a_repeated_name_is_reported_beside_the_entry_s_other_faults(data: DataDir):
+    style = genre_style(data, ONE_ENTRY + "  - name: base\n    file: western/x.safetensors\n    applies_to: [scene]\n")
+    assert {fault.field for fault in style.faults} == {"loras[1].name", "loras[1].scale"}
+
+
+@pytest.mark.parametrize(("tier", "mend"), [("landscpe", "did you mean landscape?"), ("menu", "known are landscape,")])
+def test_an_unknown_tier_is_warned_of(data: DataDir, tier: str, mend: str):
+    style = genre_style(data, entry_text(applies_to=f"[landscape, {tier}]"))
+    assert style.faults == []
+    assert style.entries[0].applies_to == ("landscape", tier)
+    warning = the_fault(style.warnings, GENRE_STYLE)
+    assert warning.field == "loras[0].applies_to"
+    assert mend in warning.mend
+
+
+def test_all_faults_of_a_file_are_reported_at_once(data: DataDir):
+    style = genre_style(
+        data,
+        """
+        positve_suffix: x
+        base_seed: many
+        poi_style: 5
+        lora: old.safetensors
+        loras:
+          - name: base
+            file: ../x.safetensors
+            scale: loud
+            applies_to: []
+          - file: western/y.safetensors
+            scale: 1.0
+            applies_to: [landscape]
+          - name: base
+        """,
+    )
+    assert {fault.field for fault in style.faults} == {
+        "base_seed",
+        "poi_style",
+        "lora",
+        "loras[0].file",
+        "loras[0].scale",
+        "loras[0].applies_to",
+        "loras[1].name",
+        "loras[2].name",
+        "loras[2].file",
+        "loras[2].scale",
+        "loras[2].applies_to",
+    }
+    assert all(fault.file == GENRE_STYLE and fault.problem and fault.mend for fault in style.faults)
+    assert [warning.field for warning in style.warnings] == ["positve_suffix"]
+
+
+def test_a_file_that_leads_out_through_a_link(data: DataDir, tmp_path: Path):
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (data.lora_root / "western").symlink_to(outside)
+    fault = the_fault(genre_style(data, ONE_ENTRY).faults, GENRE_STYLE)
+    assert fault.field == "loras[0].file"
+    assert "through a link" in fault.problem
+
+
+def test_a_link_in_a_circle_is_no_crash(data: DataDir):
+    (data.lora_root / "western").symlink_to(data.lora_root / "western")
+    assert [entry.name for entry in genre_style(data, ONE_ENTRY).entries] == ["base"]
+
+
+def test_links_that_stay_inside_and_a_linked_data_directory_are_fine(data: DataDir, tmp_path: Path):
+    (data.lora_root / "shared").mkdir()
+    (data.lora_root / "western").symlink_to(data.lora_root / "shared")
+    assert genre_style(data, ONE_ENTRY).faults == []
+    (tmp_path / "link").symlink_to(data.root)
+    linked = DataDir(tmp_path / "link")
+    assert read_style(linked, linked.root / GENRE_STYLE).faults == []
+
+
+def test_a_dangling_link_is_a_fault_and_not_a_file_that_says_nothing(data: DataDir):
+    for file in (GENRE_STYLE, GENRE_HISTORY):
+        (data.root / file).parent.mkdir(parents=True, exist_ok=True)
+        (data.root / file).symlink_to("nowhere.yaml")
+    assert "no such file" in read_style(data, data.root / GENRE_STYLE).faults[0].problem
+    assert "no such file" in read_history(data, data.root / GENRE_HISTORY).faults[0].problem
+
+
+def test_a_file_s_path_is_written_one_way(data: DataDir):
+    (entry,) = genre_style(data, entry_text(file="./western//landscape.safetensors")).entries
+    assert entry.file == "western/landscape.safetensors"
+
+
+# visual_style.yaml: legacy keys
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        (
+            "lora: western/old-style.safetensors\nlora_scale: 0.7\nlora_trigger: dusty",
+            LoraEntry("western_old_style", "western/old-style.safetensors", 0.7, TIERS, "dusty"),
+        ),
+        ("lora: old.safetensors", LoraEntry("old", "old.safetensors", 1.0, TIERS, None)),
+        ("lora: old.safetensors\nlora_scale: 1", LoraEntry("old", "old.safetensors", 1.0, TIERS, None)),
+        ("lora: old.safetensors\nloras:", LoraEntry("old", "old.safetensors", 1.0, TIERS, None)),
+    ],
+)
+def test_legacy_keys_alone_are_one_entry(data: DataDir, text: str, entry: LoraEntry):
+    style = genre_style(data, text)
+    assert style.faults == style.warnings == []
+    assert style.entries == [entry]
+
+
+# visual_style.yaml: a world's
+
+
+def test_a_world_excludes_and_adds(data: DataDir):
+    style = world_style(
+        data,
+        """
+        loras:
+          exclude: [base]
+          add:
+            - name: dust
+              file: western/dust/landscape.safetensors
+              scale: 0.85
+              applies_to: [landscape]
+        """,
+        ONE_ENTRY,
+    )
+    assert style.faults == []
+    assert style.exclude == ["base"]
+    assert style.entries == [LoraEntry("dust", "western/dust/landscape.safetensors", 0.85, ("landscape",))]
+
+
+@pytest.mark.parametrize("text", ["loras: {}", "loras: {add: [], exclude: []}", "loras:\n  add:\n  exclude:\n"])
+def test_a_world_may_change_nothing(data: DataDir, text: str):
+    style = world_style(data, text, ONE_ENTRY)
+    assert (style.faults, style.exclude, style.entries) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "part"),
+    [
+        (ONE_ENTRY, "loras", "is a list; a world's is a mapping"),
+        ("loras: base", "loras", "is a text; a world's is a mapping"),
+        ("loras: {exclude: base}", "loras.exclude", "is a text, not a list"),
+        ("loras: {add: {name: x}}", "loras.add", "is a mapping, not a list"),
+        ("loras: {exclude: [5]}", "loras.exclude[0]", "is a number, not a text"),
+        ("loras: {exlude: [base]}", "loras.exlude", "unknown key"),
+        ("loras: {name: base}", "loras.name", "unknown key"),
+        ("loras: {add: [base]}", "loras.add[0]", "is a text, not a mapping"),
+        ("loras: {add: [{name: x, file: x.safetensors, scale: 1}]}", "loras.add[0].applies_to", "is missing"),
+        ("lora: a.safetensors\nloras: {}", "lora", "stands beside `loras`"),
+        ("lora: a.safetensors", "lora", "stands beside the genre's `loras`"),
+        ("lora_scale: 0.5", "lora_scale", "stands beside the genre's `loras`"),
+    ],
+)
+def test_a_fault_of_a_world_style_names_its_field(data: DataDir, text: str, field: str, part: str):
+    fault = the_fault(world_style(data, text, ONE_ENTRY).faults, WORLD_STYLE)
+    assert fault.field == field
+    assert part in fault.problem
+
+
+# history.yaml
+
+
+def test_every_field_of_a_place_is_read(data: DataDir):
+    found = history(
+        data,
+        """
+        title: A history
+        chapters:
+          - title: The first settlers
+            atmosphere: tense
+            points_of_interest:
+              - name: Old Mill
+                slug: mill
+                description: A mill by the river.
+                visual_prompt: a wooden mill, evening
+                region: north
+                type: ruin
+                npcs: [miller]
+          - title: A chapter without places
+          - points_of_interest:
+        """,
+    )
+    assert found.faults == found.warnings == []
+    assert found.pois == [
+        Poi("Old Mill", "mill", "A mill by the river.", "a wooden mill, evening", region="north", kind="ruin")
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "title: nothing yet", "chapters:", "chapters: []", "chapters: [{title: x}]"])
+def test_a_history_may_have_no_places(data: DataDir, text: str):
+    found = history(data, text)
+    assert (found.pois, found.faults, found.warnings) == ([], [], [])
+
+
+def test_a_missing_history_has_no_places(data: DataDir):
+    assert read_history(data, data.root / GENRE_HISTORY) == HistoryFile(GENRE_HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("place", "poi"),
+    [
+        ("{name: Old Mill, description: Old}", Poi("Old Mill", "old_mill", "Old")),
+        ("{slug: old_mill, description: Old}", Poi("old mill", "old_mill", "Old")),
+        ("{slug: old-mill, description: Old}", Poi("old mill", "old_mill", "Old")),
+        ("{name: The Mill, slug: old_mill, description: Old}", Poi("The Mill", "old_mill", "Old")),
+        ("{name: Mill, slug: ../../Mill, description: Old}", Poi("Mill", "mill", "Old")),
+        ("{name: Mill, visual_prompt: a mill}", Poi("Mill", "mill", visual_prompt="a mill")),
+        ("{name: Mill, visual_prompt: {solo: a mill, crowd: many}}", Poi("Mill", "mill", visual_prompt="a mill")),
+        ("{name: Mill, description: Old, visual_prompt: ''}", Poi("Mill", "mill", "Old")),
+        ("{name: Mill, description: Old, visual_prompt: }", Poi("Mill", "mill", "Old")),
+        ("{name: ' Mill ', description: ' Old '}", Poi("Mill", "mill", "Old")),
+        ("{name: 'No', description: no}", Poi("No", "no", "no")),  # YAML 1.1 would read False
+    ],
+)
+def test_a_place_is_read(data: DataDir, place: str, poi: Poi):
+    found = history(data, history_of(place))
+    assert found.faults == found.warnings == []
+    assert found.pois == [poi]
+
+
+def test_a_visual_prompt_over_several_lines_is_kept_verbatim(data: DataDir):
+    text = (
+        "chapters:\n- points_of_interest:\n  - name: Mill\n    visual_prompt: |\n      a mill,\n        by  the river\n"
+    )
+    assert history(data, text).pois[0].visual_prompt == "a mill,\n  by  the river"
+
+
+_PLACE = "chapters[0].points_of_interest[0]"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "part"),
+    [
+        ("chapters: {one: {}}", "chapters", "is a mapping, not a list"),
+        ("chapters: [prologue]", "chapters[0]", "is a text, not a mapping"),
+        ("chapters: [{points_of_interest: {name: Mill}}]", "chapters[0].points_of_interest", "not a list"),
+        (history_of("Mill"), _PLACE, "is a text, not a mapping"),
+        (history_of("{description: Old}"), f"{_PLACE}.name", "is missing"),
+        (history_of("{name: '', description: Old}"), f"{_PLACE}.name", "is missing"),
+        (history_of("{name: 7, description: Old}"), f"{_PLACE}.name", "is a number: 7, not a text"),
+        (history_of("{name: true, description: Old}"), f"{_PLACE}.name", "is true/false"),
+        (history_of("{name: '酒場', description: Old}"), f"{_PLACE}.name", "no letter or digit"),
+        (history_of("{name: Mill}"), f"{_PLACE}.visual_prompt", "neither visual_prompt nor description"),
+        (history_of("{name: Mill, description: [a]}"), f"{_PLACE}.description", "is a list"),
+        (history_of("{name: Mill, visual_prompt: 5}"), f"{_PLACE}.visual_prompt", "is a number"),
+        (history_of("{name: Mill, visual_prompt: {sole: x}}"), f"{_PLACE}.visual_prompt.solo", "is missing"),
+        (history_of("{name: Mill, visual_prompt: {solo: 5}}"), f"{_PLACE}.visual_prompt.solo", "no text"),
+        (history_of("{name: Mill, visual_prompt: {}, description: x}"), f"{_PLACE}.visual_prompt.solo", "is missing"),
+        (history_of("{name: Mill, description: x, type: [a]}"), f"{_PLACE}.type", "is a list"),
+        (history_of("{name: Mill, description: x, region: 5}"), f"{_PLACE}.region", "is a number"),
+    ],
+)
+def test_a_fault_of_a_history_names_its_field(data: DataDir, text: str, field: str, part: str):
+    fault = the_fault(history(data, text).faults, GENRE_HISTORY)
+    assert fault.field == field
+    assert part in fault.problem
+
+
+def test_all_faults_of_a_history_are_reported_at_once_and_good_places_are_read(data: DataDir):
+    text = history_of("{name: Mill, description: Old}", "{name: 7}", "{name: Inn, visual_prompt: 5, region: [a]}")
+    found = history(data, f"{text}  - no chapter\n")
+    assert [poi.name for poi in found.pois] == ["Mill"]
+    assert {fault.field for fault in found.faults} == {
+        "chapters[0].points_of_interest[1].name",
+        "chapters[0].points_of_interest[2].visual_prompt",
+        "chapters[0].points_of_interest[2].region",
+        "chapters[1]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("chapter: []", "chapter"),
+        ("chapters: [{point_of_interest: []}]", "chapters[0].point_of_interest"),
+        (history_of("{name: Mill, description: x, visual_promt: y}"), f"{_PLACE}.visual_promt"),
+    ],
+)
+def test_a_near_miss_in_a_history_is_warned_of(data: DataDir, text: str, field: str):
+    found = history(data, text)
+    assert found.faults == []
+    assert the_fault(found.warnings, GENRE_HISTORY).field == field
+
+
+_AGAIN = """
+chapters:
+  - points_of_interest:
+      - {{name: Old Mill, description: By the river., type: ruin}}
+      - {{name: Inn, description: Full.}}
+  - points_of_interest:
+      - {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("again", "has_warning"),
+    [
+        ("{name: Old Mill, description: By the river., type: ruin}", False),
+        ("{name: Old Mill}", False),
+        ("{slug: old_mill}", False),
+        ("{slug: old_mill, description: Burnt down.}", True),
+        ("{name: Old Mill, description: Burnt down., type: ruin}", True),
+        ("{name: Old Mill, visual_prompt: a burnt mill}", True),
+        ("{name: OLD MILL, description: By the river., type: ruin}", True),
+    ],
+)
+def test_a_place_of_several_chapters_is_one_and_the_first_counts(data: DataDir, again: str, has_warning: bool):
+    found = history(data, _AGAIN.format(again))
+    assert found.faults == []
+    assert found.pois == [Poi("Old Mill", "old_mill", "By the river.", kind="ruin"), Poi("Inn", "inn", "Full.")]
+    assert bool(found.warnings) == has_warning
+    if has_warning:
+        assert the_fault(found.warnings, GENRE_HISTORY).field == "chapters[1].points_of_interest[0]"
+
+
+def test_two_places_with_one_slug_are_a_fault(data: DataDir):
+    found = history(data, history_of("{name: Old Mill!, description: a}", "{name: Old-Mill, description: b}"))
+    fault = the_fault(found.faults, GENRE_HISTORY)
+    assert fault.field == "chapters[0].points_of_interest[1]"
+    assert "both have the slug 'old_mill'" in fault.problem
+    assert "slug:" in fault.mend
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Old Mill", "old_mill"),
+        ("St. Mary's Church", "st_marys_church"),
+        ("  Café -- Zürich!  ", "cafe_zurich"),
+        ("Straße 7", "strasse_7"),
+        ("already_a_slug", "already_a_slug"),
+        ("../../etc/passwd", "etc_passwd"),
+        ("酒場", ""),
+    ],
+)
+def test_slugs(name: str, slug: str):
+    assert make_slug(name) == slug
+
+
+@given(name=st.text(max_size=40))
+@settings(deadline=None, max_examples=100)
+def test_a_slug_is_a_file_name_and_its_own_slug(name: str):
+    slug = make_slug(name)
+    assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789_")
+    assert make_slug(slug) == slug
+
+
+@given(lora_scale=st.floats(-1e6, 1e6))
+@settings(deadline=None, max_examples=50)
+def test_a_scale_is_read_exactly(tmp_path_factory: pytest.TempPathFactory, lora_scale: float):
+    data = DataDir(tmp_path_factory.mktemp("scale"))
+    (entry,) = genre_style(data, entry_text(scale=repr(lora_scale))).entries
+    assert math.isclose(entry.lora_scale, lora_scale, rel_tol=0, abs_tol=0)

@@ -1,0 +1,37 @@
+"""A small real dataset, and the real engines over the shipped tiny-flux."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sq_pipeline.core.protocols import Renderer, TrainingExample
+from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.engines import registry
+from sq_pipeline.painter.scenes import paint, random_scene
+from sq_pipeline.painter.styles import STYLES
+from sq_pipeline.storage.layout import DataDir
+
+TRIGGER = "test_print"
+RECIPE = Recipe(
+    trigger=TRIGGER, rank=4, iterations=6, batch_size=4, grad_accumulation=1, learning_rate=0.002, warmup_steps=2
+)
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingExample, ...]:
+    """Twelve printed scenes that share one caption."""
+    folder, rng, numbers = tmp_path_factory.mktemp("pictures"), random.Random(8), np.random.default_rng(8)
+    found: list[TrainingExample] = []
+    for index in range(12):
+        path: Path = folder / f"{index:02d}.png"
+        STYLES["woodcut"](paint(random_scene(rng)), numbers).save(path)
+        found.append(TrainingExample(path, TRIGGER))
+    return tuple(found)
+
+
+@pytest.fixture(scope="session")
+def renderer(shipped: DataDir) -> Renderer:
+    """One renderer for all tests: the model is loaded once."""
+    return registry.renderer(shipped)

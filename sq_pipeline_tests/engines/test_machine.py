@@ -1,0 +1,112 @@
+"""BLAS, tokenizers and weights' hashes: what surrounds the engines."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.errors import BaseModelError
+from sq_pipeline.engines import registry
+from sq_pipeline.storage.layout import DataDir
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
+def test_mlx_multiplies_through_openblas() -> None:
+    """The library is loaded, and MLX's matrix product enters it: OpenBLAS's own thread pool shows in the process."""
+    code = (
+        "from sq_pipeline.engines import blas\n"
+        "import mlx.core as mx, json\n"
+        "report = blas.preload()\n"
+        "mx.eval(mx.random.normal((512, 512)) @ mx.random.normal((512, 512)))\n"
+        "print(json.dumps([report.name, 'libopenblas' in open('/proc/self/maps').read()]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout) == ["OpenBLAS", True]
+
+
+def test_openblas_is_many_times_faster_than_what_mlx_ships() -> None:
+    """A ratio in one run: this process against one without OpenBLAS. The wheel's own is far slower."""
+    if sys.platform != "linux":
+        pytest.skip("elsewhere MLX brings its own BLAS")
+    code = (
+        "import sys, time\n"
+        "if sys.argv[1] == 'with':\n"
+        "    from sq_pipeline.engines import blas\n"
+        "    blas.preload()\n"
+        "import mlx.core as mx\n"
+        "a = mx.random.normal((768, 768)); mx.eval(a)\n"
+        "best = min((lambda s: (mx.eval(a @ a), time.perf_counter() - s)[1])(time.perf_counter()) for _ in range(4))\n"
+        "print(best)\n"
+    )
+    seconds = {
+        which: float(subprocess.run([sys.executable, "-c", code, which], capture_output=True, text=True).stdout)
+        for which in ("with", "without")
+    }
+    assert seconds["without"] > 3 * seconds["with"]
+
+
+def test_tokens_are_counted_as_mflux_tokenizes(shipped: DataDir) -> None:
+    """With the end mark, as the tokenizers that mflux uses on the same files count."""
+    from sq_pipeline.engines.tiny_flux import mflux_build
+
+    counter = registry.token_counter("tiny-flux", shipped)
+    tokenizers = mflux_build.build(shipped.models_root / "tiny-flux").tokenizers
+    for text in ("a windmill", "Widow's Mill: the last water, for a day's ride", "spaghetti_western, ein Kaktus — ß"):
+        counts = counter.count_tokens(text)
+        assert counts.t5 == tokenizers["t5"].tokenize(text).input_ids.shape[1]
+        assert counts.clip == tokenizers["clip"].tokenize(text).input_ids.shape[1]
+    assert (counts.t5_budget, counts.clip_budget) == (96, 77)
+
+
+def test_weights_hash_is_of_the_bytes_and_hashed_once(data: DataDir, shipped: DataDir) -> None:
+    first = registry.base_model_weights_hash("tiny-flux", data)
+    assert first.startswith("sha256:")
+    remembered = json.loads((data.store_root / "cache" / "base_model_hashes.json").read_text())
+    assert len(remembered) == 2
+    assert registry.base_model_weights_hash("tiny-flux", data) == first
+
+
+def test_another_weight_is_another_hash(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> None:
+    import os
+    import shutil
+
+    root = tmp_path_factory.mktemp("models")
+    shutil.copytree(shipped.models_root, root / "models")
+    copy = DataDir(root)
+    before = registry.base_model_weights_hash("tiny-flux", copy)
+    assert before == registry.base_model_weights_hash("tiny-flux", shipped_copy(tmp_path_factory, shipped))
+    path = root / "models" / "tiny-flux" / "model.safetensors"
+    os.utime(path)
+    assert registry.base_model_weights_hash("tiny-flux", copy) == before
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert registry.base_model_weights_hash("tiny-flux", copy) != before
+
+
+def shipped_copy(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> DataDir:
+    """Another data directory with the same models: where it lies does not count."""
+    root = tmp_path_factory.mktemp("other")
+    (root / "models").symlink_to(shipped.models_root)
+    return DataDir(root)
+
+
+@pytest.mark.parametrize("name", ["flux1-dev", "schnell"])
+def test_models_that_are_not_here_are_named_with_the_way_to_get_them(name: str, data: DataDir) -> None:
+    with pytest.raises(BaseModelError, match=r"is not on this machine .*hf download"):
+        registry.base_model_weights_hash(name, data)
+
+
+def test_an_unknown_model_lists_the_known_ones(data: DataDir) -> None:
+    with pytest.raises(BaseModelError, match="use one of flux1-dev, flux1-schnell, tiny-flux"):
+        registry.token_counter("sdxl", data)
+
+
+def test_the_shipped_model_is_small_enough(shipped: DataDir) -> None:
+    folder = shipped.models_root / "tiny-flux"
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 20_000_000
+    config = json.loads((folder / "config.json").read_text())
+    assert config["dims"]["hidden_size"] == BASE_MODELS["tiny-flux"].hidden_size
+    assert "pretrain" in config["trained_with"]["command"]

@@ -1,0 +1,143 @@
+"""The asset graph: made from the content, telling the truth about it, and always loading."""
+
+from itertools import pairwise
+
+import pytest
+from dagster import AssetKey, DagsterInstance, Definitions
+
+from sq_pipeline.defs.build import build_defs, sync_places
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
+
+STEPS = ["training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter"]
+
+
+@pytest.fixture
+def game(data: DataDir) -> DataDir:
+    write_game(data)
+    return data
+
+
+def load(data: DataDir) -> Definitions:
+    return build_defs(data=data, make_engines=FastEngines())
+
+
+def parents(defs: Definitions, name: str) -> set[str]:
+    graph = defs.resolve_asset_graph()
+    return {key.to_user_string() for key in graph.get(AssetKey(name.split("/"))).parent_keys}
+
+
+def keys(defs: Definitions) -> set[str]:
+    return {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+
+
+def test_keys_are_those_of_the_design(game: DataDir) -> None:
+    wanted = {f"west/loras/{name}/{step}" for name in ("west_land", "paper_land") for step in STEPS}
+    wanted |= {
+        f"west/worlds/{world}/{name}"
+        for world in ("old", "paper")
+        for name in ("stack", "prompts", "poi_images", "gallery")
+    }
+    assert keys(load(game)) == wanted
+
+
+def test_lineage_follows_the_content(game: DataDir) -> None:
+    """A world that excludes an adapter does not hang on it."""
+    defs = load(game)
+    assert parents(defs, "west/worlds/old/stack") == {"west/loras/west_land/promoted_adapter"}
+    assert parents(defs, "west/worlds/paper/stack") == {"west/loras/paper_land/promoted_adapter"}
+    assert parents(defs, "west/worlds/old/poi_images") == {"west/worlds/old/stack", "west/worlds/old/prompts"}
+    assert parents(defs, "west/worlds/old/gallery") == {"west/worlds/old/poi_images"}
+    for before, after in pairwise(STEPS):
+        assert parents(defs, f"west/loras/west_land/{after}") == {f"west/loras/west_land/{before}"}
+
+
+def test_pictures_are_partitioned_by_place(game: DataDir) -> None:
+    graph = load(game).resolve_asset_graph()
+    for name in ("prompts", "poi_images"):
+        partitions = graph.get(AssetKey(["west", "worlds", "old", name])).partitions_def
+        assert partitions is not None
+        with DagsterInstance.ephemeral() as instance:
+            sync_places(read_catalog(game), instance)
+            assert partitions.get_partition_keys(dynamic_partitions_store=instance) == ["mill", "mine", "inn"]
+    assert graph.get(AssetKey(["west", "worlds", "old", "gallery"])).partitions_def is None
+
+
+def test_places_follow_the_yaml_without_a_restart(game: DataDir) -> None:
+    """The sensor adds what is new and removes what is gone, and asks for nothing when nothing changed."""
+    from dagster import build_sensor_context
+
+    defs = load(game)
+    sensor = defs.resolve_sensor_def("places")
+    with DagsterInstance.ephemeral() as instance:
+        sync_places(read_catalog(game), instance)
+        context = build_sensor_context(instance=instance)
+        assert not sensor.evaluate_tick(context).dynamic_partitions_requests
+        history = {"chapters": [chapter(poi("Mill"), poi("Saloon"))]}
+        write_yaml(game.world_root("west", "old") / "history.yaml", history)
+        requests = sensor.evaluate_tick(build_sensor_context(instance=instance)).dynamic_partitions_requests
+        asked = {(type(request).__name__, *request.partition_keys) for request in requests or ()}
+        assert asked == {
+            ("AddDynamicPartitionsRequest", "saloon"),
+            ("DeleteDynamicPartitionsRequest", "mine", "inn"),
+        }
+
+
+def test_checks_of_dataset_and_verification_block(game: DataDir) -> None:
+    graph = load(game).resolve_asset_graph()
+    checks = {key: graph.get(key) for key in graph.asset_check_keys}
+    assert {key.name for key in checks} == {"preflight", "verdicts"}
+    assert all(node.blocking for node in checks.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("worlds/old/history.yaml", "chapters: [", "history.yaml"),
+        ("worlds/old/visual_style.yaml", "loras: []\nbase_seed: soon", "base_seed"),
+        ("worlds/old/history.yaml", "chapters:\n  - title: a\n    title: b", "twice"),
+    ],
+)
+def test_a_broken_world_shows_why_and_hinders_nobody(game: DataDir, file: str, text: str, told: str) -> None:
+    (game.genre_root("west") / file).write_text(text)
+    defs = load(game)
+    assert "west/worlds/old/stack" in keys(defs)
+    assert "west/worlds/old/poi_images" not in keys(defs)
+    assert "west/worlds/paper/poi_images" in keys(defs)
+    node = defs.resolve_asset_graph().get(AssetKey(["west", "worlds", "old", "stack"]))
+    assert "cannot be read" in str(node.description)
+    assert told in str(node.description)
+
+
+def test_a_broken_genre_hinders_no_other(game: DataDir) -> None:
+    write_yaml(game.genre_root("sea") / "history.yaml", {"chapters": [chapter(poi("Reef"))]})
+    (game.genre_root("west") / "visual_style.yaml").write_text("loras: {}\n")
+    loaded = keys(load(game))
+    assert "sea/worlds/default/poi_images" in loaded
+    assert {"west/worlds/old/stack", "west/worlds/paper/stack"} <= loaded
+    assert "west/worlds/old/poi_images" not in loaded
+
+
+def test_broken_settings_do_not_keep_the_definitions_from_loading(game: DataDir) -> None:
+    game.settings_file.write_text("promotion: maybe\n")
+    assert "west/worlds/old/poi_images" in keys(load(game))
+
+
+def test_an_external_adapter_starts_at_the_remap(game: DataDir) -> None:
+    import shutil
+
+    shutil.rmtree(game.datasets_root / "west/landscape")
+    loaded = keys(load(game))
+    assert "west/loras/west_land/mlx_adapter" not in loaded
+    assert {f"west/loras/west_land/{step}" for step in STEPS[2:]} <= loaded
+
+
+def test_an_empty_data_directory_loads(data: DataDir) -> None:
+    assert keys(load(data)) == set()
+
+
+def test_the_shipped_content_loads(shipped: DataDir) -> None:
+    loaded = keys(build_defs(data=shipped))
+    assert sum(name.endswith("/poi_images") for name in loaded) == 3
+    assert sum(name.endswith("/promoted_adapter") for name in loaded) == 3

@@ -1,0 +1,336 @@
+"""Bringing a game up to date with fast engines: what an edit makes again, what a fault stops, what is told."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetKey, DagsterEventType, DagsterInstance, EventRecordsFilter
+from PIL import Image
+
+from sq_pipeline.core.errors import ContentError, SelectionError
+from sq_pipeline.defs.instance import open_instance
+from sq_pipeline.defs.runs import RunReport, bring_up_to_date
+from sq_pipeline.stages.plan import make_plan
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.manifests import read_manifest
+from sq_pipeline_tests.conftest import link_shipped
+from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_game, write_yaml
+
+ALL = {"old/mill", "old/mine", "old/inn", "paper/gate", "paper/dock"}
+
+
+class Game:
+    """A data directory that is up to date, its instance, and its engines."""
+
+    def __init__(self, data: DataDir, instance: DagsterInstance) -> None:
+        self.data, self.instance, self.engines = data, instance, FastEngines()
+        self.said: list[str] = []
+
+    def run(self, world: str | None = None) -> RunReport:
+        return bring_up_to_date(self.data, self.instance, world, self.said.append, self.engines)
+
+    def plan(self, world: str | None = None) -> dict[str, Any]:
+        return make_plan(Workshop(self.data, self.engines(self.data)), world).as_json()
+
+    def edit(self, file: str, change: dict[str, Any]) -> None:
+        import yaml
+
+        path = self.data.genre_root("west") / file
+        write_yaml(path, {**yaml.safe_load(path.read_text()), **change})
+
+
+def rendered(report: RunReport) -> set[str]:
+    return {f"{picture['world']}/{picture['poi']}" for picture in report.rendered}
+
+
+def is_quiet(report: RunReport) -> bool:
+    return not (report.trained or report.remapped or report.verified or report.rendered or report.failed)
+
+
+@pytest.fixture
+def game(data: DataDir) -> Iterator[Game]:
+    write_game(data)
+    with open_instance(data) as instance:
+        yield Game(data, instance)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> DataDir:
+    """A game that is up to date; each test works on a copy, which is as good by what DESIGN promises."""
+    data = link_shipped(tmp_path_factory.mktemp("finished") / "data", shipped)
+    write_game(data)
+    with open_instance(data) as instance:
+        report = Game(data, instance).run()
+    assert not report.failed
+    assert not report.blocked
+    return data
+
+
+@pytest.fixture
+def done(finished: DataDir, tmp_path: Path) -> Iterator[Game]:
+    data = DataDir(tmp_path / "copy")
+    shutil.copytree(finished.root, data.root, symlinks=True)
+    with open_instance(data) as instance:
+        yield Game(data, instance)
+
+
+def test_first_run_makes_everything_once(game: Game) -> None:
+    report = game.run()
+    assert [name.split("/")[2] for name in report.trained] == ["west_land", "paper_land"]
+    assert (len(report.remapped), len(report.verified)) == (2, 2)
+    assert rendered(report) == ALL
+    assert report.model_loads == 1
+    for picture in report.rendered:
+        with Image.open(game.data.root / picture["path"]) as image:
+            image.load()
+            assert image.text["sq.fingerprint"] == picture["fingerprint"]  # type: ignore[attr-defined]
+            stack = json.loads(image.text["sq.stack"])  # type: ignore[attr-defined]
+        assert [entry["name"] for entry in stack] == [f"{'west' if picture['world'] == 'old' else 'paper'}_land"]
+    manifest = read_manifest(game.data, "west")
+    assert {entry["promoted_by"] for entry in manifest.values()} == {"automatic (sq.yaml says `promotion: automatic`)"}
+
+
+def test_second_run_makes_nothing(done: Game) -> None:
+    requests = len(done.engines.renderer.requests)
+    report = done.run()
+    assert is_quiet(report)
+    assert report.model_loads == 0
+    assert report.skipped == done.plan()["fresh"]
+    assert len(done.engines.renderer.requests) == requests
+
+
+PICTURES_OF: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]},
+     {"old/mill"}),
+    ("worlds/old/history.yaml", {"chapters": [chapter(poi("Inn")), chapter(poi("Mine"), poi("Mill"))]}, set()),
+    ("worlds/old/history.yaml",
+     {"chapters": [{**chapter(poi("Mill"), poi("Mine"), poi("Inn")), "narrative_log": "other prose"}]}, set()),
+    ("worlds/old/history.yaml",
+     {"chapters": [chapter({**poi("Mill"), "description": "not read beside a prompt"}, poi("Mine"), poi("Inn"))]},
+     set()),
+    ("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill"), poi("Mine"), poi("Inn"), poi("Saloon"))]},
+     {"old/saloon"}),
+    ("visual_style.yaml", {"positive_suffix": "very wide"}, ALL),
+    ("visual_style.yaml", {"base_seed": 2}, ALL),
+    ("visual_style.yaml", {"poi_style": "oil painting"}, ALL),
+    ("visual_style.yaml", {"portrait_style": "close up"}, set()),
+    ("visual_style.yaml", {"negative_prompt": "text"}, set()),
+    ("visual_style.yaml", {"unknown_key_of_the_game": 1}, set()),
+    ("visual_style.yaml", {"loras": [lora("west_land", "west/landscape", trigger="west", scale=0.5)]},
+     {"old/mill", "old/mine", "old/inn"}),
+    ("visual_style.yaml", {"loras": [lora("west_land", "west/landscape", trigger="west", applies_to=["portrait"])]},
+     {"old/mill", "old/mine", "old/inn"}),
+    ("worlds/paper/visual_style.yaml", {"base_seed": 9}, {"paper/gate", "paper/dock"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "change", "wanted"), PICTURES_OF)
+def test_an_edit_makes_exactly_its_pictures_again(
+    done: Game, file: str, change: dict[str, Any], wanted: set[str]
+) -> None:
+    done.edit(file, change)
+    planned = {item["asset"].partition("worlds/")[2].replace("poi_images:", "")
+               for item in done.plan()["stale"] if "poi_images" in item["asset"]}  # fmt: skip
+    report = done.run()
+    assert rendered(report) == wanted
+    assert planned == wanted
+    assert not report.trained
+    assert is_quiet(done.run())
+
+
+def test_what_does_not_count_makes_nothing(done: Game) -> None:
+    """Comments, order of keys, times of files."""
+    import os
+
+    style = done.data.genre_root("west") / "visual_style.yaml"
+    lines = style.read_text()
+    style.write_text(f"# a comment\n{lines}")
+    for path in done.data.datasets_root.rglob("*"):
+        os.utime(path)
+    assert done.plan()["stale"] == []
+    assert is_quiet(done.run())
+
+
+def test_undoing_an_edit_takes_pictures_from_the_store(done: Game) -> None:
+    style = done.data.genre_root("west") / "visual_style.yaml"
+    before = style.read_text()
+    published = {path: path.read_bytes() for path in done.data.genre_root("west").rglob("*.png")}
+    done.edit("visual_style.yaml", {"positive_suffix": "very wide"})
+    done.run()
+    style.write_text(before)
+    requests = len(done.engines.renderer.requests)
+    report = done.run()
+    assert report.rendered == []
+    assert len(done.engines.renderer.requests) == requests
+    assert {path: path.read_bytes() for path in published} == published
+
+
+def test_a_changed_dataset_trains_its_adapter_and_renders_its_world(done: Game) -> None:
+    write_dataset(done.data.datasets_root / "west/landscape", "west", 77)
+    report = done.run()
+    assert report.trained == ["west/loras/west_land/mlx_adapter"]
+    assert rendered(report) == {"old/mill", "old/mine", "old/inn"}
+
+
+def test_a_deleted_picture_is_made_again_identical(done: Game) -> None:
+    picture = next(iter(done.data.genre_root("west").rglob("mill.png")))
+    content = picture.read_bytes()
+    (stored,) = [path for path in (done.data.store_root / "objects").rglob("*.png") if path.read_bytes() == content]
+    stored.unlink()
+    assert rendered(done.run()) == {"old/mill"}
+    assert stored.read_bytes() == content
+    picture.unlink()
+    assert done.run().rendered == []
+    assert picture.read_bytes() == content
+
+
+def test_plan_says_what_changed(done: Game) -> None:
+    chapters = [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]
+    done.edit("worlds/old/history.yaml", {"chapters": chapters})
+    reasons = {item["asset"]: item["reasons"] for item in done.plan()["stale"]}
+    (line,) = reasons["west/worlds/old/poi_images:mill"]
+    assert "a view of Mill" in line
+    assert "a burnt mill" in line
+
+
+def test_an_adapter_that_fails_verification_is_never_used(game: Game) -> None:
+    game.engines.renderer.wakes = "never"
+    report = game.run()
+    assert {item["asset"].rpartition("/")[2] for item in report.failed} == {"verification"}
+    assert any("did not pass verification" in item["reason"] for item in report.blocked)
+    assert report.rendered == []
+    assert not list(game.data.lora_root.rglob("*.safetensors"))
+
+
+def test_pictures_stand_on_the_last_promoted_adapter_when_a_new_one_fails(done: Game) -> None:
+    done.engines.renderer.wakes = "never"
+    write_dataset(done.data.datasets_root / "west/landscape", "west", 78)
+    report = done.run()
+    assert [item["asset"] for item in report.failed] == ["west/loras/west_land/verification"]
+    assert report.rendered == []
+    done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a new mill"), poi("Mine"), poi("Inn"))]})
+    assert rendered(done.run()) == {"old/mill"}
+
+
+def test_manual_promotion_waits_for_a_person(game: Game) -> None:
+    from sq_pipeline.stages.adapter_line import promote
+
+    write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
+    report = game.run()
+    assert {item["asset"] for item in report.waiting} == {
+        "west/loras/west_land/promoted_adapter",
+        "west/loras/paper_land/promoted_adapter",
+    }
+    assert all("adapter promote" in item["reason"] for item in report.waiting)
+    assert report.rendered == []
+    workshop = Workshop(game.data, game.engines(game.data))
+    promote(workshop, workshop.adapter("west_land"), "Ada")
+    assert rendered(game.run()) == {"old/mill", "old/mine", "old/inn"}
+    assert read_manifest(game.data, "west")["west_land"]["promoted_by"] == "Ada"
+
+
+def test_a_bad_dataset_stops_only_what_hangs_on_it(game: Game) -> None:
+    (game.data.datasets_root / "west/landscape/1.txt").unlink()
+    report = game.run()
+    (failed,) = report.failed
+    assert failed["asset"] == "west/loras/west_land/training_dataset"
+    assert "1.png: has no caption" in failed["reason"]
+    assert "2 pairs" in failed["reason"]
+    assert rendered(report) == {"paper/gate", "paper/dock"}
+
+
+def test_a_broken_world_stops_only_itself(game: Game) -> None:
+    (game.data.world_root("west", "old") / "history.yaml").write_text("chapters: {}\n")
+    report = game.run()
+    assert rendered(report) == {"paper/gate", "paper/dock"}
+    assert "chapters: is a mapping, not a list" in report.failed[0]["reason"]
+    with pytest.raises(ContentError, match="not a list"):
+        game.run("west/old")
+
+
+def test_a_place_that_fails_hinders_no_neighbour(game: Game) -> None:
+    game.engines.renderer.fails_when = lambda request: "Mine" in request.positive_prompt
+    report = game.run()
+    assert rendered(report) == ALL - {"old/mine"}
+    (failed,) = report.failed
+    assert "mine: the fake was told to fail" in failed["reason"]
+    game.engines.renderer.fails_when = lambda request: False
+    assert rendered(game.run()) == {"old/mine"}
+
+
+def test_a_missing_base_model_blocks_its_world_with_the_reason(done: Game) -> None:
+    done.edit("worlds/paper/visual_style.yaml", {"preferred_model": "dev"})
+    report = done.run()
+    assert report.rendered == []
+    assert any("flux1-dev is not on this machine" in item["reason"] for item in report.blocked)
+    assert done.run("west/old").blocked == []
+
+
+@pytest.mark.parametrize(
+    ("world", "message"),
+    [("west/nowhere", "no world 'west/nowhere'; known are west/old, west/paper"), ("sea/old", "no genre 'sea'")],
+)
+def test_an_unknown_world_is_named_with_the_known_ones(game: Game, world: str, message: str) -> None:
+    with pytest.raises(SelectionError, match=message):
+        game.run(world)
+
+
+def test_one_world_alone(game: Game) -> None:
+    report = game.run("west/paper")
+    assert report.trained == ["west/loras/paper_land/mlx_adapter"]
+    assert rendered(report) == {"paper/gate", "paper/dock"}
+
+
+def test_ctrl_c_keeps_what_was_finished(game: Game) -> None:
+    def interrupt(request: object) -> bool:
+        if sum("a view of" in asked.positive_prompt for asked in game.engines.renderer.requests) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    game.engines.renderer.fails_when = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        game.run()
+    assert len(list(game.data.genre_root("west").rglob("*.png"))) == 1
+    assert not list(game.data.root.rglob("*.part*"))
+    game.engines.renderer.fails_when = lambda request: False
+    assert len(rendered(game.run())) == len(ALL) - 1
+
+
+def test_a_copied_data_directory_is_up_to_date(done: Game, tmp_path: Path) -> None:
+    copy = DataDir(tmp_path / "elsewhere" / "data")
+    shutil.copytree(done.data.root, copy.root, symlinks=True)
+    assert make_plan(Workshop(copy, done.engines(copy)), None).as_json()["stale"] == []
+
+
+def test_dagster_knows_each_picture_with_its_own_version(done: Game) -> None:
+    key = AssetKey(["west", "worlds", "old", "poi_images"])
+    records = done.instance.get_event_records(EventRecordsFilter(DagsterEventType.ASSET_MATERIALIZATION, asset_key=key))
+    made = {record.partition_key: record.asset_materialization for record in records}
+    assert set(made) == {"mill", "mine", "inn"}
+    versions = {event.tags["dagster/data_version"] for event in made.values() if event and event.tags}
+    assert len(versions) == 3
+    mill = made["mill"]
+    assert mill is not None
+    assert str(mill.metadata["picture"].value).startswith("![Mill](data:image/jpeg;base64,")
+    assert mill.metadata["prompt"].value == "west, a view of Mill, wide"
+
+
+def test_dagster_sees_only_the_edited_picture_as_planned(done: Game) -> None:
+    """A run over scattered places plans exactly these: no other picture may look failed or in progress."""
+    done.edit(
+        "worlds/old/history.yaml",
+        {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn", "a full inn"))]},
+    )
+    key = AssetKey(["west", "worlds", "old", "poi_images"])
+    kind = EventRecordsFilter(DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key=key)
+    before = len(done.instance.get_event_records(kind))
+    done.run()
+    planned: set[str] = set()
+    for record in done.instance.get_event_records(kind)[: len(done.instance.get_event_records(kind)) - before]:
+        data = record.event_log_entry.dagster_event.asset_materialization_planned_data  # type: ignore[union-attr]
+        planned |= {data.partition} if data.partition else set(data.partitions_subset.get_partition_keys())
+    assert planned == {"mill", "inn"}
