@@ -1,17 +1,14 @@
 """`sq-pipeline adapter inspect` and `adapter remap`: the adapter tools for any file."""
 
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from sq_pipeline.cli.options import DataOption, JsonOption
+from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.storage.layout import data_root
 
 
@@ -24,17 +21,12 @@ class Target(StrEnum):
 
 
 def _show(values: dict[str, Any]) -> None:
-    # Text, because a file's names may hold what rich reads as markup
-    table = Table(show_header=False)
-    for name, value in values.items():
-        if name != "faults":
-            table.add_row(
-                name, Text(json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value))
-            )
-    console = Console()
-    console.print(table)
+    def as_text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+
+    print_table(("", ""), [(name, as_text(value)) for name, value in values.items() if name != "faults"])
     for fault in values.get("faults", ()):
-        console.print(Text.assemble(("fault", "red"), f" {fault}"), soft_wrap=True)
+        print_line(f"fault: {fault}")
 
 
 def register(adapter: typer.Typer) -> None:
@@ -47,7 +39,7 @@ def register(adapter: typer.Typer) -> None:
 
         report = inspect_adapter(file)
         if as_json:
-            sys.stdout.write(json.dumps(report) + "\n")
+            print_json(report)
         else:
             _show(report)
 
@@ -68,6 +60,6 @@ def register(adapter: typer.Typer) -> None:
         keymap = select_keymap(data_root(data).resolve() / "keymaps", target.value, version)
         result = remap_adapter(source, output, keymap).as_json()
         if as_json:
-            sys.stdout.write(json.dumps(result) + "\n")
+            print_json(result)
         else:
             _show(result)

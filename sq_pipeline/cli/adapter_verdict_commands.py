@@ -1,7 +1,5 @@
 """`adapter verify` and `adapter promote`: judging a file, and putting one into use by somebody's name."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +8,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from sq_pipeline.cli.options import DataOption, JsonOption
+from sq_pipeline.cli.printing import print_json, print_line
 from sq_pipeline.storage.layout import data_root
 
 
@@ -61,7 +60,7 @@ def register(adapter: typer.Typer) -> None:
         if sheet is not None and png:
             write_bytes(sheet, png)
         if as_json:
-            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+            print_json(report)
         else:
             Console().print(Markdown(markdown))
         if not report["has_passed"]:
@@ -86,7 +85,7 @@ def register(adapter: typer.Typer) -> None:
         record, is_made = promote_by(workshop, chosen, by)
         result = {"adapter": chosen.key, "file": f"content/lora/{chosen.file}", "promoted_now": is_made, **record.info}
         if as_json:
-            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+            print_json(result)
         else:
             word = "promoted" if is_made else "was promoted already"
-            Console().print(f"{chosen.key} {word}: {result['file']}", highlight=False)
+            print_line(f"{chosen.key} {word}: {result['file']}")

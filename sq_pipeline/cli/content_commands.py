@@ -1,15 +1,12 @@
 """`prompts` and `dataset check`: looking at content before anything is made of it."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.storage.layout import data_root
 
 
@@ -58,27 +55,20 @@ def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
 
 
 def _show_prompts(result: dict[str, Any]) -> None:
-    console = Console()
-    table = Table("world", "place", "prompt", "seed", "T5", "CLIP", "dropped")
+    rows: list[tuple[str, ...]] = []
     for row in result["prompts"]:
         clip = f"{row['clip_tokens']}/{row['clip_budget']}"
         if row["clip_tokens"] > row["clip_budget"]:
             clip += " (CLIP reads the beginning only)"
-        table.add_row(
-            f"{row['genre']}/{row['world']}",
-            row["name"],
-            row["positive_prompt"],
-            str(row["seed"]),
-            f"{row['t5_tokens']}/{row['t5_budget']}",
-            clip,
-            ", ".join(row["dropped"]),
-        )
-    console.print(table)
+        t5 = f"{row['t5_tokens']}/{row['t5_budget']}"
+        world, dropped = f"{row['genre']}/{row['world']}", ", ".join(row["dropped"])
+        rows.append((world, row["name"], row["positive_prompt"], str(row["seed"]), t5, clip, dropped))
+    print_table(("world", "place", "prompt", "seed", "T5", "CLIP", "dropped"), rows)
     if any(row["negative_prompt"] and not row["negative_prompt_is_read"] for row in result["prompts"]):
-        console.print("negative prompts are not read by FLUX.1; changing one makes nothing again")
+        print_line("negative prompts are not read by FLUX.1; changing one makes nothing again")
     for kind in ("faults", "warnings"):
         for line in result[kind]:
-            console.print(f"{kind[:-1]}: {line}", highlight=False, markup=False)
+            print_line(f"{kind[:-1]}: {line}")
 
 
 def register(app: typer.Typer, dataset: typer.Typer) -> None:
@@ -89,7 +79,7 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
         """Show prompts, seeds and token counts; renders nothing."""
         result = _collect_prompts(data_root(data), world)
         if as_json:
-            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+            print_json(result)
         else:
             _show_prompts(result)
         if result["faults"]:
@@ -103,10 +93,9 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
 
         report = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL).as_json()
         if as_json:
-            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+            print_json(report)
             return
-        console = Console()
         trigger = f", trigger {report['trigger']!r}" if report["trigger"] else ""
-        console.print(f"{report['pairs']} pairs, {report['kind']}{trigger}: fit to train on {report['base_model']}")
+        print_line(f"{report['pairs']} pairs, {report['kind']}{trigger}: fit to train on {report['base_model']}")
         for line in report["warnings"]:
-            console.print(f"warning: {line}", highlight=False, markup=False)
+            print_line(f"warning: {line}")

@@ -1,13 +1,12 @@
 """`sq-pipeline doctor`: what this machine is, and what is ready on it. Not here: how engines find their files."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from sq_pipeline.cli.printing import print_json, print_line, print_table
 
 _SLOW_GFLOPS = 30.0
 
@@ -50,17 +49,16 @@ def collect(data_root: Path) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any]) -> None:
-    console = Console()
-    console.print(f"{report['chip']}, {report['memory_bytes'] / 2**30:.0f} GiB, Python {report['python']}")
-    console.print(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    print_line(f"{report['chip']}, {report['memory_bytes'] / 2**30:.0f} GiB, Python {report['python']}")
+    print_line(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
     blas = report["blas"]
-    console.print(f"BLAS: {blas['name']}, {blas['float32_matmul_gflops']} GFLOP/s in float32 ({blas['note']})")
-    table = Table("base model", "ready", "where it is, or how to get it")
-    for model in report["base_models"]:
-        table.add_row(model["name"], "yes" if model["is_ready"] else "no", model["where"] or model["how_to_get"])
-    console.print(table)
+    print_line(f"BLAS: {blas['name']}, {blas['float32_matmul_gflops']} GFLOP/s in float32 ({blas['note']})")
+    print_table(
+        ("base model", "ready", "where it is, or how to get it"),
+        [(m["name"], "yes" if m["is_ready"] else "no", m["where"] or m["how_to_get"]) for m in report["base_models"]],
+    )
     for line in report["advice"]:
-        console.print(line)
+        print_line(line)
 
 
 def register(app: typer.Typer) -> None:
@@ -73,6 +71,6 @@ def register(app: typer.Typer) -> None:
         """Show chip, memory, versions, BLAS speed, and which base models are ready."""
         report = collect(data_root(data))
         if as_json:
-            sys.stdout.write(json.dumps(report) + "\n")
+            print_json(report)
         else:
             _show(report)

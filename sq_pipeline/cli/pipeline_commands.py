@@ -1,28 +1,15 @@
 """`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
 
-import json
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.core.content import TIERS
 from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.storage.layout import data_root, shipped_data_root
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def _run(root: Path, world: str | None) -> dict[str, Any]:
@@ -35,40 +22,30 @@ def _run(root: Path, world: str | None) -> dict[str, Any]:
 
     data = open_data_dir(root)
     with open_instance(data) as instance:
-        return asdict(bring_up_to_date(data, instance, world, _say))
+        return asdict(bring_up_to_date(data, instance, world, say))
 
 
 def _show_report(report: dict[str, Any]) -> None:
-    console = Console()
-    table = Table("world", "place", Column("picture", overflow="fold"))
-    for picture in report["rendered"]:
-        table.add_row(f"{picture['genre']}/{picture['world']}", picture["poi"], picture["path"])
-    if report["rendered"]:
-        console.print(table)
+    print_table(
+        ("world", "place", "picture"),
+        [(f"{item['genre']}/{item['world']}", item["poi"], item["path"]) for item in report["rendered"]],
+    )
     counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
     loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
-    console.print(f"{done}; {report['skipped']} were fresh{loads}; {report['wall_s']} s")
+    print_line(f"{done}; {report['skipped']} were fresh{loads}; {report['wall_s']} s")
     for kind in ("failed", "blocked", "waiting"):
         for item in report[kind]:
-            console.print(f"{kind}: {item['asset']}: {item['reason']}", highlight=False, markup=False)
+            print_line(f"{kind}: {item['asset']}: {item['reason']}")
 
 
 def _finish(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         _show_report(report)
     if report["failed"] or report["blocked"]:
         raise typer.Exit(1)
-
-
-def _show_steps(title: str, steps: Iterable[dict[str, Any]]) -> None:
-    table = Table(Column(title, overflow="fold"), Column("why", overflow="fold"))
-    for step in steps:
-        table.add_row(step["asset"], "\n".join(step["reasons"]))
-    if table.row_count:
-        Console().print(table)
 
 
 def copy_shipped_data(target: Path) -> None:
@@ -107,7 +84,7 @@ def register(app: typer.Typer) -> None:
             copy_shipped_data(folder)
         drawn = draw_demo_datasets(open_data_dir(root).datasets_root)
         if drawn:
-            _say(f"drew {drawn} training datasets")
+            say(f"drew {drawn} training datasets")
         report = _run(root, None)
         _finish(report, as_json=as_json)
 
@@ -135,11 +112,11 @@ def register(app: typer.Typer) -> None:
         directory = open_data_dir(data_root(data))
         result = make_plan(Workshop(directory, real_engines(directory)), world).as_json()
         if as_json:
-            _print_json(result)
+            print_json(result)
             return
-        _show_steps("stale", result["stale"])
-        _show_steps("cannot be made", result["blocked"])
+        for title, kind in (("stale", "stale"), ("cannot be made", "blocked")):
+            print_table((title, "why"), [(item["asset"], "\n".join(item["reasons"])) for item in result[kind]])
         for kind in ("faults", "warnings"):
             for line in result[kind]:
-                Console().print(f"{kind[:-1]}: {line}", highlight=False, markup=False)
-        Console().print(f"{len(result['stale'])} stale, {result['fresh']} fresh")
+                print_line(f"{kind[:-1]}: {line}")
+        print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")

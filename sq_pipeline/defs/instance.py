@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.layout import DataDir
 
-_SETTINGS = """\
+SETTINGS = """\
 # Written by sq-pipeline on first use; it is yours to change and is never written over.
 
 telemetry:
@@ -38,7 +38,7 @@ def prepare_home(data: DataDir) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        write_text(settings, _SETTINGS)
+        write_text(settings, SETTINGS)
     return home
 
 

@@ -8,10 +8,13 @@ metadata `lora_rank` and `lora_blocks` (−1: all).
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
 from mlx import nn
 from mlx.utils import tree_flatten
 
+from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.storage.safetensors_file import write_safetensors
 
 
 class LoRALinear(nn.Module):
@@ -56,7 +59,9 @@ def adapter_tensors(network: Flux) -> dict[str, mx.array]:
 
 
 def save_adapter(path: Path, network: Flux, rank: int) -> int:
-    """Write the adapter; returns the number of tensors."""
+    """Write the adapter in float32, whole or not at all; returns the number of tensors. Raises StorageError."""
     tensors = adapter_tensors(network)
-    mx.save_safetensors(str(path), tensors, metadata={"lora_rank": str(rank), "lora_blocks": "-1"})
+    layout = [TensorInfo(name, "F32", array.shape) for name, array in sorted(tensors.items())]
+    bits = ((info, np.array(tensors[info.name].astype(mx.float32)).view(np.uint32)) for info in layout)
+    write_safetensors(path, bits, layout, {"lora_rank": str(rank), "lora_blocks": "-1"})
     return len(tensors)

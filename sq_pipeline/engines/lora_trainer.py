@@ -33,7 +33,6 @@ from sq_pipeline.engines.lora_layers import add_lora, save_adapter
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux import vae as tiny_vae
 from sq_pipeline.engines.tiny_flux.text import PAD, load_tokenizer
-from sq_pipeline.storage.atomic import atomic_path
 from sq_pipeline.storage.layout import DataDir
 
 _ENCODE_BATCH = 32
@@ -85,8 +84,7 @@ class MlxLoraTrainer:
             losses.append(loss)
             elapsed_s = time.perf_counter() - loop_start
             on_progress(TrainProgress(len(losses), request.recipe.iterations, loss, elapsed_s))
-        with atomic_path(request.output_path) as part:
-            tensors = save_adapter(part, network, request.recipe.rank)
+        tensors = save_adapter(request.output_path, network, request.recipe.rank)
         return TrainResult(
             losses=tuple(losses),
             wall_s=time.perf_counter() - start,
@@ -143,7 +141,7 @@ def _encode(
 def read_image(path: Path, size: SizePx) -> np.ndarray:
     """RGB pixels of the training size; a larger image is scaled down to cover it and cut around its middle."""
     with Image.open(path) as opened:
-        image = opened.convert("RGB")
+        image = ImageOps.exif_transpose(opened).convert("RGB")
     wanted = (size.width_px, size.height_px)
     if image.size != wanted:
         image = ImageOps.fit(image, wanted, Image.Resampling.LANCZOS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
 from sq_pipeline.core.errors import ContentError, DatasetError, Fault
@@ -172,12 +172,13 @@ def _check_image(path: Path, folder: Path, name: str, size: SizePx | None) -> st
             with Image.open(path) as image:
                 is_deep = any(_DEEP_LAYOUT.search(str(tile.args)) for tile in image.tile)
                 image.load()
-                mode, (width, height) = image.mode, image.size
+                mode = image.mode
                 if is_deep:
                     return Fault(file, "", "has 16 bits a channel, which loses data as RGB", "save it as 8-bit RGB")
                 if mode not in _RGB_READY:
                     return Fault(file, "", f"has the mode {mode}, which loses data as RGB", "save it as 8-bit RGB")
-                pixels = image.convert("RGB").tobytes()
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+                (width, height), pixels = upright.size, upright.tobytes()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return Fault(file, "", "is too large to be opened safely", "scale it down")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:

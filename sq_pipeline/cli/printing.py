@@ -1,0 +1,38 @@
+"""What commands print with. A person's texts are shown as they are: rich would read `[red]` in a prompt as markup.
+
+JSON is one object on stdout; tables and lines for people go to stdout too; progress goes to stderr.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+
+def print_json(value: Any) -> None:
+    """One JSON object, on one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose cells wrap and lose nothing; without rows, nothing."""
+    table = Table(*(Column(name, overflow="fold") for name in columns), show_header=any(columns))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if table.row_count:
+        Console().print(table)
+
+
+def print_line(line: str) -> None:
+    """One line, not wrapped."""
+    Console().print(Text(line), soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
