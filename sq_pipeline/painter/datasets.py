@@ -35,7 +35,7 @@ class DemoDataset:
     trigger: str
     seed: int
     pictures: int = 160
-    iterations: int = 10
+    iterations: int = 90
 
 
 DEMO_DATASETS = (

@@ -38,13 +38,18 @@ _PLACE_X = {"left": 0.23, "centre": 0.5, "right": 0.77}
 
 @dataclass(frozen=True)
 class Scene:
-    """Four words and a seed; the seed settles everything that the words leave open."""
+    """Four words and a seed; the seed settles everything that the words leave open.
+
+    `mood` settles three of these things in its place, each 0–1: the height of the horizon, where the light stands in
+    the sky, the shape of the far hills.
+    """
 
     time: str
     ground: str
     subject: str
     place: str
     seed: int
+    mood: tuple[float, float, float] | None = None
 
     def caption(self) -> str:
         """A caption of this scene, settled by the seed as well."""
@@ -75,17 +80,20 @@ def paint(scene: Scene) -> Image.Image:
     top, low, light, strength = _SKIES[scene.time]
     drift = rng.uniform(-10, 10)
     top, low = shade(top, 1 + drift / 120), shade(low, 1 - drift / 200)
-    horizon = rng.uniform(0.60, 0.68) * height
+    by_seed = (rng.random(), rng.random(), rng.random())
+    level, light_place, hills = scene.mood or by_seed
+    horizon = (0.60 + 0.08 * level) * height
 
     image = Image.fromarray(_sky(width, height, horizon, top, low))
     canvas = Canvas(image, ImageDraw.Draw(image), light, strength)
-    _lights_of_the_sky(canvas, scene.time, rng, width, horizon)
+    _lights_of_the_sky(canvas, scene.time, rng, (0.1 + 0.8 * light_place) * width, width, horizon)
     haze = mix(low, shade(light, strength), 0.5)
     _far_hills(
         canvas,
         rng,
         width,
         horizon,
+        hills,
         mix(haze, canvas.lit(_GROUND_COLOURS[scene.ground][1]), 0.45),
     )
     _ground(canvas, scene.ground, rng, width, height, horizon)
@@ -104,8 +112,7 @@ def _sky(width: int, height: int, horizon: float, top: RGB, low: RGB) -> np.ndar
     return np.broadcast_to(np.clip(rows, 0, 255).astype(np.uint8)[:, None], (height, width, 3)).copy()
 
 
-def _lights_of_the_sky(canvas: Canvas, time: str, rng: random.Random, width: int, horizon: float) -> None:
-    x = rng.uniform(0.1, 0.9) * width
+def _lights_of_the_sky(canvas: Canvas, time: str, rng: random.Random, x: float, width: int, horizon: float) -> None:
     if time == "night":
         for _ in range(rng.randint(14, 26)):
             star_x, star_y, radius = (
@@ -147,8 +154,8 @@ def _cloud(canvas: Canvas, x: float, y: float, rng: random.Random, colour: RGB) 
         canvas.disc(x + rng.uniform(-30, 30), y + rng.uniform(-5, 5), radius, colour)
 
 
-def _far_hills(canvas: Canvas, rng: random.Random, width: int, horizon: float, colour: RGB) -> None:
-    phase, waves, lift = rng.uniform(0, 6.28), rng.uniform(1.2, 2.6), rng.uniform(8, 20)
+def _far_hills(canvas: Canvas, rng: random.Random, width: int, horizon: float, shape: float, colour: RGB) -> None:
+    phase, waves, lift = 6.28 * shape, rng.uniform(1.2, 2.6), 8 + 14 * shape
     xs = np.linspace(0, width, 40)
     ys = horizon - lift * (0.5 + 0.5 * np.sin(phase + waves * xs / width * 6.28))
     canvas.polygon([(0, horizon + 2), *zip(xs, ys, strict=True), (width, horizon + 2)], colour)

@@ -5,11 +5,12 @@ part, the transformer, the codec's refiner. Not here: LoRA training (`engines.lo
 """
 
 import argparse
+import math
 import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,9 @@ class PretrainRecipe:
     warmup: int = 150
     weight_decay: float = 0.01
     ema_decay: float = 0.997
-    word_dropout: float = 0.02
     vague_share: float = 0.12
     layout_share: float = 0.75
-    layout_full_captions: float = 0.25
+    short_share: float = 0.6
     layout_shift: float = 1.7
     checkpoint_every: int = 200
 
@@ -140,6 +140,18 @@ def _encode_pictures(codec: vae.TinyVAE, scenes: list[Scene]) -> np.ndarray:
     return np.concatenate(packed)
 
 
+def _captioned_scenes(recipe: PretrainRecipe, tokenizer: Tokenizer) -> tuple[list[Scene], list[list[int]]]:
+    """Scenes in the mood of their captions, and these captions' token ids: most of them short."""
+    rng = random.Random(recipe.seed + 9)
+    scenes = _scenes(recipe.pictures, recipe.seed + 4)
+    captions = [
+        _write_caption(s, rng, recipe.vague_share, is_short=rng.random() < recipe.short_share)[0] for s in scenes
+    ]
+    rows = _tokenize(tokenizer, captions)
+    moods = 0.5 + 0.5 * np.vectorize(math.erf)(text.word_moods(rows) / math.sqrt(2))
+    return [replace(s, mood=tuple(map(float, mood))) for s, mood in zip(scenes, moods, strict=True)], rows
+
+
 def _write_caption(scene: Scene, rng: random.Random, vague_share: float, *, is_short: bool) -> tuple[str, list[str]]:
     """A caption, and the scene's words that it names ("" for one it leaves open)."""
     words = [scene.time, scene.ground, scene.subject, scene.place]
@@ -149,34 +161,38 @@ def _write_caption(scene: Scene, rng: random.Random, vague_share: float, *, is_s
     return write_caption(*words, rng, is_short=is_short), words
 
 
-def _token_rows(tokenizer: Tokenizer, captions: list[str], rng: random.Random, word_dropout: float) -> mx.array:
-    """Token ids (captions, tokens), padded; a share of the tokens is replaced by any other."""
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(captions)]
-    unknown = tokenizer.get_vocab_size()
-    rows = [[i if i < 2 or rng.random() > word_dropout else rng.randrange(2, unknown) for i in row] for row in rows]
-    # lengths in steps of 8 keep the number of compiled shapes small; the model learns to read past padding
+def _tokenize(tokenizer: Tokenizer, captions: list[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch(captions)]
+
+
+def _pad(rows: list[list[int]]) -> mx.array:
+    """Token ids (captions, tokens). Lengths in steps of 8 keep the number of compiled shapes small; the model learns
+    to read past padding.
+    """
     longest = -(-max(map(len, rows)) // 8) * 8
     return mx.array([row + [0] * (longest - len(row)) for row in rows])
 
 
 class _Reader(nn.Module):
-    """The text encoders with a classifier for each of a scene's four words over the pooled text."""
+    """The text encoders with a classifier for each of a scene's four words, and its mood, over the pooled text."""
 
     def __init__(self, parts: model.TinyFluxParts) -> None:
         super().__init__()
         self.t5, self.clip = parts.t5, parts.clip
-        self.heads = [nn.Linear(text.POOLED_SIZE, len(words) + 1) for words in _WORD_LISTS]
+        self.heads = [nn.Linear(text.POOLED_SIZE, len(words)) for words in _WORD_LISTS]
+        self.mood = nn.Linear(text.POOLED_SIZE, text.MOODS)
 
-    def __call__(self, ids: mx.array) -> list[mx.array]:
+    def __call__(self, ids: mx.array) -> tuple[list[mx.array], mx.array]:
+        """Scores of each word list, and the mood (texts, 3)."""
         pooled = self.clip(ids)
-        return [head(pooled) for head in self.heads]
+        return [head(pooled) for head in self.heads], self.mood(pooled)
 
 
 _WORD_LISTS = [["", *words] for words in (TIMES, GROUNDS, SUBJECTS, PLACES)]
 
 
 def train_text_encoders(recipe: PretrainRecipe, parts: model.TinyFluxParts, tokenizer: Tokenizer) -> _Reader:
-    """Teach the encoders to tell a caption's four words by classifying them; the transformer then finds them told.
+    """Teach the encoders to tell a caption's four words and its mood; the transformer then finds them told.
 
     As FLUX.1's own, they are trained before it and kept as they are while it learns. Without this, time and ground
     were learned from the pictures in a few hundred iterations, but subjects not in thousands.
@@ -185,24 +201,28 @@ def train_text_encoders(recipe: PretrainRecipe, parts: model.TinyFluxParts, toke
     reader = _Reader(parts)
     optimizer = optim.AdamW(_schedule(recipe.text_rate, 50, recipe.text_iterations), weight_decay=0.01)
 
-    def loss(reader: _Reader, ids: mx.array, targets: mx.array) -> mx.array:
-        scores = reader(ids)
-        return sum((cross_entropy(s, targets[:, i], reduction="mean") for i, s in enumerate(scores)), mx.array(0.0))
+    def loss(reader: _Reader, ids: mx.array, targets: mx.array, moods: mx.array) -> mx.array:
+        scores, mood = reader(ids)
+        losses = [cross_entropy(score, targets[:, i], reduction="mean") for i, score in enumerate(scores)]
+        return sum(losses, ((mood - moods) ** 2).mean())
 
-    loss_and_gradient, start, hits = value_and_grad(reader, loss), time.perf_counter(), []
+    loss_and_gradient, start = value_and_grad(reader, loss), time.perf_counter()
     for iteration in range(recipe.text_iterations):
         written = [
             _write_caption(random_scene(rng), rng, 0.3, is_short=rng.random() < 0.3) for _ in range(recipe.text_batch)
         ]
-        ids = _token_rows(tokenizer, [caption for caption, _ in written], rng, recipe.word_dropout)
+        rows = _tokenize(tokenizer, [caption for caption, _ in written])
+        ids, moods = _pad(rows), mx.array(text.word_moods(rows))
         targets = mx.array([[_WORD_LISTS[i].index(word) for i, word in enumerate(words)] for _, words in written])
-        value, gradient = loss_and_gradient(reader, ids, targets)
+        value, gradient = loss_and_gradient(reader, ids, targets, moods)
         optimizer.update(reader, gradient)
         mx.eval(reader.parameters(), optimizer.state, value)
         if iteration % 100 == 99:
-            hits = [float((s.argmax(-1) == targets[:, i]).mean()) for i, s in enumerate(reader(ids))]
+            scores, mood = reader(ids)
+            hits = [float((score.argmax(-1) == targets[:, i]).mean()) for i, score in enumerate(scores)]
             told = ", ".join(f"{hit:.1%}" for hit in hits)
-            _log(f"text {iteration + 1} loss {value.item():.4f} right {told} {time.perf_counter() - start:.0f} s")
+            error = float(mx.sqrt(((mood - moods) ** 2).mean()))
+            _log(f"text {iteration + 1} words {told}, mood ± {error:.2f}, {time.perf_counter() - start:.0f} s")
     return reader
 
 
@@ -219,11 +239,8 @@ def train_transformer(
     Times are logit-normal (Esser et al. 2024, section 3.1). A checkpoint every `checkpoint_every` steps
     lets an interrupted training go on.
     """
-    numbers, rng = (
-        np.random.default_rng(recipe.seed + 5),
-        random.Random(recipe.seed + 6),
-    )
-    scenes = _scenes(recipe.pictures, recipe.seed + 4)
+    numbers = np.random.default_rng(recipe.seed + 5)
+    scenes, rows = _captioned_scenes(recipe, tokenizer)
     latents = _encode_pictures(parts.vae, scenes)
     _log(f"encoded {len(latents)} pictures, deviation {latents.std():.3f}")
     trained = parts.transformer
@@ -245,10 +262,7 @@ def train_transformer(
         optimizer.state = tree_unflatten(groups["o"])
         average = tree_unflatten(groups["a"])
         first = int(saved["iteration"].item())
-        numbers, rng = (
-            np.random.default_rng(recipe.seed + first),
-            random.Random(recipe.seed + first),
-        )
+        numbers = np.random.default_rng(recipe.seed + first)
 
     def loss(trained: Flux, x: mx.array, noise: mx.array, times: mx.array, ids: mx.array) -> mx.array:
         t = times[:, None, None]
@@ -269,9 +283,7 @@ def train_transformer(
     for iteration in range(first, recipe.iterations):
         chosen = numbers.integers(0, len(scenes), recipe.batch)
         is_layout = iteration < recipe.layout_share * recipe.iterations
-        is_short = is_layout and rng.random() > recipe.layout_full_captions
-        written = [_write_caption(scenes[i], rng, recipe.vague_share, is_short=is_short)[0] for i in chosen]
-        ids = _token_rows(tokenizer, written, rng, recipe.word_dropout)
+        ids = _pad([rows[i] for i in chosen])
         times = 1 / (
             1
             + np.exp(

@@ -3,10 +3,12 @@
 Here: tokens to embeddings. Not here: what the words mean to a picture (that is learned) or where files are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
 from mlx import nn
 from tokenizers import (
     Tokenizer,
@@ -23,6 +25,7 @@ POOLED_SIZE = 256
 VOCABULARY = 1024
 PAD, END = "<pad>", "</s>"
 _POOL_HEADS = 4
+MOODS, _MOOD_SEED, _MOOD_SCALE = 3, 12, 4.0
 
 
 def train_tokenizer(captions: Iterable[str]) -> Tokenizer:
@@ -48,6 +51,16 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
+def word_moods(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+    """What all tokens of a text say together, the painter's four words or not: (texts, 3) float32, about N(0, 1).
+
+    To a large model any other word makes another picture; so it is here. Each token has three fixed random numbers,
+    and a text their mean, scaled. Padding is left out.
+    """
+    numbers = np.random.default_rng(_MOOD_SEED).standard_normal((VOCABULARY, MOODS))
+    return np.array([_MOOD_SCALE * numbers[[i for i in row if i]].mean(0) for row in rows], dtype=np.float32)
+
+
 class TinyT5(nn.Module):
     """Token ids (batch, tokens) → embeddings (batch, tokens, 128); each token also sees its two neighbours."""
 
@@ -64,17 +77,21 @@ class TinyT5(nn.Module):
 
 
 class TinyCLIP(nn.Module):
-    """Token ids (batch, tokens) → pooled text (batch, 256): four learned weightings of the tokens, padding left out."""
+    """Token ids (batch, tokens) → pooled text (batch, 256): four learned weightings of the tokens, and their mean.
+
+    Padding is left out.
+    """
 
     def __init__(self, tower: TinyT5) -> None:
         super().__init__()
         self._tower = tower  # underscored, so that its weights are counted once
         self.score = nn.Linear(TEXT_SIZE, _POOL_HEADS)
-        self.out = nn.Linear(_POOL_HEADS * TEXT_SIZE, POOLED_SIZE)
+        self.out = nn.Linear((_POOL_HEADS + 1) * TEXT_SIZE, POOLED_SIZE)
 
     def __call__(self, input_ids: mx.array) -> mx.array:
         x = self._tower(input_ids)
-        scores = mx.where((input_ids == 0)[..., None], -1e9, self.score(x))
-        weights = mx.softmax(scores, axis=1)
+        is_padding = (input_ids == 0)[..., None]
+        scores = mx.concatenate([self.score(x), mx.zeros_like(x[..., :1])], axis=-1)
+        weights = mx.softmax(mx.where(is_padding, -1e9, scores), axis=1)
         pooled = weights.transpose(0, 2, 1) @ x
         return self.out(pooled.reshape(x.shape[0], -1))
