@@ -35,7 +35,7 @@ class DemoDataset:
     trigger: str
     seed: int
     pictures: int = 160
-    iterations: int = 90
+    iterations: int = 80
 
 
 DEMO_DATASETS = (

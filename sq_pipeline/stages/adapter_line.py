@@ -12,7 +12,7 @@ from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import name_dialect
 from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError, VerificationError
-from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.fingerprints import canonical_json, fingerprint
 from sq_pipeline.core.lineage import (
     dataset_inputs,
     mflux_adapter_inputs,
@@ -282,7 +282,10 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         workshop.settings.thresholds,
         lambda done, total: log.debug("verification picture %d of %d", done, total),
     )
-    objects = {"report": workshop.store.put_bytes(write_markdown(report).encode(), ".md")}
+    objects = {
+        "report": workshop.store.put_bytes(write_markdown(report).encode(), ".md"),
+        "report_json": workshop.store.put_bytes(canonical_json(report.as_json()).encode(), ".json"),
+    }
     sheet = draw_report_sheet(report)
     if sheet is not None:
         objects["sheet"] = workshop.store.put_bytes(sheet, ".png")

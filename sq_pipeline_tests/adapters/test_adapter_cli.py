@@ -86,7 +86,7 @@ def test_inspect_shows_faults_whole_and_as_they_are(shell: Shell, tmp_path: Path
     path = save(tmp_path / "a.safetensors", {name: ("F32", to_bits([[1]]))}, {"note": "[/red] [bold]x[/bold]"})
     code, out, err = shell.run("inspect", path)
     assert (code, err) == (0, "")
-    assert f"fault {name.removesuffix('.lora_a')}: its up matrix is missing\n" in out
+    assert f"fault: {name.removesuffix('.lora_a')}: its up matrix is missing\n" in out
     assert "[/red] [bold]x[/bold]" in out
 
 

@@ -17,6 +17,7 @@ _PATCH_SIZE = PATCH_PX * PATCH_PX * 3
 # Components are scaled to deviation² ∝ variance**_FLATNESS. 0 would weigh a hairline like the sky's colour, and most
 # of what is learned would be noise; 1 is a patch's own metric, in which details drown in what is left of the noise.
 _FLATNESS = 0.5
+_SEAM = 0.12  # steps at a patch border up to about this (of −1…1) are seams
 
 
 class Conv3x3(nn.Module):
@@ -84,6 +85,23 @@ class Refiner(nn.Module):
         return _unfold(self.conv_out(nn.relu(x)), 2)
 
 
+def _join_columns(picture: mx.array) -> mx.array:
+    """The picture (batch, height, width, 3) with small steps between neighbouring patches spread over half a patch.
+
+    The step at a border is what two patches' brightness disagrees by where the picture itself is smooth, as in a sky;
+    a larger one is an edge of the picture and stays. So do video decoders smooth their blocks.
+    """
+    batch, height, width, channels = picture.shape
+    patches = picture.reshape(batch, height, width // PATCH_PX, PATCH_PX, channels)
+    step = patches[:, :, 1:, :1] - patches[:, :, :-1, -1:]
+    half = 0.5 * step * mx.exp(-((step / _SEAM) ** 2))
+    rise = mx.maximum(mx.arange(PATCH_PX) - (PATCH_PX // 2 - 1), 0)[:, None] / (PATCH_PX // 2)
+    none = mx.zeros_like(half[:, :, :1])
+    to_the_right = mx.concatenate([half, none], axis=2) * rise
+    to_the_left = mx.concatenate([none, half], axis=2) * rise[::-1]
+    return (patches + to_the_right - to_the_left).reshape(picture.shape)
+
+
 class TinyVAE(nn.Module):
     """The codec behind mflux's VAE calls. `basis` (64, 768) has orthonormal rows, `mean` (768,), `scale` (64,)."""
 
@@ -116,7 +134,8 @@ class TinyVAE(nn.Module):
     def decode_tokens(self, tokens: mx.array) -> mx.array:
         """Tokens (batch, height/16, width/16, 64) → pictures (batch, height, width, 3), about −1…1."""
         picture = self.decode_linear(tokens)
-        return picture + self.refiner(picture)
+        picture = picture + self.refiner(picture)
+        return _join_columns(_join_columns(picture).swapaxes(1, 2)).swapaxes(1, 2)
 
     def decode_linear(self, tokens: mx.array) -> mx.array:
         """The linear part of `decode_tokens`: patches side by side, seams and all."""
