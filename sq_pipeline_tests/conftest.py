@@ -1,14 +1,11 @@
 """What every test may need: the shipped data directory, and an environment that does not leak in."""
 
-import os
 from pathlib import Path
 
 import pytest
 
+import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test module loads MLX
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
-
-# one thread a process keeps sums in one order, so that bytes compare equal between processes of any machine
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 
 
 @pytest.fixture(autouse=True)
