@@ -15,6 +15,8 @@ SETTINGS = """\
 
 telemetry:
   enabled: false
+nux:
+  enabled: false
 
 # Training and rendering share one GPU: one such run at a time.
 concurrency:
