@@ -10,7 +10,7 @@ from sq_pipeline.core.errors import BaseModelError
 
 
 class Recipe(BaseModel):
-    """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; `tiny_flux_recipe` has that model's.
+    """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones.
 
     `learning_rate` warms up linearly over `warmup_steps` and decays on a cosine to zero at `iterations`.
     `training_size` in the base model's registry gives the picture size.

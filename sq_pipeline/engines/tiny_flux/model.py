@@ -1,6 +1,6 @@
 """tiny-flux's parts and its files: what is saved in `data/models/tiny-flux`, and how it is read back.
 
-Here: the folder's format. Not here: how mflux is made to run it (`mflux_adapter`), how it was trained (`pretrain`).
+Here: the folder's format. Not here: how mflux is made to run it (`mflux_build`), how it was trained (`pretrain`).
 
 The folder holds `model.safetensors` (float16; `transformer.` in BFL names, `vae.`, `t5.`, `clip.`),
 `tokenizer.json` and `config.json` (sizes, and the command and recipe that train it again).
