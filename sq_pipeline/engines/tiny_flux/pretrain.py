@@ -45,7 +45,7 @@ class PretrainRecipe:
     codec_rate: float = 1e-3
     codec_noise: float = 0.15
     pictures: int = 12_000
-    iterations: int = 5200
+    iterations: int = 6000
     batch: int = 16
     rate: float = 1.2e-3
     warmup: int = 150
