@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
-        from sq_pipeline.defs.build import sync_places
         from sq_pipeline.defs.instance import open_instance, prepare_home
+        from sq_pipeline.defs.places import sync_places
         from sq_pipeline.storage.layout import open_data_dir
         from sq_pipeline.storage.packs import read_catalog
 

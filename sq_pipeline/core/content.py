@@ -50,13 +50,17 @@ class Style:
 
 @dataclass(frozen=True)
 class World:
-    """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers."""
+    """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
+
+    `source` is a hash of all that was read for it: two readings with the same one say the same.
+    """
 
     genre: str
     name: str
     style: Style
     entries: tuple[LoraEntry, ...]
     pois: tuple[Poi, ...]
+    source: str = ""
 
     @property
     def key(self) -> str:

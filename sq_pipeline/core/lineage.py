@@ -101,6 +101,20 @@ def picture_inputs(
     }
 
 
+def world_key(
+    source: str,
+    entries: Sequence[tuple[str, float]],
+    base_model: BaseModel,
+    weights_hash: str,
+    tier: str,
+    renderer_versions: Mapping[str, str],
+) -> str:
+    """A hash of everything that the prompts and pictures of a world can depend on; `source` is the world's own."""
+    rendering = _rendering(base_model, weights_hash, tier, renderer_versions)
+    negative = base_model.reads_negative_prompt
+    return fingerprint({"source": source, **stack_inputs(entries), "negative": negative, **rendering})
+
+
 def _rendering(base_model: BaseModel, weights_hash: str, tier: str, renderer_versions: Mapping[str, str]) -> Inputs:
     size = base_model.size_for(tier)
     return {

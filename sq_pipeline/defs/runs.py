@@ -3,26 +3,27 @@
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
-from sq_pipeline.defs.build import build_defs, sync_places
+from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.engines import real_engines
+from sq_pipeline.defs.places import partitions_name, sync_places
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
-from sq_pipeline.defs.world_assets import places_of
+from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
+from sq_pipeline.stages.archive import archive_removed_places
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import TIER, WorldState
+from sq_pipeline.stages.world_line import TIER, WorldState, survey_world
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline.storage.store import Record
 
 Say = Callable[[str], None]
-
-_RANGE_START_TAG, _RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 # Dagster's own lines stay in its log, where the UI shows them.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -54,33 +55,45 @@ def bring_up_to_date(
     say: Say,
     make_engines: MakeEngines = real_engines,
 ) -> RunReport:
-    """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures (one run each).
+    """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures.
 
-    Raises SelectionError or ContentError for a world that cannot be selected. What fails is in the report.
+    All of it from one reading of the content, so that files may change meanwhile. Waits while another run works on
+    the data directory. Raises SelectionError or ContentError for a world that cannot be selected. What fails is in
+    the report.
     """
     start = time.perf_counter()
+    with hold_run_lock(data, say):
+        report = _bring_up_to_date(Workshop(data, make_engines(data)), instance, world, say, make_engines)
+    report.wall_s = round(time.perf_counter() - start, 2)
+    return report
+
+
+def _bring_up_to_date(
+    workshop: Workshop, instance: DagsterInstance, world: str | None, say: Say, make_engines: MakeEngines
+) -> RunReport:
     report, made = RunReport(), set[str]()
-    engines = make_engines(data)
-    plan = make_plan(Workshop(data, engines), world)
-    report.skipped = sum(step.status == "fresh" for step in plan.steps())
-    to_do = [step for step in plan.steps() if step.is_to_do]
-    if to_do:
-        loads = engines.renderer().model_loads
-        defs = build_defs(data=data, make_engines=make_engines)
-        sync_places(Workshop(data, engines).catalog, instance)
+    plan = make_plan(workshop, world)
+    report.skipped = plan.fresh
+    for path in archive_removed_places(workshop.data, workshop.catalog):
+        say(f"{path}: its place is gone from the YAML")
+    if any(step.is_to_do for step in plan.steps()):
+        renderer = workshop.engines.renderer()
+        loads = renderer.model_loads
+        defs = build_defs(data=workshop.data, make_engines=make_engines, shared=workshop)
+        sync_places(workshop.catalog, instance)
         adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
         if adapter_steps:
             say(f"adapters: {len(adapter_steps)} steps to make")
             made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
-            plan = make_plan(Workshop(data, engines), world)
+            plan = make_plan(workshop, world)
         for state in plan.worlds:
             made |= _run_world(defs, instance, state, say, report)
-        plan = make_plan(Workshop(data, engines), world)
-        report.model_loads = engines.renderer().model_loads - loads
-    _note_made(data, plan, made, report)
+        worlds = [survey_world(workshop, state.world) for state in plan.worlds]
+        plan = replace(make_plan(workshop, world), worlds=tuple(worlds))
+        report.model_loads = renderer.model_loads - loads
+    _note_made(workshop.data, plan, made, report)
     _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
-    report.wall_s = round(time.perf_counter() - start, 2)
     return report
 
 
@@ -91,7 +104,7 @@ def _run_world(
     made: set[str] = set()
     groups = [("prompts",)] if _lacks_stack(state) else [("stack",), ("prompts", "poi_images"), ("gallery",)]
     names = list(dict.fromkeys(step.asset.partition(":")[0] for step in state.steps() if step.is_to_do))
-    ordered = instance.get_dynamic_partitions(str(places_of(state.world).name))
+    ordered = instance.get_dynamic_partitions(partitions_name(state.world))
     for group in groups:
         chosen = [name for name in names if name.rpartition("/")[2] in group]
         if not chosen:
@@ -104,7 +117,7 @@ def _run_world(
             wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
             say(f"{state.world.key}: {len(wanted)} places to make")
         for first, last in _stretches(ordered, wanted):
-            made |= _execute(defs, instance, chosen, {_RANGE_START_TAG: first, _RANGE_END_TAG: last}, report)
+            made |= _execute(defs, instance, chosen, {RANGE_START_TAG: first, RANGE_END_TAG: last}, report)
     return made
 
 

@@ -28,6 +28,8 @@ from sq_pipeline.stages import world_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
 
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+ONLY_TAG = "sq/places"  # which places of its range a run is for, where that is not all of them
 _DATA_VERSION_TAG = "dagster/data_version"
 _INPUT_TAG = "dagster/input_data_version/"
 
@@ -126,6 +128,8 @@ def _prompts_and_images(world: World) -> AssetsDefinition:
     def places(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
         workshop: Workshop = context.resources.workshop
         world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
+        if only := context.run.tags.get(ONLY_TAG):
+            slugs &= set(only.split(","))
         if prompts in context.selected_asset_keys:
             yield from _make_prompts(workshop, world_now, slugs, prompts)
         if images in context.selected_asset_keys:
@@ -152,13 +156,20 @@ def _make_pictures(
     upstream = _upstream_versions(workshop, world)
     for outcome in world_line.make_pictures(workshop, world, slugs):
         if isinstance(outcome, world_line.FailedPicture):
-            context.log.error(f"{outcome.poi.slug}: {outcome.reason}")
+            context.log.error(f"{outcome.poi.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.poi.slug] = outcome.reason
         else:
             rendered += outcome.is_rendered
             yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
-    context.log.info(f"{rendered} pictures rendered, base model loaded {renderer.model_loads - loads} times")
+    loads = renderer.model_loads - loads
+    context.log.info(f"{rendered} pictures rendered, base model loaded {loads} times")
+    context.instance.add_run_tags(
+        context.run_id, {"sq/rendered": str(rendered), "sq/failed": str(len(failed)), "sq/model_loads": str(loads)}
+    )
     if failed:
+        # Dagster would show what it planned and did not see made as failed: here, places between those of a run
+        for outcome in world_line.take_up_pictures(workshop, world, set(context.partition_keys) - set(slugs)):
+            yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
 

@@ -4,14 +4,16 @@ Each `make_*` takes up what the store has and does the work only where it has no
 """
 
 import logging
+import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import name_dialect
-from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError, VerificationError
+from sq_pipeline.core.errors import AdapterError, DatasetError, Fault, SqPipelineError, VerificationError
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint
 from sq_pipeline.core.lineage import (
     dataset_inputs,
@@ -26,16 +28,16 @@ from sq_pipeline.core.verdicts import Verdict
 from sq_pipeline.stages.dataset import TrainingDataset, base_model_of, check_dataset, fingerprint_folder
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.stages.train import both, draw_loss_curve, log_progress, show_progress, train_adapter
+from sq_pipeline.stages.train import at_first, both, draw_loss_curve, log_progress, show_progress, train_adapter
 from sq_pipeline.stages.verify import verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
-from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.stages.workshop import Status, Step, Workshop
 from sq_pipeline.storage.datasets import read_recipe
 from sq_pipeline.storage.keymaps import select_keymap
 from sq_pipeline.storage.manifests import read_manifest
 from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
 from sq_pipeline.storage.store import Record
-from sq_pipeline.storage.verify_prompts import load_verify_prompts
+from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompts
 
 STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
 
@@ -71,11 +73,14 @@ def survey_adapter(workshop: Workshop, adapter: Adapter) -> dict[str, Step]:
     states: dict[str, Step] = {}
     for name in steps_of(adapter):
         asset = asset_name(adapter, name)
-        upstream = next((s for s in reversed(states.values()) if s.status != "fresh"), None)
+        upstream = next((s for s in reversed(states.values()) if s.status != "fresh" and s.record is None), None)
         if upstream is not None:
             is_stopped = upstream.status in ("blocked", "waiting")
             reason = f"{upstream.asset} {'is not there' if is_stopped else 'is made first'}"
-            states[name] = Step(asset, name, "blocked" if is_stopped else "pending", reasons=(reason,))
+            status: Status = "blocked" if is_stopped else "pending"
+            if status == "pending" and name == "promoted_adapter" and workshop.settings.promotion == "manual":
+                status, reason = "waiting", f"{reason}, then it waits for a person"
+            states[name] = Step(asset, name, status, reasons=(reason,))
             continue
         try:
             states[name] = _survey_step(workshop, adapter, name, states)
@@ -98,14 +103,14 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.engines.trainer_versions,
         )
     elif name == "mflux_adapter":
-        source = versions.get("mlx_adapter") or tensors_data_version(_external_file(workshop, adapter))
+        source = versions.get("mlx_adapter") or _external_version(workshop, adapter)
         rules = _keymap(workshop).rules_hash if _needs_remap(workshop, adapter) else None
         inputs = mflux_adapter_inputs(source, rules, base_model.name)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
             adapter.trigger,
-            load_verify_prompts(workshop.data, adapter.tier).model_dump(),
+            _verify_prompts(workshop, adapter).model_dump(),
             workshop.settings.thresholds.model_dump(),
             base_model,
             workshop.weights_hash(base_model),
@@ -128,8 +133,9 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
         return Step(asset, "promoted_adapter", "blocked", inputs, reasons=("did not pass verification", *failed))
     step = workshop.step(asset, "promoted_adapter", inputs)
     if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
-        return Step(asset, "promoted_adapter", "stale", inputs, None, (f"content/lora/{adapter.file} is gone",))
-    if step.status == "stale" and workshop.settings.promotion == "manual":
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
+    # with a record it was promoted before, just as it is: nobody has to say yes again
+    if step.status == "stale" and step.record is None and workshop.settings.promotion == "manual":
         reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
         return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
     return step
@@ -138,7 +144,8 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
 def _folder_inputs(workshop: Workshop, adapter: Adapter) -> dict[str, Any]:
     folder = workshop.data.datasets_root / str(adapter.dataset)
     key = ("dataset", adapter.key)
-    return workshop.remember(key, lambda: fingerprint_folder(folder, _dataset_label(adapter)))
+    make = lambda: fingerprint_folder(folder, _dataset_label(adapter), workshop.files.hash_of)  # noqa: E731
+    return workshop.remember(key, make)
 
 
 def _external_file(workshop: Workshop, adapter: Adapter) -> Path:
@@ -147,6 +154,11 @@ def _external_file(workshop: Workshop, adapter: Adapter) -> Path:
         problem = "is neither there, nor is there a dataset to train it from"
         raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "add the file or the dataset"))
     return path
+
+
+def _external_version(workshop: Workshop, adapter: Adapter) -> str:
+    path = _external_file(workshop, adapter)
+    return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
 
 
 def _needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
@@ -158,6 +170,10 @@ def _needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
 def _keymap(workshop: Workshop) -> Any:
     version = workshop.engines.mflux_version
     return workshop.remember("keymap", lambda: select_keymap(workshop.data.keymaps_root, "mflux", version))
+
+
+def _verify_prompts(workshop: Workshop, adapter: Adapter) -> VerifyPrompts:
+    return workshop.remember(("verify", adapter.tier), lambda: load_verify_prompts(workshop.data, adapter.tier))
 
 
 def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
@@ -173,8 +189,9 @@ def make_dataset(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Check the dataset. Returns the record, and whether work was done (False: the store had it)."""
     step, _ = _ready(workshop, adapter, "training_dataset")
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     dataset = _checked(workshop, adapter)
+    _insist_unchanged(workshop, adapter, step)
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "train.jsonl"
         dataset.write_index(index)
@@ -195,13 +212,23 @@ def _checked(workshop: Workshop, adapter: Adapter) -> TrainingDataset:
     return check_dataset(folder, _dataset_label(adapter), workshop.base_model_of_adapter(adapter).name)
 
 
+def _insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> None:
+    """Raises DatasetError when the folder is no longer what this run is about: its work would bear a wrong name."""
+    label = _dataset_label(adapter)
+    now = fingerprint_folder(workshop.data.datasets_root / str(adapter.dataset), label, workshop.files.hash_of)
+    if dataset_inputs(now) != dataset.inputs:
+        raise DatasetError(Fault(label, "", "changed while it was being read", "run again; nothing was kept"))
+
+
 def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Train the adapter, unless the store has it."""
-    step, _ = _ready(workshop, adapter, "mlx_adapter")
+    step, states = _ready(workshop, adapter, "mlx_adapter")
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     dataset = _checked(workshop, adapter)
-    on_progress = both(log_progress(log), show_progress(adapter.key))
+    # the first step follows the reading of all pictures: from there on the folder may change
+    insist = at_first(lambda: _insist_unchanged(workshop, adapter, states["training_dataset"]))
+    on_progress = both(insist, both(log_progress(log), show_progress(adapter.key)))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
         result = train_adapter(dataset, workshop.engines.trainer(), output, on_progress)
@@ -233,11 +260,27 @@ def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) 
     return workshop.keep(step, record), True
 
 
+def expected_training_s(workshop: Workshop, adapter: Adapter) -> float | None:
+    """How long training should take by this adapter's last one, in seconds; None where it never was trained.
+
+    Scaled by the number of pictures that pass through the model: iterations times batch times accumulation.
+    """
+    last = workshop.store.read_current(asset_name(adapter, "mlx_adapter"))
+    record = workshop.store.read_record("mlx_adapter", last[0]) if last else None
+    if record is None or "wall_s" not in record.info:
+        return None
+    sizes = ("iterations", "batch_size", "grad_accumulation")
+    then = math.prod(record.inputs[f"recipe.{name}"] for name in sizes)
+    now = math.prod(getattr(_recipe(workshop, adapter), name) for name in sizes)
+    encode_s = record.info["encode_s"]
+    return encode_s + (record.info["wall_s"] - encode_s) * now / then
+
+
 def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Remap the adapter (or take an external file as it is), unless the store has it."""
     step, states = _ready(workshop, adapter, "mflux_adapter")
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     upstream = states.get("mlx_adapter")
     if upstream is not None and upstream.record is not None:
         source = workshop.store.path_of(upstream.record.objects["adapter"])
@@ -252,6 +295,9 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
             stored, version = workshop.store.put_file(output, ".safetensors"), info["data_version"]
     else:
         stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)
+    if upstream is None and tensors_data_version(source) != step.inputs["source"]:
+        problem = "changed while it was being read"
+        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "run again; nothing was kept"))
     record = Record(
         kind=step.kind,
         fingerprint=step.fingerprint,
@@ -267,7 +313,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
     """Verify the adapter, unless the store has the verdicts. A failed verdict is a record like any other."""
     step, states = _ready(workshop, adapter, "verification")
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     adapter_record = states["mflux_adapter"].record
     assert adapter_record is not None
     report = verify_adapter(
@@ -278,7 +324,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         base_model_for(workshop, adapter),
         adapter.tier,
         workshop.engines.renderer(),
-        load_verify_prompts(workshop.data, adapter.tier),
+        _verify_prompts(workshop, adapter),
         workshop.settings.thresholds,
         lambda done, total: log.debug("verification picture %d of %d", done, total),
     )
@@ -306,8 +352,10 @@ def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tupl
     Raises VerificationError when it did not pass, or nobody is named.
     """
     step, states = _ready_to_promote(workshop, adapter)
-    if step.record is not None:
+    if step.status == "fresh" and step.record is not None:
         return step.record, False
+    if step.record is not None:
+        by = step.record.info["promoted_by"]
     if by is None and workshop.settings.promotion != "automatic":
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     adapter_record, verification = states["mflux_adapter"].record, states["verification"].record

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,19 +74,19 @@ class TrainingDataset:
         }
 
 
-def fingerprint_folder(folder: Path, name: str) -> dict[str, Any]:
+def fingerprint_folder(folder: Path, name: str, hash_of: Callable[[Path], str] = hash_file) -> dict[str, Any]:
     """The inputs of a dataset, without decoding anything: each file's hash, by name, and the recipe's values."""
     listing = list_folder(folder, name)
-    files = {path.name: _hash_entry(path, folder) for path in (*listing.images, *listing.captions)}
+    files = {path.name: _hash_entry(path, folder, hash_of) for path in (*listing.images, *listing.captions)}
     return {"files": fingerprint(files), "recipe": read_recipe(folder, name).model_dump()}
 
 
-def _hash_entry(path: Path, folder: Path) -> str:
+def _hash_entry(path: Path, folder: Path, hash_of: Callable[[Path], str]) -> str:
     """The file's hash, or a word for what is never opened; `check_dataset` has the fault for it."""
     if _misplaced(path, folder, "") is not None:
         return "refused"
     try:
-        return hash_file(path)
+        return hash_of(path)
     except OSError:
         return "unreadable"
 

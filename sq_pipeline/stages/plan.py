@@ -7,25 +7,35 @@ from typing import Any
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.stages.adapter_line import survey_adapter
+from sq_pipeline.stages.settled import count_settled, settle
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.stages.world_line import WorldState, survey_world
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read."""
+    """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
+
+    `worlds` are those with something to do or to tell; `settled` counts the assets of each of the others, all fresh.
+    """
 
     adapters: dict[str, dict[str, Step]]
     worlds: tuple[WorldState, ...]
+    settled: dict[str, int]
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
 
     def steps(self) -> Iterable[Step]:
-        """Every step, adapters first."""
+        """Every step that was surveyed, adapters first; those of settled worlds are not."""
         for states in self.adapters.values():
             yield from states.values()
         for world in self.worlds:
             yield from world.steps()
+
+    @property
+    def fresh(self) -> int:
+        """How many assets are as they should be."""
+        return sum(step.status == "fresh" for step in self.steps()) + sum(self.settled.values())
 
     def as_json(self) -> dict[str, Any]:
         """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`."""
@@ -33,7 +43,7 @@ class Plan:
         return {
             "stale": [_as_json(step) for step in steps if step.is_to_do],
             "blocked": [_as_json(step) for step in steps if step.status in ("blocked", "waiting")],
-            "fresh": sum(step.status == "fresh" for step in steps),
+            "fresh": self.fresh,
             "faults": [str(fault) for fault in self.faults],
             "warnings": [str(warning) for warning in self.warnings],
         }
@@ -54,5 +64,15 @@ def make_plan(workshop: Workshop, world: str | None) -> Plan:
     worlds = workshop.catalog.select(world)
     adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds)}
     faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
-    states = tuple(survey_world(workshop, item) for item in worlds)
-    return Plan(adapters, states, tuple(dict.fromkeys(faults)), workshop.catalog.warnings)
+    states: list[WorldState] = []
+    settled: dict[str, int] = {}
+    for item in worlds:
+        fresh = count_settled(workshop, item)
+        if fresh is not None:
+            settled[item.key] = fresh
+            continue
+        state = survey_world(workshop, item)
+        settle(workshop, state)
+        states.append(state)
+    workshop.files.save()
+    return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), workshop.catalog.warnings)

@@ -59,6 +59,19 @@ def show_progress(label: str) -> OnProgress:
     return on_progress
 
 
+def at_first(check: Callable[[], None]) -> OnProgress:
+    """Calls `check` with the first progress, which comes when everything is read."""
+    is_done = False
+
+    def on_progress(_progress: TrainProgress) -> None:
+        nonlocal is_done
+        if not is_done:
+            is_done = True
+            check()
+
+    return on_progress
+
+
 def both(first: OnProgress, second: OnProgress) -> OnProgress:
     """One callback that calls two."""
 

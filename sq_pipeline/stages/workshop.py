@@ -16,9 +16,12 @@ from sq_pipeline.core.protocols import Renderer, TokenCounter, Trainer
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline.storage.settings import Settings, load_settings
+from sq_pipeline.storage.stat_cache import StatCache
 from sq_pipeline.storage.store import Record, Store
 
 Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
+
+TAKEN_UP = "is as it was once before; taken from the store"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Engines:
 class Step:
     """One asset now: what it would be made from, what that became (None: nothing yet), and why it is not fresh.
 
-    `stale`: can be made now. `pending`: after something upstream. `blocked`: a fault. `waiting`: for a person.
+    `stale`: can be made now; with a record, without work. `pending`: after something upstream. `blocked`: a fault.
+    `waiting`: for a person.
     """
 
     asset: str
@@ -63,11 +67,16 @@ class Step:
 class Workshop:
     """The content, store, settings and engines of one data directory, read once."""
 
-    def __init__(self, data: DataDir, engines: Engines) -> None:
+    def __init__(self, data: DataDir, engines: Engines, *, looks_ahead: bool = True) -> None:
+        """`looks_ahead`: an adapter that is to be made again counts as made again (a plan; all of it is made at
+        once). Otherwise worlds stand on what is promoted now, and a training may wait for the night.
+        """
         self.data = data
         self.engines = engines
+        self.looks_ahead = looks_ahead
         self.settings: Settings = load_settings(data)
-        self.catalog: Catalog = read_catalog(data)
+        self.files = StatCache(data)
+        self.catalog: Catalog = read_catalog(data, self.files)
         self.store = Store(data.store_root)
         self._memory: dict[Any, Any] = {}
 
@@ -110,11 +119,16 @@ class Workshop:
         raise SelectionError(Fault("", "NAME", problem, f"known are {', '.join(sorted(adapters)) or 'none'}"))
 
     def step(self, asset: str, kind: str, inputs: Inputs) -> Step:
-        """An asset whose inputs are known: fresh when its record is there, else stale with what changed."""
+        """An asset whose inputs are known: fresh when it was last made from these, else stale with what changed.
+
+        Stale with a record: an earlier edit was undone; the store has it, and it is only taken up again.
+        """
         wanted = fingerprint(inputs)
         record = self.store.read_record(kind, wanted)
         if record is not None:
-            return Step(asset, kind, "fresh", inputs, record)
+            if self.store.read_current_fingerprint(asset) == wanted:
+                return Step(asset, kind, "fresh", inputs, record)
+            return Step(asset, kind, "stale", inputs, record, (TAKEN_UP,))
         current = self.store.read_current(asset)
         if current is None:
             reasons = ["never made"]
@@ -126,6 +140,12 @@ class Workshop:
 
     def keep(self, step: Step, record: Record) -> Record:
         """Enter a made asset in the store."""
-        self.store.write_record(record)
+        with self.store.together():
+            self.store.write_record(record)
+            self.store.write_current(step.asset, record.fingerprint, record.inputs)
+        return record
+
+    def take_up(self, step: Step, record: Record) -> Record:
+        """Remember that an asset is what the store has of it."""
         self.store.write_current(step.asset, record.fingerprint, record.inputs)
         return record

@@ -1,8 +1,9 @@
 """The line of one world: stack, prompts, pictures, gallery. What is to do, and doing it."""
 
 import io
+import traceback
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def world_asset(world: World, name: str, slug: str | None = None) -> str:
 
 def survey_world(workshop: Workshop, world: World) -> WorldState:
     """Everything of a world as it stands; never raises for a fault of its own."""
-    stack, entries = _survey_stack(workshop, world)
+    stack, entries = survey_stack(workshop, world)
     state = WorldState(world, stack, entries)
     base_model = workshop.base_model_of_world(world)
     try:
@@ -92,15 +93,18 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
     return _with_gallery(workshop, state)
 
 
-def _survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedEntry, ...]]:
+def survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedEntry, ...]]:
+    """The stack as it stands, and the promoted adapters in it (none where one is missing)."""
     asset = world_asset(world, "stack")
     entries: list[AppliedEntry] = []
     for entry in stack_for(world, TIER):
         adapter = workshop.catalog.adapters[f"{world.genre}/{entry.name}"]
         last = survey_adapter(workshop, adapter)["promoted_adapter"]
-        if last.is_to_do:
+        record = last.record
+        if record is None and not (last.is_to_do and workshop.looks_ahead):
+            record = promoted_record(workshop, adapter)
+        if record is None and last.is_to_do:
             return Step(asset, "stack", "pending", reasons=(f"{last.asset} is made first",)), ()
-        record = last.record or promoted_record(workshop, adapter)
         if record is None:
             reason = f"{asset_name(adapter, 'promoted_adapter')} is not there: {'; '.join(last.reasons)}"
             return Step(asset, "stack", "blocked", reasons=(reason,)), ()
@@ -111,27 +115,22 @@ def _survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[Applied
 
 def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step) -> Step:
     """A picture is fresh only while the game has it too."""
-    if step.record is None:
+    if step.status != "fresh" or step.record is None:
         return step
-    picture = step.record.objects["picture"]
     path = workshop.data.published_image(world.genre, "poi", poi.slug)
-    if not path.is_file():
-        reason = f"{workshop.data.relative(path)} is gone"
-    elif path.stat().st_size != picture.byte_count:
-        reason = f"{workshop.data.relative(path)} is another picture"
-    else:
-        current = workshop.store.read_current(step.asset)
-        if current is not None and current[0] == step.fingerprint:
-            return step
-        reason = f"{workshop.data.relative(path)} is made from other inputs"
-    return Step(step.asset, step.kind, "stale", step.inputs, step.record, (reason,))
+    try:
+        is_same = path.stat().st_size == step.record.objects["picture"].byte_count
+    except FileNotFoundError:
+        return replace(step, status="stale", reasons=(f"{workshop.data.relative(path)} is gone",))
+    reason = f"{workshop.data.relative(path)} is another picture"
+    return step if is_same else replace(step, status="stale", reasons=(reason,))
 
 
 def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
     asset = world_asset(state.world, "gallery")
     if not state.world.pois:
         return state
-    if any(step.is_to_do for step in state.pictures.values()):
+    if any(step.is_to_do and step.record is None for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "pending", reasons=("pictures are made first",))
     elif not any(step.record for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
@@ -158,9 +157,9 @@ def _plain_record(step: Step, data: dict[str, Any]) -> Record:
 
 def make_stack(workshop: Workshop, world: World) -> tuple[Record, bool]:
     """Settle the world's stack; raises RenderError when an adapter is not promoted yet."""
-    step, entries = _survey_stack(workshop, world)
+    step, entries = survey_stack(workshop, world)
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     if step.status != "stale":
         raise RenderError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     applied = [
@@ -178,7 +177,8 @@ def make_prompts(workshop: Workshop, world: World, slugs: Collection[str]) -> di
         if slug in slugs:
             text = state.texts[slug]
             info = {"t5_tokens": text.counts.t5, "clip_tokens": text.counts.clip, "dropped": list(text.dropped)}
-            made[slug] = step.record or workshop.keep(step, _plain_record(step, info))
+            record = step.record
+            made[slug] = workshop.take_up(step, record) if record else workshop.keep(step, _plain_record(step, info))
     return made
 
 
@@ -194,31 +194,56 @@ class MadePicture:
 
 @dataclass(frozen=True)
 class FailedPicture:
-    """A place whose picture could not be made, and why."""
+    """A place whose picture could not be made, and why. `may_pass`: trying again may help; `trace` is for the log."""
 
     poi: Poi
     reason: str
+    may_pass: bool = True
+    trace: str = ""
 
 
 def make_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> Iterator[MadePicture | FailedPicture]:
     """Render what the store has not and publish all, one by one; a place that fails hinders no other.
 
-    KeyboardInterrupt passes through; pictures finished before it stay.
+    What failed is tried once more after the others, then given up with its reason. KeyboardInterrupt passes
+    through; pictures finished before it stay.
     """
     state = survey_world(workshop, world)
+    failed: list[Poi] = []
     for poi in world.pois:
-        if poi.slug not in slugs:
-            continue
+        if poi.slug in slugs:
+            outcome = _make_picture(workshop, state, poi)
+            if isinstance(outcome, FailedPicture) and outcome.may_pass:
+                failed.append(poi)
+            else:
+                yield outcome
+    for poi in failed:
+        yield _make_picture(workshop, state, poi)
+
+
+def take_up_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> Iterator[MadePicture]:
+    """The pictures of these places that are there as they should be; renders nothing."""
+    state = survey_world(workshop, world)
+    for poi in world.pois:
         step = state.pictures[poi.slug]
-        try:
-            if step.status in ("pending", "blocked"):
-                raise RenderError([Fault(step.asset, "", reason, "") for reason in step.reasons])
-            record = step.record or _render(workshop, state, poi, step)
-            png = _publish(workshop, world, poi, step, record)
-        except SqPipelineError as error:
-            yield FailedPicture(poi, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
-            continue
-        yield MadePicture(poi, record, png, step.record is None)
+        if poi.slug in slugs and step.status == "fresh" and step.record is not None:
+            png = workshop.store.path_of(step.record.objects["picture"]).read_bytes()
+            yield MadePicture(poi, step.record, png, is_rendered=False)
+
+
+def _make_picture(workshop: Workshop, state: WorldState, poi: Poi) -> MadePicture | FailedPicture:
+    step = state.pictures[poi.slug]
+    if step.status in ("pending", "blocked") and step.record is None:
+        return FailedPicture(poi, "; ".join(step.reasons), may_pass=False)
+    try:
+        record = step.record or _render(workshop, state, poi, step)
+        png = _publish(workshop, state.world, poi, step, record)
+    except SqPipelineError as error:
+        return FailedPicture(poi, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
+    except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
+        reason = (str(error) or "no message").splitlines()[0]
+        return FailedPicture(poi, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
+    return MadePicture(poi, record, png, step.record is None)
 
 
 def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Record) -> bytes:
@@ -228,7 +253,7 @@ def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Rec
     png = source.read_bytes()
     if not published.is_file() or published.read_bytes() != png:
         copy_file(source, published)
-    workshop.store.write_current(step.asset, record.fingerprint, record.inputs)
+    workshop.take_up(step, record)
     return png
 
 
@@ -299,7 +324,7 @@ def make_gallery(workshop: Workshop, world: World) -> tuple[Record, bool]:
     state = survey_world(workshop, world)
     step = workshop.step(world_asset(world, "gallery"), "gallery", _gallery_inputs(state))
     if step.record is not None:
-        return step.record, False
+        return workshop.take_up(step, step.record), False
     names = {poi.slug: poi.name for poi in world.pois}
     pictures = [
         (names[slug], workshop.store.path_of(picture.record.objects["picture"]).read_bytes())

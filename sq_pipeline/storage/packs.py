@@ -4,24 +4,55 @@ Here: folders, overlays between levels, what concerns several worlds. Not here: 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from sq_pipeline.core.content import DEFAULT_WORLD, Adapter, Catalog, LoraEntry, Poi, Style, World
 from sq_pipeline.core.errors import Fault
+from sq_pipeline.core.fingerprints import hash_bytes
 from sq_pipeline.core.stacks import overlay_entries
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.pack_files import StyleFile, read_history, read_style
+from sq_pipeline.storage.pack_files import HistoryFile, StyleFile, read_history, read_style
+from sq_pipeline.storage.stat_cache import StatCache, code_stamp
+
+_STYLE, _HISTORY = TypeAdapter(StyleFile), TypeAdapter(HistoryFile)
 
 
-def read_catalog(data: DataDir) -> Catalog:
+def read_catalog(data: DataDir, cache: StatCache | None = None) -> Catalog:
     """Everything under `content/genre_packs`. Never raises for a fault in a pack: it is in the catalog's `faults`."""
+    with (cache or StatCache(data)).saving() as cache:
+        return _read_all(_Reader(data, cache))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the files of packs; a long history that did not change is not parsed again."""
+
+    data: DataDir
+    cache: StatCache
+
+    def style(self, path: Path, genre: StyleFile | None = None) -> StyleFile:
+        return read_style(self.data, path, genre)
+
+    def history(self, path: Path) -> tuple[HistoryFile, str]:
+        """The file, and a hash of all it says."""
+        text = self.cache.remember(
+            path, f"history {code_stamp()}", lambda: _HISTORY.dump_json(read_history(self.data, path)).decode()
+        )
+        return _HISTORY.validate_json(text), hash_bytes(text.encode())
+
+
+def _read_all(reader: _Reader) -> Catalog:
+    data = reader.data
     worlds: dict[str, World] = {}
     faults: dict[str, tuple[Fault, ...]] = {}
     adapters: dict[str, Adapter] = {}
     warnings: list[Fault] = []
     for genre_root in _folders(data.packs_root):
         genre = genre_root.name
-        found = _read_genre(data, genre_root, warnings)
+        found = _read_genre(reader, genre_root, warnings)
         owners: dict[str, str] = {}
         for name in sorted(found):
             key, world = f"{genre}/{name}", found[name]
@@ -43,18 +74,18 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _read_genre(data: DataDir, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
+def _read_genre(reader: _Reader, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
     """Each world of a genre, or its faults; a fault of the genre's own files is every world's."""
-    style_file = read_style(data, genre_root / "visual_style.yaml")
-    genre_history = read_history(data, genre_root / "history.yaml")
+    style_file = reader.style(genre_root / "visual_style.yaml")
+    genre_history, genre_hash = reader.history(genre_root / "history.yaml")
     warnings += [*style_file.warnings, *genre_history.warnings]
     world_roots = {path.name: path for path in _folders(genre_root / "worlds")}
     if genre_history.pois or genre_history.faults or not world_roots:
         world_roots.setdefault(DEFAULT_WORLD, genre_root / "worlds" / DEFAULT_WORLD)
     result: dict[str, World | list[Fault]] = {}
     for name, root in sorted(world_roots.items()):
-        own_style = read_style(data, root / "visual_style.yaml", style_file)
-        own_history = read_history(data, root / "history.yaml")
+        own_style = reader.style(root / "visual_style.yaml", style_file)
+        own_history, own_hash = reader.history(root / "history.yaml")
         warnings += [*own_style.warnings, *own_history.warnings]
         faults = [*style_file.faults, *own_style.faults, *own_history.faults]
         pois = list(own_history.pois)
@@ -63,15 +94,17 @@ def _read_genre(data: DataDir, genre_root: Path, warnings: list[Fault]) -> Mappi
             mine = {poi.slug for poi in pois}
             pois += [poi for poi in genre_history.pois if poi.slug not in mine]
         faults += _overlay_faults(style_file, own_style)
-        result[name] = faults or _world(genre_root.name, name, style_file, own_style, pois)
+        said = [_STYLE.dump_json(style_file), _STYLE.dump_json(own_style), genre_hash.encode(), own_hash.encode()]
+        source = hash_bytes(b"\0".join(said))
+        result[name] = faults or _world(genre_root.name, name, style_file, own_style, pois, source)
     return result
 
 
-def _world(genre: str, name: str, base: StyleFile, own: StyleFile, pois: Iterable[Poi]) -> World:
+def _world(genre: str, name: str, base: StyleFile, own: StyleFile, pois: Iterable[Poi], source: str) -> World:
     fields = {**base.fields, **own.fields}
     tiers = {**base.tier_suffixes, **own.tier_suffixes}
     style = Style(tier_suffixes=tiers, tag_overrides={**base.tag_overrides, **own.tag_overrides}, **fields)
-    return World(genre, name, style, overlay_entries(base.entries, own.exclude, own.entries), tuple(pois))
+    return World(genre, name, style, overlay_entries(base.entries, own.exclude, own.entries), tuple(pois), source)
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:

@@ -1,19 +1,27 @@
 """The store: everything computed, by content and by fingerprint. Safe to delete, in whole or in part.
 
-`objects/ab/<sha256>.<suffix>` holds bytes. `records/<kind>/<fingerprint>.json` says what one fingerprint became.
-`current/<asset>.json` remembers what an asset was last made from, so that a plan can say what changed.
+`objects/ab/<sha256>.<suffix>` holds bytes. `records.sqlite` says what each fingerprint became, what every asset was
+last made from (so that a plan can say what changed), and which worlds were found complete.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sq_pipeline.core.fingerprints import hash_bytes, hash_file, short
-from sq_pipeline.storage.atomic import copy_file, write_bytes, write_text
+from sq_pipeline.storage.atomic import copy_file, write_bytes
+from sq_pipeline.storage.sqlite_file import SqliteFile
+
+_SCHEMA = """
+CREATE TABLE records (kind TEXT, fingerprint TEXT, inputs TEXT, data_version TEXT, objects TEXT, info TEXT,
+                      PRIMARY KEY (kind, fingerprint)) WITHOUT ROWID;
+CREATE TABLE current (asset TEXT PRIMARY KEY, fingerprint TEXT, inputs TEXT) WITHOUT ROWID;
+CREATE TABLE settled (owner TEXT PRIMARY KEY, key TEXT, value TEXT) WITHOUT ROWID
+"""
 
 
 class StoredObject(BaseModel):
@@ -39,11 +47,15 @@ class Record(BaseModel):
     info: dict[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Store:
-    """A store below `root`."""
+_OBJECTS = TypeAdapter(dict[str, StoredObject])
 
-    root: Path
+
+class Store:
+    """A store below `root`. Raises StorageError when its file of records is damaged or the disk refuses."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._file = SqliteFile(root / "records.sqlite", _SCHEMA, 1)
 
     def put_bytes(self, content: bytes, suffix: str) -> StoredObject:
         """Keep `content`; the same content is kept once."""
@@ -74,41 +86,73 @@ class Store:
         """Where an object lies."""
         return self.root / "objects" / stored.name
 
-    def _record_path(self, kind: str, fingerprint: str) -> Path:
-        return self.root / "records" / kind / f"{fingerprint.removeprefix('sha256:')}.json"
-
     def read_record(self, kind: str, fingerprint: str) -> Record | None:
-        """The record, or None where there is none, it is damaged, or an object of it is gone."""
-        try:
-            text = self._record_path(kind, fingerprint).read_text(encoding="utf-8")
-            record = Record.model_validate_json(text)
-        except (OSError, ValueError):  # what is not UTF-8, not JSON or not a record is a ValueError
+        """The record, or None where there is none, or an object of it is gone."""
+        query = "SELECT inputs, data_version, objects, info FROM records WHERE kind = ? AND fingerprint = ?"
+        rows = self._file.read(query, (kind, fingerprint))
+        if not rows:
             return None
-        is_whole = record.fingerprint == fingerprint and all(map(self._is_there, record.objects.values()))
-        return record if is_whole else None
+        inputs, data_version, objects, info = rows[0]
+        record = Record.model_construct(
+            kind=kind,
+            fingerprint=fingerprint,
+            inputs=json.loads(inputs),
+            data_version=data_version,
+            objects=_OBJECTS.validate_json(objects),
+            info=json.loads(info),
+        )
+        return record if all(map(self._is_there, record.objects.values())) else None
 
     def write_record(self, record: Record) -> None:
         """Write a record; its objects must be in the store."""
-        write_text(self._record_path(record.kind, record.fingerprint), record.model_dump_json(indent=1) + "\n")
-
-    def _current_path(self, asset: str) -> Path:
-        return self.root / "current" / f"{asset}.json"
+        row = (
+            record.kind,
+            record.fingerprint,
+            json.dumps(record.inputs),
+            record.data_version,
+            _OBJECTS.dump_json(record.objects).decode(),
+            json.dumps(record.info),
+        )
+        with self._file.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def read_current(self, asset: str) -> tuple[str, dict[str, Any]] | None:
         """The fingerprint and the inputs that an asset was last made from."""
-        try:
-            value = json.loads(self._current_path(asset).read_text(encoding="utf-8"))
-            return str(value["fingerprint"]), dict(value["inputs"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        rows = self._file.read("SELECT fingerprint, inputs FROM current WHERE asset = ?", (asset,))
+        return (rows[0][0], json.loads(rows[0][1])) if rows else None
+
+    def read_current_fingerprint(self, asset: str) -> str | None:
+        """The fingerprint that an asset was last made from."""
+        rows = self._file.read("SELECT fingerprint FROM current WHERE asset = ?", (asset,))
+        return rows[0][0] if rows else None
 
     def write_current(self, asset: str, fingerprint: str, inputs: Mapping[str, Any]) -> None:
-        """Remember what an asset was made from; writes only when that changed."""
-        known = self.read_current(asset)
-        if known is None or known[0] != fingerprint:
-            write_text(self._current_path(asset), json.dumps({"fingerprint": fingerprint, "inputs": inputs}) + "\n")
+        """Remember what an asset was made from; writes only when that changed. Its owner is no longer settled."""
+        if self.read_current_fingerprint(asset) == fingerprint:
+            return
+        with self._file.writing() as connection:
+            row = (asset, fingerprint, json.dumps(inputs))
+            connection.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?)", row)
+            connection.execute("DELETE FROM settled WHERE owner = ?", (asset.rpartition("/")[0],))
+
+    def read_settled(self, owner: str, key: str) -> Any:
+        """What `write_settled` was given for this owner and key, if nothing of the owner was made since; or None."""
+        rows = self._file.read("SELECT value FROM settled WHERE owner = ? AND key = ?", (owner, key))
+        return json.loads(rows[0][0]) if rows else None
+
+    def write_settled(self, owner: str, key: str, value: Any) -> None:
+        """Remember that all assets of `owner` (their names' part before the last `/`) are as `key` wants them."""
+        with self._file.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", (owner, key, json.dumps(value)))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is written inside is kept at once, or not at all."""
+        with self._file.writing():
+            yield
 
     def describe_missing(self, kind: str, fingerprint: str) -> str:
         """Why `read_record` gives None, in a few words."""
-        is_known = self._record_path(kind, fingerprint).is_file()
+        query = "SELECT 1 FROM records WHERE kind = ? AND fingerprint = ?"
+        is_known = bool(self._file.read(query, (kind, fingerprint)))
         return "its file is gone from the store" if is_known else f"not made yet ({short(fingerprint)})"

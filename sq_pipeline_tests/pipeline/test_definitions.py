@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 from dagster import AssetKey, DagsterInstance, Definitions
 
-from sq_pipeline.defs.build import build_defs, sync_places
+from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.places import sync_places
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
@@ -62,26 +63,6 @@ def test_pictures_are_partitioned_by_place(game: DataDir) -> None:
             sync_places(read_catalog(game), instance)
             assert partitions.get_partition_keys(dynamic_partitions_store=instance) == ["mill", "mine", "inn"]
     assert graph.get(AssetKey(["west", "worlds", "old", "gallery"])).partitions_def is None
-
-
-def test_places_follow_the_yaml_without_a_restart(game: DataDir) -> None:
-    """The sensor adds what is new and removes what is gone, and asks for nothing when nothing changed."""
-    from dagster import build_sensor_context
-
-    defs = load(game)
-    sensor = defs.resolve_sensor_def("places")
-    with DagsterInstance.ephemeral() as instance:
-        sync_places(read_catalog(game), instance)
-        context = build_sensor_context(instance=instance)
-        assert not sensor.evaluate_tick(context).dynamic_partitions_requests
-        history = {"chapters": [chapter(poi("Mill"), poi("Saloon"))]}
-        write_yaml(game.world_root("west", "old") / "history.yaml", history)
-        requests = sensor.evaluate_tick(build_sensor_context(instance=instance)).dynamic_partitions_requests
-        asked = {(type(request).__name__, *request.partition_keys) for request in requests or ()}
-        assert asked == {
-            ("AddDynamicPartitionsRequest", "saloon"),
-            ("DeleteDynamicPartitionsRequest", "mine", "inn"),
-        }
 
 
 def test_checks_of_dataset_and_verification_block(game: DataDir) -> None:

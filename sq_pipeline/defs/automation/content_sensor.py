@@ -1,0 +1,108 @@
+"""The sensor `content`: places and pictures follow the YAML.
+
+Each tick: partitions in step with the places; pictures of removed places archived; for each world with something to
+make, one run. Pictures stand on what is promoted; training is left to the night and to people.
+"""
+
+from collections.abc import Collection
+
+from dagster import (
+    DagsterInstance,
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
+
+from sq_pipeline.core.content import Catalog
+from sq_pipeline.defs.automation.requests import Answer, Runs
+from sq_pipeline.defs.automation.ticks import Clock, finish_tick
+from sq_pipeline.defs.places import PartitionChange, partition_changes, places_after
+from sq_pipeline.defs.resources import MakeEngines
+from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
+from sq_pipeline.stages.archive import archive_removed_places
+from sq_pipeline.stages.plan import make_plan
+from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.stages.world_line import WorldState, world_asset
+from sq_pipeline.storage.layout import DataDir
+
+
+def content_sensor(
+    data: DataDir, make_engines: MakeEngines, known: Catalog, clock: Clock, interval_s: int
+) -> SensorDefinition:
+    """The sensor over a data directory; `known` is the content that the loaded definitions were made from."""
+
+    @sensor(
+        name="content",
+        minimum_interval_seconds=interval_s,
+        default_status=DefaultSensorStatus.RUNNING,
+        asset_selection="*",
+        description="Places follow the YAML, and pictures that are no longer what it says are made again.",
+    )
+    def content(context: SensorEvaluationContext) -> SensorResult:
+        workshop = Workshop(data, make_engines(data), looks_ahead=False)
+        changes = partition_changes(workshop.catalog, context.instance)
+        archived = archive_removed_places(data, workshop.catalog)
+        runs = Runs(context.instance, clock())
+        answers = [
+            _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(workshop, None).worlds
+        ]
+        notes = [*news_of(workshop.catalog, known), *(f"{path}: its place is gone from the YAML" for path in archived)]
+        notes += [str(fault) for faults in workshop.catalog.faults.values() for fault in faults]
+        return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
+
+    return content
+
+
+def news_of(catalog: Catalog, known: Catalog) -> list[str]:
+    """What the loaded definitions do not show yet."""
+    news: list[str] = []
+    for name, now, then in (
+        ("world", {key: bool(world.pois) for key, world in catalog.worlds.items()},
+         {key: bool(world.pois) for key, world in known.worlds.items()}),
+        ("adapter", dict(catalog.adapters), dict(known.adapters)),
+    ):  # fmt: skip
+        news += [
+            f"{name} {key} is new or changed: press “Reload definitions”" for key in now if now[key] != then.get(key)
+        ]
+        news += [f"{name} {key} is gone: press “Reload definitions”" for key in then if key not in now]
+    return news
+
+
+def _ask_for_world(
+    runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
+) -> Answer | None:
+    """One run for a world's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
+    line = world_asset(state.world, "stack").rpartition("/")[0]
+    loaded = known.worlds.get(state.world.key)
+    if loaded is None or bool(loaded.pois) != bool(state.world.pois):
+        return None  # `news_of` tells
+    stack = [state.stack] if state.stack.status == "stale" else []
+    places = [step for step in (*state.prompts.values(), *state.pictures.values()) if step.status == "stale"]
+    if not stack and not places:
+        gallery = state.gallery
+        if gallery is None or gallery.status != "stale":
+            return None
+        return runs.ask(line, [gallery], [gallery.asset], {})
+    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in (*stack, *places)))
+    tags = _range_tags(places_after(changes, instance, state.world), set(map(_slug, places)))
+    return runs.ask(line, [*stack, *places], assets, tags)
+
+
+def _slug(step: Step) -> str:
+    return step.asset.partition(":")[2]
+
+
+def _range_tags(ordered: list[str], wanted: Collection[str]) -> dict[str, str]:
+    """The range around the wanted places and, where it holds others too, which of it are meant.
+
+    Dagster runs ranges only; one run over a range with gaps loads the model once, several runs would not.
+    """
+    chosen = [slug for slug in ordered if slug in wanted]
+    if not chosen:
+        return {}
+    tags = {RANGE_START_TAG: chosen[0], RANGE_END_TAG: chosen[-1]}
+    if ordered.index(chosen[-1]) - ordered.index(chosen[0]) + 1 > len(chosen):
+        tags[ONLY_TAG] = ",".join(chosen)
+    return tags

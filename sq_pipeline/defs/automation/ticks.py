@@ -1,0 +1,38 @@
+"""What every sensor's tick ends with: its requests, or a reason for having none; both in its log."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from dagster import SensorEvaluationContext, SensorResult, SkipReason
+
+from sq_pipeline.defs.automation.requests import Answer
+from sq_pipeline.defs.places import PartitionChange
+
+Clock = Callable[[], datetime]
+
+_SHOWN = 12
+
+
+def now_utc() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+def finish_tick(
+    context: SensorEvaluationContext,
+    answers: Sequence[Answer],
+    notes: Sequence[str],
+    changes: Sequence[PartitionChange] = (),
+) -> SensorResult:
+    """The tick's result. Dagster shows a reason only beside no request, so everything is logged as well."""
+    requests = [answer.request for answer in answers if answer.request is not None]
+    reasons = [*notes, *(answer.reason for answer in answers if answer.request is None)]
+    for line in reasons:
+        context.log.info(line)
+    if requests:
+        return SensorResult(run_requests=requests, dynamic_partitions_requests=changes)
+    shown = reasons[:_SHOWN] + ([f"… and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else [])
+    return SensorResult(
+        skip_reason=SkipReason("\n".join(shown) or "everything is as it should be"),
+        dynamic_partitions_requests=changes,
+    )

@@ -1,0 +1,75 @@
+"""Worlds found complete, remembered: the next look at one costs a few lookups instead of a survey of all its places.
+
+What is remembered falls with the key (everything its places depend on), with anything made for the world since (the
+store forgets it then), and with a file that is gone. Not here: the survey (`world_line`).
+"""
+
+import os
+from typing import Any
+
+from sq_pipeline.core.content import World
+from sq_pipeline.core.errors import SqPipelineError, StorageError
+from sq_pipeline.core.lineage import RENDER_REVISION, world_key
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.stages.world_line import TIER, WorldState, survey_stack, world_asset
+from sq_pipeline.storage.stat_cache import code_stamp
+
+
+def _owner(world: World) -> str:
+    return world_asset(world, "stack").rpartition("/")[0]
+
+
+def _key(workshop: Workshop, world: World) -> str | None:
+    """What the world's places depend on now; None where that is not known or its stack is to be made."""
+    stack, entries = survey_stack(workshop, world)
+    if stack.status != "fresh":
+        return None
+    base_model = workshop.base_model_of_world(world)
+    try:
+        weights = workshop.weights_hash(base_model)
+    except SqPipelineError:
+        return None
+    versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
+    hashed = world_key(world.source, versions, base_model, weights, TIER, workshop.engines.renderer_versions)
+    return f"{code_stamp()} {RENDER_REVISION} {hashed}"
+
+
+def count_settled(workshop: Workshop, world: World) -> int | None:
+    """How many assets the world has, all of them fresh; None when only a survey can tell."""
+    key = _key(workshop, world)
+    found: dict[str, Any] | None = workshop.store.read_settled(_owner(world), key) if key else None
+    if found is None:
+        return None
+    objects = str(workshop.store.root / "objects")
+    images = str(workshop.data.published_image(world.genre, "poi", "x").parent)
+    try:
+        # plain strings: a large game has tens of thousands of them
+        for name, byte_count in found["objects"]:
+            if os.stat(f"{objects}/{name}").st_size != byte_count:  # noqa: PTH116
+                return None
+        for slug, byte_count in found["published"]:
+            if os.stat(f"{images}/{slug}.png").st_size != byte_count:  # noqa: PTH116
+                return None
+    except OSError:
+        return None
+    return found["fresh"]
+
+
+def settle(workshop: Workshop, state: WorldState) -> None:
+    """Remember a world whose survey found everything fresh; does nothing for another, or where the disk refuses."""
+    steps = state.steps()
+    if any(step.status != "fresh" or step.record is None for step in steps):
+        return
+    key = _key(workshop, state.world)
+    if key is None:
+        return
+    records = [step.record for step in steps if step.record is not None]
+    objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
+    published = {
+        slug: step.record.objects["picture"].byte_count for slug, step in state.pictures.items() if step.record
+    }
+    value = {"fresh": len(steps), "objects": list(objects.items()), "published": list(published.items())}
+    try:
+        workshop.store.write_settled(_owner(state.world), key, value)
+    except StorageError:
+        return  # it only saves time

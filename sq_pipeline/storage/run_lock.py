@@ -1,0 +1,44 @@
+"""One run at a time on a data directory, whoever starts it: the command line, the Dagster UI, a sensor.
+
+The lock is the operating system's, so it falls with the process that holds it, however that ends.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from filelock import FileLock, Timeout
+
+from sq_pipeline.core.errors import StorageError
+from sq_pipeline.storage.atomic import write_text
+from sq_pipeline.storage.layout import DataDir
+
+_POLL_S = 0.5
+
+
+@contextmanager
+def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process runs on this data directory, and keep others waiting while the block runs.
+
+    `say` is told once, whom it waits for. Inside a block of the same process it returns at once.
+    """
+    path, holder = data.store_root / "run.lock", data.store_root / "run.holder"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # one lock object a process and not one a thread: what holds it may look for it again anywhere inside
+    lock = FileLock(path, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            who = holder.read_text(encoding="utf-8").strip()
+        except OSError:
+            who = "another process"
+        say(f"{who} is running on this data directory; waiting for it to end")
+        lock.acquire(poll_interval=_POLL_S)
+    try:
+        with suppress(StorageError):  # only who it is would be missing from another's message
+            write_text(holder, f"process {os.getpid()} (since {time.strftime('%H:%M:%S')})\n")
+        yield
+    finally:
+        lock.release()
