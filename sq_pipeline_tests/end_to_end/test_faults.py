@@ -2,8 +2,10 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,14 +133,19 @@ def test_a_promoted_adapter_verifies_and_a_zero_one_does_not(demo: Demo, tmp_pat
     assert outcomes["picture changed"] == "failed"
 
 
+def count_records(data: DataDir, kind: str) -> int:
+    with closing(sqlite3.connect(data.store_root / "records.sqlite", timeout=60)) as records:
+        return records.execute("SELECT count(*) FROM records WHERE kind = ?", (kind,)).fetchone()[0]
+
+
 def interrupt(data: DataDir, *, when_there: str) -> subprocess.CompletedProcess[str]:
-    """`run`, and Ctrl-C as soon as a file that matches appears in the store's records of this run."""
-    known = set(data.root.glob(when_there))
+    """`run`, and Ctrl-C as soon as it has kept a record of this kind."""
+    known = count_records(data, when_there)
     process = subprocess.Popen(
         [COMMAND, "run", "--data", str(data.root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 120
-    while not set(data.root.glob(when_there)) - known and process.poll() is None and time.monotonic() < end:
+    while count_records(data, when_there) == known and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
@@ -150,7 +157,7 @@ def test_ctrl_c_while_training(copy: DataDir) -> None:
     """The dataset of an adapter is checked, its training begins, and is broken off."""
     recipe = copy.datasets_root / "neon_tides/landscape/lora.yaml"
     recipe.write_text(recipe.read_text().replace("seed: 303", "seed: 304"))
-    answer = interrupt(copy, when_there="store/records/training_dataset/*.json")
+    answer = interrupt(copy, when_there="training_dataset")
     assert answer.returncode == 130
     assert answer.stderr.splitlines()[-1] == "interrupted: what was finished is kept, nothing half-written"
     assert not list(copy.root.rglob("*.part*"))
@@ -162,12 +169,12 @@ def test_ctrl_c_while_training(copy: DataDir) -> None:
 def test_ctrl_c_while_rendering_keeps_what_was_finished(copy: DataDir) -> None:
     style = copy.genre_root("spaghetti_western") / "visual_style.yaml"
     style.write_text(style.read_text().replace("base_seed: 1966", "base_seed: 1967"))
-    before = len(list((copy.store_root / "records/picture").glob("*.json")))
-    answer = interrupt(copy, when_there="store/records/picture/*.json")
+    before = count_records(copy, "picture")
+    answer = interrupt(copy, when_there="picture")
     assert answer.returncode == 130
     assert answer.stderr.splitlines()[-1] == "interrupted: what was finished is kept, nothing half-written"
     assert not list(copy.root.rglob("*.part*"))
-    finished = len(list((copy.store_root / "records/picture").glob("*.json"))) - before
+    finished = count_records(copy, "picture") - before
     assert 1 <= finished < 9
     report = run_command("run", "--data", copy.root, "--json").report
     assert len(report["rendered"]) == 9 - finished

@@ -1,7 +1,10 @@
 """The store and the data directory: what is kept once, what counts as gone, what an asset was last made from."""
 
-import json
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,8 +33,7 @@ def _keep(store: Store, content: bytes = b"pixels") -> Record:
     return record
 
 
-def _record_file(store: Store) -> Path:
-    return store.root / "records" / KIND / f"{PRINT.removeprefix('sha256:')}.json"
+RECORDS = "records.sqlite"
 
 
 # --- objects
@@ -86,22 +88,40 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_store_can_be_moved(tmp_path: Path) -> None:
     record = _keep(Store(tmp_path / "old"))
-    assert str(tmp_path) not in _record_file(Store(tmp_path / "old")).read_text()
+    assert str(tmp_path).encode() not in (tmp_path / "old" / RECORDS).read_bytes()
     (tmp_path / "old").rename(tmp_path / "new")
     assert Store(tmp_path / "new").read_record(KIND, PRINT) == record
 
 
-def _replace(old: str, new: str) -> Callable[[Path], object]:
-    def change(file: Path) -> None:
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
+def test_a_store_without_its_records_knows_nothing_and_learns_again(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    _keep(Store(tmp_path))
+    damage(tmp_path / RECORDS)
+    store = Store(tmp_path)
+    assert store.read_record(KIND, PRINT) is None
+    record = _keep(store)
+    assert store.read_record(KIND, PRINT) == record
 
-    return change
+
+def test_records_deleted_under_an_open_store_are_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = _keep(store)
+    (tmp_path / RECORDS).unlink()
+    assert store.read_record(KIND, PRINT) is None
+    store.write_record(record)
+    assert store.read_record(KIND, PRINT) == record
 
 
-def _write(content: bytes) -> Callable[[Path], object]:
-    return lambda file: file.write_bytes(content)
+def _middle_overwritten(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+def _other_version(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
 
 
 def _make_folder(file: Path) -> None:
@@ -110,28 +130,58 @@ def _make_folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "told"),
     [
-        Path.unlink,
-        _write(b""),
-        _write(b"{"),
-        _write(b"null"),
-        _write(b"[]"),
-        _write(b"\xff\xfe\x00not utf-8"),
-        _write(b"\x00" * 400),
-        lambda file: file.write_bytes(file.read_bytes()[:-40]),
-        _replace('"data_version"', '"data_versoin"'),
-        _replace(PRINT, fingerprint({"a": 2})),
-        _replace(".png", "/../../../../sq.yaml"),
-        _make_folder,
+        (lambda file: file.write_bytes(b"not a database, but a text that is long enough" * 99), "is damaged"),
+        (lambda file: file.write_bytes(file.read_bytes()[:6000]), "is damaged"),
+        (_middle_overwritten, "is damaged"),
+        (_other_version, "is from another version"),
+        (_make_folder, "unable to open"),
     ],
-    ids="gone empty cut null list binary zeros tail field other-fingerprint way-out folder".split(),
+    ids="text cut overwritten version folder".split(),
 )
-def test_a_damaged_record_is_none(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+def test_damaged_records_are_said_in_one_line_and_nothing_is_forgotten_silently(
+    tmp_path: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    _keep(Store(tmp_path))
+    damage(tmp_path / RECORDS)
+    (fault,) = faults_of(lambda: Store(tmp_path).read_record(KIND, PRINT), StorageError)
+    assert fault.file == str(tmp_path / RECORDS)
+    assert told in fault.problem
+
+
+def test_what_is_written_together_is_kept_together(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    _keep(store)
-    damage(_record_file(store))
+
+    def break_off() -> None:
+        with store.together():
+            _keep(store)
+            store.write_current(ASSET, PRINT, {})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
     assert store.read_record(KIND, PRINT) is None
+    assert store.read_current(ASSET) is None
+
+
+def test_several_processes_write_at_once(tmp_path: Path) -> None:
+    """Each of four processes keeps 25 records; none is lost and nobody fails."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from sq_pipeline.storage.store import Record, Store\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "for i in range(25):\n"
+        "    name = f'{sys.argv[2]}-{i}'\n"
+        "    store.write_record(Record(kind='k', fingerprint=name, inputs={}, data_version=name))\n"
+        "    store.write_current(f'g/worlds/w/{name}', name, {})\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    store = Store(tmp_path)
+    for name in (f"{n}-{i}" for n in range(4) for i in range(25)):
+        assert store.read_record("k", name) is not None
+        assert store.read_current_fingerprint(f"g/worlds/w/{name}") == name
 
 
 @pytest.mark.parametrize("content", [None, b"", b"pixel"])
@@ -178,23 +228,28 @@ def test_current_remembers_fingerprint_and_inputs(tmp_path: Path) -> None:
 def test_current_is_written_only_when_it_changed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_current(ASSET, PRINT, {})
-    (name,) = names_below(tmp_path)
-    inode = (tmp_path / name).stat().st_ino
+    content = (tmp_path / RECORDS).read_bytes()
     store.write_current(ASSET, PRINT, {})
-    assert (tmp_path / name).stat().st_ino == inode
+    assert (tmp_path / RECORDS).read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"3", b"{}", json.dumps({"fingerprint": PRINT}).encode(), b"\xff", b'"text"']
-)
-def test_a_damaged_current_is_none_and_mended_by_the_next_write(tmp_path: Path, content: bytes) -> None:
+# --- worlds found complete
+
+OWNER = ASSET.rpartition("/")[0]
+
+
+def test_what_is_settled_stands_until_something_of_its_owner_is_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_current(ASSET, PRINT, {"a": 1})
-    (name,) = names_below(tmp_path)
-    (tmp_path / name).write_bytes(content)
-    assert store.read_current(ASSET) is None
-    store.write_current(ASSET, PRINT, {"a": 1})
-    assert store.read_current(ASSET) == (PRINT, {"a": 1})
+    store.write_settled(OWNER, "key", [1, 2])
+    assert store.read_settled(OWNER, "key") == [1, 2]
+    assert store.read_settled(OWNER, "other key") is None
+    store.write_current("western/worlds/other/poi_images:saloon", PRINT, {})
+    assert store.read_settled(OWNER, "key") == [1, 2]
+    store.write_current(ASSET, PRINT, {})
+    assert store.read_settled(OWNER, "key") is None
+    store.write_settled(OWNER, "key", [3])
+    store.write_current(ASSET, PRINT, {})  # as it was
+    assert store.read_settled(OWNER, "key") == [3]
 
 
 # --- the data directory
