@@ -13,6 +13,7 @@ from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import name_dialect
 from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError, VerificationError
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
     dataset_inputs,
     mflux_adapter_inputs,
@@ -99,8 +100,8 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
         )
     elif name == "mflux_adapter":
         source = versions.get("mlx_adapter") or tensors_data_version(_external_file(workshop, adapter))
-        rules = _keymap(workshop).rules_hash if _needs_remap(workshop, adapter) else None
-        inputs = mflux_adapter_inputs(source, rules, base_model.name)
+        keymap = _keymap(workshop) if _needs_remap(workshop, adapter) else None
+        inputs = mflux_adapter_inputs(source, keymap, base_model.name)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
@@ -155,7 +156,7 @@ def _needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
     return name_dialect(open_safetensors(_external_file(workshop, adapter)).tensors) == "mlx-examples"
 
 
-def _keymap(workshop: Workshop) -> Any:
+def _keymap(workshop: Workshop) -> Keymap:
     version = workshop.engines.mflux_version
     return workshop.remember("keymap", lambda: select_keymap(workshop.data.keymaps_root, "mflux", version))
 

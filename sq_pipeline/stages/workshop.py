@@ -10,8 +10,9 @@ from typing import Any, Literal
 from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
 from sq_pipeline.core.content import Adapter, Catalog, World
 from sq_pipeline.core.errors import Fault, SelectionError
+from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import fingerprint
-from sq_pipeline.core.lineage import Inputs, explain_change
+from sq_pipeline.core.lineage import Inputs
 from sq_pipeline.core.protocols import Renderer, TokenCounter, Trainer
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
