@@ -24,6 +24,7 @@ from sq_pipeline.core.lineage import (
 from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.verdicts import Verdict
+from sq_pipeline.stages.chain import follow, problems_of
 from sq_pipeline.stages.dataset import TrainingDataset, base_model_of, check_dataset, fingerprint_folder
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
@@ -74,9 +75,7 @@ def survey_adapter(workshop: Workshop, adapter: Adapter) -> dict[str, Step]:
         asset = asset_name(adapter, name)
         upstream = next((s for s in reversed(states.values()) if s.status != "fresh"), None)
         if upstream is not None:
-            is_stopped = upstream.status in ("blocked", "waiting")
-            reason = f"{upstream.asset} {'is not there' if is_stopped else 'is made first'}"
-            states[name] = Step(asset, name, "blocked" if is_stopped else "pending", reasons=(reason,))
+            states[name] = follow([upstream], asset, name)
             continue
         try:
             states[name] = _survey_step(workshop, adapter, name, states)
@@ -166,7 +165,7 @@ def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[
     states = survey_adapter(workshop, adapter)
     step = states[name]
     if step.status in ("pending", "blocked") and step.record is None:
-        raise AdapterError([Fault(step.asset, "", reason, "") for reason in step.reasons])
+        raise AdapterError([Fault(step.asset, "", problem, "") for problem in problems_of(step)])
     return step, states
 
 
@@ -338,7 +337,7 @@ def _ready_to_promote(workshop: Workshop, adapter: Adapter) -> tuple[Step, dict[
     states = survey_adapter(workshop, adapter)
     step = states["promoted_adapter"]
     if step.status == "pending":
-        fault = Fault(step.asset, "", "; ".join(step.reasons), "bring it up to date with `sq-pipeline run`")
+        fault = Fault(step.asset, "", "; ".join(problems_of(step)), "bring it up to date with `sq-pipeline run`")
         raise VerificationError(fault)
     if step.status == "blocked":
         raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), "an adapter that failed is never used"))

@@ -41,6 +41,7 @@ class Step:
     """One asset now: what it would be made from, what that became (None: nothing yet), and why it is not fresh.
 
     `stale`: can be made now. `pending`: after something upstream. `blocked`: a fault. `waiting`: for a person.
+    `because`: the nearest step upstream that is not fresh either (see `stages.chain`).
     """
 
     asset: str
@@ -49,6 +50,7 @@ class Step:
     inputs: Inputs = field(default_factory=dict)
     record: Record | None = None
     reasons: tuple[str, ...] = ()
+    because: "Step | None" = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:

@@ -16,7 +16,8 @@ from sq_pipeline.core.lineage import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.core.prompts import Prompt, write_prompt
 from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.core.stacks import stack_for
-from sq_pipeline.stages.adapter_line import asset_name, promoted_record, survey_adapter
+from sq_pipeline.stages.adapter_line import promoted_record, survey_adapter
+from sq_pipeline.stages.chain import follow, problems_of, trace
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.atomic import copy_file
@@ -83,28 +84,28 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
         prompt_asset = world_asset(world, "prompts", poi.slug)
         state.prompts[poi.slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
         if stack.status in ("pending", "blocked"):
-            state.pictures[poi.slug] = Step(
-                asset, "picture", stack.status, reasons=(f"{stack.asset}: {stack.reasons[0]}",)
-            )
+            state.pictures[poi.slug] = follow([stack], asset, "picture")
             continue
         inputs = picture_inputs(text, versions, base_model, weights, workshop.engines.renderer_versions)
-        state.pictures[poi.slug] = _with_published(workshop, world, poi, workshop.step(asset, "picture", inputs))
+        picture = _with_published(workshop, world, poi, workshop.step(asset, "picture", inputs))
+        state.pictures[poi.slug] = trace(picture, [state.prompts[poi.slug], stack])
     return _with_gallery(workshop, state)
 
 
 def _survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedEntry, ...]]:
     asset = world_asset(world, "stack")
     entries: list[AppliedEntry] = []
+    missing: list[Step] = []
     for entry in stack_for(world, TIER):
         adapter = workshop.catalog.adapters[f"{world.genre}/{entry.name}"]
         last = survey_adapter(workshop, adapter)["promoted_adapter"]
-        if last.is_to_do:
-            return Step(asset, "stack", "pending", reasons=(f"{last.asset} is made first",)), ()
-        record = last.record or promoted_record(workshop, adapter)
+        record = None if last.is_to_do else last.record or promoted_record(workshop, adapter)
         if record is None:
-            reason = f"{asset_name(adapter, 'promoted_adapter')} is not there: {'; '.join(last.reasons)}"
-            return Step(asset, "stack", "blocked", reasons=(reason,)), ()
-        entries.append(AppliedEntry(entry.name, entry.lora_scale, record))
+            missing.append(last)
+        else:
+            entries.append(AppliedEntry(entry.name, entry.lora_scale, record))
+    if missing:
+        return follow(missing, asset, "stack"), ()
     inputs = stack_inputs([(entry.record.data_version, entry.lora_scale) for entry in entries])
     return workshop.step(asset, "stack", inputs), tuple(entries)
 
@@ -131,8 +132,8 @@ def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
     asset = world_asset(state.world, "gallery")
     if not state.world.pois:
         return state
-    if any(step.is_to_do for step in state.pictures.values()):
-        gallery = Step(asset, "gallery", "pending", reasons=("pictures are made first",))
+    if to_do := [step for step in state.pictures.values() if step.is_to_do]:
+        gallery = follow(to_do, asset, "gallery")
     elif not any(step.record for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
     else:
@@ -212,7 +213,7 @@ def make_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> I
         step = state.pictures[poi.slug]
         try:
             if step.status in ("pending", "blocked"):
-                raise RenderError([Fault(step.asset, "", reason, "") for reason in step.reasons])
+                raise RenderError([Fault(step.asset, "", problem, "") for problem in problems_of(step)])
             record = step.record or _render(workshop, state, poi, step)
             png = _publish(workshop, world, poi, step, record)
         except SqPipelineError as error:
