@@ -1,17 +1,21 @@
-"""What `plan` says: which inputs changed, the chain that led there."""
+"""What `plan` says: which inputs changed, the chain that led there, and the table for a person."""
 
+import os
 import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from sq_pipeline.cli import app
+from sq_pipeline.cli.plan_table import plan_rows
 from sq_pipeline.core.errors import AdapterError
 from sq_pipeline.stages.adapter_line import make_mflux_adapter
 from sq_pipeline.stages.plan import make_plan
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
+from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
 LORAS, WORLD = "west/loras/west_land", "west/worlds/old"
@@ -189,3 +193,66 @@ def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:
     assert str(caught.value) == (
         f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/mlx_adapter ← training_dataset (never made)"
     )
+
+
+# The table
+
+
+def rows(game: Game) -> dict[str, str]:
+    return dict(plan_rows(game.plan()["stale"]))
+
+
+def test_pictures_with_one_reason_are_one_row(done: Game) -> None:
+    write_dataset(done.data.datasets_root / "west/landscape", "west", 9)
+    found = rows(done)
+    assert found[f"{WORLD}/poi_images: mill, mine, inn (3)"].startswith(f"because {WORLD}/stack ← ")
+    assert len(found) == len(LINE) + 3
+
+
+def test_one_change_in_many_prompts_is_one_row_without_what_differs(done: Game) -> None:
+    done.edit("visual_style.yaml", {"positive_suffix": "very wide", "base_seed": 7})
+    found = rows(done)
+    assert found[f"{WORLD}/poi_images: mill, mine, inn (3)"] == "positive_prompt: … [+ very] …\nseed: changed"
+    assert found["west/worlds/paper/poi_images: gate, dock (2)"]
+
+
+def test_different_changes_keep_their_rows(done: Game) -> None:
+    pois = [poi("Mill", "a view of a mill"), poi("Mine", "a view of a mine"), poi("Inn")]
+    done.edit("worlds/old/history.yaml", {"chapters": [chapter(*pois)]})
+    found = rows(done)
+    assert found[f"{WORLD}/poi_images:mill"] == "positive_prompt: west, a view of [Mill → a mill], wide"
+    assert found[f"{WORLD}/poi_images:mine"] == "positive_prompt: west, a view of [Mine → a mine], wide"
+
+
+def test_many_names_are_counted() -> None:
+    items = [
+        {"asset": f"g/worlds/w/poi_images:{number}", "status": "stale", "reasons": ["never made"]}
+        for number in range(200)
+    ]
+    assert plan_rows(items) == [("g/worlds/w/poi_images: 0, 1, 2, 3, 4, 5 … and 194 more", "never made")]
+
+
+def test_only_what_belongs_together_is_put_together() -> None:
+    def item(asset: str, status: str = "stale", reason: str = "never made") -> dict[str, Any]:
+        return {"asset": asset, "status": status, "reasons": [reason]}
+
+    items = [
+        item("g/worlds/w/poi_images:a"),
+        item("g/worlds/w/prompts:a"),
+        item("g/worlds/v/poi_images:a"),
+        item("g/worlds/w/poi_images:b", reason="seed: 1 → 2"),
+        item("g/worlds/w/poi_images:c", "pending"),
+        item("g/worlds/w/stack"),
+    ]
+    assert plan_rows(items) == [(entry["asset"], entry["reasons"][0]) for entry in items]
+
+
+def test_the_command_prints_the_table(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sq_pipeline.defs.engines.real_engines", FastEngines())
+    monkeypatch.setenv("COLUMNS", "200")
+    done.edit("visual_style.yaml", {"positive_suffix": "very wide"})
+    answer = CliRunner().invoke(app, ["plan", "--data", os.fspath(done.data.root)])
+    assert answer.exit_code == 0
+    assert f"{WORLD}/poi_images: mill, mine, inn (3)" in answer.output
+    assert "positive_prompt: … [+ very] …" in answer.output
+    assert "12 stale, " in answer.output
