@@ -28,8 +28,9 @@ def follow(upstream: Sequence[Step], asset: str, kind: str) -> Step:
     lines = list(reasons.values())[:_MOST_CAUSES]
     if len(upstream) > len(lines):
         lines.append(f"and {len(upstream) - len(lines)} more")
-    status = "pending" if all(step.is_to_do for step in upstream) else "blocked"
-    return Step(asset, kind, status, reasons=tuple(lines), because=upstream[0])
+    stopped = next((step for step in upstream if not step.is_to_do), None)
+    status = "pending" if stopped is None else "blocked"
+    return Step(asset, kind, status, reasons=tuple(lines), because=stopped or upstream[0])
 
 
 def trace(step: Step, upstream: Sequence[Step]) -> Step:

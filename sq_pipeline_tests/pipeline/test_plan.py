@@ -13,8 +13,9 @@ from sq_pipeline.cli import app
 from sq_pipeline.cli.plan_table import plan_rows
 from sq_pipeline.core.errors import AdapterError
 from sq_pipeline.stages.adapter_line import make_mflux_adapter
+from sq_pipeline.stages.chain import chain_of, follow
 from sq_pipeline.stages.plan import make_plan
-from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -118,6 +119,15 @@ def test_every_adapter_that_a_stack_waits_for_is_named(done: Game) -> None:
     assert len(stack["reasons"]) == 2
     assert stack["reasons"][0].startswith(f"because {LORAS}/promoted_adapter ← verification")
     assert stack["reasons"][1].endswith("training_dataset (never made)")
+
+
+def test_a_stack_is_blocked_by_the_adapter_that_cannot_be_made() -> None:
+    pending, broken = Step("w/loras/a/x", "x", "stale", reasons=("never made",)), Step("w/loras/b/x", "x", "blocked")
+    assert [follow(steps, "w/worlds/v/stack", "stack").status for steps in ([pending], [pending, broken])] == [
+        "pending",
+        "blocked",
+    ]
+    assert chain_of(follow([pending, broken], "w/worlds/v/stack", "stack")) == ("w/loras/b/x",)
 
 
 def test_a_changed_rule_is_shown_old_and_new(done: Game) -> None:
