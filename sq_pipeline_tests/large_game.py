@@ -100,8 +100,8 @@ def bring_up(data: DataDir, engines: Engines) -> None:
     import logging
 
     log = logging.getLogger("large game")
-    with _without_fsync():
-        workshop = Workshop(data, engines)
+    workshop = Workshop(data, engines)
+    with _without_fsync(), workshop.store.together():
         for key in adapters_of(workshop.catalog.worlds.values()):
             adapter = workshop.catalog.adapters[key]
             adapter_line.make_dataset(workshop, adapter)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.cli.plan_table import plan_rows
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.core.content import TIERS
 from sq_pipeline.core.errors import Fault, SelectionError
@@ -115,7 +116,7 @@ def register(app: typer.Typer) -> None:
             print_json(result)
             return
         for title, kind in (("stale", "stale"), ("cannot be made", "blocked")):
-            print_table((title, "why"), [(item["asset"], "\n".join(item["reasons"])) for item in result[kind]])
+            print_table((title, "why"), plan_rows(result[kind]))
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")

@@ -32,9 +32,18 @@ class KeymapRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str = Field(min_length=1)
-    target: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    target: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^\S+$")], ...], BeforeValidator(_as_tuple), Field(min_length=1)
+    ]
     transpose: bool
     split: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of a key, such as `to_q + to_k (transposed, split 1:1)`: different for different rules."""
+        shape = "transposed" if self.transpose else "not transposed"
+        parts = f", split {':'.join(map(str, self.split))}" if self.split else ""
+        return f"{' + '.join(self.target)} ({shape}{parts})"  # a target holds no space
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,15 @@ class Keymap(BaseModel):
     alpha: Literal["none", "rank"] = "none"
     rules: tuple[KeymapRule, ...] = Field(min_length=1)
 
+    def meaning(self) -> dict[str, Any]:
+        """What decides the output: dialects, alpha, and each rule's outcome by its pattern; not names or comments."""
+        rules = {rule.pattern: rule.outcome for rule in reversed(self.rules)}  # the first of two is the one that counts
+        return {"source": self.source, "target": self.target, "alpha": self.alpha, "rules": rules}
+
     @property
     def rules_hash(self) -> str:
-        """`sha256:…` of what decides the output: dialects, alpha and the rules in any order; not names or comments."""
-        rules = sorted((rule.model_dump() for rule in self.rules), key=lambda rule: str(rule["pattern"]))
-        return fingerprint({"source": self.source, "target": self.target, "alpha": self.alpha, "rules": rules})
+        """`sha256:…` of the keymap's meaning."""
+        return fingerprint(self.meaning())
 
     def rename(self, key: str) -> tuple[Renamed, ...]:
         """Everything that `key` becomes; nothing when no rule matches."""

@@ -1,16 +1,15 @@
 """Which inputs each output is made from. The fingerprint of these decides whether it is made again.
 
 Upstream outputs enter by their *data versions*, so an output that comes out identical stops the wave. Never here:
-times, paths, names of people or adapters, metadata, comments.
+times, paths, names of people or adapters, metadata, comments. What changed between two sets of inputs: `explain`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.prompts import Prompt
 from sq_pipeline.core.recipe import Recipe
 
@@ -20,8 +19,6 @@ Inputs = dict[str, Any]
 REMAP_REVISION = 1
 VERIFY_REVISION = 1
 RENDER_REVISION = 1
-
-_BRIEF = 160  # characters of a value in an explanation
 
 # Recipe fields that decide whether a dataset is accepted, not what is trained on it.
 _NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
@@ -41,9 +38,17 @@ def mlx_adapter_inputs(
     }
 
 
-def mflux_adapter_inputs(source_version: str, rules_hash: str | None, base_model: str) -> Inputs:
-    """A remapped adapter; `rules_hash` is None where a file is taken as it is."""
-    return {"source": source_version, "keymap_rules": rules_hash, "base_model": base_model, "remap": REMAP_REVISION}
+def mflux_adapter_inputs(source_version: str, keymap: Keymap | None, base_model: str) -> Inputs:
+    """A remapped adapter, with the rules themselves; `keymap` is None where a file is taken as it is."""
+    values = {} if keymap is None else keymap.meaning()
+    rules = values.pop("rules", None)
+    return {
+        "source": source_version,
+        "keymap": rules,
+        **{f"keymap.{name}": value for name, value in values.items()},
+        "base_model": base_model,
+        "remap": REMAP_REVISION,
+    }
 
 
 def verification_inputs(
@@ -131,28 +136,3 @@ def dataset_inputs(folder: Mapping[str, Any]) -> Inputs:
     """A checked dataset: its files and its recipe, as `stages.dataset.fingerprint_folder` gives them."""
     recipe: Mapping[str, Any] = folder["recipe"]
     return {"files": folder["files"], **{f"recipe.{key}": value for key, value in recipe.items()}}
-
-
-def explain_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each input that differs: its name, old → new."""
-    lines: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        values = [{"value": inputs[name]} if name in inputs else {} for inputs in (old, new)]
-        if fingerprint(values[0]) != fingerprint(values[1]):
-            before, after = (_text_of(value["value"]) if value else "(not there)" for value in values)
-            same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))))
-            lines.append(f"{name}: {_brief(before, same)} → {_brief(after, same)}")
-    return lines
-
-
-def _text_of(value: Any) -> str:
-    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1", str(value))
-
-
-def _brief(text: str, same: int) -> str:
-    """At most 160 characters of a text, from a little before the place where it differs (`same`)."""
-    if len(text) <= _BRIEF:
-        return text
-    start = max(0, min(same - 40, len(text) - _BRIEF))
-    end = start + _BRIEF
-    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

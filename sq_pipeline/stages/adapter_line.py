@@ -15,6 +15,7 @@ from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import name_dialect
 from sq_pipeline.core.errors import AdapterError, DatasetError, Fault, SqPipelineError, VerificationError
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
     dataset_inputs,
     mflux_adapter_inputs,
@@ -25,13 +26,14 @@ from sq_pipeline.core.lineage import (
 from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.verdicts import Verdict
+from sq_pipeline.stages.chain import follow, problems_of
 from sq_pipeline.stages.dataset import TrainingDataset, base_model_of, check_dataset, fingerprint_folder
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
 from sq_pipeline.stages.train import at_first, both, draw_loss_curve, log_progress, show_progress, train_adapter
 from sq_pipeline.stages.verify import verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
-from sq_pipeline.stages.workshop import Status, Step, Workshop
+from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.datasets import read_recipe
 from sq_pipeline.storage.keymaps import select_keymap
 from sq_pipeline.storage.manifests import read_manifest
@@ -75,12 +77,13 @@ def survey_adapter(workshop: Workshop, adapter: Adapter) -> dict[str, Step]:
         asset = asset_name(adapter, name)
         upstream = next((s for s in reversed(states.values()) if s.status != "fresh" and s.record is None), None)
         if upstream is not None:
-            is_stopped = upstream.status in ("blocked", "waiting")
-            reason = f"{upstream.asset} {'is not there' if is_stopped else 'is made first'}"
-            status: Status = "blocked" if is_stopped else "pending"
-            if status == "pending" and name == "promoted_adapter" and workshop.settings.promotion == "manual":
-                status, reason = "waiting", f"{reason}, then it waits for a person"
-            states[name] = Step(asset, name, status, reasons=(reason,))
+            states[name] = follow([upstream], asset, name)
+            if (
+                name == "promoted_adapter"
+                and states[name].status == "pending"
+                and workshop.settings.promotion == "manual"
+            ):
+                states[name] = replace(states[name], status="waiting", reasons=("then it waits for a person",))
             continue
         try:
             states[name] = _survey_step(workshop, adapter, name, states)
@@ -104,8 +107,8 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
         )
     elif name == "mflux_adapter":
         source = versions.get("mlx_adapter") or _external_version(workshop, adapter)
-        rules = _keymap(workshop).rules_hash if _needs_remap(workshop, adapter) else None
-        inputs = mflux_adapter_inputs(source, rules, base_model.name)
+        keymap = _keymap(workshop) if _needs_remap(workshop, adapter) else None
+        inputs = mflux_adapter_inputs(source, keymap, base_model.name)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
@@ -167,7 +170,7 @@ def _needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
     return name_dialect(open_safetensors(_external_file(workshop, adapter)).tensors) == "mlx-examples"
 
 
-def _keymap(workshop: Workshop) -> Any:
+def _keymap(workshop: Workshop) -> Keymap:
     version = workshop.engines.mflux_version
     return workshop.remember("keymap", lambda: select_keymap(workshop.data.keymaps_root, "mflux", version))
 
@@ -181,7 +184,7 @@ def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[
     states = survey_adapter(workshop, adapter)
     step = states[name]
     if step.status in ("pending", "blocked") and step.record is None:
-        raise AdapterError([Fault(step.asset, "", reason, "") for reason in step.reasons])
+        raise AdapterError([Fault(step.asset, "", problem, "") for problem in problems_of(step)])
     return step, states
 
 
@@ -385,7 +388,7 @@ def _ready_to_promote(workshop: Workshop, adapter: Adapter) -> tuple[Step, dict[
     states = survey_adapter(workshop, adapter)
     step = states["promoted_adapter"]
     if step.status == "pending":
-        fault = Fault(step.asset, "", "; ".join(step.reasons), "bring it up to date with `sq-pipeline run`")
+        fault = Fault(step.asset, "", "; ".join(problems_of(step)), "bring it up to date with `sq-pipeline run`")
         raise VerificationError(fault)
     if step.status == "blocked":
         raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), "an adapter that failed is never used"))

@@ -78,7 +78,7 @@ def fingerprint_folder(folder: Path, name: str, hash_of: Callable[[Path], str] =
     """The inputs of a dataset, without decoding anything: each file's hash, by name, and the recipe's values."""
     listing = list_folder(folder, name)
     files = {path.name: _hash_entry(path, folder, hash_of) for path in (*listing.images, *listing.captions)}
-    return {"files": fingerprint(files), "recipe": read_recipe(folder, name).model_dump()}
+    return {"files": files, "recipe": read_recipe(folder, name).model_dump()}
 
 
 def _hash_entry(path: Path, folder: Path, hash_of: Callable[[Path], str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.stages.adapter_line import survey_adapter
+from sq_pipeline.stages.chain import chain_of
 from sq_pipeline.stages.settled import count_settled, settle
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.stages.world_line import WorldState, survey_world
@@ -38,7 +39,10 @@ class Plan:
         return sum(step.status == "fresh" for step in self.steps()) + sum(self.settled.values())
 
     def as_json(self) -> dict[str, Any]:
-        """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`."""
+        """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`.
+
+        Of each: `asset`, `status`, `reasons`, and `chain`: what led there, from the nearest asset to the first one.
+        """
         steps = list(self.steps())
         return {
             "stale": [_as_json(step) for step in steps if step.is_to_do],
@@ -50,7 +54,8 @@ class Plan:
 
 
 def _as_json(step: Step) -> dict[str, Any]:
-    return {"asset": step.asset, "status": step.status, "reasons": list(step.reasons)}
+    reasons = list(step.reasons)
+    return {"asset": step.asset, "status": step.status, "reasons": reasons, "chain": list(chain_of(step))}
 
 
 def adapters_of(worlds: Iterable[World]) -> list[str]:

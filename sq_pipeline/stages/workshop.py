@@ -10,8 +10,9 @@ from typing import Any, Literal
 from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
 from sq_pipeline.core.content import Adapter, Catalog, World
 from sq_pipeline.core.errors import Fault, SelectionError
+from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import fingerprint
-from sq_pipeline.core.lineage import Inputs, explain_change
+from sq_pipeline.core.lineage import Inputs
 from sq_pipeline.core.protocols import Renderer, TokenCounter, Trainer
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
@@ -44,6 +45,7 @@ class Step:
 
     `stale`: can be made now; with a record, without work. `pending`: after something upstream. `blocked`: a fault.
     `waiting`: for a person.
+    `because`: the nearest step upstream that is not fresh either (see `stages.chain`).
     """
 
     asset: str
@@ -52,6 +54,7 @@ class Step:
     inputs: Inputs = field(default_factory=dict)
     record: Record | None = None
     reasons: tuple[str, ...] = ()
+    because: "Step | None" = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:

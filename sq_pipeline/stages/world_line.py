@@ -17,7 +17,8 @@ from sq_pipeline.core.lineage import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.core.prompts import Prompt, write_prompt
 from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.core.stacks import stack_for
-from sq_pipeline.stages.adapter_line import asset_name, promoted_record, survey_adapter
+from sq_pipeline.stages.adapter_line import promoted_record, survey_adapter
+from sq_pipeline.stages.chain import follow, problems_of, trace
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.atomic import copy_file
@@ -84,12 +85,11 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
         prompt_asset = world_asset(world, "prompts", poi.slug)
         state.prompts[poi.slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
         if stack.status in ("pending", "blocked"):
-            state.pictures[poi.slug] = Step(
-                asset, "picture", stack.status, reasons=(f"{stack.asset}: {stack.reasons[0]}",)
-            )
+            state.pictures[poi.slug] = follow([stack], asset, "picture")
             continue
         inputs = picture_inputs(text, versions, base_model, weights, workshop.engines.renderer_versions)
-        state.pictures[poi.slug] = _with_published(workshop, world, poi, workshop.step(asset, "picture", inputs))
+        picture = _with_published(workshop, world, poi, workshop.step(asset, "picture", inputs))
+        state.pictures[poi.slug] = trace(picture, [state.prompts[poi.slug], stack])
     return _with_gallery(workshop, state)
 
 
@@ -97,18 +97,19 @@ def survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedE
     """The stack as it stands, and the promoted adapters in it (none where one is missing)."""
     asset = world_asset(world, "stack")
     entries: list[AppliedEntry] = []
+    missing: list[Step] = []
     for entry in stack_for(world, TIER):
         adapter = workshop.catalog.adapters[f"{world.genre}/{entry.name}"]
         last = survey_adapter(workshop, adapter)["promoted_adapter"]
         record = last.record
         if record is None and not (last.is_to_do and workshop.looks_ahead):
             record = promoted_record(workshop, adapter)
-        if record is None and last.is_to_do:
-            return Step(asset, "stack", "pending", reasons=(f"{last.asset} is made first",)), ()
         if record is None:
-            reason = f"{asset_name(adapter, 'promoted_adapter')} is not there: {'; '.join(last.reasons)}"
-            return Step(asset, "stack", "blocked", reasons=(reason,)), ()
-        entries.append(AppliedEntry(entry.name, entry.lora_scale, record))
+            missing.append(last)
+        else:
+            entries.append(AppliedEntry(entry.name, entry.lora_scale, record))
+    if missing:
+        return follow(missing, asset, "stack"), ()
     inputs = stack_inputs([(entry.record.data_version, entry.lora_scale) for entry in entries])
     return workshop.step(asset, "stack", inputs), tuple(entries)
 
@@ -130,8 +131,8 @@ def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
     asset = world_asset(state.world, "gallery")
     if not state.world.pois:
         return state
-    if any(step.is_to_do and step.record is None for step in state.pictures.values()):
-        gallery = Step(asset, "gallery", "pending", reasons=("pictures are made first",))
+    if to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
+        gallery = follow(to_do, asset, "gallery")
     elif not any(step.record for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
     else:
@@ -173,13 +174,18 @@ def make_prompts(workshop: Workshop, world: World, slugs: Collection[str]) -> di
     """Write the prompts of these places; those that cannot be written are left out (their pictures say why)."""
     state = survey_world(workshop, world)
     made: dict[str, Record] = {}
-    for slug, step in state.prompts.items():
-        if slug in slugs:
-            text = state.texts[slug]
-            info = {"t5_tokens": text.counts.t5, "clip_tokens": text.counts.clip, "dropped": list(text.dropped)}
-            record = step.record
-            made[slug] = workshop.take_up(step, record) if record else workshop.keep(step, _plain_record(step, info))
+    with workshop.store.together():
+        for slug, step in state.prompts.items():
+            if slug in slugs:
+                made[slug] = _make_prompt(workshop, step, state.texts[slug])
     return made
+
+
+def _make_prompt(workshop: Workshop, step: Step, text: Prompt) -> Record:
+    if step.record is not None:
+        return workshop.take_up(step, step.record)
+    info = {"t5_tokens": text.counts.t5, "clip_tokens": text.counts.clip, "dropped": list(text.dropped)}
+    return workshop.keep(step, _plain_record(step, info))
 
 
 @dataclass(frozen=True)
@@ -234,7 +240,7 @@ def take_up_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -
 def _make_picture(workshop: Workshop, state: WorldState, poi: Poi) -> MadePicture | FailedPicture:
     step = state.pictures[poi.slug]
     if step.status in ("pending", "blocked") and step.record is None:
-        return FailedPicture(poi, "; ".join(step.reasons), may_pass=False)
+        return FailedPicture(poi, "; ".join(problems_of(step)), may_pass=False)
     try:
         record = step.record or _render(workshop, state, poi, step)
         png = _publish(workshop, state.world, poi, step, record)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sq_pipeline.core.errors import ContentError, KeymapError
 from sq_pipeline.core.flux_modules import sample_keys
+from sq_pipeline.core.keymap import KeymapRule
 from sq_pipeline.storage.keymaps import load_keymap, select_keymap
 from sq_pipeline_tests.adapters.files import KEYMAPS
 
@@ -299,6 +300,54 @@ def test_what_decides_the_output_changes_the_hash(tmp_path: Path, name: str, edi
     before = rules_hash(tmp_path, values)
     edit(values)
     assert rules_hash(tmp_path, values) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "outcome"),
+    [
+        (
+            "mlx-to-mflux.yaml",
+            r"double_blocks\.(\d+)\.img_attn\.qkv\.lora_b",
+            r"lora_unet_double_blocks_\1_img_attn_qkv.lora_up.weight (transposed)",
+        ),
+        (
+            "mlx-to-diffusers.yaml",
+            r"single_blocks\.(\d+)\.linear1\.lora_b",
+            " + ".join(
+                rf"transformer.single_transformer_blocks.\1.{part}.lora_B.weight"
+                for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")
+            )
+            + " (transposed, split 1:1:1:4)",
+        ),
+    ],
+)
+def test_a_rule_can_be_read(name: str, pattern: str, outcome: str):
+    assert load_keymap(KEYMAPS / name).meaning()["rules"][pattern] == outcome
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "+", "(", "(transposed)", "+a", ","]), min_size=1, max_size=3),
+    st.lists(st.sampled_from(["a", "b", "+", "(", "(transposed)", "+a", ","]), min_size=1, max_size=3),
+    st.tuples(st.booleans(), st.booleans()),
+    st.tuples(*[st.lists(st.integers(1, 12), max_size=3).map(tuple)] * 2),
+)
+@settings(deadline=None, max_examples=150)
+def test_outcomes_are_equal_exactly_when_the_rules_are(
+    one: list[str], other: list[str], transposes: tuple[bool, bool], splits: tuple[tuple[int, ...], tuple[int, ...]]
+):
+    rules = [
+        KeymapRule(pattern="p", target=tuple(target), transpose=transpose, split=split)
+        for target, transpose, split in zip((one, other), transposes, splits, strict=True)
+    ]
+    assert (rules[0].outcome == rules[1].outcome) == (rules[0] == rules[1])
+
+
+@pytest.mark.parametrize("target", ["", "two words", "a\n", " a"])
+def test_a_target_holds_no_space(tmp_path: Path, target: str):
+    values = values_of()
+    values["rules"][0].update(target=target)
+    with pytest.raises(KeymapError, match=r"rules\[0\]\.target"):
+        load_keymap(save_keymap(tmp_path / "k.yaml", values))
 
 
 @given(st.permutations(range(26)))

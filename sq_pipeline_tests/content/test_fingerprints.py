@@ -1,4 +1,4 @@
-"""Canonical JSON, the hashes of it, and explaining what changed. Not here: which stage takes which inputs."""
+"""Canonical JSON, the hashes of it, and which inputs count. Not here: explaining what changed (`test_explain`)."""
 
 import hashlib
 import json
@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
 from sq_pipeline.core.lineage import (
-    explain_change,
     mlx_adapter_inputs,
     picture_inputs,
     promotion_inputs,
-    stack_inputs,
     verification_inputs,
 )
 from sq_pipeline.core.prompts import Prompt
@@ -174,69 +172,10 @@ def test_short():
     assert short(hash_bytes(b""), 4) == "e3b0"
 
 
-# explaining
+# which inputs count
 
 
 _HASHES = [hash_bytes(bytes([number])) for number in range(3)]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "lines"),
-    [
-        ({}, {}, []),
-        ({"a": 1, "b": [1]}, {"b": (1.0,), "a": 1.0}, []),
-        ({"seed": 1}, {"seed": 2}, ["seed: 1 → 2"]),
-        ({"b": 1, "a": "x", "c": 0}, {"b": 2, "a": "y", "c": 0}, ["a: x → y", "b: 1 → 2"]),
-        ({}, {"trigger": "x"}, ["trigger: (not there) → x"]),
-        ({"trigger": None}, {}, ["trigger: None → (not there)"]),
-        ({"trigger": None}, {"trigger": "x"}, ["trigger: None → x"]),
-        ({"dataset": _HASHES[0]}, {"dataset": _HASHES[1]}, [f"dataset: {_HASHES[0][:19]} → {_HASHES[1][:19]}"]),
-    ],
-)
-def test_explain_change(old: dict[str, Any], new: dict[str, Any], lines: list[str]):
-    assert explain_change(old, new) == lines
-
-
-def test_a_change_deep_in_a_stack_is_shown():
-    old = stack_inputs([(_HASHES[0], 0.5), (_HASHES[1], 0.8), (_HASHES[2], 0.9)])
-    new = stack_inputs([(_HASHES[0], 0.5), (_HASHES[1], 0.8), (_HASHES[2], 0.95)])
-    (line,) = explain_change(old, new)
-    before, after = line.removeprefix("adapters: ").split(" → ")
-    assert "0.9]" in before
-    assert "0.95]" in after
-
-
-@pytest.mark.parametrize("place", [0, 10, 200, 399])
-def test_a_change_within_a_long_text_is_shown_in_short(place: int):
-    old = "".join(chr(ord("a") + number % 26) for number in range(400))
-    new = f"{old[:place]}#{old[place + 1 :]}"
-    (line,) = explain_change({"positive_prompt": old}, {"positive_prompt": new})
-    before, after = line.removeprefix("positive_prompt: ").split(" → ")
-    assert "#" in after
-    assert before.replace("…", "") in old
-    assert after.replace("…", "") in new
-    assert max(len(before), len(after)) <= 162
-
-
-@given(old=_inputs, new=_inputs)
-@settings(deadline=None, max_examples=80)
-def test_there_is_an_explanation_exactly_when_the_fingerprint_changed(old: dict[str, Any], new: dict[str, Any]):
-    assert bool(explain_change(old, new)) == (fingerprint(old) != fingerprint(new))
-
-
-@given(text=st.text(min_size=1, max_size=500), cut=st.integers(0, 500), other=st.text(max_size=5))
-@settings(deadline=None, max_examples=100)
-def test_both_sides_of_an_explanation_differ(text: str, cut: int, other: str):
-    changed = text[:cut] + other + text[cut + 1 :]
-    assume(changed != text)
-    assume("→" not in text + other)
-    assume("…" not in text + other)
-    (line,) = explain_change({"prompt": text}, {"prompt": changed})
-    before, after = line.removeprefix("prompt: ").split(" → ", 1)
-    assert before != after
-
-
-# which inputs count
 
 
 def _prompt(**changes: Any) -> Prompt:

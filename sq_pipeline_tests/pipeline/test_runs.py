@@ -2,45 +2,23 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetKey, DagsterEventType, DagsterInstance, EventRecordsFilter
+from dagster import AssetKey, DagsterEventType, EventRecordsFilter
 from PIL import Image
 
 from sq_pipeline.core.errors import ContentError, SelectionError
-from sq_pipeline.defs.instance import open_instance
-from sq_pipeline.defs.runs import RunReport, bring_up_to_date
+from sq_pipeline.defs.runs import RunReport
 from sq_pipeline.stages.plan import make_plan
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.manifests import read_manifest
-from sq_pipeline_tests.conftest import link_shipped
-from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_game, write_yaml
+from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
+from sq_pipeline_tests.pipeline.game import Game
 
 ALL = {"old/mill", "old/mine", "old/inn", "paper/gate", "paper/dock"}
-
-
-class Game:
-    """A data directory that is up to date, its instance, and its engines."""
-
-    def __init__(self, data: DataDir, instance: DagsterInstance) -> None:
-        self.data, self.instance, self.engines = data, instance, FastEngines()
-        self.said: list[str] = []
-
-    def run(self, world: str | None = None) -> RunReport:
-        return bring_up_to_date(self.data, self.instance, world, self.said.append, self.engines)
-
-    def plan(self, world: str | None = None) -> dict[str, Any]:
-        return make_plan(Workshop(self.data, self.engines(self.data)), world).as_json()
-
-    def edit(self, file: str, change: dict[str, Any]) -> None:
-        import yaml
-
-        path = self.data.genre_root("west") / file
-        write_yaml(path, {**yaml.safe_load(path.read_text()), **change})
 
 
 def rendered(report: RunReport) -> set[str]:
@@ -49,33 +27,6 @@ def rendered(report: RunReport) -> set[str]:
 
 def is_quiet(report: RunReport) -> bool:
     return not (report.trained or report.remapped or report.verified or report.rendered or report.failed)
-
-
-@pytest.fixture
-def game(data: DataDir) -> Iterator[Game]:
-    write_game(data)
-    with open_instance(data) as instance:
-        yield Game(data, instance)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> DataDir:
-    """A game that is up to date; each test works on a copy, which is as good by what DESIGN promises."""
-    data = link_shipped(tmp_path_factory.mktemp("finished") / "data", shipped)
-    write_game(data)
-    with open_instance(data) as instance:
-        report = Game(data, instance).run()
-    assert not report.failed
-    assert not report.blocked
-    return data
-
-
-@pytest.fixture
-def done(finished: DataDir, tmp_path: Path) -> Iterator[Game]:
-    data = DataDir(tmp_path / "copy")
-    shutil.copytree(finished.root, data.root, symlinks=True)
-    with open_instance(data) as instance:
-        yield Game(data, instance)
 
 
 def test_first_run_makes_everything_once(game: Game) -> None:
@@ -186,15 +137,6 @@ def test_a_deleted_picture_is_made_again_identical(done: Game) -> None:
     picture.unlink()
     assert done.run().rendered == []
     assert picture.read_bytes() == content
-
-
-def test_plan_says_what_changed(done: Game) -> None:
-    chapters = [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]
-    done.edit("worlds/old/history.yaml", {"chapters": chapters})
-    reasons = {item["asset"]: item["reasons"] for item in done.plan()["stale"]}
-    (line,) = reasons["west/worlds/old/poi_images:mill"]
-    assert "a view of Mill" in line
-    assert "a burnt mill" in line
 
 
 def test_an_adapter_that_fails_verification_is_never_used(game: Game) -> None:
