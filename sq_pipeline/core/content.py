@@ -60,7 +60,7 @@ class World:
     style: Style
     entries: tuple[LoraEntry, ...]
     pois: tuple[Poi, ...]
-    source: str = ""
+    source: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:

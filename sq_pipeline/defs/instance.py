@@ -27,10 +27,20 @@ concurrency:
 # A run whose process died is noticed and started again; a failed check or picture is not repeated for nothing.
 run_monitoring:
   enabled: true
+  poll_interval_seconds: 20
 run_retries:
   enabled: true
   max_retries: 1
   retry_on_asset_or_op_failure: false
+
+# A sensor looks twice a minute: its many ticks without a result go after a day, those that started a run stay.
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 1
+      started: 7
+      failure: 30
+      success: -1
 """
 
 

@@ -1,0 +1,67 @@
+"""Fast engines in processes that a test does not hold in its hands: steered, and telling what they did, by files.
+
+`steer.json` in the data directory: `delay_s` for each picture of a place, `fails`: words of prompts that fail. Every
+picture and training is a line in `work.log`, with the process that made it.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.core.errors import Fault, RenderError
+from sq_pipeline.core.protocols import RenderedImage, RenderRequest, TrainRequest, TrainResult
+from sq_pipeline.stages.workshop import Engines
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.fakes import FakeRenderer
+from sq_pipeline_tests.pipeline.fast import FastEngines, WholeTrainer
+
+MARK = "a view of"  # in every place's prompt, and in no other
+
+
+def steer(data: DataDir, **how: Any) -> None:
+    (data.root / "steer.json").write_text(json.dumps(how))
+
+
+def work_done(data: DataDir) -> list[tuple[int, str]]:
+    """(process, what) of every line."""
+    log = data.root / "work.log"
+    lines = log.read_text().splitlines() if log.is_file() else []
+    return [(int(process), what) for process, what in (line.split(" ", 1) for line in lines)]
+
+
+def _note(root: Path, what: str) -> None:
+    with (root / "work.log").open("a") as log:
+        log.write(f"{os.getpid()} {what}\n")
+
+
+@dataclass
+class SteeredRenderer(FakeRenderer):
+    root: Path = Path()
+
+    def render(self, request: RenderRequest) -> RenderedImage:
+        if MARK not in request.positive_prompt:
+            return super().render(request)
+        file = self.root / "steer.json"
+        how: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        time.sleep(how.get("delay_s", 0))
+        if how.get("fails", "\0") in request.positive_prompt:
+            raise RenderError(Fault("", "", "was steered to fail", ""))
+        _note(self.root, f"picture {request.positive_prompt}")
+        return super().render(request)
+
+
+@dataclass
+class SteeredTrainer(WholeTrainer):
+    root: Path = Path()
+
+    def train(self, request: TrainRequest, on_progress: Any) -> TrainResult:
+        result = super().train(request, on_progress)
+        _note(self.root, f"training {request.recipe.trigger}")
+        return result
+
+
+def steered_engines(data: DataDir) -> Engines:
+    return FastEngines(SteeredRenderer(trigger="west", root=data.root), SteeredTrainer(root=data.root))(data)

@@ -1,0 +1,119 @@
+"""Dagster's web server, asked over GraphQL as its pages do, for tests that start the real processes."""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+START_S = 120
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A running web server."""
+
+    url: str
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of an answer without errors."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            told = json.loads(answer.read())
+        assert "errors" not in told, told["errors"]
+        return told["data"]
+
+    def is_ready(self) -> bool:
+        """True once the definitions are loaded."""
+        query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+        try:
+            return bool(self.ask(query)["repositoriesOrError"].get("nodes"))
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def _location(self) -> dict[str, str]:
+        query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+        (node,) = self.ask(query)["repositoriesOrError"]["nodes"]
+        return {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
+
+    def reload(self) -> None:
+        """What the button “Reload definitions” does."""
+        name = self._location()["repositoryLocationName"]
+        query = "mutation($n: String!) { reloadRepositoryLocation(repositoryLocationName: $n) { __typename } }"
+        told = self.ask(query, n=name)["reloadRepositoryLocation"]["__typename"]
+        assert told == "WorkspaceLocationEntry", told
+
+    def set_sensor(self, name: str, *, is_on: bool) -> None:
+        """Switch a sensor."""
+        selector = {**self._location(), "sensorName": name}
+        if is_on:
+            query = "mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
+            assert self.ask(query, s=selector)["startSensor"]["__typename"] == "Sensor"
+            return
+        query = "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { id } } }"
+        sensor_id = self.ask(query, s=selector)["sensorOrError"]["id"]
+        query = "mutation($i: String!) { stopSensor(id: $i) { __typename } }"
+        assert self.ask(query, i=sensor_id)["stopSensor"]["__typename"] == "StopSensorMutationResult"
+
+    def ticks(self, sensor: str, limit: int = 1) -> list[dict[str, Any]]:
+        """The latest ticks: status, reason for skipping, how many runs."""
+        query = """query($s: SensorSelector!, $l: Int!) { sensorOrError(sensorSelector: $s) { ... on Sensor {
+          sensorState { ticks(limit: $l) { status timestamp skipReason runIds error { message } } } } } }"""
+        told = self.ask(query, s={**self._location(), "sensorName": sensor}, l=limit)
+        return told["sensorOrError"]["sensorState"]["ticks"]
+
+    def runs(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The latest runs, newest first: id, status, assets, tags."""
+        query = """query($l: Int!) { runsOrError(limit: $l) { ... on Runs { results {
+          runId status assetSelection { path } tags { key value } } } } }"""
+        return [
+            {
+                "id": run["runId"],
+                "status": run["status"],
+                "assets": sorted("/".join(key["path"]) for key in run["assetSelection"] or ()),
+                "tags": {tag["key"]: tag["value"] for tag in run["tags"]},
+            }
+            for run in self.ask(query, l=limit)["runsOrError"]["results"]
+        ]
+
+    def materializations(self, asset: str, limit: int = 50) -> list[dict[str, Any]]:
+        """An asset's latest materializations: run, partition, and whether work was done."""
+        query = """query($k: AssetKeyInput!, $l: Int!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {
+          assetMaterializations(limit: $l) { runId partition
+            metadataEntries { label ... on BoolMetadataEntry { boolValue } } } } } }"""
+        told = self.ask(query, k={"path": asset.split("/")}, l=limit)["assetNodeOrError"]
+        return [
+            {
+                "run": event["runId"],
+                "partition": event["partition"],
+                "made_now": next((e["boolValue"] for e in event["metadataEntries"] if e["label"] == "made_now"), None),
+            }
+            for event in told["assetMaterializations"]
+        ]
+
+    def partitions(self, asset: str) -> tuple[list[str], dict[str, int]]:
+        """An asset's partitions, and how many are materialized, failed, in all."""
+        query = """query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {
+          partitionKeys partitionStats { numMaterialized numFailed numPartitions } } } }"""
+        told = self.ask(query, k={"path": asset.split("/")})["assetNodeOrError"]
+        return told["partitionKeys"], told["partitionStats"]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait(is_done: Callable[[], Any], seconds: float, what: str = "it") -> Any:
+    """The first true value of `is_done()`."""
+    end = time.monotonic() + seconds
+    while not (value := is_done()):
+        assert time.monotonic() < end, f"{what} is not done after {seconds} s"
+        time.sleep(0.5)
+    return value
