@@ -28,15 +28,20 @@ _NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
 
 
 def mlx_adapter_inputs(
-    dataset_version: str, recipe: Recipe, base_model: str, weights_hash: str, trainer_versions: Mapping[str, str]
+    dataset_version: str,
+    recipe: Recipe,
+    base_model: BaseModel,
+    weights_hash: str,
+    trainer_versions: Mapping[str, str],
 ) -> Inputs:
     """A trained adapter: the pairs, how they are trained on, over what, by what."""
     values = {f"recipe.{key}": value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
     return {
         "dataset": dataset_version,
         **values,
-        "base_model": base_model,
+        "base_model": base_model.name,
         "base_weights": weights_hash,
+        "training_size_px": [base_model.training_size.width_px, base_model.training_size.height_px],
         **{f"trainer.{name}": version for name, version in trainer_versions.items()},
     }
 

@@ -93,7 +93,7 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
         inputs = mlx_adapter_inputs(
             versions["training_dataset"],
             _recipe(workshop, adapter),
-            base_model.name,
+            base_model,
             workshop.weights_hash(base_model),
             workshop.engines.trainer_versions,
         )
