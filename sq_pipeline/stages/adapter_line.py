@@ -129,6 +129,12 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
     step = workshop.step(asset, "promoted_adapter", inputs)
     if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
         return Step(asset, "promoted_adapter", "stale", inputs, None, (f"content/lora/{adapter.file} is gone",))
+    current = workshop.store.read_current(asset)
+    if step.record is not None and (current is None or current[0] != step.fingerprint):
+        reasons = (f"content/lora/{adapter.file} is made from other inputs",)
+        if step.record.info.get("file") == adapter.file:  # it has its yes already, and was replaced since
+            return Step(asset, "promoted_adapter", "stale", inputs, step.record, reasons)
+        step = Step(asset, "promoted_adapter", "stale", inputs, None, reasons)
     if step.status == "stale" and workshop.settings.promotion == "manual":
         reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
         return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
@@ -303,11 +309,14 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
 def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tuple[Record, bool]:
     """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
 
+    One that was promoted before, and replaced since, needs nobody: it is put back, and returned with False.
     Raises VerificationError when it did not pass, or nobody is named.
     """
     step, states = _ready_to_promote(workshop, adapter)
     if step.record is not None:
-        return step.record, False
+        if step.status == "fresh":
+            return step.record, False
+        by = by or step.record.info["promoted_by"]
     if by is None and workshop.settings.promotion != "automatic":
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
@@ -330,7 +339,7 @@ def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tupl
         objects={"adapter": stored},
         info={"promoted_by": promotion.promoted_by, "file": adapter.file},
     )
-    return workshop.keep(step, record), True
+    return workshop.keep(step, record), step.record is None
 
 
 def _ready_to_promote(workshop: Workshop, adapter: Adapter) -> tuple[Step, dict[str, Step]]:
