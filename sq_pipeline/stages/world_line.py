@@ -120,11 +120,16 @@ def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step) -> S
     elif path.stat().st_size != picture.byte_count:
         reason = f"{workshop.data.relative(path)} is another picture"
     else:
-        current = workshop.store.read_current(step.asset)
+        current = workshop.store.read_current(_published_name(world, poi))
         if current is not None and current[0] == step.fingerprint:
             return step
         reason = f"{workshop.data.relative(path)} is made from other inputs"
     return Step(step.asset, step.kind, "stale", step.inputs, step.record, (reason,))
+
+
+def _published_name(world: World, poi: Poi) -> str:
+    """What the store remembers a published file by: worlds of a genre share the folder, and a place may move."""
+    return f"{world.genre}/images/poi/{poi.slug}"
 
 
 def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
@@ -228,6 +233,7 @@ def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Rec
     png = source.read_bytes()
     if not published.is_file() or published.read_bytes() != png:
         copy_file(source, published)
+    workshop.store.write_current(_published_name(world, poi), record.fingerprint, {})
     workshop.store.write_current(step.asset, record.fingerprint, record.inputs)
     return png
 
