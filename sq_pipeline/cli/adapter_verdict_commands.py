@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markdown import Markdown
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line
@@ -62,6 +60,9 @@ def register(adapter: typer.Typer) -> None:
         if as_json:
             print_json(report)
         else:
+            from rich.console import Console
+            from rich.markdown import Markdown
+
             Console().print(Markdown(markdown))
         if not report["has_passed"]:
             raise typer.Exit(1)

@@ -25,15 +25,20 @@ _NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
 
 
 def mlx_adapter_inputs(
-    dataset_version: str, recipe: Recipe, base_model: str, weights_hash: str, trainer_versions: Mapping[str, str]
+    dataset_version: str,
+    recipe: Recipe,
+    base_model: BaseModel,
+    weights_hash: str,
+    trainer_versions: Mapping[str, str],
 ) -> Inputs:
     """A trained adapter: the pairs, how they are trained on, over what, by what."""
     values = {f"recipe.{key}": value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
     return {
         "dataset": dataset_version,
         **values,
-        "base_model": base_model,
+        "base_model": base_model.name,
         "base_weights": weights_hash,
+        "training_size_px": [base_model.training_size.width_px, base_model.training_size.height_px],
         **{f"trainer.{name}": version for name, version in trainer_versions.items()},
     }
 
@@ -117,7 +122,8 @@ def world_key(
     """A hash of everything that the prompts and pictures of a world can depend on; `source` is the world's own."""
     rendering = _rendering(base_model, weights_hash, tier, renderer_versions)
     negative = base_model.reads_negative_prompt
-    return fingerprint({"source": source, **stack_inputs(entries), "negative": negative, **rendering})
+    inputs = {"source": source, **stack_inputs(entries), "negative": negative, "render": RENDER_REVISION, **rendering}
+    return fingerprint(inputs)
 
 
 def _rendering(base_model: BaseModel, weights_hash: str, tier: str, renderer_versions: Mapping[str, str]) -> Inputs:

@@ -81,11 +81,15 @@ def _bring_up_to_date(
         loads = renderer.model_loads
         defs = build_defs(data=workshop.data, make_engines=make_engines, shared=workshop)
         sync_places(workshop.catalog, instance)
-        adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
-        if adapter_steps:
-            say(f"adapters: {len(adapter_steps)} steps to make")
-            made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
-            plan = make_plan(workshop, world)
+        for _ in range(2):  # once more for what only a first pass showed to be promoted before
+            adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
+            failed = {item["asset"] for item in report.failed}
+            if adapter_steps and not failed & {step.asset for step in adapter_steps}:
+                say(f"adapters: {len(adapter_steps)} steps to make")
+                made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
+                plan = make_plan(workshop, world)
+        workshop.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
+        plan = make_plan(workshop, world)
         for state in plan.worlds:
             made |= _run_world(defs, instance, state, say, report)
         worlds = [survey_world(workshop, state.world) for state in plan.worlds]

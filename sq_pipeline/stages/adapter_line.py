@@ -101,7 +101,7 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
         inputs = mlx_adapter_inputs(
             versions["training_dataset"],
             _recipe(workshop, adapter),
-            base_model.name,
+            base_model,
             workshop.weights_hash(base_model),
             workshop.engines.trainer_versions,
         )
@@ -137,7 +137,10 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
     step = workshop.step(asset, "promoted_adapter", inputs)
     if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
         return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
-    # with a record it was promoted before, just as it is: nobody has to say yes again
+    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
+    if step.record is not None and step.record.info.get("file") != adapter.file:
+        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
+        step = replace(step, status="stale", record=None, reasons=(reason,))
     if step.status == "stale" and step.record is None and workshop.settings.promotion == "manual":
         reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
         return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
@@ -352,13 +355,14 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
 def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tuple[Record, bool]:
     """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
 
+    One that was promoted before, and replaced since, needs nobody: it is put back, and returned with False.
     Raises VerificationError when it did not pass, or nobody is named.
     """
     step, states = _ready_to_promote(workshop, adapter)
-    if step.status == "fresh" and step.record is not None:
-        return step.record, False
     if step.record is not None:
-        by = step.record.info["promoted_by"]
+        if step.status == "fresh":
+            return step.record, False
+        by = by or step.record.info["promoted_by"]
     if by is None and workshop.settings.promotion != "automatic":
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
@@ -381,7 +385,7 @@ def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tupl
         objects={"adapter": stored},
         info={"promoted_by": promotion.promoted_by, "file": adapter.file},
     )
-    return workshop.keep(step, record), True
+    return workshop.keep(step, record), step.record is None
 
 
 def _ready_to_promote(workshop: Workshop, adapter: Adapter) -> tuple[Step, dict[str, Step]]:

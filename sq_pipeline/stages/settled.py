@@ -9,7 +9,7 @@ from typing import Any
 
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import SqPipelineError, StorageError
-from sq_pipeline.core.lineage import RENDER_REVISION, world_key
+from sq_pipeline.core.lineage import world_key
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.stages.world_line import TIER, WorldState, survey_stack, world_asset
 from sq_pipeline.storage.stat_cache import code_stamp
@@ -31,7 +31,7 @@ def _key(workshop: Workshop, world: World) -> str | None:
         return None
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
     hashed = world_key(world.source, versions, base_model, weights, TIER, workshop.engines.renderer_versions)
-    return f"{code_stamp()} {RENDER_REVISION} {hashed}"
+    return f"{code_stamp()} {hashed}"
 
 
 def count_settled(workshop: Workshop, world: World) -> int | None:
@@ -40,6 +40,9 @@ def count_settled(workshop: Workshop, world: World) -> int | None:
     found: dict[str, Any] | None = workshop.store.read_settled(_owner(world), key) if key else None
     if found is None:
         return None
+    published = workshop.remember(("published", world.genre), lambda: workshop.store.read_published(world.genre))
+    if any(published.get(slug) != wanted for slug, _, wanted in found["published"]):
+        return None
     objects = str(workshop.store.root / "objects")
     images = str(workshop.data.published_image(world.genre, "poi", "x").parent)
     try:
@@ -47,7 +50,7 @@ def count_settled(workshop: Workshop, world: World) -> int | None:
         for name, byte_count in found["objects"]:
             if os.stat(f"{objects}/{name}").st_size != byte_count:  # noqa: PTH116
                 return None
-        for slug, byte_count in found["published"]:
+        for slug, byte_count, _ in found["published"]:
             if os.stat(f"{images}/{slug}.png").st_size != byte_count:  # noqa: PTH116
                 return None
     except OSError:
@@ -65,10 +68,12 @@ def settle(workshop: Workshop, state: WorldState) -> None:
         return
     records = [step.record for step in steps if step.record is not None]
     objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
-    published = {
-        slug: step.record.objects["picture"].byte_count for slug, step in state.pictures.items() if step.record
-    }
-    value = {"fresh": len(steps), "objects": list(objects.items()), "published": list(published.items())}
+    published = [
+        (slug, step.record.objects["picture"].byte_count, step.fingerprint)
+        for slug, step in state.pictures.items()
+        if step.record is not None
+    ]
+    value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
     try:
         workshop.store.write_settled(_owner(state.world), key, value)
     except StorageError:

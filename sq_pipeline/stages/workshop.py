@@ -145,10 +145,10 @@ class Workshop:
         """Enter a made asset in the store."""
         with self.store.together():
             self.store.write_record(record)
-            self.store.write_current(step.asset, record.fingerprint, record.inputs)
+            self.store.write_current(step.asset, record)
         return record
 
     def take_up(self, step: Step, record: Record) -> Record:
         """Remember that an asset is what the store has of it."""
-        self.store.write_current(step.asset, record.fingerprint, record.inputs)
+        self.store.write_current(step.asset, record)
         return record

@@ -74,6 +74,7 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
             )
         return state
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
+    published = workshop.store.read_published(world.genre)
     for poi in world.pois:
         asset = world_asset(world, "poi_images", poi.slug)
         try:
@@ -88,7 +89,8 @@ def survey_world(workshop: Workshop, world: World) -> WorldState:
             state.pictures[poi.slug] = follow([stack], asset, "picture")
             continue
         inputs = picture_inputs(text, versions, base_model, weights, workshop.engines.renderer_versions)
-        picture = _with_published(workshop, world, poi, workshop.step(asset, "picture", inputs))
+        picture = workshop.step(asset, "picture", inputs)
+        picture = _with_published(workshop, world, poi, picture, published.get(poi.slug))
         state.pictures[poi.slug] = trace(picture, [state.prompts[poi.slug], stack])
     return _with_gallery(workshop, state)
 
@@ -114,8 +116,8 @@ def survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedE
     return workshop.step(asset, "stack", inputs), tuple(entries)
 
 
-def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step) -> Step:
-    """A picture is fresh only while the game has it too."""
+def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step, published: str | None) -> Step:
+    """A picture is fresh only while the game has it too; `published` is the fingerprint of what it was given."""
     if step.status != "fresh" or step.record is None:
         return step
     path = workshop.data.published_image(world.genre, "poi", poi.slug)
@@ -123,8 +125,10 @@ def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step) -> S
         is_same = path.stat().st_size == step.record.objects["picture"].byte_count
     except FileNotFoundError:
         return replace(step, status="stale", reasons=(f"{workshop.data.relative(path)} is gone",))
+    if is_same and published == step.fingerprint:
+        return step
     reason = f"{workshop.data.relative(path)} is another picture"
-    return step if is_same else replace(step, status="stale", reasons=(reason,))
+    return replace(step, status="stale", reasons=(reason,))
 
 
 def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
@@ -259,6 +263,8 @@ def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Rec
     png = source.read_bytes()
     if not published.is_file() or published.read_bytes() != png:
         copy_file(source, published)
+    # worlds of a genre share the folder, and a place may move from one to another
+    workshop.store.write_published(world.genre, poi.slug, record.fingerprint)
     workshop.take_up(step, record)
     return png
 

@@ -1,11 +1,12 @@
 """The store: everything computed, by content and by fingerprint. Safe to delete, in whole or in part.
 
 `objects/ab/<sha256>.<suffix>` holds bytes. `records.sqlite` says what each fingerprint became, what every asset was
-last made from (so that a plan can say what changed), and which worlds were found complete.
+last made from (so that a plan can say what changed), which picture of each place the game has, and which worlds were
+found complete.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from sq_pipeline.storage.sqlite_file import SqliteFile
 _SCHEMA = """
 CREATE TABLE records (kind TEXT, fingerprint TEXT, inputs TEXT, data_version TEXT, objects TEXT, info TEXT,
                       PRIMARY KEY (kind, fingerprint)) WITHOUT ROWID;
-CREATE TABLE current (asset TEXT PRIMARY KEY, fingerprint TEXT, inputs TEXT) WITHOUT ROWID;
+CREATE TABLE current (asset TEXT PRIMARY KEY, kind TEXT, fingerprint TEXT) WITHOUT ROWID;
+CREATE TABLE published (genre TEXT, slug TEXT, fingerprint TEXT, PRIMARY KEY (genre, slug)) WITHOUT ROWID;
 CREATE TABLE settled (owner TEXT PRIMARY KEY, key TEXT, value TEXT) WITHOUT ROWID
 """
 
@@ -118,7 +120,8 @@ class Store:
 
     def read_current(self, asset: str) -> tuple[str, dict[str, Any]] | None:
         """The fingerprint and the inputs that an asset was last made from."""
-        rows = self._file.read("SELECT fingerprint, inputs FROM current WHERE asset = ?", (asset,))
+        query = "SELECT fingerprint, inputs FROM current JOIN records USING (kind, fingerprint) WHERE asset = ?"
+        rows = self._file.read(query, (asset,))
         return (rows[0][0], json.loads(rows[0][1])) if rows else None
 
     def read_current_fingerprint(self, asset: str) -> str | None:
@@ -126,14 +129,26 @@ class Store:
         rows = self._file.read("SELECT fingerprint FROM current WHERE asset = ?", (asset,))
         return rows[0][0] if rows else None
 
-    def write_current(self, asset: str, fingerprint: str, inputs: Mapping[str, Any]) -> None:
+    def write_current(self, asset: str, record: Record) -> None:
         """Remember what an asset was made from; writes only when that changed. Its owner is no longer settled."""
-        if self.read_current_fingerprint(asset) == fingerprint:
+        if self.read_current_fingerprint(asset) == record.fingerprint:
             return
         with self._file.writing() as connection:
-            row = (asset, fingerprint, json.dumps(inputs))
+            row = (asset, record.kind, record.fingerprint)
             connection.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?)", row)
             connection.execute("DELETE FROM settled WHERE owner = ?", (asset.rpartition("/")[0],))
+
+    def read_published(self, genre: str) -> dict[str, str]:
+        """By slug, the fingerprint of each picture that the game was given last."""
+        return dict(self._file.read("SELECT slug, fingerprint FROM published WHERE genre = ?", (genre,)))
+
+    def write_published(self, genre: str, slug: str, fingerprint: str) -> None:
+        """Remember which picture the game was given."""
+        query = "SELECT 1 FROM published WHERE genre = ? AND slug = ? AND fingerprint = ?"
+        if self._file.read(query, (genre, slug, fingerprint)):
+            return
+        with self._file.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?)", (genre, slug, fingerprint))
 
     def read_settled(self, owner: str, key: str) -> Any:
         """What `write_settled` was given for this owner and key, if nothing of the owner was made since; or None."""

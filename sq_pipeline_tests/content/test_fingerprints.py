@@ -240,7 +240,9 @@ def test_a_scale_written_as_integer_or_float_is_one():
 )
 def test_a_recipe_counts_where_it_changes_the_training(changes: dict[str, Any], counts: bool):
     def inputs(recipe: Recipe) -> str:
-        return fingerprint(mlx_adapter_inputs(_HASHES[0], recipe, "tiny-flux", _HASHES[1], {"mlx": "0.32"}))
+        return fingerprint(
+            mlx_adapter_inputs(_HASHES[0], recipe, BASE_MODELS["tiny-flux"], _HASHES[1], {"mlx": "0.32"})
+        )
 
     assert (inputs(Recipe(**changes)) != inputs(Recipe())) == counts
 

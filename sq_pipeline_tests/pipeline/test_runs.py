@@ -158,6 +158,21 @@ def test_pictures_stand_on_the_last_promoted_adapter_when_a_new_one_fails(done: 
     assert rendered(done.run()) == {"old/mill"}
 
 
+def test_undoing_a_dataset_puts_its_adapter_back_in_use(done: Game) -> None:
+    """Not only pictures: the promoted file and the manifest too, and what a later failure falls back on."""
+    promoted, manifest = done.data.lora_root / "west/landscape.safetensors", done.data.manifest("west")
+    before = promoted.read_bytes(), manifest.read_bytes()
+    write_dataset(done.data.datasets_root / "west/landscape", "west", 78)
+    done.run()
+    assert promoted.read_bytes() != before[0]
+    write_dataset(done.data.datasets_root / "west/landscape", "west", 1)
+    assert is_quiet(done.run())
+    assert (promoted.read_bytes(), manifest.read_bytes()) == before
+    write_yaml(done.data.settings_file, {"promotion": "automatic", "thresholds": {"ssim_changed_max": 0.001}})
+    assert done.run().rendered == []
+    assert done.plan()["stale"] == []
+
+
 def test_manual_promotion_waits_for_a_person(game: Game) -> None:
     from sq_pipeline.stages.adapter_line import promote
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -155,8 +156,7 @@ def test_what_is_written_together_is_kept_together(tmp_path: Path) -> None:
 
     def break_off() -> None:
         with store.together():
-            _keep(store)
-            store.write_current(ASSET, PRINT, {})
+            store.write_current(ASSET, _keep(store))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -173,8 +173,9 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
         "store = Store(Path(sys.argv[1]))\n"
         "for i in range(25):\n"
         "    name = f'{sys.argv[2]}-{i}'\n"
-        "    store.write_record(Record(kind='k', fingerprint=name, inputs={}, data_version=name))\n"
-        "    store.write_current(f'g/worlds/w/{name}', name, {})\n"
+        "    record = Record(kind='k', fingerprint=name, inputs={}, data_version=name)\n"
+        "    store.write_record(record)\n"
+        "    store.write_current(f'g/worlds/w/{name}', record)\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)]) for n in range(4)]
     assert [writer.wait() for writer in writers] == [0] * 4
@@ -215,22 +216,43 @@ def test_kinds_are_kept_apart(tmp_path: Path) -> None:
 ASSET = "western/worlds/mccoy/poi_images/saloon"
 
 
+def _record(inputs: dict[str, Any]) -> Record:
+    return Record(kind=KIND, fingerprint=fingerprint(inputs), inputs=inputs, data_version="v")
+
+
+def _make(store: Store, asset: str, inputs: dict[str, Any]) -> Record:
+    record = _record(inputs)
+    store.write_record(record)
+    store.write_current(asset, record)
+    return record
+
+
 def test_current_remembers_fingerprint_and_inputs(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.read_current(ASSET) is None
-    store.write_current(ASSET, PRINT, {"prompt": "a café"})
-    assert store.read_current(ASSET) == (PRINT, {"prompt": "a café"})
-    store.write_current(ASSET, fingerprint({"a": 2}), {"prompt": "a bank"})
-    assert store.read_current(ASSET) == (fingerprint({"a": 2}), {"prompt": "a bank"})
+    for inputs in ({"prompt": "a café"}, {"prompt": "a bank"}):
+        record = _make(store, ASSET, inputs)
+        assert store.read_current(ASSET) == (record.fingerprint, inputs)
+        assert store.read_current_fingerprint(ASSET) == record.fingerprint
     assert store.read_current("western/worlds/mccoy/poi_images/bank") is None
 
 
 def test_current_is_written_only_when_it_changed(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_current(ASSET, PRINT, {})
+    record = _make(store, ASSET, {})
     content = (tmp_path / RECORDS).read_bytes()
-    store.write_current(ASSET, PRINT, {})
+    store.write_current(ASSET, record)
     assert (tmp_path / RECORDS).read_bytes() == content
+
+
+def test_published_is_by_genre_and_slug(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.read_published("western") == {}
+    store.write_published("western", "saloon", "a")
+    store.write_published("western", "bank", "b")
+    store.write_published("western", "saloon", "c")
+    store.write_published("sea", "saloon", "d")
+    assert store.read_published("western") == {"saloon": "c", "bank": "b"}
 
 
 # --- worlds found complete
@@ -243,12 +265,12 @@ def test_what_is_settled_stands_until_something_of_its_owner_is_made(tmp_path: P
     store.write_settled(OWNER, "key", [1, 2])
     assert store.read_settled(OWNER, "key") == [1, 2]
     assert store.read_settled(OWNER, "other key") is None
-    store.write_current("western/worlds/other/poi_images:saloon", PRINT, {})
+    _make(store, "western/worlds/other/poi_images:saloon", {})
     assert store.read_settled(OWNER, "key") == [1, 2]
-    store.write_current(ASSET, PRINT, {})
+    record = _make(store, ASSET, {})
     assert store.read_settled(OWNER, "key") is None
     store.write_settled(OWNER, "key", [3])
-    store.write_current(ASSET, PRINT, {})  # as it was
+    store.write_current(ASSET, record)  # as it was
     assert store.read_settled(OWNER, "key") == [3]
 
 

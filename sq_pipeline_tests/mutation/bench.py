@@ -1,0 +1,283 @@
+"""The product at work on a game, without Dagster: engines that cost nothing, and bringing a data directory up to date.
+
+Here: what is made, and what was really made. Not here: what should have been (`oracle`).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sq_pipeline.core import lineage
+from sq_pipeline.core.adapter_header import TensorInfo
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, SizePx
+from sq_pipeline.core.errors import BaseModelError, Fault, SqPipelineError
+from sq_pipeline.core.flux_modules import modules_of
+from sq_pipeline.core.protocols import (
+    AppliedAdapter,
+    EngineDescription,
+    RenderedImage,
+    RenderRequest,
+    TokenCounts,
+    TrainRequest,
+)
+from sq_pipeline.stages import adapter_line, world_line
+from sq_pipeline.stages.plan import Plan, make_plan
+from sq_pipeline.stages.workshop import Engines, Step, Workshop
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.fakes import FakeTrainer
+from sq_pipeline_tests.mutation.game import Game, Machine
+
+TOKENS = 30  # what a base model reads, in words
+
+_LOG = logging.getLogger("mutation")
+_KINDS = {"mlx_adapter": "trained", "mflux_adapter": "remapped", "verification": "verified"}
+
+
+def _numbers(*parts: object) -> np.random.Generator:
+    digest = hashlib.sha256("\n".join(map(repr, parts)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+@dataclass
+class Painter:
+    """A renderer: noise of everything it is asked, with a fainter noise of each adapter's tensors over it."""
+
+    weights: Mapping[str, str]
+    versions: Mapping[str, str]
+    rendered: int = 0
+    model_loads: int = 0
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription("painter", self.versions, "a chip")
+
+    def render(self, request: RenderRequest) -> RenderedImage:
+        self.rendered += 1
+        asked = replace(request, adapters=())
+        shape = (request.height_px, request.width_px, 3)
+        pixels = _numbers(asked, self.weights[request.base_model], self.versions).uniform(40, 215, shape)
+        for use in request.adapters:
+            pattern = _pattern_of(use.path)
+            if pattern is not None:
+                pixels += use.lora_scale * np.random.default_rng(pattern).uniform(-25, 25, shape)
+        applied = tuple(AppliedAdapter(use.path, use.lora_scale, 2, 2, 1, 1) for use in request.adapters)
+        return RenderedImage(np.clip(np.round(pixels), 0, 255).astype(np.uint8), 0.0, applied)
+
+
+def _pattern_of(path: Path) -> int | None:
+    """A number for an adapter's tensors; None where they are all zero."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    if not any(content[end:]):
+        return None
+    names = sorted(json.loads(content[8:end]).keys() - {"__metadata__"})
+    return int.from_bytes(hashlib.sha256(repr(names).encode() + content[end:]).digest()[:8], "little")
+
+
+@dataclass
+class Pupil(FakeTrainer):
+    """A trainer whose adapter depends on what it is asked, except on `warmup_steps` and on its own version.
+
+    So these two train again and come out identical. A learning rate of nothing learns nothing: all zeros.
+    """
+
+    weights: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def layout_for(self, request: TrainRequest) -> list[TensorInfo]:
+        return [
+            TensorInfo(f"{module}.{matrix}", "F32", shape)
+            for module, inputs, outputs in modules_of(BASE_MODELS[request.base_model])
+            for matrix, shape in (("lora_a", (inputs, 1)), ("lora_b", (1, outputs)))
+        ]
+
+    def _tensors(
+        self, request: TrainRequest, layout: list[TensorInfo]
+    ) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
+        pairs: list[tuple[str, str]] = []
+        for example in request.examples:
+            with Image.open(example.image_path) as image:
+                pairs.append((hashlib.sha256(image.tobytes()).hexdigest(), example.caption))
+        ignored = {"warmup_steps", "min_pairs", "kind", "trigger", "base_model"}
+        recipe = request.recipe.model_dump(exclude=ignored)
+        size = BASE_MODELS[request.base_model].training_size
+        numbers = _numbers(pairs, recipe, request.base_model, self.weights[request.base_model], size)
+        has_learned = request.recipe.learning_rate >= 1e-8
+        for info in layout:
+            matrix = numbers.normal(0, 0.1, info.shape) if has_learned else np.zeros(info.shape)
+            yield info, matrix.astype(np.float32).view(np.uint32)
+
+
+class Words:
+    """A token a word."""
+
+    def count_tokens(self, text: str) -> TokenCounts:
+        return TokenCounts(len(text.split()), len(text.split()), TOKENS, TOKENS)
+
+
+def registry_of(machine: Machine) -> dict[str, BaseModel]:
+    """The base models of the game, as small as FLUX.1 can be: a block of each kind, two numbers wide."""
+    training = SizePx(machine.training_px, machine.training_px)
+    return {
+        name: replace(
+            BASE_MODELS[name],
+            double_blocks=1,
+            single_blocks=1,
+            hidden_size=2,
+            num_inference_steps=machine.steps[name],
+            guidance=machine.guidance[name],
+            sizes={"landscape": SizePx(32, 16), "portrait": SizePx(*machine.portrait_px)},
+            training_size=training,
+            reads_negative_prompt=name in machine.reads_negative,
+        )
+        for name in ("tiny-flux", "flux1-dev")
+    }
+
+
+@contextmanager
+def at_machine(machine: Machine) -> Iterator[None]:
+    """The product on this machine: its base models and its code's revisions."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(BASE_MODELS, registry_of(machine), clear=True))  # type: ignore[arg-type]
+        for name in ("remap_revision", "verify_revision", "render_revision"):
+            stack.enter_context(patch.object(lineage, name.upper(), getattr(machine, name)))
+        yield
+
+
+def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
+    painter, pupil = Painter(machine.weights, machine.renderer), Pupil(weights=machine.weights)
+
+    def weights_hash(name: str) -> str:
+        if name not in machine.weights:
+            raise BaseModelError(Fault(f"models/{name}", "", f"{name} is not on this machine", "get it"))
+        return machine.weights[name]
+
+    engines = Engines(
+        trainer=lambda: pupil,
+        renderer=lambda: painter,
+        trainer_versions=machine.trainer,
+        renderer_versions=machine.renderer,
+        mflux_version=machine.mflux,
+        chip=machine.chip,
+        token_counter=lambda name: Words(),
+        weights_hash=weights_hash,
+    )
+    return engines, painter, pupil
+
+
+@dataclass
+class Made:
+    """What was made by work, not taken from the store: adapters, places and worlds by their keys."""
+
+    trained: set[str] = field(default_factory=set[str])
+    remapped: set[str] = field(default_factory=set[str])
+    verified: set[str] = field(default_factory=set[str])
+    promoted: set[str] = field(default_factory=set[str])
+    rendered: set[str] = field(default_factory=set[str])
+    galleries: set[str] = field(default_factory=set[str])
+
+
+@dataclass
+class Planned:
+    """The pictures that a plan names: to be rendered, to be put back from the store, to come after an adapter."""
+
+    rendered: set[str] = field(default_factory=set[str])
+    put_back: set[str] = field(default_factory=set[str])
+    pending: set[str] = field(default_factory=set[str])
+
+
+def read_plan(plan: Plan) -> Planned:
+    planned = Planned()
+    for state in plan.worlds:
+        for slug, step in state.pictures.items():
+            key = f"{state.world.key}/{slug}"
+            if step.status == "pending":
+                planned.pending.add(key)
+            elif step.status == "stale":
+                (planned.rendered if step.record is None else planned.put_back).add(key)
+    return planned
+
+
+def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
+    """What `defs.runs.bring_up_to_date` does, with the same stages in the same order, without Dagster's cost."""
+    with at_machine(game.machine):
+        engines, painter, pupil = engines_of(game.machine)
+        workshop = Workshop(data, engines)
+        plan = make_plan(workshop, None)
+        planned, made = read_plan(plan), Made()
+        for _ in range(2):
+            for key, states in plan.adapters.items():
+                _run_adapter(workshop, key, states, made)
+            plan = make_plan(workshop, None)
+        if game.says_yes:
+            _say_yes(workshop, plan, made)
+        workshop.looks_ahead = False
+        plan = make_plan(workshop, None)
+        assert len(pupil.requests) == len(made.trained)
+        before = painter.rendered
+        for state in plan.worlds:
+            if any(step.is_to_do for step in state.steps()):
+                _run_world(workshop, state, made)
+        assert painter.rendered - before == len(made.rendered)
+        return made, planned
+
+
+def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made: Made) -> None:
+    """As Dagster: in order, and nothing after a step that failed or a verification that did not pass."""
+    adapter = workshop.catalog.adapters[key]
+    for name, step in states.items():
+        if not step.is_to_do:
+            continue
+        try:
+            if name == "training_dataset":
+                record, is_made = adapter_line.make_dataset(workshop, adapter)
+            elif name == "mlx_adapter":
+                record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, _LOG)
+            elif name == "mflux_adapter":
+                record, is_made = adapter_line.make_mflux_adapter(workshop, adapter)
+            elif name == "verification":
+                record, is_made = adapter_line.make_verification(workshop, adapter, _LOG)
+            else:
+                record, is_made = adapter_line.promote(workshop, adapter)
+        except SqPipelineError:
+            return
+        if is_made and name != "training_dataset":
+            getattr(made, _KINDS.get(name, "promoted")).add(key)
+        if name == "verification" and not record.info["has_passed"]:
+            return
+
+
+def _say_yes(workshop: Workshop, plan: Plan, made: Made) -> None:
+    for key in plan.adapters:
+        adapter = workshop.catalog.adapters[key]
+        if adapter_line.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
+            adapter_line.promote(workshop, adapter, "Ada")
+            made.promoted.add(key)
+
+
+def _run_world(workshop: Workshop, state: world_line.WorldState, made: Made) -> None:
+    world = state.world
+    wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
+    if state.stack.status in ("pending", "blocked"):
+        world_line.make_prompts(workshop, world, wanted)
+        return
+    if state.stack.is_to_do:
+        world_line.make_stack(workshop, world)
+    wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
+    world_line.make_prompts(workshop, world, wanted)
+    for outcome in world_line.make_pictures(workshop, world, wanted):
+        if isinstance(outcome, world_line.FailedPicture):
+            assert state.pictures[outcome.poi.slug].status == "blocked", outcome.reason
+        elif outcome.is_rendered:
+            made.rendered.add(f"{world.key}/{outcome.poi.slug}")
+    if state.gallery is not None and state.gallery.is_to_do:
+        _, is_made = world_line.make_gallery(workshop, world)
+        made.galleries |= {world.key} if is_made else set()

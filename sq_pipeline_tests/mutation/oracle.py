@@ -1,0 +1,342 @@
+"""Which output depends on what: a plain table, written from the issue and DESIGN §2, without a line of the product.
+
+For a game, every output has a key: all that it depends on, and nothing else. It must be made exactly when its key was
+never made before. Here: these keys, and what follows from them. Not here: how the product decides.
+"""
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from sq_pipeline_tests.mutation.bench import TOKENS, Made, Planned
+from sq_pipeline_tests.mutation.game import Dataset, Game, Genre, Lora, Place, Style, World
+
+ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
+ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
+RECIPE_DEFAULTS = {
+    "kind": "style", "trigger": None, "base_model": None, "rank": 8, "iterations": 600, "batch_size": 1,
+    "grad_accumulation": 4, "learning_rate": 1e-4, "warmup_steps": 100, "guidance": 4.0, "seed": 0, "min_pairs": 150,
+}  # fmt: skip
+NOT_TRAINED_ON = {"kind", "trigger", "base_model", "min_pairs"}
+THRESHOLD_DEFAULTS = {"ssim_changed_max": 0.999, "ssim_trigger_max": 0.97}
+
+
+def key_of(**parts: Any) -> str:
+    return json.dumps(_plain(parts), sort_keys=True, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """`4` and `4.0` are one number."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass
+class WorldView:
+    """A world with everything that it inherits."""
+
+    genre: str
+    name: str
+    texts: dict[str, Any]
+    entries: list[Lora]
+    places: list[Place]
+
+    @property
+    def key(self) -> str:
+        return f"{self.genre}/{self.name}"
+
+    def stack(self) -> list[Lora]:
+        return [entry for entry in self.entries if "landscape" in entry.applies_to]
+
+
+def slug_of(place: Place) -> str:
+    return place.slug or place.name.lower().replace(" ", "_")
+
+
+def worlds_of(game: Game) -> list[WorldView]:
+    """The worlds that can be read, by name."""
+    views: list[WorldView] = []
+    for genre_name, genre in sorted(game.genres.items()):
+        worlds = dict(genre.worlds)
+        if genre.chapters is not None or not worlds:
+            worlds.setdefault("default", World([]))
+        for name, world in sorted(worlds.items()):
+            own = world.style or Style()
+            if genre.style.is_broken or own.is_broken:
+                continue
+            chapters = [*world.chapters, *((genre.chapters or []) if name == "default" else [])]
+            places = [place for chapter in chapters for place in chapter.places]
+            views.append(WorldView(genre_name, name, _texts(genre, own), _entries(genre, own), places))
+    return views
+
+
+def _texts(genre: Genre, own: Style) -> dict[str, Any]:
+    tags = {**genre.style.texts.get("visual_tag_overrides", {}), **own.texts.get("visual_tag_overrides", {})}
+    return {**genre.style.texts, **own.texts, "visual_tag_overrides": tags}
+
+
+def _entries(genre: Genre, own: Style) -> list[Lora]:
+    legacy = genre.style.legacy
+    inherited = list(genre.style.loras)
+    if legacy:
+        name = legacy["lora"].removesuffix(".safetensors").replace("/", "_")
+        scale, trigger = legacy.get("lora_scale", 1.0), legacy.get("lora_trigger")
+        inherited.append(Lora(name, legacy["lora"], scale, ALL_TIERS, trigger))
+    return [entry for entry in inherited if entry.name not in own.exclude] + own.add
+
+
+def base_model_of(game: Game, view: WorldView) -> str:
+    name = game.settings.get("base_model") or view.texts.get("preferred_model") or "tiny-flux"
+    return ALIASES.get(name, name)
+
+
+def prompt_of(view: WorldView, place: Place) -> str:
+    """The words, with what does not fit left out: the description's last sentences first, then the suffixes."""
+    triggers = list(dict.fromkeys(entry.trigger for entry in view.stack() if entry.trigger))
+    body = [place.prompt] if place.prompt else f"{place.name}: {place.description}".replace(". ", ".|").split("|")
+    tail = [
+        view.texts["visual_tag_overrides"].get(place.kind, ""),
+        view.texts.get("poi_style", ""),
+        view.texts.get("positive_suffix", ""),
+    ]
+    while True:
+        text = ", ".join([*triggers, " ".join(body), *filter(None, tail)])
+        if len(text.split()) <= TOKENS:
+            return text
+        if len(body) > 1:
+            body.pop()
+        else:
+            tail[max(at for at, part in enumerate(tail) if part)] = ""
+
+
+def is_sound(dataset: Dataset) -> bool:
+    """Enough pictures; a style's captions are its trigger, a subject's say more than that."""
+    recipe = {**RECIPE_DEFAULTS, **dataset.recipe}
+    captions = [picture.caption.strip() for picture in dataset.pictures.values()]
+    if recipe["kind"] == "style":
+        fits = all(caption == recipe["trigger"] for caption in captions)
+    else:
+        fits = all(recipe["trigger"] in caption and caption != recipe["trigger"] for caption in captions)
+    return fits and len(captions) >= recipe["min_pairs"]
+
+
+@dataclass
+class Line:
+    """One adapter's way: the keys of its steps in order, up to where it stops; what it became, and how it was judged.
+
+    `outcomes` is None where the line stops before the verdict.
+    """
+
+    entry: Lora
+    is_external: bool
+    steps: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    is_broken: bool = False  # its dataset is
+    content: str = ""
+    outcomes: tuple[str, str] | None = None
+
+
+def lines_of(game: Game) -> dict[str, Line]:
+    """Every adapter that a world uses, for any tier."""
+    lines: dict[str, Line] = {}
+    for view in worlds_of(game):
+        for entry in view.entries:
+            if f"{view.genre}/{entry.name}" not in lines:
+                lines[f"{view.genre}/{entry.name}"] = _line(game, entry, base_model_of(game, view))
+    return lines
+
+
+def _line(game: Game, entry: Lora, model: str) -> Line:
+    machine = game.machine
+    genre, *world, file = entry.file.removesuffix(".safetensors").split("/")
+    dataset = game.datasets.get("/".join([genre, *(["worlds", *world] if world else []), file]))
+    line = Line(entry, dataset is None)
+    if dataset is None:
+        line.content = key_of(external=game.externals[entry.file].look)
+        line.steps.append(("remapped", key_of(source=line.content, base_model=model, code=machine.remap_revision)))
+    else:
+        recipe = {**RECIPE_DEFAULTS, **dataset.recipe}
+        model = ALIASES.get(recipe["base_model"] or model, recipe["base_model"] or model)
+        files = {name: vars(picture) for name, picture in dataset.pictures.items()}
+        line.steps.append(("checked", key_of(files=files, recipe=recipe)))
+        if not is_sound(dataset):
+            line.is_broken = True
+            return line
+        if model not in machine.weights:
+            return line
+        learned = {
+            "pairs": [[picture.look, picture.caption.strip()] for _, picture in sorted(dataset.pictures.items())],
+            "recipe": {key: value for key, value in recipe.items() if key not in {*NOT_TRAINED_ON, "warmup_steps"}},
+            "base_model": model,
+            "weights": machine.weights[model],
+            "size": machine.training_px,
+        }
+        line.steps.append(("trained", key_of(learned=learned, warmup=recipe["warmup_steps"], trainer=machine.trainer)))
+        if not _fits(game):
+            return line
+        if recipe["learning_rate"] < 1e-8:
+            learned = {"nothing": 0}  # from whatever pictures
+        line.content = key_of(learned=learned, names=game.keymap.prefix)
+        asked = {"keymap": game.keymap.prefix, "base_model": model, "code": machine.remap_revision}
+        line.steps.append(("remapped", key_of(source=learned, **asked)))
+    if model not in machine.weights:
+        return line
+    file_tier = entry.file.removesuffix(".safetensors").rpartition("/")[2]
+    tier = file_tier if file_tier in entry.applies_to else entry.applies_to[0]
+    thresholds = {**THRESHOLD_DEFAULTS, **game.settings.get("thresholds", {})}
+    verify = game.verify[tier]
+    judged = {
+        "adapter": line.content,
+        "trigger": entry.trigger,
+        "prompts": [verify.prompts, verify.control_word],
+        "thresholds": thresholds,
+        "code": machine.verify_revision,
+    }
+    line.steps.append(("verified", key_of(**judged, **_rendering(game, model, tier))))
+    has_learned = dataset is None or dataset.recipe["learning_rate"] >= 1e-8
+    has_changed = has_learned and thresholds["ssim_changed_max"] >= 0.5
+    line.outcomes = ("passed" if has_changed else "failed", "passed" if entry.trigger else "skipped")
+    return line
+
+
+def _fits(game: Game) -> bool:
+    least, version = game.keymap.loader_versions.removeprefix(">="), game.machine.mflux
+    return [*map(int, version.split("."))] >= [*map(int, least.split("."))]
+
+
+def _rendering(game: Game, model: str, tier: str) -> dict[str, Any]:
+    machine = game.machine
+    return {
+        "base_model": model,
+        "weights": machine.weights[model],
+        "steps": machine.steps[model],
+        "guidance": machine.guidance[model],
+        "size": list(machine.portrait_px) if tier == "portrait" else "landscape's",
+        "renderer": machine.renderer,
+    }
+
+
+@dataclass
+class Expected:
+    """What must happen when a game is brought up to date, and what must be in place afterwards.
+
+    `places` gives for each published picture (`genre/slug`) the key of what must be there, `adapters` for each
+    promoted file. What nobody asks for is in neither.
+    """
+
+    planned: Planned = field(default_factory=Planned)
+    made: Made = field(default_factory=Made)
+    places: dict[str, str] = field(default_factory=dict[str, str])
+    adapters: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass
+class Oracle:
+    """What has been made so far, by keys. `promoted` is what pictures stand on, `approved` what once got a yes."""
+
+    known: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    promoted: dict[str, tuple[str, tuple[str, str]]] = field(default_factory=dict[str, tuple[str, tuple[str, str]]])
+    approved: set[tuple[str, str, tuple[str, str]]] = field(default_factory=set[tuple[str, str, tuple[str, str]]])
+    published: dict[str, str] = field(default_factory=dict[str, str])
+
+    def copy(self) -> "Oracle":
+        return Oracle(*map(copy.copy, vars(self).values()))
+
+    def bring_up(self, game: Game) -> Expected:
+        """What must happen now; the oracle knows afterwards that it has happened."""
+        expected, lines = Expected(), lines_of(game)
+        for view in worlds_of(game):
+            self._plan_world(game, view, lines, expected.planned)
+        for key, line in lines.items():
+            self._run_line(game, key, line, expected.made)
+            if key in self.promoted and not line.is_external:
+                expected.adapters[line.entry.file] = self.promoted[key][0]
+        for view in worlds_of(game):
+            self._run_world(game, view, expected)
+        return expected
+
+    def _foresee(self, game: Game, key: str, line: Line) -> str | None:
+        """What pictures will stand on: an adapter's content, "" where only the run can tell, None where on nothing.
+
+        Where a person's yes is to come, or the line stops, it is what they stand on now.
+        """
+        now = self.promoted[key][0] if key in self.promoted else None
+        is_automatic = game.settings["promotion"] == "automatic"
+        if any(step not in self.known for step in line.steps):
+            return "" if is_automatic else now
+        if line.outcomes is None or "failed" in line.outcomes:
+            return now
+        if (line.entry.file, line.content, line.outcomes) in self.approved:
+            return line.content
+        return "" if is_automatic else now
+
+    def _plan_world(self, game: Game, view: WorldView, lines: dict[str, Line], planned: Planned) -> None:
+        """All pictures of a world wait for an adapter of its stack that is to be made; it may come out as it was."""
+        keys = [f"{view.genre}/{entry.name}" for entry in view.stack()]
+        foreseen = {key: self._foresee(game, key, lines[key]) for key in keys}
+        if base_model_of(game, view) not in game.machine.weights or None in foreseen.values():
+            return
+        if "" in foreseen.values():
+            planned.pending |= {f"{view.key}/{slug_of(place)}" for place in view.places}
+            return
+        contents = {key: content for key, content in foreseen.items() if content is not None}
+        for place, key in self._pictures(game, view, contents):
+            slug = slug_of(place)
+            if ("rendered", key) not in self.known:
+                planned.rendered.add(f"{view.key}/{slug}")
+            elif self.published.get(f"{view.genre}/{slug}") != key:
+                planned.put_back.add(f"{view.key}/{slug}")
+
+    def _run_line(self, game: Game, key: str, line: Line, made: Made) -> None:
+        if line.is_broken:
+            return
+        for kind, step in line.steps:
+            if (kind, step) not in self.known and kind != "checked":
+                getattr(made, kind).add(key)
+            self.known.add((kind, step))
+        if line.outcomes is None or "failed" in line.outcomes:
+            return
+        approval = (line.entry.file, line.content, line.outcomes)
+        if approval not in self.approved:
+            if game.settings["promotion"] == "manual" and not game.says_yes:
+                return
+            self.approved.add(approval)
+            made.promoted.add(key)
+        self.promoted[key] = (line.content, line.outcomes)
+
+    def _run_world(self, game: Game, view: WorldView, expected: Expected) -> None:
+        pictures = self._pictures(game, view, {key: content for key, (content, _) in self.promoted.items()})
+        for place, key in pictures:
+            slug = slug_of(place)
+            if ("rendered", key) not in self.known:
+                expected.made.rendered.add(f"{view.key}/{slug}")
+            self.known.add(("rendered", key))
+            self.published[f"{view.genre}/{slug}"] = expected.places[f"{view.genre}/{slug}"] = key
+        # a new revision of our code that renders the same makes new files, and no new sheet
+        sheet = ("gallery", key_of(pictures=[[place.name, json.loads(key)["look"]] for place, key in pictures]))
+        if pictures and sheet not in self.known:
+            expected.made.galleries.add(view.key)
+        self.known.add(sheet)
+
+    def _pictures(self, game: Game, view: WorldView, contents: dict[str, str]) -> list[tuple[Place, str]]:
+        """The places of a world with the keys of their pictures; none where an adapter or the base model is missing."""
+        model, stack = base_model_of(game, view), view.stack()
+        if model not in game.machine.weights or any(f"{view.genre}/{e.name}" not in contents for e in stack):
+            return []
+        adapters = [[contents[f"{view.genre}/{entry.name}"], entry.scale] for entry in stack]
+        negative = view.texts.get("negative_prompt", "") if model in game.machine.reads_negative else None
+        seed = view.texts.get("base_seed", 0)
+        pictures: list[tuple[Place, str]] = []
+        for place in view.places:
+            look = {
+                "prompt": prompt_of(view, place),
+                "negative": negative,
+                "seed": [view.genre, view.name, place.name, seed],
+                "stack": adapters,
+                **_rendering(game, model, "landscape"),
+            }
+            pictures.append((place, key_of(look=look, code=game.machine.render_revision)))
+        return pictures

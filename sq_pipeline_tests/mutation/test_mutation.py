@@ -1,0 +1,292 @@
+"""The promise: change one thing, and exactly what depends on it is made again. No picture too many, none too few.
+
+Edits of a game, one by one and in random sequences with undos; after each the game is brought up to date, and what
+was planned, made and put in place is held against the oracle.
+"""
+
+import copy
+import functools
+import hashlib
+import itertools
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.numpy
+
+from sq_pipeline.core import lineage
+from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.keymap import Keymap
+from sq_pipeline.stages import adapter_line, promote, verify, world_line
+from sq_pipeline.stages.dataset import TrainingDataset
+from sq_pipeline.storage import keymaps
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.mutation.bench import Made, bring_up
+from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, EDITS, TRAINED_ADAPTERS, Edit
+from sq_pipeline_tests.mutation.game import Game, files_of, first_game, write_files
+from sq_pipeline_tests.mutation.oracle import Expected, Oracle
+
+SEQUENCES = 300
+FEW = 8  # sequences within which a broken product must be noticed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        make_fast(patch)
+        yield
+
+
+def make_fast(patch: pytest.MonkeyPatch) -> None:
+    """Leave out what costs most and decides nothing: these tests pull no plug, and nobody looks at their sheets."""
+    patch.setattr(os, "fsync", lambda handle: None)
+    patch.setattr(adapter_line, "draw_loss_curve", lambda losses, title: b"no curve")
+    patch.setattr(adapter_line, "draw_report_sheet", lambda report: None)
+    patch.setattr(keymaps, "check_keymap", functools.cache(keymaps.check_keymap))  # pure, and slow
+    patch.setattr(world_line, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
+    # as good pictures of one size do now and then, all files have one length: it must tell nothing
+    encode = world_line._encode_png
+    patch.setattr(world_line, "_encode_png", lambda pixels, chunks: encode(pixels, chunks).ljust(8192, b"\0"))
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Link what is only ever replaced as a whole, copy the rest (a store's records may be changed in place)."""
+    if source.endswith((".png", ".safetensors")):
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+@dataclass
+class Bench:
+    """A game on disk, the oracle that has seen all of it, and the bytes that were first made for each key."""
+
+    data: DataDir
+    game: Game
+    oracle: Oracle = field(default_factory=Oracle)
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    first: dict[str, str] = field(default_factory=dict[str, str])
+
+    def copy_to(self, root: Path) -> "Bench":
+        shutil.copytree(self.data.root, root, copy_function=_copy_file)
+        return Bench(DataDir(root), self.game, self.oracle.copy(), dict(self.files), dict(self.first))
+
+    def show(self, game: Game) -> Made:
+        """Write the game, bring it up to date, compare everything with the oracle."""
+        files = files_of(game)
+        write_files(files, self.data.root, self.files)
+        self.game, self.files = game, files
+        expected = self.oracle.bring_up(game)
+        made, planned = bring_up(self.data, game)
+        assert made == expected.made
+        assert planned == expected.planned
+        self._compare_files(expected)
+        again, _ = bring_up(self.data, game)
+        assert again == Made()
+        return made
+
+    def _compare_files(self, expected: Expected) -> None:
+        for place, key in expected.places.items():
+            genre, _, slug = place.partition("/")
+            content = self.data.published_image(genre, "poi", slug).read_bytes()
+            self._is_first(place, f"picture {key}", hashlib.sha256(content).hexdigest())
+        for file, key in expected.adapters.items():
+            tensors = safetensors.numpy.load_file(self.data.lora_root / file)
+            content = b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
+            self._is_first(file, f"adapter {key}", hashlib.sha256(content).hexdigest())
+
+    def _is_first(self, what: str, key: str, digest: str) -> None:
+        assert self.first.setdefault(key, digest) == digest, f"{what} is not what was first made for {key}"
+
+
+def finish(root: Path) -> Bench:
+    bench = Bench(DataDir(root), first_game())
+    made = bench.show(bench.game)
+    assert {key.rpartition("/")[2] for key in made.rendered} == set(ALL.split())
+    assert {key.rpartition("/")[2] for key in made.trained} == set(TRAINED_ADAPTERS.split())
+    assert {key.rpartition("/")[2] for key in made.verified} == set(ALL_ADAPTERS.split())
+    return bench
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Iterator[Path]:
+    """A folder in memory where the machine has one: thousands of small files are written."""
+    memory = Path("/dev/shm")
+    with (
+        tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(scratch: Path) -> Bench:
+    """The first game, up to date; each test works on a copy."""
+    return finish(scratch / "finished")
+
+
+@pytest.fixture
+def bench(finished: Bench, scratch: Path) -> Iterator[Bench]:
+    yield finished.copy_to(scratch / "copy")
+    shutil.rmtree(scratch / "copy")
+
+
+def names(keys: set[str]) -> set[str]:
+    return {key.rpartition("/")[2] for key in keys}
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_an_edit_makes_exactly_what_depends_on_it_and_its_undo_nothing(
+    edit: Edit, finished: Bench, bench: Bench
+) -> None:
+    game = copy.deepcopy(bench.game)
+    edit.change(game)
+    made = bench.show(game)
+    assert names(made.rendered) == set(edit.pictures.split())
+    assert names(made.trained) == set(edit.trained.split())
+    assert names(made.remapped) == set(edit.remapped.split())
+    assert names(made.verified) == set(edit.verified.split())
+    assert bench.show(finished.game) == Made()
+
+
+def test_every_edit_has_its_own_name_and_changes_a_file_or_the_machine() -> None:
+    assert len({edit.name for edit in EDITS}) == len(EDITS) >= 28
+    for edit in EDITS:
+        game = first_game()
+        edit.change(game)
+        assert game != first_game(), edit.name
+
+
+def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
+    """Three to six edits and undos (to any earlier state); now and then two at once. A failure names them all."""
+    numbers = random.Random(seed)
+    games, told = [bench.game], list[str]()
+    for _ in range(numbers.randint(3, 6)):
+        if len(games) > 1 and numbers.random() < 0.35:
+            earlier = numbers.randrange(len(games) - 1)
+            game = copy.deepcopy(games[earlier])
+            told.append(f"undo to state {earlier}")
+        else:
+            game = copy.deepcopy(games[-1])
+            chosen = numbers.sample(edits, numbers.choice((1, 1, 1, 2)))
+            for edit in chosen:
+                edit.change(game)
+            told.append(" and ".join(edit.name for edit in chosen))
+        games.append(game)
+        try:
+            bench.show(game)
+        except Exception as error:
+            error.add_note(f"seed {seed}: {'; '.join(told)}")
+            raise
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
+    play(bench, seed)
+
+
+def _without(
+    name: str, position: int, instead: Any, module: Any = adapter_line
+) -> Callable[[pytest.MonkeyPatch], None]:
+    """A function of `lineage` that always gets the same for one of its arguments."""
+
+    def sabotage(patch: pytest.MonkeyPatch) -> None:
+        right = getattr(lineage, name)
+        patch.setattr(module, name, lambda *given: right(*given[:position], instead, *given[position + 1 :]))
+
+    return sabotage
+
+
+def _seeds_do_not_count(patch: pytest.MonkeyPatch) -> None:
+    right = lineage.prompt_inputs
+    patch.setattr(lineage, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "seed": 0})
+
+
+def _negative_prompts_always_count(patch: pytest.MonkeyPatch) -> None:
+    right = lineage.prompt_inputs
+    patch.setattr(
+        lineage, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "negative": prompt.negative_prompt}
+    )
+
+
+def _scales_do_not_count(patch: pytest.MonkeyPatch) -> None:
+    right = lineage.stack_inputs
+    patch.setattr(lineage, "stack_inputs", lambda entries: right([(version, 1.0) for version, _ in entries]))
+
+
+def _how_a_keymap_is_written_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Keymap, "meaning", lambda keymap: {"rules": keymap.model_dump(mode="json")})
+
+
+def _names_of_training_pictures_count(patch: pytest.MonkeyPatch) -> None:
+    version = property(
+        lambda dataset: fingerprint({"pairs": [[i.name, i.pixels_hash, i.caption] for i in dataset.images]})
+    )
+    patch.setattr(TrainingDataset, "data_version", version)
+
+
+def _the_learning_rate_does_not_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lineage, "_NOT_TRAINED", {*lineage._NOT_TRAINED, "learning_rate"})
+
+
+def _what_comes_out_identical_goes_on(patch: pytest.MonkeyPatch) -> None:
+    right, numbers = adapter_line.tensors_data_version, itertools.count()
+
+    def version_of(path: Path) -> str:
+        return f"{right(path)} {next(numbers)}" if path.stem == "final_adapters" else right(path)
+
+    patch.setattr(adapter_line, "tensors_data_version", version_of)
+
+
+def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world_line, "_with_published", lambda workshop, world, poi, step: step)
+
+
+def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(verify.VerificationReport, "has_passed", True)
+    patch.setattr(promote, "has_passed", lambda verdicts: True)
+
+
+# what is broken, and the edits that it is looked for with
+SABOTAGE = [
+    ("seeds do not count", _seeds_do_not_count, "genre"),
+    ("negative prompts always count", _negative_prompts_always_count, "genre"),
+    ("scales do not count", _scales_do_not_count, "stack"),
+    ("how a keymap is written counts", _how_a_keymap_is_written_counts, "keymap"),
+    ("keymaps do not count", _without("mflux_adapter_inputs", 1, None), "keymap"),
+    ("names of training pictures count", _names_of_training_pictures_count, "dataset"),
+    ("the learning rate does not count", _the_learning_rate_does_not_count, "recipe"),
+    ("what comes out identical goes on", _what_comes_out_identical_goes_on, "recipe"),
+    ("an undo puts no picture back", _an_undo_puts_no_picture_back, "place"),
+    ("a failed adapter is used", _a_failed_adapter_is_used, "threshold"),
+    ("thresholds do not count", _without("verification_inputs", 3, {}), "threshold"),
+    ("renderer versions do not count", _without("picture_inputs", 4, {}, world_line), "renderer"),
+    ("weights do not count for pictures", _without("picture_inputs", 3, "", world_line), "base model"),
+    ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, ""), "base model"),
+]
+
+
+@pytest.mark.parametrize(("what", "sabotage", "kind"), SABOTAGE, ids=[what for what, _, _ in SABOTAGE])
+def test_the_oracle_notices(
+    what: str, sabotage: Callable[[pytest.MonkeyPatch], None], kind: str, scratch: Path
+) -> None:
+    """A product broken on purpose is found out within a few sequences."""
+    edits = [edit for edit in EDITS if edit.name.startswith(kind)]
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=scratch) as folder:
+        sabotage(patch)
+        broken = finish(Path(folder) / "finished")
+
+        def play_few() -> None:
+            for seed in range(FEW):
+                play(broken.copy_to(Path(folder) / str(seed)), seed, edits)
+
+        with pytest.raises(AssertionError) as caught:
+            play_few()
+        assert caught.value.__notes__[0].startswith("seed ")
