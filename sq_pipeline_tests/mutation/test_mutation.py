@@ -13,7 +13,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.stages import adapter_line, promote, verify, world_line
 from sq_pipeline.stages.dataset import TrainingDataset
+from sq_pipeline.stages.workshop import Step
 from sq_pipeline.storage import keymaps
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.mutation.bench import Made, bring_up
@@ -246,7 +247,10 @@ def _what_comes_out_identical_goes_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(world_line, "_with_published", lambda workshop, world, poi, step: step)
+    def take_for_fresh(_workshop: Any, _world: Any, _poi: Any, step: Step, _published: Any) -> Step:
+        return replace(step, status="fresh") if step.record else step
+
+    patch.setattr(world_line, "_with_published", take_for_fresh)
 
 
 def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
