@@ -3,62 +3,42 @@
 Asked over GraphQL, as the pages themselves do.
 """
 
-import json
 import shutil
 import signal
 import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
+from sq_pipeline_tests.pages import START_S, Pages, free_port, wait
 
 WORLD = ["spaghetti_western", "worlds", "the_real_mccoy"]
-_START_S, _RUN_S = 120, 240
-
-
-@dataclass(frozen=True)
-class Pages:
-    """The running web server."""
-
-    url: str
-    data: DataDir
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            told = json.loads(answer.read())
-        assert "errors" not in told, told["errors"]
-        return told["data"]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+_RUN_S = 240
 
 
 @pytest.fixture(scope="module")
-def pages(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    """The pages over a copy of the finished demo in which one prompt was edited; afterwards, a clean end by Ctrl-C."""
+def data(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """A copy of the finished demo."""
     data = DataDir(tmp_path_factory.mktemp("ui") / "data")
     shutil.copytree(demo.data.root, data.root)
-    history = data.world_root("spaghetti_western", "the_real_mccoy") / "history.yaml"
-    history.write_text(history.read_text().replace("a chapel in the centre", "a chapel on the left"))
-    port = _free_port()
+    return data
+
+
+@pytest.fixture(scope="module")
+def pages(data: DataDir) -> Iterator[Pages]:
+    """The pages over it, with nothing happening by itself; afterwards, a clean end by Ctrl-C."""
+    port = free_port()
     log = (data.root.parent / "ui.log").open("w")
     process = subprocess.Popen([COMMAND, "ui", "--data", str(data.root), "--port", str(port)], stdout=log, stderr=log)
-    running = Pages(f"http://127.0.0.1:{port}", data)
+    running = Pages(f"http://127.0.0.1:{port}")
     try:
-        _wait(lambda: _is_ready(running), _START_S)
+        wait(running.is_ready, START_S, "the web server")
+        for sensor in ("content", "adapters", "night"):
+            running.set_sensor(sensor, is_on=False)
         yield running
     finally:
         process.send_signal(signal.SIGINT)
@@ -69,19 +49,11 @@ def pages(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _is_ready(pages: Pages) -> bool:
-    query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
-    try:
-        return bool(pages.ask(query)["repositoriesOrError"].get("nodes"))
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-
-
-def _wait(is_done: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not is_done():
-        assert time.monotonic() < end, f"not done after {seconds} s"
-        time.sleep(1)
+def _edit(data: DataDir, old: str, new: str) -> None:
+    history = data.world_root("spaghetti_western", "the_real_mccoy") / "history.yaml"
+    said = history.read_text()
+    assert old in said
+    history.write_text(said.replace(old, new))
 
 
 def test_everything_is_green(pages: Pages) -> None:
@@ -102,8 +74,9 @@ def test_everything_is_green(pages: Pages) -> None:
     assert sorted(checks) == ["preflight"] * 3 + ["verdicts"] * 3
 
 
-def test_a_person_materializes_a_world_and_sees_its_pictures(pages: Pages) -> None:
+def test_a_person_materializes_a_world_and_sees_its_pictures(pages: Pages, data: DataDir) -> None:
     """All nine places at once, prompts and pictures: one run, which renders only what changed."""
+    _edit(data, "a chapel in the centre", "a chapel on the left")
     places = pages.ask(
         "query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode { partitionKeys } } }",
         k={"path": [*WORLD, "poi_images"]},
@@ -124,7 +97,7 @@ def test_a_person_materializes_a_world_and_sees_its_pictures(pages: Pages) -> No
     def backfill() -> Any:
         return pages.ask(status, b=launched["backfillId"])["partitionBackfillOrError"]
 
-    _wait(lambda: backfill()["status"] not in ("REQUESTED", "CANCELING"), _RUN_S)
+    wait(lambda: backfill()["status"] not in ("REQUESTED", "CANCELING"), _RUN_S)
     assert backfill()["status"] == "COMPLETED_SUCCESS"
     assert [run["status"] for run in backfill()["runs"]] == ["SUCCESS"]
     made = pages.ask(
@@ -137,3 +110,21 @@ def test_a_person_materializes_a_world_and_sees_its_pictures(pages: Pages) -> No
     assert set(told) == set(places)
     assert {place for place, entries in told.items() if entries["made_now"]["boolValue"]} == {"duel_church"}
     assert all("](data:image/jpeg;base64," in entries["picture"]["mdStr"] for entries in told.values())
+
+
+def test_an_edit_is_rendered_by_itself(pages: Pages, data: DataDir) -> None:
+    """With the sensor on, an edited prompt is a new picture some seconds later, and nothing else is made."""
+    folder = data.genre_root("spaghetti_western") / "images/poi"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    known = {run["id"] for run in pages.runs()}
+    pages.set_sensor("content", is_on=True)
+    _edit(data, "a chapel on the left", "a chapel on the right")
+
+    def rendered() -> list[dict[str, Any]]:
+        return [r for r in pages.runs() if r["id"] not in known and "sq/rendered" in r["tags"]]
+
+    wait(rendered, _RUN_S, "the picture")
+    (run,) = rendered()
+    assert (run["tags"]["sq/rendered"], run["tags"]["sq/model_loads"]) == ("1", "1")
+    after = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    assert {name for name in after if after[name] != before.get(name)} == {"duel_church.png"}
