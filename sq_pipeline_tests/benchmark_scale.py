@@ -47,7 +47,7 @@ with open_instance(DataDir(data_root(None))) as instance:
     sensor = defs.resolve_sensor_def("content")
     for _ in range(2):
         start = time.perf_counter()
-        told = sensor.evaluate_tick(build_sensor_context(instance=instance))
+        told = sensor.evaluate_tick(build_sensor_context(instance=instance, repository_def=defs.get_repository_def()))
         spent = time.perf_counter() - start
     assert bool(told.run_requests) == (not told.skip_message), told
     print(spent)

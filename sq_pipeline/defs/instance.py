@@ -9,6 +9,7 @@ from dagster import DagsterInstance
 
 from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.run_lock import hold_instance_lock
 
 SETTINGS = """\
 # Written by sq-pipeline on first use; it is yours to change and is never written over.
@@ -59,5 +60,9 @@ def open_instance(data: DataDir) -> Iterator[DagsterInstance]:
     """The persistent instance of a data directory, the one that `sq-pipeline ui` shows."""
     home = prepare_home(data)
     os.environ["DAGSTER_HOME"] = str(home)
-    with DagsterInstance.from_config(str(home)) as instance:
+    with hold_instance_lock(data):
+        instance = DagsterInstance.from_config(str(home))
+        # each of them makes its tables when it is first asked for
+        assert all((instance.run_storage, instance.event_log_storage, instance.schedule_storage))
+    with instance:
         yield instance

@@ -18,6 +18,15 @@ _POLL_S = 0.5
 
 
 @contextmanager
+def hold_instance_lock(data: DataDir) -> Iterator[None]:
+    """Keep others from opening the Dagster instance meanwhile: two that make its tables at once fail."""
+    path = data.store_root / "instance.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, thread_local=False, is_singleton=True):
+        yield
+
+
+@contextmanager
 def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other process runs on this data directory, and keep others waiting while the block runs.
 

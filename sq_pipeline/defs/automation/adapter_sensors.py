@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, time
 
-from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
+from dagster import AssetSelection, DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
 
 from sq_pipeline.core.content import Adapter, Catalog
 from sq_pipeline.core.night_window import next_start, window_around
@@ -26,7 +26,7 @@ def adapter_sensor(
         name="adapters",
         minimum_interval_seconds=interval_s,
         default_status=DefaultSensorStatus.RUNNING,
-        asset_selection="*",
+        asset_selection=AssetSelection.all(),
         description="Datasets are checked, and adapters remapped, verified and promoted again when that is due.",
     )
     def adapters(context: SensorEvaluationContext) -> SensorResult:
@@ -52,7 +52,7 @@ def night_sensor(
         name="night",
         minimum_interval_seconds=interval_s,
         default_status=DefaultSensorStatus.RUNNING,
-        asset_selection="*",
+        asset_selection=AssetSelection.all(),
         description="Trains what is due, one at a time, within the hours that sq.yaml's `night_window` gives.",
     )
     def night(context: SensorEvaluationContext) -> SensorResult:

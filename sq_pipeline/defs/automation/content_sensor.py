@@ -7,6 +7,7 @@ make, one run. Pictures stand on what is promoted; training is left to the night
 from collections.abc import Collection
 
 from dagster import (
+    AssetSelection,
     DagsterInstance,
     DefaultSensorStatus,
     SensorDefinition,
@@ -37,7 +38,7 @@ def content_sensor(
         name="content",
         minimum_interval_seconds=interval_s,
         default_status=DefaultSensorStatus.RUNNING,
-        asset_selection="*",
+        asset_selection=AssetSelection.all(),
         description="Places follow the YAML, and pictures that are no longer what it says are made again.",
     )
     def content(context: SensorEvaluationContext) -> SensorResult:
