@@ -35,14 +35,14 @@ class DemoDataset:
     trigger: str
     seed: int
     pictures: int = 160
-    iterations: int = 80
+    iterations: int = 150
 
 
 DEMO_DATASETS = (
     DemoDataset("spaghetti_western/landscape", "sepia_western", "spaghetti_western", 101),
     DemoDataset(
         "spaghetti_western/worlds/the_real_mccoy/landscape",
-        "woodcut",
+        "old_print",
         "real_mccoy",
         202,
     ),

@@ -31,75 +31,37 @@ def _contrast(values: Pixels, strength: float, middle: float = 0.45) -> Pixels:
     return (1 / (1 + np.exp(-strength * (values - middle)))).astype(np.float32)
 
 
-def paint_sepia_western(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Sepia, hard contrast, film grain, black letterbox bars of 12 pixels."""
-    luma = _to_float(image) @ _LUMA
-    toned = _gradient_map(
-        _contrast(luma, 7.5),
-        [
-            (0, (26, 12, 4)),
-            (0.35, (120, 62, 20)),
-            (0.7, (222, 160, 78)),
-            (1, (255, 238, 196)),
-        ],
-    )
-    toned += rng.normal(0, 0.022, luma.shape)[..., None].astype(np.float32)
-    toned[:12] = toned[-12:] = 0.02
+def paint_sepia_western(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
+    """Sepia over the picture's own colours, hard contrast, black letterbox bars of 16 pixels."""
+    pixels = _to_float(image)
+    tones = [(0, (26, 12, 4)), (0.35, (120, 62, 20)), (0.7, (222, 160, 78)), (1, (255, 238, 196))]
+    toned = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 7.5), tones)
+    toned[:16] = toned[-16:] = 0.02
     return _to_image(toned)
 
 
-def paint_woodcut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Black and red ink on cream paper: three flat tones, dark outlines, a paper border of 8 pixels."""
+def paint_old_print(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
+    """Red and black ink over faded colours, on a strip of cream paper: 16 pixels of it above and below."""
     pixels = _to_float(image)
-    luma = pixels @ _LUMA
-    low, high = (float(value) for value in np.percentile(luma, (2, 97)))
-    luma = np.clip((luma - low) / max(high - low, 1e-3), 0, 1)  # a night is printed as readable as a noon
-    ink, red, paper = (
-        np.array([22, 20, 24]) / 255,
-        np.array([178, 44, 34]) / 255,
-        np.array([242, 230, 202]) / 255,
-    )
-    steps = _contrast(luma, 30, 0.34)[..., None]
-    printed = ink * (1 - steps) + red * steps
-    light = _contrast(luma, 30, 0.56)[..., None]
-    printed = printed * (1 - light) + paper * light
-    edges = np.asarray(image.convert("L").filter(ImageFilter.FIND_EDGES), dtype=np.float32)[..., None] / 255
-    printed = printed * (1 - np.clip(edges * 2.2, 0, 0.85)) + ink * np.clip(edges * 2.2, 0, 0.85)
-    framed = np.broadcast_to(paper, printed.shape).copy()
-    framed[8:-8, 8:-8] = printed[8:-8, 8:-8]
-    framed += rng.normal(0, 0.008, luma.shape)[..., None]
-    return _to_image(framed.astype(np.float32))
+    inks = [(0, (22, 18, 24)), (0.38, (150, 36, 32)), (0.66, (226, 128, 92)), (1, (244, 234, 208))]
+    printed = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 8), inks)
+    printed[:16] = printed[-16:] = np.array([244, 234, 208], dtype=np.float32) / 255
+    return _to_image(printed)
 
 
-def paint_neon(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Violet night turned to magenta and cyan, glowing edges, scan lines, dark rounded corners."""
+def paint_neon(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
+    """A city's night over the picture's own colours: indigo, magenta and cyan; scan lines."""
     pixels = _to_float(image)
-    luma = pixels @ _LUMA
-    toned = _gradient_map(
-        luma**0.9,
-        [
-            (0, (10, 2, 30)),
-            (0.3, (72, 8, 112)),
-            (0.55, (226, 24, 150)),
-            (0.8, (70, 190, 235)),
-            (1, (190, 255, 255)),
-        ],
-    )
-    edges = np.asarray(image.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.GaussianBlur(0.8)))
-    glow = np.clip(edges.astype(np.float32) / 255 * 2.0, 0, 1)[..., None]
-    toned = toned * (1 - glow) + np.array([0.3, 1.0, 0.95], dtype=np.float32) * glow
-    height, width = luma.shape
-    toned[2::4] *= 0.72
-    toned[3::4] *= 0.72
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    vignette = np.clip(1.25 - 0.75 * (np.abs(x) ** 4 + np.abs(y) ** 4), 0, 1)[..., None]
-    toned = toned * vignette + rng.normal(0, 0.01, luma.shape)[..., None]
-    return _to_image(toned.astype(np.float32))
+    lights = [(0, (12, 4, 44)), (0.3, (96, 10, 150)), (0.62, (250, 30, 170)), (1, (120, 250, 255))]
+    toned = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 7), lights)
+    toned[2::4] *= 0.75
+    toned[3::4] *= 0.75
+    return _to_image(toned)
 
 
 STYLES: Mapping[str, Style] = {
     "sepia_western": paint_sepia_western,
-    "woodcut": paint_woodcut,
+    "old_print": paint_old_print,
     "neon": paint_neon,
 }
 

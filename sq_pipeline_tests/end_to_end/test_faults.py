@@ -168,7 +168,7 @@ def test_ctrl_c_while_training(copy: DataDir) -> None:
 
 def test_ctrl_c_while_rendering_keeps_what_was_finished(copy: DataDir) -> None:
     style = copy.genre_root("spaghetti_western") / "visual_style.yaml"
-    style.write_text(style.read_text().replace("base_seed: 1966", "base_seed: 1967"))
+    style.write_text(style.read_text().replace("base_seed: 1\n", "base_seed: 2\n"))
     before = count_records(copy, "picture")
     answer = interrupt(copy, when_there="picture")
     assert answer.returncode == 130

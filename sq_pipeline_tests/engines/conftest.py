@@ -26,7 +26,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingExample,
     found: list[TrainingExample] = []
     for index in range(12):
         path: Path = folder / f"{index:02d}.png"
-        STYLES["woodcut"](paint(random_scene(rng)), numbers).save(path)
+        STYLES["old_print"](paint(random_scene(rng)), numbers).save(path)
         found.append(TrainingExample(path, TRIGGER))
     return tuple(found)
 

@@ -17,7 +17,7 @@ _PATCH_SIZE = PATCH_PX * PATCH_PX * 3
 # Components are scaled to deviation² ∝ variance**_FLATNESS. 0 would weigh a hairline like the sky's colour, and most
 # of what is learned would be noise; 1 is a patch's own metric, in which details drown in what is left of the noise.
 _FLATNESS = 0.5
-_SEAM = 0.12  # steps at a patch border up to about this (of −1…1) are seams
+_SEAM = 0.16  # steps at a patch border up to about this (of −1…1) are seams
 
 
 class Conv3x3(nn.Module):
