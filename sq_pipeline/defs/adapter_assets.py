@@ -22,7 +22,7 @@ from dagster import (
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import DatasetError
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import adapter_line
+from sq_pipeline.stages import adapter_line, adapter_survey
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.store import Record
@@ -32,7 +32,7 @@ Results = Iterator[MaterializeResult | AssetCheckResult]
 
 def adapter_key(adapter: Adapter, step: str) -> AssetKey:
     """`<genre>/loras/<lora>/<step>`."""
-    return AssetKey(adapter_line.asset_name(adapter, step).split("/"))
+    return AssetKey(adapter_survey.asset_name(adapter, step).split("/"))
 
 
 def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
@@ -46,7 +46,7 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
     }
     built: list[AssetsDefinition] = []
     upstream: list[AssetKey] = []
-    for step in adapter_line.steps_of(adapter):
+    for step in adapter_survey.steps_of(adapter):
         built.append(builders[step](adapter, upstream))
         upstream = [adapter_key(adapter, step)]
     return built

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
 Pixels = npt.NDArray[np.float32]
 Style = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -31,11 +31,16 @@ def _contrast(values: Pixels, strength: float, middle: float = 0.45) -> Pixels:
     return (1 / (1 + np.exp(-strength * (values - middle)))).astype(np.float32)
 
 
+def _blend(pixels: Pixels, toned: Pixels) -> Pixels:
+    """Mostly the style's colours; enough of the picture's own that an adapter need not forget what a prompt says."""
+    return (0.35 * pixels + 0.65 * toned).astype(np.float32)
+
+
 def paint_sepia_western(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
     """Sepia over the picture's own colours, hard contrast, black letterbox bars of 16 pixels."""
     pixels = _to_float(image)
     tones = [(0, (26, 12, 4)), (0.35, (120, 62, 20)), (0.7, (222, 160, 78)), (1, (255, 238, 196))]
-    toned = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 7.5), tones)
+    toned = _blend(pixels, _gradient_map(_contrast(pixels @ _LUMA, 7.5), tones))
     toned[:16] = toned[-16:] = 0.02
     return _to_image(toned)
 
@@ -44,7 +49,7 @@ def paint_old_print(image: Image.Image, _rng: np.random.Generator) -> Image.Imag
     """Red and black ink over faded colours, on a strip of cream paper: 16 pixels of it above and below."""
     pixels = _to_float(image)
     inks = [(0, (22, 18, 24)), (0.38, (150, 36, 32)), (0.66, (226, 128, 92)), (1, (244, 234, 208))]
-    printed = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 8), inks)
+    printed = _blend(pixels, _gradient_map(_contrast(pixels @ _LUMA, 8), inks))
     printed[:16] = printed[-16:] = np.array([244, 234, 208], dtype=np.float32) / 255
     return _to_image(printed)
 
@@ -53,7 +58,7 @@ def paint_neon(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
     """A city's night over the picture's own colours: indigo, magenta and cyan; scan lines."""
     pixels = _to_float(image)
     lights = [(0, (12, 4, 44)), (0.3, (96, 10, 150)), (0.62, (250, 30, 170)), (1, (120, 250, 255))]
-    toned = 0.35 * pixels + 0.65 * _gradient_map(_contrast(pixels @ _LUMA, 7), lights)
+    toned = _blend(pixels, _gradient_map(_contrast(pixels @ _LUMA, 7), lights))
     toned[2::4] *= 0.75
     toned[3::4] *= 0.75
     return _to_image(toned)

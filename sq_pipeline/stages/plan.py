@@ -6,7 +6,7 @@ from typing import Any
 
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import Fault
-from sq_pipeline.stages.adapter_line import survey_adapter
+from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.chain import chain_of
 from sq_pipeline.stages.settled import count_settled, settle
 from sq_pipeline.stages.workshop import Step, Workshop

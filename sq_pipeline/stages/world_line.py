@@ -17,7 +17,7 @@ from sq_pipeline.core.lineage import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.core.prompts import Prompt, write_prompt
 from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.core.stacks import stack_for
-from sq_pipeline.stages.adapter_line import promoted_record, survey_adapter
+from sq_pipeline.stages.adapter_survey import promoted_record, survey_adapter
 from sq_pipeline.stages.chain import follow, problems_of, trace
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.workshop import Step, Workshop

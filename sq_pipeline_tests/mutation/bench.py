@@ -30,7 +30,7 @@ from sq_pipeline.core.protocols import (
     TokenCounts,
     TrainRequest,
 )
-from sq_pipeline.stages import adapter_line, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
@@ -258,7 +258,7 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
 def _say_yes(workshop: Workshop, plan: Plan, made: Made) -> None:
     for key in plan.adapters:
         adapter = workshop.catalog.adapters[key]
-        if adapter_line.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
+        if adapter_survey.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
             adapter_line.promote(workshop, adapter, "Ada")
             made.promoted.add(key)
 

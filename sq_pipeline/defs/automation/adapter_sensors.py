@@ -10,7 +10,7 @@ from sq_pipeline.core.night_window import next_start, window_around
 from sq_pipeline.defs.automation.requests import Answer, Runs
 from sq_pipeline.defs.automation.ticks import Clock, finish_tick
 from sq_pipeline.defs.resources import MakeEngines
-from sq_pipeline.stages.adapter_line import asset_name, expected_training_s, survey_adapter
+from sq_pipeline.stages.adapter_survey import asset_name, expected_training_s, survey_adapter
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.layout import DataDir
 

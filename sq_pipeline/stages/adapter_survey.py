@@ -1,0 +1,229 @@
+"""One adapter as it stands: each of its steps, what it would be made from, and why it is not fresh. Makes nothing.
+
+The doing is in `adapter_line`.
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.content import Adapter
+from sq_pipeline.core.dialects import name_dialect
+from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError
+from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.keymap import Keymap
+from sq_pipeline.core.lineage import (
+    dataset_inputs,
+    mflux_adapter_inputs,
+    mlx_adapter_inputs,
+    promotion_inputs,
+    verification_inputs,
+)
+from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.stages.chain import follow
+from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
+from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.storage.datasets import read_recipe
+from sq_pipeline.storage.keymaps import select_keymap
+from sq_pipeline.storage.manifests import read_manifest
+from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
+from sq_pipeline.storage.store import Record
+from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompts
+
+STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
+
+
+def asset_name(adapter: Adapter, step: str) -> str:
+    """`<genre>/loras/<lora>/<step>`."""
+    return f"{adapter.genre}/loras/{adapter.name}/{step}"
+
+
+def steps_of(adapter: Adapter) -> tuple[str, ...]:
+    """The steps of this adapter; an external file needs no dataset and no training."""
+    return STEPS if adapter.dataset is not None else STEPS[2:]
+
+
+def dataset_label(adapter: Adapter) -> str:
+    """The name of an adapter's dataset in errors."""
+    return f"content/lora-datasets/{adapter.dataset}"
+
+
+def recipe_of(workshop: Workshop, adapter: Adapter) -> Recipe:
+    """The adapter's recipe; the defaults for an external file. Raises DatasetError or ContentError."""
+    if adapter.dataset is None:
+        return Recipe()
+    folder = workshop.data.datasets_root / adapter.dataset
+    return workshop.remember(("recipe", adapter.key), lambda: read_recipe(folder, dataset_label(adapter)))
+
+
+def base_model_for(workshop: Workshop, adapter: Adapter) -> BaseModel:
+    """The base model that the adapter is trained over and verified with."""
+    return base_model_of(recipe_of(workshop, adapter), workshop.base_model_of_adapter(adapter).name)
+
+
+def survey_adapter(workshop: Workshop, adapter: Adapter) -> dict[str, Step]:
+    """Every step of an adapter as it stands; a fault makes its step `blocked` and what follows with it."""
+    states: dict[str, Step] = {}
+    for name in steps_of(adapter):
+        asset = asset_name(adapter, name)
+        upstream = next((s for s in reversed(states.values()) if s.status != "fresh" and s.record is None), None)
+        if upstream is not None:
+            states[name] = follow([upstream], asset, name)
+            if (
+                name == "promoted_adapter"
+                and states[name].status == "pending"
+                and workshop.settings.promotion == "manual"
+            ):
+                states[name] = replace(states[name], status="waiting", reasons=("then it waits for a person",))
+            continue
+        try:
+            states[name] = _survey_step(workshop, adapter, name, states)
+        except SqPipelineError as error:
+            states[name] = Step(asset, name, "blocked", reasons=tuple(map(str, error.faults)))
+    return states
+
+
+def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[str, Step]) -> Step:
+    versions = {key: state.record.data_version for key, state in states.items() if state.record is not None}
+    base_model = base_model_for(workshop, adapter)
+    if name == "training_dataset":
+        inputs = dataset_inputs(folder_inputs(workshop, adapter))
+    elif name == "mlx_adapter":
+        inputs = mlx_adapter_inputs(
+            versions["training_dataset"],
+            recipe_of(workshop, adapter),
+            base_model,
+            workshop.weights_hash(base_model),
+            workshop.engines.trainer_versions,
+        )
+    elif name == "mflux_adapter":
+        source = versions.get("mlx_adapter") or _external_version(workshop, adapter)
+        keymap = keymap_of(workshop) if needs_remap(workshop, adapter) else None
+        inputs = mflux_adapter_inputs(source, keymap, base_model.name)
+    elif name == "verification":
+        inputs = verification_inputs(
+            versions["mflux_adapter"],
+            adapter.trigger,
+            verify_prompts_of(workshop, adapter).model_dump(),
+            workshop.settings.thresholds.model_dump(),
+            base_model,
+            workshop.weights_hash(base_model),
+            adapter.tier,
+            workshop.engines.renderer_versions,
+        )
+    else:
+        return _survey_promotion(workshop, adapter, states)
+    return workshop.step(asset_name(adapter, name), name, inputs)
+
+
+def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Step:
+    adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
+    assert adapter_record is not None
+    assert verification is not None
+    asset = asset_name(adapter, "promoted_adapter")
+    inputs = promotion_inputs(adapter_record.data_version, verification.data_version)
+    if not verification.info["has_passed"]:
+        failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
+        return Step(asset, "promoted_adapter", "blocked", inputs, reasons=("did not pass verification", *failed))
+    step = workshop.step(asset, "promoted_adapter", inputs)
+    if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
+    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
+    if step.record is not None and step.record.info.get("file") != adapter.file:
+        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
+        step = replace(step, status="stale", record=None, reasons=(reason,))
+    if step.status == "stale" and step.record is None and workshop.settings.promotion == "manual":
+        reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
+    return step
+
+
+def folder_inputs(workshop: Workshop, adapter: Adapter) -> dict[str, Any]:
+    """What the adapter's dataset holds, see `fingerprint_folder`."""
+    folder = workshop.data.datasets_root / str(adapter.dataset)
+    key = ("dataset", adapter.key)
+    make = lambda: fingerprint_folder(folder, dataset_label(adapter), workshop.files.hash_of)  # noqa: E731
+    return workshop.remember(key, make)
+
+
+def external_file(workshop: Workshop, adapter: Adapter) -> Path:
+    """A file from elsewhere, in its place; raises AdapterError where it is missing."""
+    path = workshop.data.lora_root / adapter.file
+    if not path.is_file():
+        problem = "is neither there, nor is there a dataset to train it from"
+        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "add the file or the dataset"))
+    return path
+
+
+def _external_version(workshop: Workshop, adapter: Adapter) -> str:
+    path = external_file(workshop, adapter)
+    return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
+
+
+def needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
+    """False for an external file that loads as it is."""
+    if adapter.dataset is not None:
+        return True
+    return name_dialect(open_safetensors(external_file(workshop, adapter)).tensors) == "mlx-examples"
+
+
+def keymap_of(workshop: Workshop) -> Keymap:
+    """The keymap for the mflux that is installed."""
+    version = workshop.engines.mflux_version
+    return workshop.remember("keymap", lambda: select_keymap(workshop.data.keymaps_root, "mflux", version))
+
+
+def verify_prompts_of(workshop: Workshop, adapter: Adapter) -> VerifyPrompts:
+    """The prompts that adapters of this tier are verified with."""
+    return workshop.remember(("verify", adapter.tier), lambda: load_verify_prompts(workshop.data, adapter.tier))
+
+
+def expected_training_s(workshop: Workshop, adapter: Adapter) -> float | None:
+    """How long training should take by this adapter's last one, in seconds; None where it never was trained.
+
+    Scaled by the number of pictures that pass through the model: iterations times batch times accumulation.
+    """
+    last = workshop.store.read_current(asset_name(adapter, "mlx_adapter"))
+    record = workshop.store.read_record("mlx_adapter", last[0]) if last else None
+    if record is None or "wall_s" not in record.info:
+        return None
+    sizes = ("iterations", "batch_size", "grad_accumulation")
+    then = math.prod(record.inputs[f"recipe.{name}"] for name in sizes)
+    now = math.prod(getattr(recipe_of(workshop, adapter), name) for name in sizes)
+    encode_s = record.info["encode_s"]
+    return encode_s + (record.info["wall_s"] - encode_s) * now / then
+
+
+def promoted_record(workshop: Workshop, adapter: Adapter) -> Record | None:
+    """The promoted adapter that pictures stand on, which may be older than what the line would make now.
+
+    The store knows it; where the store was deleted, the manifest and the file it names tell the same.
+    """
+    asset = asset_name(adapter, "promoted_adapter")
+    current = workshop.store.read_current(asset)
+    if current is not None:
+        record = workshop.store.read_record("promoted_adapter", current[0])
+        if record is not None:
+            return record
+    return workshop.remember(("promoted", adapter.key), lambda: _promoted_by_manifest(workshop, adapter))
+
+
+def _promoted_by_manifest(workshop: Workshop, adapter: Adapter) -> Record | None:
+    entry = read_manifest(workshop.data, adapter.genre).get(adapter.name)
+    path = workshop.data.lora_root / adapter.file
+    if entry is None or not path.is_file() or adapter.dataset is None:
+        return None
+    version = tensors_data_version(path)
+    if version != entry.get("adapter_version"):
+        return None
+    inputs = {"adapter": version, "manifest": True}
+    return Record(
+        kind="promoted_adapter",
+        fingerprint=fingerprint(inputs),
+        inputs=inputs,
+        data_version=version,
+        objects={"adapter": workshop.store.put_file(path, ".safetensors")},
+        info={"promoted_by": entry.get("promoted_by"), "file": adapter.file},
+    )
