@@ -201,8 +201,9 @@ KINDS = [
     Kind("a threshold that turns the verdict", lambda g: g.change("sq.yaml", lambda s: s["thresholds"].update(
         ssim_changed_max=0.0001)), verified=W),
     Kind("and back", lambda g: g.change("sq.yaml", lambda s: s["thresholds"].update(ssim_changed_max=0.99985))),
-    Kind("the base model's weights", lambda g: g.prepend("models/tiny-flux/tokenizer.json", " "), BOTH, trained=W,
-         remapped=W, verified=W),
+    # a space in the tokenizer: trained again, and as the adapter comes out identical, it is not remapped again
+    Kind("the base model's files", lambda g: g.prepend("models/tiny-flux/tokenizer.json", " "), BOTH, trained=W,
+         verified=W),
 ]  # fmt: skip
 
 
