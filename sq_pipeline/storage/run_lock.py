@@ -26,6 +26,19 @@ def hold_instance_lock(data: DataDir) -> Iterator[None]:
         yield
 
 
+def is_run_lock_free(data: DataDir) -> bool:
+    """True when no process runs on this data directory."""
+    path = data.store_root / "run.lock"
+    if not path.exists():
+        return True
+    try:
+        # a lock object of its own: one that this process holds is held for it as well
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
 @contextmanager
 def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other process runs on this data directory, and keep others waiting while the block runs.

@@ -28,7 +28,7 @@ from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.pages import START_S, Pages, free_port, wait
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_game, write_yaml
 
-_SETTLE_S = 120
+_SETTLE_S = 150
 _MODULE = "sq_pipeline_tests.automation.steered_definitions"
 OLD, PAPER = "west/worlds/old", "west/worlds/paper"
 
@@ -332,6 +332,7 @@ def test_a_killed_run_goes_on_where_it_was(automat: Automat) -> None:
 
 
 def test_a_killed_daemon_loses_nothing_and_does_nothing_twice(automat: Automat) -> None:
+    """kill -9 of the daemon with its code server and its run, as a power cut would."""
     watch, known = Watch(automat), len(work_done(automat.data))
     steer(automat.data, delay_s=1.0)
     automat.edit("visual_style.yaml", {"poi_style": "ink drawing"})
@@ -348,7 +349,7 @@ def test_a_killed_daemon_loses_nothing_and_does_nothing_twice(automat: Automat) 
 def test_the_command_line_waits_for_the_daemons_run(automat: Automat) -> None:
     """`run` beside a run of the daemon: it says whom it waits for, and then finds what is left to do."""
     watch, known = Watch(automat), len(work_done(automat.data))
-    steer(automat.data, delay_s=1.0)
+    steer(automat.data, delay_s=8)  # long enough for another process to start meanwhile
     automat.edit("visual_style.yaml", {"poi_style": "etching"})
     wait(lambda: len(work_done(automat.data)) > known, _SETTLE_S, "the first picture")
     code = (
@@ -357,15 +358,20 @@ def test_the_command_line_waits_for_the_daemons_run(automat: Automat) -> None:
         "from sq_pipeline.storage.layout import DataDir\n"
         "from sq_pipeline_tests.automation.steered import steered_engines\n"
         "data = DataDir(Path(sys.argv[1]))\n"
+        "say = lambda line: print(line, flush=True)\n"
         "with open_instance(data) as instance:\n"
-        "    report = bring_up_to_date(data, instance, None, print, steered_engines)\n"
+        "    report = bring_up_to_date(data, instance, None, say, steered_engines)\n"
         "    assert not report.failed, report.failed\n"
     )
-    command = [sys.executable, "-c", code, str(automat.data.root)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=_SETTLE_S, check=False)
-    assert told.returncode == 0, told.stderr
-    assert "is running on this data directory; waiting for it to end" in told.stdout
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(automat.data.root)], stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert process.stdout is not None
+    told = process.stdout.readline()
     steer(automat.data)
+    assert "is running on this data directory; waiting for it to end" in told
+    process.communicate(timeout=_SETTLE_S)
+    assert process.returncode == 0
     automat.settle()
     pictures = watch.pictures()
     assert len(pictures) == len(set(pictures)) == 7

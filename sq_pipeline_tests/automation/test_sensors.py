@@ -11,6 +11,7 @@ from sq_pipeline.defs.automation.requests import LINE_TAG, WANTS_TAG
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.places import sync_places
 from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -121,6 +122,42 @@ def test_another_edit_is_tried_at_once_and_going_back_as_well(ticks: Ticks) -> N
     burn_the_mill(ticks.game)
     ((third,), _) = ticks.tick("content")
     assert third.tags[WANTS_TAG] == first.tags[WANTS_TAG]
+
+
+def test_what_is_left_of_a_failed_run_waits_too(ticks: Ticks) -> None:
+    """Its other places were made, so less is wanted than it was asked for."""
+    ticks.now = datetime.now(UTC)
+    ticks.game.edit("visual_style.yaml", {"positive_suffix": "very wide"})
+    requests, _ = ticks.tick("content")
+    ticks.game.engines.renderer.fails_when = lambda request: "Mine" in request.positive_prompt
+    ticks.game.run("west/old")
+    ticks.pretend(requests[0], DagsterRunStatus.FAILURE)
+    left, _ = ticks.tick("content")
+    assert [request.tags[LINE_TAG] for request in left] == ["west/worlds/paper"]
+
+
+def test_a_run_whose_process_is_gone_is_known_by_the_lock(ticks: Ticks) -> None:
+    """A run that looks busy: left alone while somebody holds the lock or it is young, otherwise marked as failed."""
+    burn_the_mill(ticks.game)
+    ((request,), _) = ticks.tick("content")
+    run = DagsterRun("__ASSET_JOB", asset_selection=frozenset(request.asset_selection or ()), tags=request.tags,
+                     status=DagsterRunStatus.STARTED)  # fmt: skip
+    ticks.game.instance.add_run(run)
+
+    def status() -> DagsterRunStatus:
+        found = ticks.game.instance.get_run_by_id(run.run_id)
+        assert found is not None
+        return found.status
+
+    ticks.now = datetime.now(UTC)
+    assert "is at it" in ticks.tick("content")[1]
+    assert status() is DagsterRunStatus.STARTED
+    ticks.now += timedelta(minutes=5)
+    with hold_run_lock(ticks.game.data, print):
+        assert "is at it" in ticks.tick("content")[1]
+        assert status() is DagsterRunStatus.STARTED
+    assert f"run {run.run_id[:8]}: its process is gone" in ticks.tick("content")[1]
+    assert status() is DagsterRunStatus.FAILURE
 
 
 def test_an_adapter_goes_through_in_one_run_up_to_the_promotion(ticks: Ticks) -> None:

@@ -4,8 +4,8 @@ touches is made again. Random sequences against an oracle, with fast engines, ar
 
 import random
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
+from sq_pipeline.core import lineage
+from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
+from sq_pipeline.engines import registry
 from sq_pipeline.painter.scenes import paint, random_scene
 from sq_pipeline.painter.styles import STYLES
 from sq_pipeline.storage.layout import DataDir
@@ -47,6 +50,7 @@ class RealGame:
     """A small game over its own copies of keymaps, verify prompts and tiny-flux, and what is read of its files."""
 
     data: DataDir
+    patch: pytest.MonkeyPatch
 
     def change(self, file: str, edit: Callable[[Any], object]) -> None:
         """Edit a YAML of the data directory as plain values."""
@@ -68,7 +72,7 @@ class RealGame:
 
 
 @pytest.fixture(scope="module")
-def game(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> RealGame:
+def game(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> Iterator[RealGame]:
     data = DataDir(tmp_path_factory.mktemp("kinds") / "data")
     for name in ("keymaps", "verify_prompts", "models"):
         shutil.copytree(shipped.root / name, data.root / name)
@@ -83,7 +87,8 @@ def game(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> RealGame
     write_yaml(genre / "worlds/paper/visual_style.yaml", {"loras": {"exclude": [WEST], "add": add}})
     _paint_dataset(data.datasets_root / "west/landscape", "sepia_western", "west", 1)
     _paint_dataset(data.datasets_root / "west/worlds/paper/landscape", "old_print", "west_paper", 2)
-    return RealGame(data)
+    with pytest.MonkeyPatch.context() as patch:
+        yield RealGame(data, patch)
 
 
 def _run(game: RealGame) -> RunReport:
@@ -152,6 +157,31 @@ def _move_chapter(chapters: Any) -> None:
     chapters.append(chapter(mine))
 
 
+def _render_in(steps: int) -> Callable[[RealGame], object]:
+    """The registry's settings of a base model."""
+    model = replace(BASE_MODELS["tiny-flux"], num_inference_steps=steps)
+    return lambda game: game.patch.setitem(BASE_MODELS, "tiny-flux", model)
+
+
+def _new_renderer(game: RealGame) -> None:
+    real = registry.describe_renderer()
+    game.patch.setattr(registry, "describe_renderer", lambda: replace(real, versions={**real.versions, "mlx": "99"}))
+
+
+def _revise(name: str) -> Callable[[RealGame], object]:
+    """Our own code, which would make something else of the same inputs."""
+    return lambda game: game.patch.setattr(lineage, name, getattr(lineage, name) + 1)
+
+
+def _remove_image(game: RealGame) -> None:
+    for name in ("8.png", "8.txt"):
+        (game.data.root / WEST_FOLDER / name).unlink()
+
+
+def _write_caption(text: str) -> Callable[[RealGame], object]:
+    return lambda game: (game.data.root / WEST_FOLDER / "0.txt").write_text(f"{text}\n")
+
+
 def _touch_everything(game: RealGame) -> None:
     import os
 
@@ -204,6 +234,21 @@ KINDS = [
     # a space in the tokenizer: trained again, and as the adapter comes out identical, it is not remapped again
     Kind("the base model's files", lambda g: g.prepend("models/tiny-flux/tokenizer.json", " "), BOTH, trained=W,
          verified=W),
+    Kind("an image less", _remove_image, BOTH, trained=W, remapped=W, verified=W),
+    Kind("a caption that is not the trigger: the dataset fails, and pictures stand", _write_caption("a red barn")),
+    Kind("and as it was", _write_caption("west")),
+    Kind("a verify prompt", lambda g: g.change("verify_prompts/landscape.yaml", lambda v: v["prompts"][0].update(
+        seed=4711)), verified=W),
+    Kind("the control word", lambda g: g.change("verify_prompts/landscape.yaml", _set(control_word="gurrblemat")),
+         verified=W),
+    Kind("promotion by a person, where nothing is to promote", lambda g: g.change("sq.yaml", _set(promotion="manual"))),
+    Kind("another base model, which is not here", lambda g: g.change("sq.yaml", _set(base_model="flux1-dev"))),
+    Kind("and the one before", lambda g: g.change("sq.yaml", lambda s: s.pop("base_model"))),
+    Kind("the renderer's settings", _render_in(6), BOTH, verified=W),
+    Kind("the renderer's version", _new_renderer, BOTH, verified=W),
+    Kind("the remap's code, with the same result", _revise("REMAP_REVISION"), remapped=W),
+    Kind("the verification's code", _revise("VERIFY_REVISION"), verified=W),
+    Kind("the rendering's code", _revise("RENDER_REVISION"), BOTH),
 ]  # fmt: skip
 
 

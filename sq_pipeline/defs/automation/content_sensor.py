@@ -17,6 +17,7 @@ from dagster import (
 )
 
 from sq_pipeline.core.content import Catalog
+from sq_pipeline.defs.automation.dead_runs import report_dead_runs
 from sq_pipeline.defs.automation.requests import Answer, Runs
 from sq_pipeline.defs.automation.ticks import Clock, finish_tick
 from sq_pipeline.defs.places import PartitionChange, partition_changes, places_after
@@ -45,11 +46,16 @@ def content_sensor(
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
         changes = partition_changes(workshop.catalog, context.instance)
         archived = archive_removed_places(data, workshop.catalog)
+        dead = report_dead_runs(data, context.instance, clock())
         runs = Runs(context.instance, clock())
         answers = [
             _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(workshop, None).worlds
         ]
-        notes = [*news_of(workshop.catalog, known), *(f"{path}: its place is gone from the YAML" for path in archived)]
+        notes = [
+            *dead,
+            *news_of(workshop.catalog, known),
+            *(f"{path}: its place is gone from the YAML" for path in archived),
+        ]
         notes += [str(fault) for faults in workshop.catalog.faults.values() for fault in faults]
         return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
 
