@@ -46,7 +46,7 @@ def content_sensor(
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
         changes = partition_changes(workshop.catalog, context.instance)
         archived = archive_removed_places(data, workshop.catalog)
-        dead = report_dead_runs(data, context.instance, clock())
+        dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
         runs = Runs(context.instance, clock())
         answers = [
             _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(workshop, None).worlds

@@ -12,13 +12,15 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.run_lock import is_run_lock_free
 
-_START_S = 60  # from a run's first event until it holds the lock, or waits for it
 _END_S = 3  # from letting it go to the run's last event
 
 
-def report_dead_runs(data: DataDir, instance: DagsterInstance, now: datetime) -> list[str]:
-    """Mark them as failed, so that they are made up for; a line for each."""
-    suspects = [run_id for run_id, started in _started_runs(instance).items() if now.timestamp() - started > _START_S]
+def report_dead_runs(data: DataDir, instance: DagsterInstance, now: datetime, grace_s: float) -> list[str]:
+    """Mark them as failed, so that they are made up for; a line for each.
+
+    A run may be `grace_s` old before it holds the lock, or waits for it.
+    """
+    suspects = [run_id for run_id, started in _started_runs(instance).items() if now.timestamp() - started > grace_s]
     if not suspects or not is_run_lock_free(data):
         return []
     time.sleep(_END_S)
