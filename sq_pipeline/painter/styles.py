@@ -31,9 +31,9 @@ def _contrast(values: Pixels, strength: float, middle: float = 0.45) -> Pixels:
     return (1 / (1 + np.exp(-strength * (values - middle)))).astype(np.float32)
 
 
-def _blend(pixels: Pixels, toned: Pixels) -> Pixels:
+def _blend(pixels: Pixels, toned: Pixels, share: float = 0.65) -> Pixels:
     """Mostly the style's colours; enough of the picture's own that an adapter need not forget what a prompt says."""
-    return (0.35 * pixels + 0.65 * toned).astype(np.float32)
+    return ((1 - share) * pixels + share * toned).astype(np.float32)
 
 
 def paint_sepia_western(image: Image.Image, _rng: np.random.Generator) -> Image.Image:
@@ -49,7 +49,7 @@ def paint_old_print(image: Image.Image, _rng: np.random.Generator) -> Image.Imag
     """Red and black ink over faded colours, on a strip of cream paper: 16 pixels of it above and below."""
     pixels = _to_float(image)
     inks = [(0, (22, 18, 24)), (0.38, (150, 36, 32)), (0.66, (226, 128, 92)), (1, (244, 234, 208))]
-    printed = _blend(pixels, _gradient_map(_contrast(pixels @ _LUMA, 8), inks))
+    printed = _blend(pixels, _gradient_map(_contrast(pixels @ _LUMA, 8), inks), 0.75)
     printed[:16] = printed[-16:] = np.array([244, 234, 208], dtype=np.float32) / 255
     return _to_image(printed)
 

@@ -23,7 +23,7 @@ import safetensors.numpy
 from sq_pipeline.core import lineage
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages import adapter_line, promote, verify, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, promote, verify, world_line
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.workshop import Step
 from sq_pipeline.storage import keymaps
@@ -194,7 +194,7 @@ def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
 
 
 def _without(
-    name: str, position: int, instead: Any, module: Any = adapter_line
+    name: str, position: int, instead: Any, module: Any = adapter_survey
 ) -> Callable[[pytest.MonkeyPatch], None]:
     """A function of `lineage` that always gets the same for one of its arguments."""
 
