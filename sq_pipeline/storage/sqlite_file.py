@@ -64,10 +64,10 @@ class SqliteFile:
             self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         weakref.finalize(self, connection.close)
+        connection.execute("PRAGMA synchronous = NORMAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0 and is_writing:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version = {self._version}; COMMIT;")
+            self._make_tables(connection)
         elif version == 0:
             connection.close()
             return None
@@ -76,6 +76,19 @@ class SqliteFile:
             raise StorageError(Fault(str(self.path), "", "is from another version", "delete it; it is made again"))
         self._connection = connection
         return connection
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # another process may have made them while this one waited for its turn
+            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                for statement in self._schema.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {self._version}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

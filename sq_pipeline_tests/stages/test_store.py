@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sq_pipeline.core.errors import StorageError
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes
 from sq_pipeline.storage.layout import DataDir, data_root, open_data_dir, shipped_data_root
+from sq_pipeline.storage.sqlite_file import SqliteFile
 from sq_pipeline.storage.store import Record, Store, StoredObject
 from sq_pipeline_tests.stages.builders import faults_of, names_below
 
@@ -163,6 +164,17 @@ def test_what_is_written_together_is_kept_together(tmp_path: Path) -> None:
         break_off()
     assert store.read_record(KIND, PRINT) is None
     assert store.read_current(ASSET) is None
+
+
+def test_tables_that_another_made_meanwhile_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Two begin on a missing file: both saw none, one makes the tables, the other must not make them again."""
+    first, second = (SqliteFile(tmp_path / "x.sqlite", "CREATE TABLE t (a TEXT)", 1) for _ in range(2))
+    with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as late:
+        assert late.execute("PRAGMA user_version").fetchone() == (0,)
+        with first.writing() as connection:
+            connection.execute("INSERT INTO t VALUES ('kept')")
+        second._make_tables(late)
+    assert second.read("SELECT a FROM t") == [("kept",)]
 
 
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
