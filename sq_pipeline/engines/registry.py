@@ -3,14 +3,12 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
-import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, Fault
-from sq_pipeline.core.fingerprints import fingerprint, hash_file
+from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
     EngineDescription,
     Renderer,
@@ -18,8 +16,8 @@ from sq_pipeline.core.protocols import (
     Trainer,
 )
 from sq_pipeline.engines import machine, token_counters
-from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
 _TRAINER_REVISION, _RENDERER_REVISION = "1", "1"
@@ -117,7 +115,7 @@ def _cached_snapshot(base_model: BaseModel) -> Path | None:
 def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     """`sha256:…` over the model's files; raises BaseModelError.
 
-    A file is hashed once; its size and modification time tell whether the remembered hash still holds.
+    A file is hashed once; its stat tells whether the remembered hash still holds.
     """
     base_model = resolve_base_model(base_model_name)
     folder = base_model_folder(base_model, data)
@@ -126,38 +124,9 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
         if base_model.name == "tiny-flux"
         else sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".model", ".txt"})
     )
-    remember = _HashMemory(data.store_root / "cache" / "base_model_hashes.json")
-    hashes = {path.relative_to(folder).as_posix(): remember.hash_of(path) for path in names}
-    remember.save()
+    with StatCache(data).saving() as files:
+        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in names}
     return fingerprint(hashes)
-
-
-class _HashMemory:
-    """File hashes by path, size and modification time. A file in the store's cache; safe to delete."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._is_changed = False
-        try:
-            loaded: Any = json.loads(path.read_text())
-        except (OSError, ValueError):
-            loaded = {}
-        self._entries: dict[str, list[Any]] = loaded if isinstance(loaded, dict) else {}
-
-    def hash_of(self, path: Path) -> str:
-        stat = path.stat()
-        key, stamp = f"{path.parent.name}/{path.name}", [stat.st_size, stat.st_mtime_ns]
-        known = self._entries.get(key)
-        if isinstance(known, list) and known[:2] == stamp and isinstance(known[-1], str):
-            return known[-1]
-        value = hash_file(path)
-        self._entries[key] = [*stamp, value]
-        self._is_changed = True
-        return value
-
-    def save(self) -> None:
-        if self._is_changed:
-            write_text(self._path, json.dumps(self._entries, indent=1, sort_keys=True) + "\n")
 
 
 @cache

@@ -35,9 +35,14 @@ from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompt
 STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
 
 
+def adapter_folder(adapter: Adapter) -> str:
+    """`<genre>/loras/<lora>`, in which all assets of an adapter are."""
+    return f"{adapter.genre}/loras/{adapter.name}"
+
+
 def asset_name(adapter: Adapter, step: str) -> str:
     """`<genre>/loras/<lora>/<step>`."""
-    return f"{adapter.genre}/loras/{adapter.name}/{step}"
+    return f"{adapter_folder(adapter)}/{step}"
 
 
 def steps_of(adapter: Adapter) -> tuple[str, ...]:

@@ -11,12 +11,8 @@ from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import SqPipelineError, StorageError
 from sq_pipeline.core.lineage import world_key
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import TIER, WorldState, survey_stack, world_asset
+from sq_pipeline.stages.world_line import TIER, WorldState, survey_stack, world_folder
 from sq_pipeline.storage.stat_cache import code_stamp
-
-
-def _owner(world: World) -> str:
-    return world_asset(world, "stack").rpartition("/")[0]
 
 
 def _key(workshop: Workshop, world: World) -> str | None:
@@ -37,7 +33,7 @@ def _key(workshop: Workshop, world: World) -> str | None:
 def count_settled(workshop: Workshop, world: World) -> int | None:
     """How many assets the world has, all of them fresh; None when only a survey can tell."""
     key = _key(workshop, world)
-    found: dict[str, Any] | None = workshop.store.read_settled(_owner(world), key) if key else None
+    found: dict[str, Any] | None = workshop.store.read_settled(world_folder(world), key) if key else None
     if found is None:
         return None
     published = workshop.remember(("published", world.genre), lambda: workshop.store.read_published(world.genre))
@@ -75,6 +71,6 @@ def settle(workshop: Workshop, state: WorldState) -> None:
     ]
     value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
     try:
-        workshop.store.write_settled(_owner(state.world), key, value)
+        workshop.store.write_settled(world_folder(state.world), key, value)
     except StorageError:
         return  # it only saves time

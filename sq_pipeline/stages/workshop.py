@@ -89,10 +89,6 @@ class Workshop:
             self._memory[key] = make()
         return self._memory[key]
 
-    def forget(self) -> None:
-        """Read the folders again when they are asked about next; the catalog stays."""
-        self._memory.clear()
-
     def weights_hash(self, base_model: BaseModel) -> str:
         """The hash of a base model's weights; raises BaseModelError."""
         return self.remember(("weights", base_model.name), lambda: self.engines.weights_hash(base_model.name))

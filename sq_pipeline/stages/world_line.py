@@ -54,9 +54,14 @@ class WorldState:
         return [self.stack, *self.prompts.values(), *self.pictures.values(), *last]
 
 
+def world_folder(world: World) -> str:
+    """`<genre>/worlds/<world>`, in which all assets of a world are."""
+    return f"{world.genre}/worlds/{world.name}"
+
+
 def world_asset(world: World, name: str, slug: str | None = None) -> str:
     """`<genre>/worlds/<world>/<name>`, with a slug after `:` for one partition."""
-    return f"{world.genre}/worlds/{world.name}/{name}{f':{slug}' if slug else ''}"
+    return f"{world_folder(world)}/{name}{f':{slug}' if slug else ''}"
 
 
 def survey_world(workshop: Workshop, world: World) -> WorldState:

@@ -23,9 +23,9 @@ _YOUNG_NS = 2_000_000_000
 
 @cache
 def code_stamp() -> str:
-    """Changes with our own reading code, whose findings must not outlive it."""
+    """Changes with our own code that reads and surveys, whose findings must not outlive it."""
     package = Path(__file__).parents[1]
-    files = sorted([*(package / "core").glob("*.py"), *(package / "storage").glob("*.py")])
+    files = sorted(path for layer in ("core", "storage", "stages") for path in (package / layer).glob("*.py"))
     stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     return short(hash_bytes("\n".join(stamps).encode()))
 

@@ -6,6 +6,7 @@ picture and training is a line in `work.log`, with the process that made it.
 
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from sq_pipeline.core.errors import Fault, RenderError
 from sq_pipeline.core.protocols import RenderedImage, RenderRequest, TrainRequest, TrainResult
+from sq_pipeline.defs.instance import open_instance
+from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
@@ -65,3 +68,22 @@ class SteeredTrainer(WholeTrainer):
 
 def steered_engines(data: DataDir) -> Engines:
     return FastEngines(SteeredRenderer(trigger="west", root=data.root), SteeredTrainer(root=data.root))(data)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """`python -m sq_pipeline_tests.automation.steered ROOT`: what `sq-pipeline run` does, with these engines."""
+    data = DataDir(Path(sys.argv[1]))
+    with open_instance(data) as instance:
+        report = bring_up_to_date(data, instance, None, _say, steered_engines)
+    assert not report.failed, report.failed
+    assert not report.blocked, report.blocked
+    _say(f"{len(report.rendered)} {len(report.trained)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -351,20 +351,8 @@ def test_the_command_line_waits_for_the_daemons_run(automat: Automat) -> None:
     steer(automat.data, delay_s=8)  # long enough for another process to start meanwhile
     automat.edit("worlds/old/visual_style.yaml", {"poi_style": "etching"})
     wait(lambda: len(work_done(automat.data)) > known, _SETTLE_S, "the first picture")
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from sq_pipeline.defs.instance import open_instance; from sq_pipeline.defs.runs import bring_up_to_date\n"
-        "from sq_pipeline.storage.layout import DataDir\n"
-        "from sq_pipeline_tests.automation.steered import steered_engines\n"
-        "data = DataDir(Path(sys.argv[1]))\n"
-        "say = lambda line: print(line, flush=True)\n"
-        "with open_instance(data) as instance:\n"
-        "    report = bring_up_to_date(data, instance, None, say, steered_engines)\n"
-        "    assert not report.failed, report.failed\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(automat.data.root)], stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+    command = [sys.executable, "-m", "sq_pipeline_tests.automation.steered", str(automat.data.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     told = process.stdout.readline()
     steer(automat.data)

@@ -9,6 +9,7 @@ import pytest
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError
 from sq_pipeline.engines import registry
+from sq_pipeline.storage import stat_cache
 from sq_pipeline.storage.layout import DataDir
 
 
@@ -60,12 +61,15 @@ def test_tokens_are_counted_as_mflux_tokenizes(shipped: DataDir) -> None:
     assert (counts.t5_budget, counts.clip_budget) == (96, 77)
 
 
-def test_weights_hash_is_of_the_bytes_and_hashed_once(data: DataDir, shipped: DataDir) -> None:
+def test_weights_hash_is_of_the_bytes_and_hashed_once(
+    data: DataDir, shipped: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = registry.base_model_weights_hash("tiny-flux", data)
     assert first.startswith("sha256:")
-    remembered = json.loads((data.store_root / "cache" / "base_model_hashes.json").read_text())
-    assert len(remembered) == 2
+    hashed: list[str] = []
+    monkeypatch.setattr(stat_cache, "hash_file", lambda path: hashed.append(path.name) or "sha256:0")
     assert registry.base_model_weights_hash("tiny-flux", data) == first
+    assert hashed == []
 
 
 def test_another_weight_is_another_hash(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> None:

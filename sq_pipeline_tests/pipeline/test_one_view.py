@@ -159,19 +159,13 @@ def test_two_runs_at_once_make_everything_once(data: DataDir, shipped: DataDir) 
     from sq_pipeline_tests.pipeline.fast import write_game
 
     write_game(data)
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from sq_pipeline.defs.instance import open_instance; from sq_pipeline.defs.runs import bring_up_to_date\n"
-        "from sq_pipeline.storage.layout import DataDir\n"
-        "from sq_pipeline_tests.automation.steered import steered_engines\n"
-        "data = DataDir(Path(sys.argv[1]))\n"
-        "with open_instance(data) as instance:\n"
-        "    report = bring_up_to_date(data, instance, None, print, steered_engines)\n"
-        "    assert not report.failed and not report.blocked, report\n"
-        "print(len(report.rendered), len(report.trained))\n"
-    )
+    command = [sys.executable, "-m", "sq_pipeline_tests.automation.steered", str(data.root)]
     runs = [
-        subprocess.Popen([sys.executable, "-c", code, str(data.root)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
     last = sorted(run.communicate(timeout=240)[0].splitlines()[-1] for run in runs)

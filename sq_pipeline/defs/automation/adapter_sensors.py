@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime, time
 
-from dagster import AssetSelection, DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SensorResult, sensor
+from dagster import SensorDefinition, SensorEvaluationContext, SensorResult
 
 from sq_pipeline.core.content import Adapter, Catalog
 from sq_pipeline.core.night_window import next_start, window_around
 from sq_pipeline.defs.automation.requests import Answer, Runs
-from sq_pipeline.defs.automation.ticks import Clock, finish_tick
+from sq_pipeline.defs.automation.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.resources import MakeEngines
-from sq_pipeline.stages.adapter_survey import asset_name, expected_training_s, survey_adapter
+from sq_pipeline.stages.adapter_survey import adapter_folder, expected_training_s, survey_adapter
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.layout import DataDir
 
@@ -22,12 +22,10 @@ def adapter_sensor(
 ) -> SensorDefinition:
     """Carries a changed keymap, prompt or threshold through to the promoted adapter; never trains."""
 
-    @sensor(
-        name="adapters",
-        minimum_interval_seconds=interval_s,
-        default_status=DefaultSensorStatus.RUNNING,
-        asset_selection=AssetSelection.all(),
-        description="Datasets are checked, and adapters remapped, verified and promoted again when that is due.",
+    @automatic(
+        "adapters",
+        interval_s,
+        "Datasets are checked; adapters are remapped, verified and promoted when due.",
     )
     def adapters(context: SensorEvaluationContext) -> SensorResult:
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
@@ -36,7 +34,7 @@ def adapter_sensor(
         for adapter, steps in _lines(workshop, known):
             due = list(_until_training(steps))
             if due:
-                answers.append(runs.ask(asset_name(adapter, "")[:-1], due, [step.asset for step in due], {}))
+                answers.append(runs.ask(adapter_folder(adapter), due, [step.asset for step in due], {}))
         workshop.files.save()
         return finish_tick(context, answers, [])
 
@@ -48,13 +46,7 @@ def night_sensor(
 ) -> SensorDefinition:
     """Starts one due training at a time within the night window, if it can be done before the window ends."""
 
-    @sensor(
-        name="night",
-        minimum_interval_seconds=interval_s,
-        default_status=DefaultSensorStatus.RUNNING,
-        asset_selection=AssetSelection.all(),
-        description="Trains what is due, one at a time, within the hours that sq.yaml's `night_window` gives.",
-    )
+    @automatic("night", interval_s, "Trains what is due, one at a time, in the hours of sq.yaml's `night_window`.")
     def night(context: SensorEvaluationContext) -> SensorResult:
         workshop, now = Workshop(data, make_engines(data), looks_ahead=False), clock()
         due = [(adapter, steps) for adapter, steps in _lines(workshop, known) if _needs_training(steps)]
@@ -110,4 +102,4 @@ def _ask_for_training(
         took, left = (f"{seconds / 3600:.1f} h" for seconds in (expected_s, left_s))
         return Answer(None, f"{adapter.key}: would take {took} by its last time, and the window ends in {left}")
     wanted = [step for name, step in steps.items() if step.is_to_do or name == "mlx_adapter"]
-    return runs.ask(asset_name(adapter, "")[:-1], wanted, [step.asset for step in wanted], {})
+    return runs.ask(adapter_folder(adapter), wanted, [step.asset for step in wanted], {})

@@ -7,26 +7,23 @@ make, one run. Pictures stand on what is promoted; training is left to the night
 from collections.abc import Collection
 
 from dagster import (
-    AssetSelection,
     DagsterInstance,
-    DefaultSensorStatus,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
-    sensor,
 )
 
 from sq_pipeline.core.content import Catalog
 from sq_pipeline.defs.automation.dead_runs import report_dead_runs
 from sq_pipeline.defs.automation.requests import Answer, Runs
-from sq_pipeline.defs.automation.ticks import Clock, finish_tick
+from sq_pipeline.defs.automation.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.places import PartitionChange, partition_changes, places_after
 from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.stages.archive import archive_removed_places
 from sq_pipeline.stages.plan import make_plan
 from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.stages.world_line import WorldState, world_asset
+from sq_pipeline.stages.world_line import WorldState, world_folder
 from sq_pipeline.storage.layout import DataDir
 
 
@@ -35,13 +32,7 @@ def content_sensor(
 ) -> SensorDefinition:
     """The sensor over a data directory; `known` is the content that the loaded definitions were made from."""
 
-    @sensor(
-        name="content",
-        minimum_interval_seconds=interval_s,
-        default_status=DefaultSensorStatus.RUNNING,
-        asset_selection=AssetSelection.all(),
-        description="Places follow the YAML, and pictures that are no longer what it says are made again.",
-    )
+    @automatic("content", interval_s, "Places and pictures follow the YAML.")
     def content(context: SensorEvaluationContext) -> SensorResult:
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
         changes = partition_changes(workshop.catalog, context.instance)
@@ -81,7 +72,7 @@ def _ask_for_world(
     runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
 ) -> Answer | None:
     """One run for a world's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
-    line = world_asset(state.world, "stack").rpartition("/")[0]
+    line = world_folder(state.world)
     loaded = known.worlds.get(state.world.key)
     if loaded is None or bool(loaded.pois) != bool(state.world.pois):
         return None  # `news_of` tells

@@ -1,14 +1,23 @@
-"""What every sensor's tick ends with: its requests, or a reason for having none; both in its log."""
+"""What all sensors share: how they run, and what a tick ends with: requests, or a reason for having none."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from dagster import SensorEvaluationContext, SensorResult, SkipReason
+from dagster import (
+    AssetSelection,
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
 
 from sq_pipeline.defs.automation.requests import Answer
 from sq_pipeline.defs.places import PartitionChange
 
 Clock = Callable[[], datetime]
+Tick = Callable[[SensorEvaluationContext], SensorResult]
 
 _SHOWN = 12
 
@@ -16,6 +25,17 @@ _SHOWN = 12
 def now_utc() -> datetime:
     """This moment."""
     return datetime.now(UTC)
+
+
+def automatic(name: str, interval_s: int, description: str) -> Callable[[Tick], SensorDefinition]:
+    """Makes a sensor of a tick: over all assets, and running unless somebody switches it off."""
+    return sensor(
+        name=name,
+        minimum_interval_seconds=interval_s,
+        default_status=DefaultSensorStatus.RUNNING,
+        asset_selection=AssetSelection.all(),
+        description=description,
+    )
 
 
 def finish_tick(
