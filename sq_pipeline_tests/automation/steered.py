@@ -1,7 +1,8 @@
 """Fast engines in processes that a test does not hold in its hands: steered, and telling what they did, by files.
 
-`steer.json` in the data directory: `delay_s` for each picture of a place, `fails`: words of prompts that fail. Every
-picture and training is a line in `work.log`, with the process that made it.
+`steer.json` in the data directory: `delay_s` for each picture of a place, `fails`: words of prompts that fail,
+`hangs_after`: so many lines of work, then a picture is begun and never ends. Every picture and training is a line in
+`work.log`, with the process that made it; a hanging one writes its process into `hangs.pid`.
 """
 
 import json
@@ -25,7 +26,16 @@ MARK = "a view of"  # in every place's prompt, and in no other
 
 
 def steer(data: DataDir, **how: Any) -> None:
-    (data.root / "steer.json").write_text(json.dumps(how))
+    (data.root / "hangs.pid").unlink(missing_ok=True)
+    file = data.root / "steer.json"
+    file.with_suffix(".new").write_text(json.dumps(how))
+    file.with_suffix(".new").replace(file)
+
+
+def hanging_process(data: DataDir) -> int | None:
+    """The process that hangs in a picture; the ones before it are finished and kept."""
+    note = data.root / "hangs.pid"
+    return int(note.read_text() or 0) or None if note.is_file() else None
 
 
 def work_done(data: DataDir) -> list[tuple[int, str]]:
@@ -49,6 +59,9 @@ class SteeredRenderer(FakeRenderer):
             return super().render(request)
         file = self.root / "steer.json"
         how: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        if len(work_done(DataDir(self.root))) >= how.get("hangs_after", sys.maxsize):
+            (self.root / "hangs.pid").write_text(str(os.getpid()))
+            time.sleep(600)
         time.sleep(how.get("delay_s", 0))
         if how.get("fails", "\0") in request.positive_prompt:
             raise RenderError(Fault("", "", "was steered to fail", ""))

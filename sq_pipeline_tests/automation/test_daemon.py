@@ -23,7 +23,7 @@ from sq_pipeline.defs.instance import prepare_home
 from sq_pipeline.stages.plan import make_plan
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.automation.steered import MARK, steer, steered_engines, work_done
+from sq_pipeline_tests.automation.steered import MARK, hanging_process, steer, steered_engines, work_done
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.pages import START_S, Pages, free_port, wait
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_game, write_yaml
@@ -317,11 +317,10 @@ def test_a_place_that_fails_hinders_no_neighbour_and_is_not_tried_for_ever(autom
 
 def test_a_killed_run_goes_on_where_it_was(automat: Automat) -> None:
     """kill -9 of the run's process in mid-render: the daemon starts it again, and what was finished stays."""
-    watch, known = Watch(automat), len(work_done(automat.data))
-    steer(automat.data, delay_s=1.5)
+    watch = Watch(automat)
+    steer(automat.data, hangs_after=len(work_done(automat.data)) + 1)
     automat.edit("worlds/old/visual_style.yaml", {"poi_style": "oil painting"})
-    wait(lambda: len(work_done(automat.data)) > known, _SETTLE_S, "the first picture")
-    os.kill(work_done(automat.data)[-1][0], signal.SIGKILL)
+    os.kill(wait(lambda: hanging_process(automat.data), _SETTLE_S, "the second picture"), signal.SIGKILL)
     steer(automat.data)
     automat.settle()
     pictures = watch.pictures()
@@ -332,10 +331,10 @@ def test_a_killed_run_goes_on_where_it_was(automat: Automat) -> None:
 
 def test_a_killed_daemon_loses_nothing_and_does_nothing_twice(automat: Automat) -> None:
     """kill -9 of the daemon with its code server and its run, as a power cut would."""
-    watch, known = Watch(automat), len(work_done(automat.data))
-    steer(automat.data, delay_s=1.0)
+    watch = Watch(automat)
+    steer(automat.data, hangs_after=len(work_done(automat.data)) + 1)
     automat.edit("worlds/old/visual_style.yaml", {"poi_style": "ink drawing"})
-    wait(lambda: len(work_done(automat.data)) > known, _SETTLE_S, "the first picture")
+    wait(lambda: hanging_process(automat.data), _SETTLE_S, "the second picture")
     os.killpg(automat.daemon.pid, signal.SIGKILL)
     automat.daemon.wait()
     steer(automat.data)
