@@ -18,6 +18,7 @@ from sq_pipeline.core.protocols import RenderedImage, RenderRequest, TrainReques
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.stages.workshop import Engines
+from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.pipeline.fast import FastEngines, WholeTrainer
@@ -27,15 +28,13 @@ MARK = "a view of"  # in every place's prompt, and in no other
 
 def steer(data: DataDir, **how: Any) -> None:
     (data.root / "hangs.pid").unlink(missing_ok=True)
-    file = data.root / "steer.json"
-    file.with_suffix(".new").write_text(json.dumps(how))
-    file.with_suffix(".new").replace(file)
+    write_text(data.root / "steer.json", json.dumps(how))
 
 
 def hanging_process(data: DataDir) -> int | None:
     """The process that hangs in a picture; the ones before it are finished and kept."""
     note = data.root / "hangs.pid"
-    return int(note.read_text() or 0) or None if note.is_file() else None
+    return int(note.read_text()) if note.is_file() else None
 
 
 def work_done(data: DataDir) -> list[tuple[int, str]]:
@@ -60,7 +59,7 @@ class SteeredRenderer(FakeRenderer):
         file = self.root / "steer.json"
         how: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
         if len(work_done(DataDir(self.root))) >= how.get("hangs_after", sys.maxsize):
-            (self.root / "hangs.pid").write_text(str(os.getpid()))
+            write_text(self.root / "hangs.pid", str(os.getpid()))
             time.sleep(600)
         time.sleep(how.get("delay_s", 0))
         if how.get("fails", "\0") in request.positive_prompt:

@@ -38,16 +38,30 @@ class Automat:
 
     def __init__(self, data: DataDir, stack: ExitStack) -> None:
         self.data = data
-        self.port = free_port()
-        self.pages = Pages(f"http://127.0.0.1:{self.port}")
+        port, self._code_port = free_port(), str(free_port())
+        self.pages = Pages(f"http://127.0.0.1:{port}")
         self.environment = {**os.environ, "SQ_DATA": str(data.root), "DAGSTER_HOME": str(data.dagster_home)}
         self._log = stack.enter_context((data.root.parent / "processes.log").open("w"))
         self._stack = stack
-        self.daemon = self.start("dagster._daemon", "run", "-m", _MODULE)
-        self.start("dagster_webserver", "-m", _MODULE, "-h", "127.0.0.1", "-p", str(self.port))
+        self.code, self.daemon = self.start_code(), self.start_daemon()
+        self._start("dagster_webserver", *self._of_code, "-h", "127.0.0.1", "-p", str(port))
         wait(self.pages.is_ready, START_S, "the web server")
 
-    def start(self, module: str, *arguments: str) -> "subprocess.Popen[Any]":
+    @property
+    def _of_code(self) -> tuple[str, ...]:
+        return ("--grpc-host", "127.0.0.1", "--grpc-port", self._code_port)
+
+    def start_code(self) -> "subprocess.Popen[Any]":
+        """One code server for daemon and pages, as `dagster dev` has it; runs are its children.
+
+        A daemon with one of its own renews it each minute, and may so know a new world before anybody reloads.
+        """
+        return self._start("dagster", "code-server", "start", "-m", _MODULE, "-h", "127.0.0.1", "-p", self._code_port)
+
+    def start_daemon(self) -> "subprocess.Popen[Any]":
+        return self._start("dagster._daemon", "run", *self._of_code)
+
+    def _start(self, module: str, *arguments: str) -> "subprocess.Popen[Any]":
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments], env=self.environment, stdout=self._log, stderr=self._log,
             start_new_session=True,
@@ -83,7 +97,7 @@ class Automat:
 
 
 def _end(process: "subprocess.Popen[Any]") -> None:
-    """Its children too: a code server outlives a killed daemon for a while."""
+    """Its children too: runs outlive a killed code server for a while."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
@@ -288,14 +302,8 @@ def test_a_new_world_asks_for_a_reload_and_then_is_made(automat: Automat) -> Non
     assert "world west/fresh is new or changed: press “Reload definitions”" in told
     assert watch.pictures() == []
     automat.pages.reload()
-    automat.daemon = _restart(automat)  # its own code server; `dagster dev` has one for both
     automat.settle()
     assert watch.pictures() == ["Ford", "Well"]
-
-
-def _restart(automat: Automat) -> "subprocess.Popen[Any]":
-    _end(automat.daemon)
-    return automat.start("dagster._daemon", "run", "-m", _MODULE)
 
 
 def test_a_place_that_fails_hinders_no_neighbour_and_is_not_tried_for_ever(automat: Automat) -> None:
@@ -335,10 +343,11 @@ def test_a_killed_daemon_loses_nothing_and_does_nothing_twice(automat: Automat) 
     steer(automat.data, hangs_after=len(work_done(automat.data)) + 1)
     automat.edit("worlds/old/visual_style.yaml", {"poi_style": "ink drawing"})
     wait(lambda: hanging_process(automat.data), _SETTLE_S, "the second picture")
-    os.killpg(automat.daemon.pid, signal.SIGKILL)
-    automat.daemon.wait()
+    for process in (automat.daemon, automat.code):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     steer(automat.data)
-    automat.daemon = automat.start("dagster._daemon", "run", "-m", _MODULE)
+    automat.code, automat.daemon = automat.start_code(), automat.start_daemon()
     automat.settle()
     pictures = watch.pictures()
     assert len(pictures) == len(set(pictures)) == 3
