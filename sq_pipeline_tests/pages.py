@@ -110,6 +110,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def is_listening(port: int) -> bool:
+    """True while somebody answers on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait(is_done: Callable[[], Any], seconds: float, what: str = "it") -> Any:
     """The first true value of `is_done()`."""
     end = time.monotonic() + seconds

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sq_pipeline.defs.instance import prepare_home
+from sq_pipeline.defs.instance import open_instance, prepare_home
 from sq_pipeline.stages.plan import make_plan
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.automation.steered import MARK, hanging_process, steer, steered_engines, work_done
 from sq_pipeline_tests.conftest import link_shipped
-from sq_pipeline_tests.pages import START_S, Pages, free_port, wait
+from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_game, write_yaml
 
 _SETTLE_S = 150
@@ -38,7 +38,7 @@ class Automat:
 
     def __init__(self, data: DataDir, stack: ExitStack) -> None:
         self.data = data
-        port, self._code_port = free_port(), str(free_port())
+        port, self._code_port = free_port(), free_port()
         self.pages = Pages(f"http://127.0.0.1:{port}")
         self.environment = {**os.environ, "SQ_DATA": str(data.root), "DAGSTER_HOME": str(data.dagster_home)}
         self._log = stack.enter_context((data.root.parent / "processes.log").open("w"))
@@ -49,14 +49,17 @@ class Automat:
 
     @property
     def _of_code(self) -> tuple[str, ...]:
-        return ("--grpc-host", "127.0.0.1", "--grpc-port", self._code_port)
+        return ("--grpc-host", "127.0.0.1", "--grpc-port", str(self._code_port))
 
     def start_code(self) -> "subprocess.Popen[Any]":
         """One code server for daemon and pages, as `dagster dev` has it; runs are its children.
 
         A daemon with one of its own renews it each minute, and may so know a new world before anybody reloads.
         """
-        return self._start("dagster", "code-server", "start", "-m", _MODULE, "-h", "127.0.0.1", "-p", self._code_port)
+        port = self._code_port
+        process = self._start("dagster", "code-server", "start", "-m", _MODULE, "-h", "127.0.0.1", "-p", str(port))
+        wait(lambda: is_listening(port), START_S, "the code server")
+        return process
 
     def start_daemon(self) -> "subprocess.Popen[Any]":
         return self._start("dagster._daemon", "run", *self._of_code)
@@ -128,6 +131,8 @@ def automat(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> Itera
         "config": {"dequeue_interval_seconds": 1},
     }
     write_yaml(home / "dagster.yaml", own)
+    with open_instance(data):
+        pass  # as `ui` does: Dagster's tables are there before three processes ask for them at once
     with ExitStack() as stack:
         yield Automat(data, stack)
 

@@ -5,7 +5,6 @@ Asked over GraphQL, as the pages themselves do.
 
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
-from sq_pipeline_tests.pages import START_S, Pages, free_port, wait
+from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 
 WORLD = ["spaghetti_western", "worlds", "the_real_mccoy"]
 _RUN_S = 240
@@ -45,8 +44,7 @@ def pages(data: DataDir) -> Iterator[Pages]:
         code = process.wait(timeout=60)
         log.close()
     assert code == 0
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not is_listening(port)
 
 
 def _edit(data: DataDir, old: str, new: str) -> None:
