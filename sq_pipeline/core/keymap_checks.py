@@ -82,7 +82,7 @@ def _bad_modules(keymap: Keymap, file: str) -> Iterator[Fault]:
 
 
 def _uncovered(keymap: Keymap, file: str) -> Iterator[Fault]:
-    targets: dict[str, str] = {}
+    targets: dict[str, list[str]] = {}
     homes: dict[str, frozenset[str]] = {}
     told: set[tuple[str, str]] = set()
     for block in _BLOCKS:
@@ -105,7 +105,7 @@ def _keys_to_cover(keymap: Keymap, block: int) -> Iterator[str]:
 
 
 def _faults_of(
-    keymap: Keymap, key: str, kind: str, targets: dict[str, str], homes: dict[str, frozenset[str]]
+    keymap: Keymap, key: str, kind: str, targets: dict[str, list[str]], homes: dict[str, frozenset[str]]
 ) -> Iterator[tuple[str, str]]:
     """What is wrong with the rules for one key: problem and mend. `targets` and `homes` hold what went before."""
     hits = list(keymap.hits(key))
@@ -121,10 +121,10 @@ def _faults_of(
     if matrix == "lora_b" and len(rule.target) > 1 and not rule.split:
         yield f"rules[{index}] gives all of {kind} to each of its targets", "cut it with `split`"
     for renamed in keymap.rename(key):
-        other = targets.get(renamed.target)
-        if other is not None and not _is_part_of(kind, other):
-            yield f"{kind} and {targets[renamed.target]} both become {renamed.target}", "give each its own target"
-        targets.setdefault(renamed.target, kind)
+        others = targets.setdefault(renamed.target, [])
+        if rivals := [other for other in others if not _is_part_of(kind, other)]:
+            yield f"{kind} and {rivals[0]} both become {renamed.target}", "give each its own target"
+        others.append(kind)
     home = frozenset(renamed.target.rpartition(".lora_")[0] for renamed in keymap.rename(key))
     if homes.setdefault(module, home) != home:
         yield (
