@@ -58,7 +58,9 @@ def _apply(job: dict[str, Any], mapping: Any, transforms: Any, whole_split: Any)
 
     layers: dict[str, tuple[int, int]] = job["layers"]
     transformer = _skeleton(layers)
-    takes_bake = "bake_lora" in inspect.signature(LoRALoader.load_and_apply_lora).parameters
+    unbaked: dict[str, Any] = {"bake_lora": False}
+    if "bake_lora" not in inspect.signature(LoRALoader.load_and_apply_lora).parameters:
+        unbaked = {}  # up to 0.18 nothing else is done
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
@@ -67,7 +69,7 @@ def _apply(job: dict[str, Any], mapping: Any, transforms: Any, whole_split: Any)
                 transformer=transformer,
                 lora_paths=[job["file"]],
                 lora_scales=[1.0],
-                **({"bake_lora": False} if takes_bake else {}),
+                **unbaked,
             )
     except Exception as error:
         return {"refused": _first_line(error), "complaints": _complaints(said)}

@@ -57,5 +57,6 @@ Outcome = Applied | Refused | NotRun
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, in one line; a KeyError says its key alone, so its kind goes before it."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"KeyError: {text}" if isinstance(error, KeyError) else text
