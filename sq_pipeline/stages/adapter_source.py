@@ -54,10 +54,6 @@ class AdapterSource:
         kept = to_float32(info, to_bits(info.dtype, numbers * factor)).astype(np.float64)
         return bool((kept == numbers * factor).all())
 
-    def alpha_of(self, key: str) -> float:
-        """The value of an alpha tensor."""
-        return _number(self.file, self.file.tensors[key])
-
 
 def open_adapter(
     path: Path, keymaps_root: Path, dialect: Dialect | None = None, options: ReadOptions = AS_THE_FILE_SAYS

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_join import Piece
-from sq_pipeline.core.adapter_reading import AS_THE_FILE_SAYS, ReadOptions
+from sq_pipeline.core.adapter_reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptions
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.dialects import DIALECT_NAMES, Dialect
 from sq_pipeline.core.errors import AdapterError, Fault
@@ -83,7 +83,7 @@ def remap_adapter(
     if faults := [*reading.faults, *broken]:
         # a plan of what can be read says what else is wrong
         raise AdapterError(faults)
-    plan = plan_remap(adapter.patches, file.tensors, keymap, adapter, str(source), base_model)
+    plan = plan_remap(adapter.patches, keymap, adapter, str(source), base_model)
     if plan.faults:
         raise AdapterError(plan.faults)
     metadata = _metadata(plan, adapter, keymap, survey.data_version)
@@ -117,6 +117,8 @@ def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_ve
     if keymap.target == "mlx":
         # mlx-examples' loader reads one rank and the number of blocks from here (flux/flux/utils.py, load_adapter)
         metadata |= {"lora_rank": str(plan.ranks[-1]), "lora_blocks": "-1"}
+    if plan.adds_alphas:
+        metadata[ALPHAS_KEY] = "added"
     if plan.parts:
         metadata[METADATA_KEY] = format_spans(plan.parts)
     return metadata
@@ -124,10 +126,8 @@ def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_ve
 
 def _tensors(adapter: AdapterSource, plan: RemapPlan) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
     for output in plan.outputs:
-        if output.alpha_key is not None:
-            yield output.info, adapter.file.read(output.alpha_key)
-        elif output.alpha is not None:
-            yield output.info, np.array(output.alpha, dtype=np.float32).view(np.uint32)
+        if output.alpha is not None:
+            yield output.info, to_bits(output.info.dtype, np.full(output.info.shape, output.alpha))
         else:
             yield output.info, _matrix(adapter, output)
 
