@@ -17,7 +17,7 @@ from sq_pipeline.core.errors import AdapterError
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.stages.adapter_source import AdapterSource, open_adapter
 from sq_pipeline.stages.remap import RemapResult, remap_adapter
-from sq_pipeline.storage.keymaps import load_keymap
+from sq_pipeline.storage.keymaps import load_keymap, select_reading_keymap
 from sq_pipeline.storage.safetensors_file import open_safetensors
 from sq_pipeline_tests.adapters.files import KEYMAPS, SMALL, load, load_bits, metadata_of, save
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
@@ -48,8 +48,8 @@ ALPHA_IS_RANK = ReadOptions(missing_alpha_is_rank=True)
 
 def remap(source: Path, target: Path, keymap: str, dialect: str = "") -> RemapResult:
     """Remap, with what a person would say about a file of that dialect."""
-    chosen = "mflux-before-0.19" if dialect == "mflux-tiled" else None
-    return remap_adapter(source, target, TARGETS[keymap], dialect=chosen, options=ALPHA_IS_RANK)
+    reading = select_reading_keymap(KEYMAPS, "mflux-before-0.19") if dialect == "mflux-tiled" else None
+    return remap_adapter(source, target, TARGETS[keymap], reading=reading, options=ALPHA_IS_RANK)
 
 
 def update_of(adapter: AdapterSource) -> dict[str, np.ndarray]:
