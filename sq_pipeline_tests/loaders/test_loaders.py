@@ -3,6 +3,7 @@
 What needs a published wheel that cannot be had here is skipped as "not run", with the reason.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline_tests.adapters.files import SMALL, Tensors, load_bits, save, to_bits
+from sq_pipeline_tests.adapters.files import SMALL, Tensors, load_bits, metadata_of, save, to_bits
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import (
     write_ai_toolkit,
@@ -93,6 +94,15 @@ def _one_block_too_many(path: Path) -> Built:
     return Built(path, {name: update for name, update in built.wanted.items() if name in no_update(SMALL)})
 
 
+def _rank_stabilized(path: Path) -> Built:
+    """PEFT's rsLoRA: alpha / √rank, told in the metadata alone."""
+    built = write_diffusers_with_metadata(path, Recipe(ranks=5, alpha="half"))
+    metadata = metadata_of(path)
+    config = {**json.loads(metadata["lora_adapter_metadata"]), "transformer.use_rslora": True}
+    save(path, load_bits(path), {**metadata, "lora_adapter_metadata": json.dumps(config)})
+    return Built(path, {name: 5**0.5 * update for name, update in built.wanted.items()})
+
+
 def _from(write: Callable[[Path, Recipe], Built], recipe: Recipe) -> Callable[[Path], Built]:
     return lambda path: write(path, recipe)
 
@@ -115,6 +125,8 @@ FILES: Mapping[str, Callable[[Path], Built]] = {
     "diffusers, mixed ranks": _from(write_ai_toolkit, replace(MIXED, base_model=WIDE)),
     "diffusers, some alphas": _from(write_diffusers, Recipe(ranks=5, alpha="some")),
     "diffusers, metadata": _from(write_diffusers_with_metadata, Recipe(ranks=5, alpha="half")),
+    "diffusers, rsLoRA": _rank_stabilized,
+    "diffusers, bf16, alpha 1": _from(write_diffusers, Recipe(ranks=5, alpha="one", dtype="BF16")),
     "mflux-train": _from(write_mflux_train, RANK_8),
     "xlabs": _from(write_xlabs, RANK_8),
     "bfl": _from(write_bfl, RANK_8),
@@ -176,6 +188,7 @@ APPLIED_WHOLE = {
     "diffusers, mixed ranks": (*MFLUX, DIFFUSERS),
     "diffusers, some alphas": MFLUX,
     "diffusers, metadata": (MFLUX_LOCKED, DIFFUSERS),
+    "diffusers, rsLoRA": (MFLUX_LOCKED, DIFFUSERS),
     "mflux-train": MFLUX,
     "xlabs": (DIFFUSERS,),
     "bfl-down-up": (DIFFUSERS,),
@@ -278,7 +291,12 @@ def test_an_old_mflux_with_a_file_for_a_larger_model_says_what_it_could_not_find
     assert sum("Could not find target path" in said for said in applied.complaints) == 20
 
 
-@pytest.mark.parametrize(("loader", "limit"), [(loader, 2**-10) for loader in (*MFLUX, DIFFUSERS)], ids=str)
-def test_an_alpha_folded_into_half_precision_is_rounded(loader: Loader, limit: float, answers: Answers) -> None:
-    applied, wanted = answers.applied(loader, "kohya, f16, alpha 1")
+@pytest.mark.parametrize(
+    ("name", "limit"), [("kohya, f16, alpha 1", 2**-10), ("diffusers, bf16, alpha 1", 2**-8)], ids=str
+)
+@pytest.mark.parametrize("loader", [*MFLUX, DIFFUSERS], ids=str)
+def test_an_alpha_computed_in_half_precision_is_rounded(
+    loader: Loader, name: str, limit: float, answers: Answers
+) -> None:
+    applied, wanted = answers.applied(loader, name)
     assert EXACT < relative_error(applied, wanted) < limit
