@@ -4,8 +4,10 @@ Each source is one row; each loader gets the file that the remap makes for it, o
 """
 
 import argparse
+import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +100,7 @@ def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = 
 def summarize(
     chosen: Sequence[Case], cells: Sequence[Mapping[Loader, Cell]], loaders: Sequence[Loader] = LOADERS
 ) -> str:
-    """A Markdown table, a line a dialect: the largest error of all its cells by dtype, or why there is none."""
+    """A Markdown table, a line a dialect: the largest errors of its cells by dtype, and how many were refused."""
     lines = [["dialect", "files", *map(str, loaders)], ["---"] * (len(loaders) + 2)]
     for dialect in DIALECTS:
         for is_told in (False, True):
@@ -118,20 +120,20 @@ def summarize(
 
 
 def _sum_up(made: Sequence[tuple[Case, Cell]]) -> str:
-    verdicts = {cell.verdict for _, cell in made}
-    if "wrong" in verdicts:
-        worst = max(cell.error or 0.0 for _, cell in made if cell.verdict == "wrong")
-        return f"WRONG {worst:.1e}"
+    """`exact 1e-07 5e-04 4e-03` (the largest errors at F32, F16 and BF16), and how many were refused, why."""
+    wrong = [cell.error or 0.0 for _, cell in made if cell.verdict == "wrong"]
+    if wrong:
+        return f"WRONG {max(wrong):.1e}"
     parts: list[str] = []
-    if applied := [(case, cell) for case, cell in made if cell.error is not None]:
-        errors = [
-            f"{dtype} {max(errors):.0e}"
-            for dtype in DTYPES
-            if (errors := [cell.error or 0.0 for case, cell in applied if case.recipe.dtype == dtype])
-        ]
-        parts.append(f"exact: {', '.join(errors)}")
-    reasons = {f"{_WORDS[cell.verdict]}: {cell.reason.partition(';')[0]}" for _, cell in made if cell.error is None}
-    return "; ".join((*parts, *sorted(reasons)))
+    applied = [(case.recipe.dtype, cell.error) for case, cell in made if cell.error is not None]
+    if applied:
+        worst = [max((error for own, error in applied if own == dtype), default=None) for dtype in DTYPES]
+        parts.append("exact " + " ".join("–" if error is None else f"{error:.0e}" for error in worst))
+    # what differs from file to file in a reason (which rank, which module) is left out
+    reasons = Counter(
+        f"{_WORDS[cell.verdict]}: {re.split(r', |: [0-9]', cell.reason)[0]}" for _, cell in made if cell.error is None
+    )
+    return "; ".join((*parts, *(f"{count} {reason}" for reason, count in sorted(reasons.items()))))
 
 
 _WORDS = {"refused": "refused by the loader", "not made": "refused", "not run": "not run"}
