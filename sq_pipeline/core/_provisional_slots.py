@@ -1,9 +1,6 @@
-"""Provisional: dialects and slots by name, until `core.dialects` gives both. Only `core.adapter_pairs` imports it."""
+"""Provisional: slots by name, until `core.dialects` gives them. Only `core.adapter_pairs` imports it."""
 
 import re
-from collections.abc import Iterable, Mapping
-
-from sq_pipeline.core import dialects
 
 _PREFIX = r"(?:base_model_model_|diffusion_model_|transformer_|lora_unet_|lora_transformer_|lycoris_+)?"
 _SUFFIX = re.compile(
@@ -66,22 +63,3 @@ def slot_of(name: str) -> tuple[str, str, str] | None:
     is_down = re.search(r"lora_[aA]|down", word) is not None
     matrix = "alpha" if word == ".alpha" else "down" if is_down else "up"
     return f"{kind}_blocks.{int(match[2])}.{found[0]}", found[1], matrix
-
-
-def name_dialect(names: Iterable[str], metadata: Mapping[str, str]) -> str:
-    """The dialect of a file, by its names and what its metadata says of who wrote it."""
-    names = list(names)
-    matrices = [name for name in names if not name.endswith(".alpha")]
-    if matrices and all(name.startswith("lora_transformer_") for name in matrices):
-        return "OneTrainer"
-    if matrices and all(re.match(r"transformer\.(double|single)_blocks\.", name) for name in matrices):
-        return "OneTrainer (OMI)"
-    found = dialects.name_dialect(names)
-    if found == "Kohya" and metadata.get("format") == "mflux":
-        return "mflux"
-    if found == "diffusers":
-        if "ai-toolkit" in metadata.get("software", ""):
-            return "ai-toolkit"
-        if all(name.startswith("transformer.") and name.endswith((".lora_A", ".lora_B")) for name in matrices):
-            return "mflux-train"
-    return found

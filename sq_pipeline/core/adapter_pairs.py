@@ -4,18 +4,18 @@ A faulty file has modules too: halves, wrong shapes, names said twice. Nothing h
 internal form (`core.adapter_form`) is for files without fault.
 """
 
-import re
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sq_pipeline.core._provisional_slots import slot_of
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.dialects import parse_key
+from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind, parse_key
 from sq_pipeline.core.findings import Finding
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+ALPHA_DTYPES = FLOATS | {"I64", "I32", "I16", "U8"}
 _MATRICES = ("down", "up")
-_OTHER_METHODS = re.compile(r"\.(lokr_\w+|hada_\w+|oft_\w+|dora_scale|lora_magnitude_vector|diff|diff_b)(\.weight)?$")
 # the parts into which mflux cut a fused down matrix before 0.19: LoraTransforms._split_qkv_down, _split_qkv_mlp_down
 _CUTS = {"img_attn.qkv": 3, "txt_attn.qkv": 3, "linear1": 4}
 
@@ -76,10 +76,18 @@ class Pair:
     def is_whole(self) -> bool:
         """True when its update can be computed: two matrices of floating-point numbers that fit together."""
         shapes = self.shapes
-        if shapes is None or any(info.dtype not in FLOATS for info in self.tensors):
-            return False
-        has_alpha = self.alpha is None or self.alpha.shape in ((), (1,), (1, 1))
-        return has_alpha and shapes[0] == self.tiles * shapes[3]
+        return shapes is not None and not self.wrong_dtypes and self.has_number and shapes[0] == self.tiles * shapes[3]
+
+    @property
+    def wrong_dtypes(self) -> tuple[TensorInfo, ...]:
+        """Its tensors that hold no numbers: matrices are of floating-point numbers, an alpha may be a whole one."""
+        matrices = tuple(info for info in (self.down, self.up) if info is not None and info.dtype not in FLOATS)
+        return matrices + ((self.alpha,) if self.alpha is not None and self.alpha.dtype not in ALPHA_DTYPES else ())
+
+    @property
+    def has_number(self) -> bool:
+        """True without an alpha, and with one that is one number."""
+        return self.alpha is None or math.prod(self.alpha.shape) == 1
 
     @property
     def rank(self) -> int:
@@ -134,8 +142,8 @@ def pair_up(tensors: Mapping[str, TensorInfo]) -> Pairs:
 
 
 def _unmatched(name: str) -> Finding:
-    if match := _OTHER_METHODS.search(name):
-        return Finding("other method", name, f"{match[1]} is of another kind than LoRA, which nothing here applies")
+    if problem := name_other_kind(name):
+        return Finding("other method", name, problem)
     if name.endswith((".weight", ".bias", ".scale")) and "lora" not in name:
         return Finding("model", name)
     return Finding("unmatched", name)
@@ -158,12 +166,12 @@ def _repeated_slots(pairs: list[Pair]) -> Iterator[Finding]:
 
 def _misfits(pair: Pair) -> Iterator[Finding]:
     if not pair.module:
-        yield Finding("outside", pair.name)
+        yield Finding("text encoder" if is_of_text_encoder(pair.name) else "outside", pair.name)
     missing = [matrix for matrix in _MATRICES if getattr(pair, matrix) is None]
     if missing:
         yield Finding("no matrix" if len(missing) == 2 else f"no {missing[0]}", pair.name)
         return
-    if wrong := [f"{info.name} is {info.dtype}" for info in pair.tensors if info.dtype not in FLOATS]:
+    if wrong := [f"{info.name} is {info.dtype}" for info in pair.wrong_dtypes]:
         yield Finding("dtype", pair.name, f"{' and '.join(wrong)}, not a floating-point number of 16, 32 or 64 bits")
     elif pair.tiles > 1:
         assert pair.shapes is not None
@@ -176,7 +184,8 @@ def _misfits(pair: Pair) -> Iterator[Finding]:
     elif not pair.is_whole:
         assert pair.down is not None
         assert pair.up is not None
-        if pair.shapes is not None and pair.alpha is not None and pair.shapes[0] == pair.shapes[3]:
+        if not pair.has_number:
+            assert pair.alpha is not None
             detail = f"misshapen: its alpha is {list(pair.alpha.shape)}, not one number"
         else:
             detail = f"misshapen: down is {list(pair.down.shape)}, up {list(pair.up.shape)}"

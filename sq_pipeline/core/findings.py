@@ -19,6 +19,10 @@ _KINDS: dict[str, tuple[str, str]] = {
         "of another kind than LoRA",
         "{n} tensors are of another kind than LoRA, which nothing here applies",
     ),
+    "text encoder": (
+        "of a text encoder; mflux does not load it",
+        "{n} modules are of a text encoder; mflux does not load them",
+    ),
     "outside": (
         "outside FLUX.1's blocks; mflux does not load it",
         "{n} modules are outside FLUX.1's blocks; mflux does not load them",

@@ -7,10 +7,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sq_pipeline.core.adapter_pairs import Pair
-from sq_pipeline.core.adapter_scales import PEFT_KEY, Scale
+from sq_pipeline.core.adapter_pairs import FLOATS, Pair
+from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.core.loader_names import diffusers_way, unread_names
+from sq_pipeline.core.peft_metadata import METADATA_KEY
 
 LOADERS = ("mflux >=0.19", "mflux <0.19", "diffusers", "ComfyUI", "sd-scripts")
 _REAL_HIDDEN_SIZE = 3072  # of the published FLUX.1
@@ -123,7 +124,10 @@ def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
     way = diffusers_way(facts.names)
     alphas = [pair for pair, scale in facts.pairs if scale.source == "tensor"]
     if way == "peft":
-        if alphas and PEFT_KEY in facts.metadata:
+        whole = [pair.alpha.name for pair, _ in facts.pairs if pair.alpha and pair.alpha.dtype not in FLOATS]
+        if whole:
+            yield f"it refuses an alpha of whole numbers, such as {whole[0]}"
+        elif alphas and METADATA_KEY in facts.metadata:
             yield "it refuses alphas both in tensors and in the metadata"
         elif alphas and len(alphas) < len(facts.pairs):
             yield f"{len(facts.pairs) - len(alphas)} modules have no alpha: it gives them the alpha of the others"
@@ -136,7 +140,13 @@ def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
     ranks = {pair.rank for pair, _ in facts.pairs}
     if version and version < _ALPHA_FOLLOWS_RANK and len(ranks) > 1 and way != "peft":
         yield "it takes one alpha for all ranks (huggingface/diffusers#14409)"
-    elif version and version < _ALPHA_FOLLOWS_RANK and len(ranks) > 1 and not alphas and PEFT_KEY not in facts.metadata:
+    elif (
+        version
+        and version < _ALPHA_FOLLOWS_RANK
+        and len(ranks) > 1
+        and not alphas
+        and METADATA_KEY not in facts.metadata
+    ):
         yield "ranks differ and no alpha is named: it takes one alpha for all (huggingface/diffusers#14409)"
 
 

@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core import adapter_scales
-from sq_pipeline.core._provisional_slots import name_dialect
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_pairs import FLOATS, Pair, pair_up
 from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
 from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.dialects import name_dialect
 from sq_pipeline.core.findings import Finding, lines_of
 from sq_pipeline.core.flux_fit import fit
 from sq_pipeline.core.loaders import LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.core.metadata_text import path_fault
+from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
 from sq_pipeline.stages.update_size import TensorReader, effective_rank, update_norm
 from sq_pipeline.storage.safetensors_file import open_safetensors
 
@@ -55,11 +56,13 @@ def report_adapter(
     file = open_safetensors(path)
     dialect = name_dialect(file.tensors, file.metadata)
     pairs = pair_up(file.tensors)
-    config = adapter_scales.peft_config(file.metadata)
+    peft = read_peft_scales(file.metadata)
     findings, rows, scales = list(pairs.findings), list[ModuleRow](), list[tuple[Pair, Scale]]()
     with TensorReader(file) as reader:
         for pair in pairs.pairs:
-            found, measured = _inspect_pair(reader, pair, config, with_spectrum=with_spectrum)
+            found, measured = _inspect_pair(
+                reader, pair, peft if isinstance(peft, PeftScales) else None, with_spectrum=with_spectrum
+            )
             findings.extend(found)
             if measured is not None:
                 rows.append(measured[0])
@@ -92,7 +95,7 @@ def report_adapter(
 
 
 def _inspect_pair(
-    reader: TensorReader, pair: Pair, config: Mapping[str, Any], *, with_spectrum: bool
+    reader: TensorReader, pair: Pair, peft: PeftScales | None, *, with_spectrum: bool
 ) -> tuple[list[Finding], tuple[ModuleRow, Scale] | None]:
     """What its numbers say is wrong, and its row and scale where its matrices fit."""
     products = _products(reader, pair) if pair.is_whole and pair.rank <= _MAX_RANK else {}
@@ -106,7 +109,7 @@ def _inspect_pair(
     assert pair.down is not None
     assert pair.up is not None
     alpha = reader.number(pair.alpha) if pair.alpha is not None else None
-    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, config)
+    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, peft)
     norm = spectrum = None
     down = _untiled(products[pair.down.name], pair) if products and not findings else None
     if down is not None:
@@ -148,8 +151,10 @@ def _untiled(products: npt.NDArray[np.float64], pair: Pair) -> npt.NDArray[np.fl
 
 
 def _judge_alphas(dialect: str, scales: Iterable[tuple[Pair, Scale]]) -> Iterator[Finding]:
+    scales = list(scales)
+    needs_alpha = dialect == "Kohya" or any(scale.source == "tensor" for _, scale in scales)
     for pair, scale in scales:
-        if scale.alpha is None and dialect == "Kohya":
+        if scale.alpha is None and needs_alpha:
             yield Finding("no alpha", pair.name)
         elif finding := adapter_scales.judge_scale(pair.name, pair.rank, scale):
             yield finding
@@ -170,5 +175,7 @@ def _whole_file_faults(modules: int, misfit: str, metadata: Mapping[str, str]) -
         yield "holds no module of a LoRA"
     if misfit:
         yield misfit
+    if isinstance(peft := read_peft_scales(metadata), str):
+        yield f"metadata {METADATA_KEY}: {peft}"
     if fault := path_fault(metadata):
         yield fault

@@ -15,7 +15,16 @@ from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.storage.safetensors_file import SafetensorsFile
 
 _CHUNK = 1 << 17  # numbers at a time: 1 MiB of float64, which stay in the processor's cache
-_KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_KINDS = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "U8": "<u1",
+}
 
 
 class TensorReader:
