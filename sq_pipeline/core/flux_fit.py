@@ -119,7 +119,7 @@ def _grouped(missing: Iterable[tuple[str, str]], model: BaseModel) -> Iterator[s
     for (stem, indexes), kinds in together.items():
         all_kinds, word = _STEMS[stem]
         total = model.double_blocks if word == "double" else model.single_blocks
-        what = "everything" if len(kinds) == len(all_kinds) else ", ".join(kinds)
+        what = "everything" if {*kinds} == {*all_kinds} else ", ".join(kinds)
         where = f"all {total} {word} blocks" if len(indexes) == total else f"{word} blocks {_ranges(indexes)}"
         yield f"{what} of {where}"
 
