@@ -1,12 +1,12 @@
 """`sq-pipeline adapter inspect`: the report on a file, for people and as JSON. Not here: what the report says."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sq_pipeline.cli.blas_threads import one_blas_thread
 from sq_pipeline.cli.options import JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 
@@ -34,9 +34,8 @@ def register(adapter: typer.Typer) -> None:
 
         LOADER is `mflux 0.18.1`, diffusers, ComfyUI or sd-scripts.
         """
-        # numpy's BLAS reads it on import. Its threads wait for each other longer than such narrow products take
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        from sq_pipeline.stages.inspect import report_adapter
+        with one_blas_thread():
+            from sq_pipeline.stages.inspect import report_adapter
 
         report = report_adapter(file, with_spectrum=spectrum, loader=loader)
         if as_json:

@@ -57,8 +57,8 @@ class Pair:
             return None
         if 0 in self.down.shape + self.up.shape:
             return None
-        turn = -1 if self.is_transposed else 1
-        return *self.down.shape[::turn], *self.up.shape[::turn]
+        (rank, inputs), (outputs, up_rank) = self.down.shape, self.up.shape
+        return (inputs, rank, up_rank, outputs) if self.is_transposed else (rank, inputs, outputs, up_rank)
 
     @property
     def tiles(self) -> int:

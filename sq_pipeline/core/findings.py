@@ -24,8 +24,8 @@ _KINDS: dict[str, tuple[str, str]] = {
         "{n} modules are of a text encoder; mflux does not load them",
     ),
     "outside": (
-        "outside FLUX.1's blocks; mflux does not load it",
-        "{n} modules are outside FLUX.1's blocks; mflux does not load them",
+        "not a module of FLUX.1's blocks; mflux does not load it",
+        "{n} modules are not of FLUX.1's blocks; mflux does not load them",
     ),
     "repeated": ("says the same as another name", "{n} names say the same as others"),
     "no down": ("its down matrix is missing", "half the keys are missing: {n} of {of} modules have no down matrix"),
@@ -101,9 +101,10 @@ def _told_together(kind: str, detail: str, group: Sequence[Finding], modules: in
     if detail:
         return f"{len(group)} of {modules} modules: {detail} ({_some([finding.name for finding in group], 2)})"
     text = _KINDS[kind][1].format(n=len(group), of=modules)
-    # a detail differs from module to module: one of them whole says more than two names
-    names = [finding.line if finding.detail else finding.name for finding in group]
-    return f"{text} ({_some(names, 1 if group[0].detail else 2)})"
+    if group[0].detail and kind != "tiled":
+        # shapes differ from module to module: one of them whole says more than two names
+        return f"{text} (first {group[0].line})"
+    return f"{text} ({_some([finding.name for finding in group], 2)})"
 
 
 def _some(names: Sequence[str], count: int) -> str:

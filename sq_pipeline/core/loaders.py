@@ -102,10 +102,8 @@ def _tiled_downs(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]
 def _mflux_metadata(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
     if version >= _READS_PEFT_METADATA or not version:
         # mflux reads it for names that end in `.lora_A.weight` alone
-        lost = [
-            pair for pair, scale in _scaled_by_metadata(facts) if pair.down and not pair.down.name.endswith(".weight")
-        ]
-        if lost:
+        scaled = (pair for pair, _ in _scaled_by_metadata(facts))
+        if lost := [pair for pair in scaled if pair.down and not pair.down.name.endswith(".weight")]:
             yield f"it does not read the alpha in the metadata for names without .weight, such as {lost[0].name}"
     else:
         yield from _no_metadata(facts, version)

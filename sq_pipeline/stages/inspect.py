@@ -18,7 +18,7 @@ from sq_pipeline.core.adapter_pairs import FLOATS, Pair, pair_up
 from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
 from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
-from sq_pipeline.core.dialects import name_dialect
+from sq_pipeline.core.dialects import DIALECT_NAMES, name_dialect
 from sq_pipeline.core.findings import Finding, lines_of
 from sq_pipeline.core.flux_fit import fit
 from sq_pipeline.core.loaders import LoaderFacts, judge_loader, loader_verdicts
@@ -69,6 +69,8 @@ def report_adapter(
                 scales.append((pair, measured[1]))
     fitted = fit(pairs.pairs, base_models)
     findings.extend(fitted.findings)
+    if any(pair.tiles > 1 for pair in pairs.pairs):
+        dialect = DIALECT_NAMES["mflux-before-0.19"]  # told by its shapes; its names are Kohya's
     findings.extend(_judge_alphas(dialect, scales))
     modules = len(pairs.pairs)
     faults = lines_of(findings, modules)

@@ -5,7 +5,6 @@ products of float32 numbers are exact and cannot vanish or overflow.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +35,7 @@ class TensorReader:
         self._numbers = np.empty(_CHUNK, np.float64)
 
     def __enter__(self) -> "TensorReader":
-        self._stream: BinaryIO = self._file.path.open("rb", buffering=0)
+        self._stream = self._file.path.open("rb", buffering=0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +90,7 @@ class TensorReader:
             self._bytes, self._numbers = np.empty(count * 8, np.uint8), np.empty(count, np.float64)
         raw = self._bytes[: count * width]
         self._stream.seek(self._file.data_start + info.start + start * width)
-        view, at = memoryview(raw), 0
+        view, at = raw.data, 0
         while at < len(view):
             got = self._stream.readinto(view[at:])
             if not got:
@@ -117,12 +116,14 @@ def update_norm(down: npt.NDArray[np.float64], up: npt.NDArray[np.float64], scal
 def effective_rank(down: npt.NDArray[np.float64], up: npt.NDArray[np.float64]) -> float:
     """How many directions an update uses: exp of the entropy of its singular values, normalised to sum 1.
 
-    From 1 (one direction) to the rank (all alike); 0 for an update of zero. Roy & Vetterli, "The effective rank",
-    EUSIPCO 2007. The squared singular values of U·D are the eigenvalues of √(DDᵀ) · UᵀU · √(DDᵀ).
+    From 1 (one direction) to the rank (all alike); 0 where down and up cancel out, or are zero. Roy & Vetterli,
+    "The effective rank", EUSIPCO 2007. The squared singular values of U·D are the eigenvalues of √(DDᵀ)·UᵀU·√(DDᵀ).
     """
     values, vectors = np.linalg.eigh(down)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    singular = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ up @ root), 0.0))
+    squares = np.linalg.eigvalsh(root.T @ up @ root)
+    rounding = len(down) * np.finfo(np.float64).eps * np.trace(down) * np.trace(up)
+    singular = np.sqrt(np.where(squares > rounding, squares, 0.0))
     total = float(singular.sum())
     if total == 0:
         return 0.0

@@ -328,7 +328,7 @@ WRONG: dict[str, tuple[Tensors, list[str]]] = {
     "a module outside the blocks": (
         {**WHOLE, "lora_unet_img_in.lora_down.weight": ONES[0], "lora_unet_img_in.lora_up.weight": ONES[1]}
         | {"lora_unet_img_in.alpha": ALPHA_2},
-        ["lora_unet_img_in: outside FLUX.1's blocks; mflux does not load it"],
+        ["lora_unet_img_in: not a module of FLUX.1's blocks; mflux does not load it"],
     ),
     "an alpha for some alone": (
         {

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.stages import update_size
+from sq_pipeline.stages import inspect, update_size
 from sq_pipeline.stages.inspect import report_adapter
 from sq_pipeline.stages.update_size import TensorReader, effective_rank, update_norm
 from sq_pipeline.storage.safetensors_file import open_safetensors
@@ -68,6 +68,9 @@ def test_the_effective_rank_counts_directions_that_are_alike(rank: int):
 
 def test_the_effective_rank_of_nothing_is_zero():
     assert effective_rank(np.zeros((4, 4)), np.eye(4)) == 0
+    cancelling = np.array([[4.0, -4.0, 0.0]]).T @ np.array([[4.0, -4.0, 0.0]])
+    down = np.array([[0.0, -3.0, 1.0], [0.0, -3.0, 1.0], [-4.0, -5.0, 5.0]])
+    assert effective_rank(down @ down.T, cancelling) == 0
 
 
 @given(
@@ -156,6 +159,19 @@ def test_a_tiled_down_matrix_counts_once(tmp_path: Path):
     tensors[f"{KOHYA}.lora_down.weight"] = ("F32", to_bits(random.standard_normal((6, 8))))
     (row,) = report_adapter(save(tmp_path / "b.safetensors", tensors)).rows
     assert row.update_norm is None
+
+
+def test_a_rank_beyond_all_use_is_not_measured_and_still_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inspect, "_MAX_RANK", 1)
+    tensors: Tensors = {
+        f"{KOHYA}.lora_down.weight": ("F32", to_bits([[1.0] * 8, [np.nan] * 8])),
+        f"{KOHYA}.lora_up.weight": ("F32", to_bits(np.ones((24, 2)))),
+    }
+    report = report_adapter(save(tmp_path / "a.safetensors", tensors))
+    assert [row.update_norm for row in report.rows] == [None]
+    assert f"{KOHYA}.lora_down.weight: holds NaN or infinity" in report.faults
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path):
