@@ -120,7 +120,7 @@ def pair_up(tensors: Mapping[str, TensorInfo]) -> Pairs:
     found: dict[str, dict[str, TensorInfo]] = {}
     transposed: dict[str, bool] = {}
     for name, info in tensors.items():
-        key = parse_key(name)
+        key = parse_key(name.replace(".default.", "."))  # PEFT's name of the only adapter
         if key is None:
             findings.append(_unmatched(name))
             continue

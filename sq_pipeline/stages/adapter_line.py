@@ -21,7 +21,7 @@ from sq_pipeline.stages.adapter_survey import (
     dataset_label,
     external_file,
     keymap_of,
-    needs_remap,
+    reading_keymap_of,
     survey_adapter,
     verify_prompts_of,
 )
@@ -132,11 +132,12 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
     else:
         source = external_file(workshop, adapter)
     info: dict[str, Any] = {"taken": "as it is"}
-    if needs_remap(workshop, adapter):
+    reading = reading_keymap_of(workshop, adapter)
+    if reading is not None:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "adapter.safetensors"
             base_model = base_model_for(workshop, adapter) if adapter.dataset is not None else None
-            info = remap_adapter(source, output, keymap_of(workshop), base_model).as_json()
+            info = remap_adapter(source, output, keymap_of(workshop), base_model, reading=reading).as_json()
             stored, version = workshop.store.put_file(output, ".safetensors"), info["data_version"]
     else:
         stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)

@@ -8,8 +8,9 @@ Not here: what the names mean (`core.keymap`, `core.dialects`), what other files
 import json
 import stat
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from sq_pipeline.storage.file_kinds import HEAD_BYTES, name_kind
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 _MEND = "get the file again, or export it again"
+_EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
 
 
 @dataclass(frozen=True)
@@ -177,17 +179,16 @@ def write_safetensors(
         raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
-    hashes: dict[str, Any] = {}
-    with atomic_path(path) as part, part.open("wb") as file:
+    with atomic_path(path) as part, part.open("wb") as file, _VersionOf() as version:
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
             if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
                 raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
             content = np.ascontiguousarray(bits).data
-            hashes[info.name] = [info.dtype, list(info.shape), hash_bytes(content)]
+            version.add(info, content)
             file.write(content)
-    return fingerprint(hashes)
+        return version.value()
 
 
 def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
@@ -220,18 +221,20 @@ class TensorSurvey:
 
 def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
     """Read every tensor once, one in memory at a time."""
-    hashes: dict[str, Any] = {}
     not_finite: list[str] = []
-    for name, info in file.tensors.items():
-        bits = file.read(name)
-        hashes[name] = [info.dtype, list(info.shape), hash_bytes(bits.data)]
-        if not is_finite(info, bits):
-            not_finite.append(name)
-    return TensorSurvey(fingerprint(hashes), tuple(not_finite))
+    with _VersionOf() as version:
+        for name, info in file.tensors.items():
+            bits = file.read(name)
+            version.add(info, bits.data)
+            if not is_finite(info, bits):
+                not_finite.append(name)
+        return TensorSurvey(version.value(), tuple(not_finite))
 
 
 def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Numbers as raw bits of F32, F16 or BF16, rounded to the nearest, ties to even; out of range is infinity."""
+    """Numbers as raw bits, rounded to the nearest, ties to even; out of range is infinity. Whole numbers stay whole."""
+    if dtype in _EXACT:
+        return numbers.astype(_EXACT[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
     with np.errstate(over="ignore", under="ignore"):
         if dtype == "F16":
             return numbers.astype(np.float16).view(np.uint16)
@@ -246,9 +249,41 @@ def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
 
 
+class _VersionOf:
+    """A data version that grows with its tensors; they are hashed beside their reading or writing."""
+
+    _MAX_WAITING = 2  # tensors that are kept in memory for it
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._hashes: dict[str, Any] = {}
+        self._waiting: deque[tuple[TensorInfo, Future[str]]] = deque()
+
+    def __enter__(self) -> "_VersionOf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, info: TensorInfo, content: memoryview | bytes) -> None:
+        self._waiting.append((info, self._pool.submit(hash_bytes, content)))
+        if len(self._waiting) > self._MAX_WAITING:
+            self._take()
+
+    def _take(self) -> None:
+        info, digest = self._waiting.popleft()
+        self._hashes[info.name] = [info.dtype, list(info.shape), digest.result()]
+
+    def value(self) -> str:
+        while self._waiting:
+            self._take()
+        return fingerprint(self._hashes)
+
+
 def tensors_data_version(path: Path) -> str:
     """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
     file = open_safetensors(path)
-    return fingerprint(
-        {name: [info.dtype, list(info.shape), hash_bytes(file.read_bytes(name))] for name, info in file.tensors.items()}
-    )
+    with _VersionOf() as version:
+        for name, info in file.tensors.items():
+            version.add(info, file.read_bytes(name))
+        return version.value()

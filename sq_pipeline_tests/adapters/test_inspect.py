@@ -308,6 +308,13 @@ WRONG: dict[str, tuple[Tensors, list[str]]] = {
             "both update double_blocks.0.img_attn.qkv"
         ],
     ),
+    "names of PEFT's own": (
+        {
+            f"base_model.model.double_blocks.0.img_attn.qkv.lora_{matrix}.default.weight": both
+            for matrix, both in zip("AB", ONES, strict=True)
+        },
+        [],
+    ),
     "another name": (
         {**WHOLE, "img_in.note": ONES[0]},
         ["img_in.note: not the name of an adapter's tensor"],
