@@ -2,10 +2,11 @@
 
 Format: 8 bytes header length (little endian), a JSON header, then the tensors' bytes without gaps
 (huggingface/safetensors, README, "Format"). Bytes are never converted: bfloat16 stays what it is.
-Not here: what the names mean (`core.keymap`, `core.dialects`).
+Not here: what the names mean (`core.keymap`, `core.dialects`), what other files are (`storage.file_kinds`).
 """
 
 import json
+import stat
 import struct
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,13 +22,11 @@ from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes
 from sq_pipeline.storage.atomic import atomic_path
+from sq_pipeline.storage.file_kinds import HEAD_BYTES, name_kind
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 _MEND = "get the file again, or export it again"
-_PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
-_PICKLE_STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 _EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
-_SQLITE_START = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,11 @@ def _is_text(value: Any) -> bool:
 def open_safetensors(path: Path) -> SafetensorsFile:
     """Read and check a file's header; raises AdapterError with every fault found, and reads no tensor.
 
-    Pickles and zip archives are named for what they are and never loaded.
+    Pickles, archives and other files are named for what they are (`file_kinds`) and never loaded.
     """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode) or path.is_char_device():
+            raise _fault(path, "", "is a pipe or a device, not a file", "write it to a file first")
         with path.open("rb") as file:
             return _read_header(path, file)
     except FileNotFoundError:
@@ -79,20 +80,13 @@ def open_safetensors(path: Path) -> SafetensorsFile:
 
 
 def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
-    start = file.read(len(_SQLITE_START))
-    if start == _SQLITE_START:
-        problem = "is an SQLite file (Draw Things keeps its checkpoints so), which nothing here loads"
-        raise _fault(path, "", problem, "export it as .safetensors")
-    # a header of 640 bytes begins like a pickle: only what comes after its length tells them apart
-    is_pickle = start.startswith(_PICKLE_STARTS) and start[8:9] != b"{"
-    if is_pickle or path.suffix.lower() in _PICKLE_SUFFIXES:
-        raise _fault(
-            path, "", "is a pickle or checkpoint archive, which can run code when loaded", "export it as .safetensors"
-        )
+    head = file.read(HEAD_BYTES)
     size = file.seek(0, 2)
+    if kind := name_kind(path, head, size):
+        raise _fault(path, "", *kind)
     if size < 8:
         raise _fault(path, "", f"is {size} bytes long, too short for a safetensors file")
-    (length,) = struct.unpack("<Q", start[:8])
+    (length,) = struct.unpack("<Q", head[:8])
     if length > min(_MAX_HEADER_BYTES, size - 8):
         raise _fault(path, "", f"claims a header of {length} bytes, but is {size} bytes long: damaged or cut off")
     file.seek(8)
