@@ -213,22 +213,26 @@ def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float
 
 @dataclass(frozen=True)
 class TensorSurvey:
-    """What one reading of all tensors tells: their data version, and which hold NaN or infinity."""
+    """What one reading of all tensors tells: their data version, which hold NaN or infinity, and which only zeros."""
 
     data_version: str
     not_finite: tuple[str, ...]
+    zeros: tuple[str, ...]
 
 
 def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
     """Read every tensor once, one in memory at a time."""
     not_finite: list[str] = []
+    zeros: list[str] = []
     with _VersionOf() as version:
         for name, info in file.tensors.items():
             bits = file.read(name)
             version.add(info, bits.data)
             if not is_finite(info, bits):
                 not_finite.append(name)
-        return TensorSurvey(version.value(), tuple(not_finite))
+            if not _has_magnitude(info, bits.reshape(-1)[:512]) and not _has_magnitude(info, bits):  # few tell, mostly
+                zeros.append(name)
+        return TensorSurvey(version.value(), tuple(not_finite), tuple(zeros))
 
 
 def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
@@ -247,6 +251,12 @@ def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     # two roundings, to float32 and on to bfloat16, may end one step beside the nearest: only exact results are kept
     odd = (bits >> np.uint32(16)) & np.uint32(1)
     return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
+
+
+def _has_magnitude(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
+    """True when some number is not zero, of either sign."""
+    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1)) if info.dtype in ("F64", "F32", "F16", "BF16") else 0
+    return bool((bits & ~sign).any()) if sign else bool(bits.any())
 
 
 class _VersionOf:
