@@ -21,12 +21,9 @@ from sq_pipeline.core.part_spans import METADATA_KEY, format_spans
 from sq_pipeline.core.remap_plan import Output, RemapPlan, plan_remap
 from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter, reading_keymap_for
 from sq_pipeline.stages.remap_doubts import Doubt, find_doubts
-from sq_pipeline.storage.safetensors_file import (
-    open_safetensors,
-    survey_tensors,
-    to_bits,
-    write_safetensors,
-)
+from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.storage.tensor_bits import to_bits
+from sq_pipeline.storage.tensor_survey import survey_tensors
 
 
 @dataclass(frozen=True)
