@@ -100,27 +100,32 @@ def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = 
 def summarize(
     chosen: Sequence[Case], cells: Sequence[Mapping[Loader, Cell]], loaders: Sequence[Loader] = LOADERS
 ) -> str:
-    """A Markdown table, a line a dialect: the largest errors of its cells by dtype, and how many were refused."""
-    lines = [["dialect", "files", *map(str, loaders)], ["---"] * (len(loaders) + 2)]
-    for dialect in DIALECTS:
-        for is_told in (False, True):
-            rows = [
-                row
-                for case, row in zip(chosen, cells, strict=True)
-                if (case.dialect, case.is_told) == (dialect, is_told)
-            ]
-            if rows:
-                told = " (told)" if is_told else ""
-                kinds = [case for case in chosen if (case.dialect, case.is_told) == (dialect, is_told)]
-                columns = [
-                    _sum_up([(c, row[loader]) for c, row in zip(kinds, rows, strict=True)]) for loader in loaders
-                ]
-                lines.append([f"{dialect}{told}", str(len(rows)), *columns])
+    """A Markdown table, a line a dialect: how many files the remap refused, and the largest errors of the rest."""
+    lines = [["dialect", "files", "refused", *map(str, loaders)], ["---"] * (len(loaders) + 3)]
+    groups: dict[tuple[str, bool], list[tuple[Case, Mapping[Loader, Cell]]]] = {}
+    for case, row in zip(chosen, cells, strict=True):
+        groups.setdefault((case.dialect, case.is_told), []).append((case, row))
+    for (dialect, is_told), rows in sorted(
+        groups.items(), key=lambda group: (list(DIALECTS).index(group[0][0]), group[0])
+    ):
+        refusals = Counter(reason for _, row in rows if (reason := _refusal(row)))
+        told = f"{dialect} (told)" if is_told else dialect
+        made = [(case, row) for case, row in rows if not _refusal(row)]
+        columns = [_sum_up([(case, row[loader]) for case, row in made]) for loader in loaders]
+        refused = "; ".join(f"{count}: {reason}" for reason, count in refusals.items())
+        lines.append([told, str(len(rows)), refused, *columns])
     return "".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |\n" for line in lines)
 
 
+def _refusal(row: Mapping[Loader, Cell]) -> str:
+    """Why the remap made no file for any loader, without what differs from file to file; empty where it made some."""
+    if any(cell.verdict != "not made" for cell in row.values()):
+        return ""
+    return re.split(r", |: [0-9]", next(iter(row.values())).reason)[0]
+
+
 def _sum_up(made: Sequence[tuple[Case, Cell]]) -> str:
-    """`exact 1e-07 5e-04 4e-03` (the largest errors at F32, F16 and BF16), and how many were refused, why."""
+    """`exact 1e-07 5e-04 4e-03`: the largest errors at F32, F16 and BF16; or what else came of it."""
     wrong = [cell.error or 0.0 for _, cell in made if cell.verdict == "wrong"]
     if wrong:
         return f"WRONG {max(wrong):.1e}"
@@ -129,14 +134,8 @@ def _sum_up(made: Sequence[tuple[Case, Cell]]) -> str:
     if applied:
         worst = [max((error for own, error in applied if own == dtype), default=None) for dtype in DTYPES]
         parts.append("exact " + " ".join("–" if error is None else f"{error:.0e}" for error in worst))
-    # what differs from file to file in a reason (which rank, which module) is left out
-    reasons = Counter(
-        f"{_WORDS[cell.verdict]}: {re.split(r', |: [0-9]', cell.reason)[0]}" for _, cell in made if cell.error is None
-    )
-    return "; ".join((*parts, *(f"{count} {reason}" for reason, count in sorted(reasons.items()))))
-
-
-_WORDS = {"refused": "refused by the loader", "not made": "refused", "not run": "not run"}
+    others = Counter(f"{cell.verdict}: {cell.reason}" for _, cell in made if cell.error is None)
+    return "; ".join((*parts, *(f"{count} {reason}" for reason, count in others.items())))
 
 
 def main() -> None:
