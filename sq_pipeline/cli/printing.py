@@ -27,6 +27,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         Console().print(table)
 
 
+def print_markdown(text: str) -> None:
+    """A report, laid out."""
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
+
+
 def print_line(line: str) -> None:
     """One line, not wrapped."""
     Console().print(Text(line), soft_wrap=True)

@@ -4,6 +4,7 @@ The doing is in `adapter_line`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,12 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.engines.trainer_versions,
         )
     elif name == "mflux_adapter":
-        source = versions.get("mlx_adapter") or _external_version(workshop, adapter)
         keymap = keymap_of(workshop) if needs_remap(workshop, adapter) else None
-        inputs = mflux_adapter_inputs(source, keymap, base_model.name)
+        inputs = mflux_adapter_inputs(_source_version(workshop, adapter, versions), keymap, base_model.name)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
+            _source_version(workshop, adapter, versions),
             adapter.trigger,
             verify_prompts_of(workshop, adapter).model_dump(),
             workshop.settings.thresholds.model_dump(),
@@ -162,7 +163,10 @@ def external_file(workshop: Workshop, adapter: Adapter) -> Path:
     return path
 
 
-def _external_version(workshop: Workshop, adapter: Adapter) -> str:
+def _source_version(workshop: Workshop, adapter: Adapter, versions: Mapping[str, str]) -> str:
+    """The data version of what goes into the remap: the trained adapter, or the file from elsewhere."""
+    if "mlx_adapter" in versions:
+        return versions["mlx_adapter"]
     path = external_file(workshop, adapter)
     return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
 
