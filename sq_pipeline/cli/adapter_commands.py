@@ -18,6 +18,28 @@ class Target(StrEnum):
     MFLUX = "mflux"
     KOHYA = "kohya"
     DIFFUSERS = "diffusers"
+    MLX = "mlx"
+
+
+class Source(StrEnum):
+    """What a file can be read as, where its names do not tell."""
+
+    MLX = "mlx"
+    KOHYA = "kohya"
+    DIFFUSERS = "diffusers"
+    BFL = "bfl"
+    XLABS = "xlabs"
+    ONETRAINER = "onetrainer"
+    ONETRAINER_OMI = "onetrainer-omi"
+    MFLUX = "mflux"
+    MFLUX_BEFORE_019 = "mflux-before-0.19"
+
+
+class MissingAlpha(StrEnum):
+    """What an alpha that is missing means."""
+
+    REFUSE = "refuse"
+    RANK = "rank"
 
 
 def _show(values: dict[str, Any]) -> None:
@@ -47,18 +69,39 @@ def register(adapter: typer.Typer) -> None:
     def remap(
         source: Annotated[Path, typer.Argument(metavar="IN")],
         output: Annotated[Path, typer.Argument(metavar="OUT")],
-        target: Annotated[Target, typer.Option(help="Whose names to write; mflux means the installed version.")],
+        target: Annotated[
+            Target, typer.Option(help="Whose names to write; mlx means mlx-examples, mflux the installed version.")
+        ],
+        source_dialect: Annotated[
+            Source | None, typer.Option("--from", help="Read it as this, where its names do not tell.")
+        ] = None,
+        missing_alpha: Annotated[
+            MissingAlpha, typer.Option(help="What to make of an alpha that is missing: rank means scale 1.")
+        ] = MissingAlpha.REFUSE,
+        without_text_encoder: Annotated[
+            bool, typer.Option("--without-text-encoder", help="Leave the text encoders' part of the file out.")
+        ] = False,
+        loader_version: Annotated[
+            str | None, typer.Option(help="Write for this version of the target's loader, such as 0.18.1.")
+        ] = None,
+        keymap_file: Annotated[
+            Path | None, typer.Option("--keymap", help="Write by this keymap instead of choosing one.")
+        ] = None,
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Write an MLX adapter under another loader's names; whole, or not at all."""
+        """Write an adapter of any dialect under a loader's names; whole, or not at all."""
+        from sq_pipeline.core.adapter_reading import ReadOptions
         from sq_pipeline.engines.machine import version_of
         from sq_pipeline.stages.remap import remap_adapter
-        from sq_pipeline.storage.keymaps import select_keymap
+        from sq_pipeline.storage.keymaps import choose_keymap
 
-        version = version_of("mflux") if target is Target.MFLUX else None
-        keymap = select_keymap(data_root(data).resolve() / "keymaps", target.value, version)
-        result = remap_adapter(source, output, keymap).as_json()
+        root = data_root(data).resolve() / "keymaps"
+        version = loader_version or (version_of("mflux") if target is Target.MFLUX else None)
+        keymap = choose_keymap(root, target.value, version, keymap_file)
+        options = ReadOptions(missing_alpha is MissingAlpha.RANK, without_text_encoder)
+        dialect = None if source_dialect is None else source_dialect.value
+        result = remap_adapter(source, output, keymap, keymaps_root=root, dialect=dialect, options=options).as_json()
         if as_json:
             print_json(result)
         else:

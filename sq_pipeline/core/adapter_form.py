@@ -42,7 +42,8 @@ class Patch:
     """One low-rank update: `down` is (rank, inputs), `up` (outputs, rank).
 
     `module` is BFL's name with mlx-examples' `layers` (`double_blocks.0.img_mlp.layers.0`); `part` is empty for the
-    whole module. `alpha`: what the file says, None where it says nothing; `scale`: what the update is multiplied by.
+    whole module. `alpha`: what the file says, None where it says nothing, and `alpha_key` the tensor that says it;
+    `scale`: what the update is multiplied by.
     """
 
     module: str
@@ -51,6 +52,7 @@ class Patch:
     up: Matrix
     alpha: float | None
     scale: float
+    alpha_key: str | None = None
 
     @property
     def rank(self) -> int:

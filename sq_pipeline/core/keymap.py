@@ -1,21 +1,24 @@
-"""Keymaps: rules that rename an MLX adapter's keys for a loader. Here: the model, its checks, its hash.
+"""Keymaps: rules that rename an adapter's keys, between a dialect's names and the internal form's.
 
-Not here: reading YAML (`storage.keymaps`), applying a keymap to a file (`core.remap_plan`, `stages.remap`).
+Here: the model, renaming, the hash. Not here: what makes one wrong (`core.keymap_checks`), reading YAML
+(`storage.keymaps`), applying one to a file (`core.adapter_reading`, `core.remap_plan`).
 """
 
 import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sq_pipeline.core.errors import Fault, KeymapError
+from sq_pipeline.core.dialects import Dialect
 from sq_pipeline.core.fingerprints import fingerprint
-from sq_pipeline.core.flux_modules import sample_keys
 
-_BLOCKS = (0, 7, 18)  # sample blocks: one digit, another, two digits
+# `never`: the dialect has none, so that a scale is multiplied into the up matrix. `where_needed`: an update without
+# one is applied at scale 1. `always`: every module has one, and loaders differ on what a missing one means.
+Alpha = Literal["never", "where_needed", "always"]
 
 
 def _as_tuple(value: Any) -> Any:
@@ -25,8 +28,9 @@ def _as_tuple(value: Any) -> Any:
 class KeymapRule(BaseModel):
     """`pattern` must match a whole source key; `target` is the new name, with `\\1` for a captured part.
 
-    Several targets, for a fused module that the loader knows in parts: each gets the whole of a `lora_a`, and its
-    share of a `lora_b`, whose outputs `split` cuts in the given proportions.
+    Several targets, for a fused module that others know in parts: each gets the whole of a down matrix, and its
+    share of an up matrix, whose outputs `split` cuts in the given proportions. With `tile` each part has a down matrix
+    of its own, one after the other along the rank, as mflux before 0.19 reads a fused one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,28 +41,38 @@ class KeymapRule(BaseModel):
     ]
     transpose: bool
     split: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    tile: bool = False
 
     @property
     def outcome(self) -> str:
         """What becomes of a key, such as `to_q + to_k (transposed, split 1:1)`: different for different rules."""
         shape = "transposed" if self.transpose else "not transposed"
         parts = f", split {':'.join(map(str, self.split))}" if self.split else ""
-        return f"{' + '.join(self.target)} ({shape}{parts})"  # a target holds no space
+        tiles = ", tiled" if self.tile else ""
+        return f"{' + '.join(self.target)} ({shape}{parts}{tiles})"  # a target holds no space
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """One new name of a key. `share`: (first, end, of how many) equal parts of the rows; None for all of them."""
+    """One new name of a key. `share`: (first, end, of how many) equal parts of the rows; None for all of them.
+
+    `tile`: (which, of how many) down matrices along the rank, where there are that many; None where there is one.
+    """
 
     target: str
     is_transposed: bool
     share: tuple[int, int, int] | None
+    tile: tuple[int, int] | None = None
 
 
 class Keymap(BaseModel):
-    """A versioned set of rules from one dialect to what one range of a loader's versions reads.
+    """A versioned set of rules: from a dialect to the internal form (`target: mlx`), or from there to a dialect.
 
-    `alpha: rank` adds `<module>.alpha` with the rank as value, for loaders that divide by it.
+    The internal form has mlx-examples' names: `<module>.lora_a`, `.lora_b`; and beyond them `.alpha`, and parts of
+    fused modules, `<module>.q.lora_a`. With `endings` (source → target, such as `lora_down.weight: lora_a`) the rules
+    speak of modules, and each stands for all its tensors; `split` then is for `lora_b` alone.
+
+    `loader` and `loader_versions` say whose files it writes; `otherwise`, what other versions would make of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,113 +80,60 @@ class Keymap(BaseModel):
     name: str = Field(min_length=1)
     version: int = Field(ge=1)
     description: str = ""
-    source: Literal["mlx"]
-    target: Literal["mflux", "kohya", "diffusers"]
+    source: Dialect
+    target: Dialect
     loader: str = ""
     loader_versions: str = ""
-    alpha: Literal["none", "rank"] = "none"
+    otherwise: str = ""
+    alpha: Alpha = "where_needed"
+    endings: dict[str, str] = {}
     rules: tuple[KeymapRule, ...] = Field(min_length=1)
+
+    @property
+    def is_reading(self) -> bool:
+        """True for a keymap into the internal form; the one from mlx-examples to itself is for both ways."""
+        return self.target == "mlx"
 
     def meaning(self) -> dict[str, Any]:
         """What decides the output: dialects, alpha, and each rule's outcome by its pattern; not names or comments."""
         rules = {rule.pattern: rule.outcome for rule in reversed(self.rules)}  # the first of two is the one that counts
-        return {"source": self.source, "target": self.target, "alpha": self.alpha, "rules": rules}
+        endings = {"endings": dict(self.endings)} if self.endings else {}
+        return {"source": self.source, "target": self.target, "alpha": self.alpha, **endings, "rules": rules}
 
     @property
     def rules_hash(self) -> str:
         """`sha256:…` of the keymap's meaning."""
         return fingerprint(self.meaning())
 
+    def hits(self, key: str) -> Iterator[tuple[int, KeymapRule, re.Match[str], tuple[str, str]]]:
+        """Every rule that matches `key`: its index, itself, the match, and the endings (source, target) it had."""
+        if not self.endings:
+            stems = [(key, ("", ""))]
+        else:
+            stems = [(key.removesuffix(f".{e[0]}"), e) for e in self.endings.items() if key.endswith(f".{e[0]}")]
+        for stem, endings in stems:
+            for index, rule in enumerate(self.rules):
+                if match := _compile(rule.pattern).fullmatch(stem):
+                    yield index, rule, match, endings
+
     def rename(self, key: str) -> tuple[Renamed, ...]:
         """Everything that `key` becomes; nothing when no rule matches."""
-        for rule in self.rules:
-            if match := _match(rule, key):
+        for _, rule, match, endings in self.hits(key):
+            targets = [match.expand(target) + (f".{endings[1]}" if endings[1] else "") for target in rule.target]
+            matrix = endings[1] if self.is_reading else endings[0]  # the internal form's word
+            cuts: list[tuple[int, int, int] | None] = [None] * len(targets)
+            if rule.split and matrix in ("", "lora_b"):
                 ends = list(itertools.accumulate(rule.split, initial=0))
                 cuts = [(start, end, ends[-1]) for start, end in itertools.pairwise(ends)]
-                shares = cuts or [None] * len(rule.target)
-                return tuple(
-                    Renamed(match.expand(target), rule.transpose, share)
-                    for target, share in zip(rule.target, shares, strict=True)
-                )
+            is_tiled = rule.tile and (matrix or targets[0].rpartition(".")[2]) == "lora_a"
+            tiles = [(index, len(targets)) if is_tiled else None for index in range(len(targets))]
+            return tuple(
+                Renamed(target, rule.transpose, cut, tile)
+                for target, cut, tile in zip(targets, cuts, tiles, strict=True)
+            )
         return ()
 
 
-def _match(rule: KeymapRule, key: str) -> re.Match[str] | None:
-    return re.fullmatch(rule.pattern, key, re.ASCII)  # ASCII: `\d` must not take other scripts' digits
-
-
-def check_keymap(keymap: Keymap, file: str) -> None:
-    """Raise KeymapError with every fault.
-
-    That is: a bad pattern, target or split; a key without a rule or with two; two keys with one target; a module
-    whose two matrices go to different modules.
-    """
-    faults = list(_bad_patterns(keymap, file))
-    if not faults:
-        faults.extend(_uncovered(keymap, file))
-    if faults:
-        raise KeymapError(faults)
-
-
-def _bad_patterns(keymap: Keymap, file: str) -> Iterator[Fault]:
-    for index, rule in enumerate(keymap.rules):
-        if rule.split and len(rule.split) != len(rule.target):
-            problem = f"has {len(rule.split)} parts for {len(rule.target)} targets"
-            yield Fault(file, f"rules[{index}].split", problem, "give each target its part")
-        try:
-            re.compile(rule.pattern, re.ASCII)
-            # the same, but matching nothing as well: a match with empty groups, to try the targets on
-            probe = re.compile(f"{rule.pattern}|", re.ASCII).fullmatch("")
-        except (re.error, ValueError, OverflowError, RecursionError) as error:
-            yield Fault(
-                file, f"rules[{index}].pattern", f"{rule.pattern!r} is no regular expression ({error})", "mend it"
-            )
-            continue
-        for target in rule.target:
-            try:
-                if probe is not None:
-                    probe.expand(target)
-            except (re.error, IndexError) as error:
-                problem = f"{target!r} cannot be filled in from the pattern ({error})"
-                yield Fault(file, f"rules[{index}].target", problem, "capture the block number in the pattern")
-
-
-def _uncovered(keymap: Keymap, file: str) -> Iterator[Fault]:
-    targets: dict[str, str] = {}
-    homes: dict[str, frozenset[str]] = {}
-    told: set[tuple[str, str]] = set()
-    for block in _BLOCKS:
-        for key in sample_keys(block):
-            kind = key.replace(f".{block}.", ".N.", 1)
-            for problem, mend in _faults_of(keymap, key, kind, targets, homes):
-                if (kind, mend) not in told:  # not once more for each block
-                    told.add((kind, mend))
-                    yield Fault(file, "rules", problem, mend)
-
-
-def _faults_of(
-    keymap: Keymap, key: str, kind: str, targets: dict[str, str], homes: dict[str, frozenset[str]]
-) -> Iterator[tuple[str, str]]:
-    """What is wrong with the rules for one key: problem and mend. `targets` and `homes` hold what went before."""
-    hits = [index for index, rule in enumerate(keymap.rules) if _match(rule, key)]
-    if len(hits) != 1:
-        named = ", ".join(f"rules[{index}]" for index in hits)
-        problem = f"{named} all match {kind}" if hits else f"no rule matches {kind}"
-        yield problem, "leave one of them" if hits else "add a rule for it"
-        return
-    rule = keymap.rules[hits[0]]
-    module, _, matrix = key.rpartition(".")
-    if matrix == "lora_a" and rule.split:
-        yield f"rules[{hits[0]}] splits {kind}, and with it the rank", "take `split` away: the parts share it whole"
-    if matrix == "lora_b" and len(rule.target) > 1 and not rule.split:
-        yield f"rules[{hits[0]}] gives all of {kind} to each of its targets", "cut it with `split`"
-    for renamed in keymap.rename(key):
-        if renamed.target in targets:
-            yield f"{kind} and {targets[renamed.target]} both become {renamed.target}", "give each its own target"
-        targets.setdefault(renamed.target, kind)
-    home = frozenset(renamed.target.rpartition(".lora_")[0] for renamed in keymap.rename(key))
-    if homes.setdefault(module, home) != home:
-        yield (
-            f"{kind} goes to {', '.join(sorted(home))}, its partner to {', '.join(sorted(homes[module]))}",
-            "send both matrices to one module",
-        )
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)  # ASCII: `\d` must not take other scripts' digits

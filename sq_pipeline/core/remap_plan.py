@@ -1,138 +1,221 @@
-"""The remap as a plan: from an adapter's header and a keymap to every output tensor, or every fault. Moves no byte."""
+"""The remap as a plan: from the internal form and a keymap to every output tensor, or every fault. Moves no byte."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
+from sq_pipeline.core.adapter_join import Joined, MatrixFacts, Piece, join_parts
 from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline.core.errors import AdapterError, Fault
-from sq_pipeline.core.flux_modules import MATRICES, modules_of
+from sq_pipeline.core.errors import Fault
+from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.keymap import Keymap, Renamed
-
-_FLOATS = {"F32", "F16", "BF16"}
 
 
 @dataclass(frozen=True)
-class Move:
-    """One output tensor: where it comes from (None for an alpha), what it becomes; `rows` are those it takes."""
+class Output:
+    """One output tensor: `pieces` of the source's matrices on zeros, or an alpha (its value, or the tensor to copy).
 
-    source: str | None
-    output: TensorInfo
-    is_transposed: bool
-    rank: int
-    rows: tuple[int, int] | None = None
+    `is_transposed`: written with columns first.
+    """
+
+    info: TensorInfo
+    pieces: tuple[Piece, ...] = ()
+    is_transposed: bool = False
+    alpha: float | None = None
+    alpha_key: str | None = None
 
 
 @dataclass(frozen=True)
 class RemapPlan:
-    """All outputs, sorted by name, and what the adapter is: covered modules and their ranks."""
+    """All outputs, sorted by name, and what the adapter is: covered modules and their ranks.
 
-    moves: tuple[Move, ...]
+    `parts`: for modules that were put together, where each part lies along the rank. `notes`: what the target cannot
+    hold as it was, one line each.
+    """
+
+    outputs: tuple[Output, ...]
     modules: int
     ranks: tuple[int, ...]
+    parts: Mapping[str, Mapping[str, tuple[int, int]]]
+    notes: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What is written for one slot of the target: its matrices as pieces, its scale, and an alpha to copy, if any."""
+
+    slot: str
+    joined: Joined
+    alpha: tuple[str, TensorInfo] | None
 
 
 def plan_remap(
-    tensors: Mapping[str, TensorInfo], keymap: Keymap, file: str, base_model: BaseModel | None = None
+    patches: Mapping[str, Patch],
+    tensors: Mapping[str, TensorInfo],
+    keymap: Keymap,
+    facts: MatrixFacts,
+    file: str,
+    base_model: BaseModel | None = None,
 ) -> RemapPlan:
-    """Plan the remap of a whole adapter. Total by construction: every key goes somewhere, alone, in the right shape.
+    """Plan the writing of a whole adapter. Total by construction: every patch goes somewhere, in the right shape.
 
-    With `base_model`, every module of its blocks must be there with its widths. Raises one AdapterError that names
-    every unknown, missing, duplicate or misshapen key.
+    With `base_model`, every module of its blocks must be there with its widths. `facts` answers for the numbers.
     """
     faults: list[Fault] = []
-    pairs: dict[str, dict[str, TensorInfo]] = {}
-    moves: list[Move] = []
+    updates = list(_updates(patches, tensors, keymap, facts))
+    folds = keymap.alpha == "never"
+    scales = {update.joined.scale for update in updates}
+    is_needed = scales != {1.0} or len({update.joined.rank for update in updates}) > 1
+    writes_alphas = keymap.alpha == "always" or (keymap.alpha == "where_needed" and is_needed)
+    outputs: list[Output] = []
     taken: dict[str, str] = {}
-    if not tensors:
-        faults.append(Fault(file, "", "holds no tensors", "export the adapter again"))
-    for key, info in sorted(tensors.items()):
-        renamed = keymap.rename(key)
-        module, _, matrix = key.rpartition(".")
-        if not renamed or matrix not in MATRICES:
-            faults.append(
-                Fault(file, key, f"unknown key: no rule of {keymap.name} matches it", "see `adapter inspect`")
-            )
-            continue
-        pairs.setdefault(module, {})[matrix] = info
-        if info.dtype not in _FLOATS or len(info.shape) != 2 or 0 in info.shape:
-            problem = f"is {info.dtype} {list(info.shape)}, not a filled matrix of floating-point numbers"
-            faults.append(Fault(file, key, problem, "export the adapter again"))
-            continue
-        for part in renamed:
-            if part.target in taken:
-                problem = f"becomes {part.target}, as {taken[part.target]} does"
-                faults.append(Fault(file, key, problem, "mend the keymap"))
-                continue
-            taken[part.target] = key
-            move = _plan_move(info, part)
-            if isinstance(move, str):
-                faults.append(Fault(file, key, f"misshapen: {move}", f"check the base model, and {keymap.name}"))
-            else:
-                moves.append(move)
-    faults.extend(_check_pairs(pairs, file))
+    for update in updates:
+        joined = update.joined.folded(facts) if folds else update.joined
+        for output, fault in _write(joined, update, keymap, taken, file, writes_alphas=writes_alphas):
+            outputs.append(output)
+            if fault is not None:
+                faults.append(fault)
     if base_model is not None:
-        faults.extend(_check_coverage(pairs, base_model, file))
-    if faults:
-        raise AdapterError(faults)
-    ranks = {module: pair["lora_a"].shape[1] for module, pair in pairs.items()}
-    if keymap.alpha == "rank":
-        moves.extend(_alphas(moves))
-    ordered = tuple(sorted(moves, key=lambda move: move.output.name))
-    return RemapPlan(ordered, len(pairs), tuple(sorted(set(ranks.values()))))
+        faults.extend(_check_coverage(patches, base_model, file))
+    return RemapPlan(
+        outputs=tuple(sorted(outputs, key=lambda output: output.info.name)),
+        modules=len({patch.module for patch in patches.values()}),
+        ranks=tuple(sorted({update.joined.rank for update in updates})),
+        parts={update.slot: update.joined.spans for update in updates if update.joined.spans},
+        notes=tuple(_notes(updates, keymap, folds=folds)),
+        faults=tuple(faults),
+    )
 
 
-def _plan_move(info: TensorInfo, part: Renamed) -> Move | str:
-    """The move of one matrix, or of its share; what is wrong with its shape otherwise."""
-    is_down = info.name.endswith("lora_a")
-    rank = info.shape[1] if is_down else info.shape[0]
-    rows, columns = info.shape[::-1] if part.is_transposed else info.shape
-    if rank != (rows if is_down else columns):
-        return f"{part.target} would be {[rows, columns]}, with the rank {rank} on the wrong side"
-    span = None
-    if part.share is not None:
-        first, end, parts = part.share
+def _updates(
+    patches: Mapping[str, Patch], tensors: Mapping[str, TensorInfo], keymap: Keymap, facts: MatrixFacts
+) -> Iterator[_Update]:
+    modules: dict[str, list[Patch]] = {}
+    for patch in patches.values():
+        modules.setdefault(patch.module, []).append(patch)
+    for module, members in modules.items():
+        if any(patch.part and not keymap.rename(f"{patch.slot}.lora_a") for patch in members):
+            joined = join_parts(members, facts)
+            yield _Update(module, joined, _shared_alpha(members, joined, tensors, facts))
+            continue
+        for patch in members:
+            whole = Joined((Piece(patch.down),), (Piece(patch.up),), patch.rank, patch.up.rows, patch.scale)
+            key = patch.alpha_key
+            yield _Update(patch.slot, whole, None if key is None else (key, tensors[key]))
+
+
+def _shared_alpha(
+    members: Sequence[Patch], joined: Joined, tensors: Mapping[str, TensorInfo], facts: MatrixFacts
+) -> tuple[str, TensorInfo] | None:
+    """The alpha tensor that serves a module put together as it served its parts: same rank, same bytes."""
+    keys = [patch.alpha_key for patch in members]
+    first = keys[0]
+    if first is None or any(patch.rank != joined.rank for patch in members):
+        return None
+    alphas = {(tensors[key].dtype, tensors[key].shape, facts.alpha_of(key)) for key in keys if key is not None}
+    return (first, tensors[first]) if None not in keys and len(alphas) == 1 else None
+
+
+def _write(
+    joined: Joined, update: _Update, keymap: Keymap, taken: dict[str, str], file: str, *, writes_alphas: bool
+) -> Iterator[tuple[Output, Fault | None]]:
+    """The tensors of one update under the target's names, each with what is wrong with it."""
+    modules: dict[str, None] = {}
+    for ending, pieces in (("lora_a", joined.down), ("lora_b", joined.up)):
+        key = f"{update.slot}.{ending}"
+        rows, columns = (joined.rank, joined.columns) if ending == "lora_a" else (joined.rows, joined.rank)
+        for renamed in keymap.rename(key):
+            modules[renamed.target.partition(".lora_")[0]] = None
+            output, fault = _write_matrix(pieces, joined.dtype_of(pieces), (rows, columns), renamed, key, keymap, file)
+            yield output, fault or _taken(output.info.name, taken, key, file)
+    if not writes_alphas:
+        return
+    named = keymap.rename(f"{update.slot}.alpha")
+    names = [renamed.target for renamed in named] or [f"{module}.alpha" for module in modules]
+    for name in names:
+        if update.alpha is not None:
+            source, info = update.alpha
+            output = Output(replace(info, name=name, start=0), alpha_key=source)
+        else:
+            output = Output(TensorInfo(name, "F32", ()), alpha=joined.scale * joined.rank)
+        yield output, _taken(name, taken, f"{update.slot}.alpha", file)
+
+
+def _taken(name: str, taken: dict[str, str], key: str, file: str) -> Fault | None:
+    if taken.setdefault(name, key) == key:
+        return None
+    return Fault(file, key, f"becomes {name}, as {taken[name]} does", "mend the keymap")
+
+
+def _write_matrix(
+    pieces: tuple[Piece, ...],
+    dtype: str,
+    shape: tuple[int, int],
+    renamed: Renamed,
+    key: str,
+    keymap: Keymap,
+    file: str,
+) -> tuple[Output, Fault | None]:
+    rows, columns = shape
+    fault: Fault | None = None
+    mend = f"check the base model, and {keymap.name}"
+    if renamed.share is not None:
+        first, end, parts = renamed.share
         if rows % parts:
-            return f"its {rows} outputs cannot be cut in {parts} equal parts"
-        span = (first * rows // parts, end * rows // parts)
-        rows = span[1] - span[0]
-    return Move(info.name, TensorInfo(part.target, info.dtype, (rows, columns)), part.is_transposed, rank, span)
+            problem = f"misshapen: its {rows} outputs cannot be cut in {parts} equal parts"
+            fault = Fault(file, pieces[0].matrix.key, problem, mend)
+        top, bottom = first * rows // parts, end * rows // parts
+        pieces = tuple(piece.cut_rows(top, bottom) for piece in pieces if piece.overlaps(top, bottom))
+        rows = bottom - top
+    # MLX keeps its matrices the other way round: only there a rule leaves them as they are in the internal form
+    is_transposed = not renamed.is_transposed
+    written = (columns, rows) if is_transposed else (rows, columns)
+    if is_transposed != (keymap.target == "mlx"):
+        rank = shape[0] if key.endswith("lora_a") else shape[1]
+        problem = f"misshapen: {renamed.target} would be {list(written)}, with the rank {rank} on the wrong side"
+        fault = Fault(file, pieces[0].matrix.key, problem, mend)
+    return Output(TensorInfo(renamed.target, dtype, written), pieces, is_transposed), fault
 
 
-def _alphas(moves: list[Move]) -> list[Move]:
-    modules = {move.output.name.split(".lora_", 1)[0]: move.rank for move in moves}
-    return [Move(None, TensorInfo(f"{module}.alpha", "F32", ()), False, rank) for module, rank in modules.items()]
+def _notes(updates: Sequence[_Update], keymap: Keymap, *, folds: bool) -> Iterator[str]:
+    if folds and (scaled := [update for update in updates if update.joined.scale != 1.0]):
+        scales = ", ".join(f"{scale:g}" for scale in sorted({update.joined.scale for update in scaled}))
+        yield (f"{keymap.target} has no alpha: the scale ({scales}) is multiplied into {len(scaled)} up matrices")
+    if mixed := [update.slot for update in updates if update.joined.mixes_scales]:
+        yield f"{len(mixed)} modules had parts of different scales, now multiplied into their up matrices"
+    if blocks := [update for update in updates if update.joined.spans and update.joined.rank > update.joined.part_rank]:
+        yield (
+            f"{keymap.target} has no parts: {len(blocks)} modules are put together side by side along the rank, "
+            f"up to rank {max(update.joined.rank for update in blocks)}"
+        )
 
 
-def _check_pairs(pairs: Mapping[str, Mapping[str, TensorInfo]], file: str) -> list[Fault]:
-    faults: list[Fault] = []
-    for module, pair in pairs.items():
-        for matrix in MATRICES:
-            if matrix not in pair:
-                faults.append(Fault(file, f"{module}.{matrix}", "missing: its partner is there", "export it again"))
-        if len(pair) == 2 and all(len(info.shape) == 2 for info in pair.values()):
-            down, up = pair["lora_a"].shape, pair["lora_b"].shape
-            if down[1] != up[0]:
-                problem = (
-                    f"misshapen: lora_a is {list(down)}, lora_b {list(up)}; the ranks {down[1]} and {up[0]} differ"
-                )
-                faults.append(Fault(file, module, problem, "export the adapter again"))
-    return faults
-
-
-def _check_coverage(pairs: Mapping[str, Mapping[str, TensorInfo]], base_model: BaseModel, file: str) -> list[Fault]:
-    faults: list[Fault] = []
+def _check_coverage(patches: Mapping[str, Patch], base_model: BaseModel, file: str) -> Iterator[Fault]:
+    modules: dict[str, list[Patch]] = {}
+    for patch in patches.values():
+        modules.setdefault(patch.module, []).append(patch)
     wanted = {name: (inputs, outputs) for name, inputs, outputs in modules_of(base_model)}
     for module, (inputs, outputs) in wanted.items():
-        pair = pairs.get(module)
-        if pair is None:
-            faults.append(Fault(file, module, f"missing: {base_model.name} has this module", "train all blocks"))
+        members = modules.get(module)
+        if members is None:
+            yield Fault(file, module, f"missing: {base_model.name} has this module", "train all blocks")
             continue
-        for matrix, axis, width in (("lora_a", 0, inputs), ("lora_b", 1, outputs)):
-            info = pair.get(matrix)
-            if info is not None and len(info.shape) == 2 and info.shape[axis] != width:
-                problem = f"misshapen: {list(info.shape)}, {base_model.name} needs a width of {width}"
-                faults.append(Fault(file, f"{module}.{matrix}", problem, f"was it trained for {base_model.name}?"))
-    for module in sorted(pairs.keys() - wanted.keys()):
-        faults.append(Fault(file, module, f"unknown: {base_model.name} has no such module", "check the base model"))
-    return faults
+        parts = dict(parts_of(module))
+        unit = outputs // sum(parts.values()) if parts else outputs
+        for patch in members:
+            width = unit * parts[patch.part] if patch.part else outputs
+            for matrix, has, needs in ((patch.down, patch.down.columns, inputs), (patch.up, patch.up.rows, width)):
+                if has != needs:
+                    problem = f"misshapen: {_stored(matrix)}, {base_model.name} needs a width of {needs}"
+                    yield Fault(file, matrix.key, problem, f"was it trained for {base_model.name}?")
+        there = {patch.part for patch in members}
+        for part in parts.keys() - there if there != {""} else ():
+            yield Fault(file, f"{module}.{part}", f"missing: {base_model.name} has this part", "train all blocks")
+    for module in sorted(modules.keys() - wanted.keys()):
+        yield Fault(file, module, f"unknown: {base_model.name} has no such module", "check the base model")
+
+
+def _stored(matrix: Matrix) -> list[int]:
+    return [matrix.columns, matrix.rows] if matrix.is_transposed else [matrix.rows, matrix.columns]

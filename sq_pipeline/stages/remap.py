@@ -1,4 +1,6 @@
-"""Remap: an MLX adapter to the file that a loader reads. Total or nothing; streamed; equal bytes for equal input."""
+"""Remap: an adapter of any dialect to the file that a loader reads. Total or nothing; streamed; equal bytes for equal
+input.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,58 +11,100 @@ import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
+from sq_pipeline.core.adapter_join import Piece
+from sq_pipeline.core.adapter_reading import AS_THE_FILE_SAYS, ReadOptions
 from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.dialects import DIALECT_NAMES, Dialect
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.core.remap_plan import RemapPlan, plan_remap
+from sq_pipeline.core.part_spans import METADATA_KEY, format_spans
+from sq_pipeline.core.remap_plan import Output, RemapPlan, plan_remap
+from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter
+from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.safetensors_file import (
-    SafetensorsFile,
-    is_finite,
     open_safetensors,
-    tensors_data_version,
+    survey_tensors,
+    to_bits,
     write_safetensors,
 )
 
 
 @dataclass(frozen=True)
 class RemapResult:
-    """What was written. `data_version` is of the output's tensors; `source_version` of the input's."""
+    """What was written. `data_version` is of the output's tensors; `source_version` of the input's.
+
+    `notes`: what the target could not hold as it was; `left_out`: keys that a person let go.
+    """
 
     tensors: int
     modules: int
     ranks: tuple[int, ...]
+    dialect: str
+    read_by: str
     keymap: str
     keymap_version: int
     rules_hash: str
     source_version: str
     data_version: str
+    notes: tuple[str, ...]
+    left_out: int
 
     def as_json(self) -> dict[str, Any]:
         """The result as plain values."""
-        return {**asdict(self), "ranks": list(self.ranks)}
+        return {**asdict(self), "ranks": list(self.ranks), "notes": list(self.notes)}
 
 
-def remap_adapter(source: Path, target: Path, keymap: Keymap, base_model: BaseModel | None = None) -> RemapResult:
-    """Write `target` from the MLX adapter `source`.
+def remap_adapter(
+    source: Path,
+    target: Path,
+    keymap: Keymap,
+    base_model: BaseModel | None = None,
+    *,
+    keymaps_root: Path | None = None,
+    dialect: Dialect | None = None,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+) -> RemapResult:
+    """Write `target` by `keymap` from the adapter `source`, of the dialect that its names tell, or the one given.
 
-    Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before
-    anything is written; StorageError when the disk refuses. With `base_model` all its modules must be covered.
+    Keymaps for reading are taken from `keymaps_root`, the shipped ones where there is none. Raises one AdapterError
+    naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is written; StorageError
+    when the disk refuses. With `base_model` all its modules must be covered.
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
     file = open_safetensors(source)
-    faults = [
+    adapter, reading = read_adapter(file, keymaps_root or shipped_data_root() / "keymaps", dialect, options)
+    survey = survey_tensors(file)
+    broken = [
         Fault(str(source), name, "holds NaN or infinity", "train it again, at a lower learning rate")
-        for name, info in file.tensors.items()
-        if not is_finite(info, file.read(name))
+        for name in survey.not_finite
+        if not name.endswith(".alpha")
     ]
-    try:
-        plan = plan_remap(file.tensors, keymap, str(source), base_model)
-    except AdapterError as error:
-        raise AdapterError([*error.faults, *faults]) from None
-    if faults:
+    if faults := [*reading.faults, *broken]:
+        # a plan of what can be read says what else is wrong
         raise AdapterError(faults)
-    source_version = tensors_data_version(source)
+    plan = plan_remap(adapter.patches, file.tensors, keymap, adapter, str(source), base_model)
+    if plan.faults:
+        raise AdapterError(plan.faults)
+    metadata = _metadata(plan, adapter, keymap, survey.data_version)
+    version = write_safetensors(target, _tensors(adapter, plan), [output.info for output in plan.outputs], metadata)
+    return RemapResult(
+        tensors=len(plan.outputs),
+        modules=plan.modules,
+        ranks=plan.ranks,
+        dialect=DIALECT_NAMES[adapter.dialect],
+        read_by=adapter.keymap.name,
+        keymap=keymap.name,
+        keymap_version=keymap.version,
+        rules_hash=keymap.rules_hash,
+        source_version=survey.data_version,
+        data_version=version,
+        notes=plan.notes,
+        left_out=len(adapter.left_out),
+    )
+
+
+def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_version: str) -> dict[str, str]:
     metadata = {
         "format": keymap.target,
         "lora_rank": ",".join(map(str, plan.ranks)),
@@ -68,25 +112,43 @@ def remap_adapter(source: Path, target: Path, keymap: Keymap, base_model: BaseMo
         "sq.keymap_version": str(keymap.version),
         "sq.keymap_rules": keymap.rules_hash,
         "sq.source": source_version,
+        "sq.source_dialect": DIALECT_NAMES[adapter.dialect],
     }
-    write_safetensors(target, _outputs(file, plan), [move.output for move in plan.moves], metadata)
-    return RemapResult(
-        tensors=len(plan.moves),
-        modules=plan.modules,
-        ranks=plan.ranks,
-        keymap=keymap.name,
-        keymap_version=keymap.version,
-        rules_hash=keymap.rules_hash,
-        source_version=source_version,
-        data_version=tensors_data_version(target),
-    )
+    if keymap.target == "mlx":
+        # mlx-examples' loader reads one rank and the number of blocks from here (flux/flux/utils.py, load_adapter)
+        metadata |= {"lora_rank": str(plan.ranks[-1]), "lora_blocks": "-1"}
+    if plan.parts:
+        metadata[METADATA_KEY] = format_spans(plan.parts)
+    return metadata
 
 
-def _outputs(file: SafetensorsFile, plan: RemapPlan) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
-    for move in plan.moves:
-        if move.source is None:
-            yield move.output, np.array(move.rank, dtype=np.float32).view(np.uint32)
+def _tensors(adapter: AdapterSource, plan: RemapPlan) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
+    for output in plan.outputs:
+        if output.alpha_key is not None:
+            yield output.info, adapter.file.read(output.alpha_key)
+        elif output.alpha is not None:
+            yield output.info, np.array(output.alpha, dtype=np.float32).view(np.uint32)
         else:
-            bits = file.read(move.source)
-            rows = bits.T if move.is_transposed else bits
-            yield move.output, rows if move.rows is None else rows[slice(*move.rows)]
+            yield output.info, _matrix(adapter, output)
+
+
+def _matrix(adapter: AdapterSource, output: Output) -> npt.NDArray[Any]:
+    """The bits of one output matrix, in the shape it is written in."""
+    shape = output.info.shape[::-1] if output.is_transposed else output.info.shape
+    first = output.pieces[0]
+    if len(output.pieces) == 1 and (first.matrix.rows, first.matrix.columns) == shape:
+        bits = _piece(adapter, first, output.info.dtype)
+    else:
+        bits = np.zeros(shape, dtype=np.uint32 if output.info.dtype == "F32" else np.uint16)
+        for piece in output.pieces:
+            rows, columns = piece.matrix.rows, piece.matrix.columns
+            bits[piece.row : piece.row + rows, piece.column : piece.column + columns] = _piece(
+                adapter, piece, output.info.dtype
+            )
+    return bits.T if output.is_transposed else bits
+
+
+def _piece(adapter: AdapterSource, piece: Piece, dtype: str) -> npt.NDArray[Any]:
+    if piece.factor == 1.0 and piece.matrix.dtype == dtype:
+        return adapter.bits(piece.matrix)
+    return to_bits(dtype, adapter.numbers(piece.matrix).astype(np.float64) * piece.factor)

@@ -163,10 +163,11 @@ def write_safetensors(
     tensors: Iterable[tuple[TensorInfo, npt.NDArray[Any]]],
     layout: Iterable[TensorInfo],
     metadata: Mapping[str, str],
-) -> None:
+) -> str:
     """Write a file atomically, one tensor in memory at a time. `layout` gives names, dtypes and shapes in the order
     in which `tensors` brings the bits. Equal input gives equal bytes: metadata is sorted, nothing else is added.
-    Raises ValueError, and writes nothing, when `tensors` does not bring what `layout` announced.
+    Returns what `tensors_data_version` says of it. Raises ValueError, and writes nothing, when `tensors` does not
+    bring what `layout` announced.
     """
     layout = list(layout)
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
@@ -182,13 +183,17 @@ def write_safetensors(
         raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
+    hashes: dict[str, Any] = {}
     with atomic_path(path) as part, part.open("wb") as file:
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
             if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
                 raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
-            file.write(np.ascontiguousarray(bits).data)
+            content = np.ascontiguousarray(bits).data
+            hashes[info.name] = [info.dtype, list(info.shape), hash_bytes(content)]
+            file.write(content)
+    return fingerprint(hashes)
 
 
 def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
@@ -209,6 +214,42 @@ def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float
     if info.dtype not in kinds:
         raise ValueError(f"{info.name} holds {info.dtype}, which is no floating-point number")
     return bits.view(kinds[info.dtype]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TensorSurvey:
+    """What one reading of all tensors tells: their data version, and which hold NaN or infinity."""
+
+    data_version: str
+    not_finite: tuple[str, ...]
+
+
+def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
+    """Read every tensor once, one in memory at a time."""
+    hashes: dict[str, Any] = {}
+    not_finite: list[str] = []
+    for name, info in file.tensors.items():
+        bits = file.read(name)
+        hashes[name] = [info.dtype, list(info.shape), hash_bytes(bits.data)]
+        if not is_finite(info, bits):
+            not_finite.append(name)
+    return TensorSurvey(fingerprint(hashes), tuple(not_finite))
+
+
+def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Numbers as raw bits of F32, F16 or BF16, rounded to the nearest, ties to even; out of range is infinity."""
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype == "F16":
+            return numbers.astype(np.float16).view(np.uint16)
+        single = numbers.astype(np.float32)
+    bits = single.view(np.uint32)
+    if dtype == "F32":
+        return bits
+    if dtype != "BF16":
+        raise ValueError(f"{dtype} is no dtype that an adapter is written in")
+    # two roundings, to float32 and on to bfloat16, may end one step beside the nearest: only exact results are kept
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
 
 
 def tensors_data_version(path: Path) -> str:

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from sq_pipeline.core.errors import ContentError, KeymapError
 from sq_pipeline.core.flux_modules import sample_keys
 from sq_pipeline.core.keymap import KeymapRule
-from sq_pipeline.storage.keymaps import load_keymap, select_keymap
+from sq_pipeline.storage.keymaps import insist_on_range, load_keymap, select_keymap, select_reading_keymap
 from sq_pipeline_tests.adapters.files import KEYMAPS
 
 SHIPPED = sorted(path.name for path in KEYMAPS.glob("*.yaml"))
+WRITING = ["mlx-to-diffusers", "mlx-to-kohya", "mlx-to-mflux", "mlx-to-mflux-before-0.19", "mlx-to-mlx"]
+DIALECTS = "bfl diffusers kohya mflux mflux-before-0.19 mlx onetrainer onetrainer-omi xlabs".split()
 
 
 def values_of(name: str = "mlx-to-mflux.yaml") -> dict[str, Any]:
@@ -37,19 +39,50 @@ def save_keymap(path: Path, values: dict[str, Any]) -> Path:
 # What is shipped
 
 
-def test_there_is_a_keymap_for_each_target():
-    assert SHIPPED == ["mlx-to-diffusers.yaml", "mlx-to-kohya.yaml", "mlx-to-mflux.yaml"]
+def test_there_is_a_keymap_for_each_target_and_one_for_each_dialect():
+    reading = [f"{dialect}-to-mlx" for dialect in DIALECTS]
+    assert sorted(f"{name}.yaml" for name in {*reading, *WRITING}) == SHIPPED
+    assert [select_reading_keymap(KEYMAPS, dialect).name for dialect in DIALECTS] == reading
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_keymap_has_a_rule_for_each_kind_of_key(name: str):
-    keymap = load_keymap(KEYMAPS / name)
-    assert len(keymap.rules) == 26
-    assert keymap.name == name.removesuffix(".yaml")
+@pytest.mark.parametrize("name", WRITING)
+def test_a_shipped_keymap_writes_each_kind_of_key(name: str):
+    keymap = load_keymap(KEYMAPS / f"{name}.yaml")
+    assert keymap.name == name
     targets = [renamed.target for block in range(38) for key in sample_keys(block) for renamed in keymap.rename(key)]
     assert len(targets) == len(set(targets))
-    assert len(targets) == 38 * (40 if name == "mlx-to-diffusers.yaml" else 26)
-    assert all(renamed.is_transposed for key in sample_keys(3) for renamed in keymap.rename(key))
+    assert len(targets) == 38 * (40 if name in ("mlx-to-diffusers", "mlx-to-mflux-before-0.19") else 26)
+    turned = {renamed.is_transposed for key in sample_keys(3) for renamed in keymap.rename(key)}
+    assert turned == {name != "mlx-to-mlx"}
+
+
+@pytest.mark.parametrize("name", [name for name in WRITING if name not in ("mlx-to-kohya", "mlx-to-mlx")])
+def test_a_keymap_for_parts_writes_each_part_where_the_whole_would_put_it(name: str):
+    keymap = load_keymap(KEYMAPS / f"{name}.yaml")
+    for module, parts in (
+        ("double_blocks.7.img_attn.qkv", "qkv"),
+        ("double_blocks.7.txt_attn.qkv", "qkv"),
+        ("single_blocks.12.linear1", ("q", "k", "v", "mlp")),
+    ):
+        for matrix in ("lora_a", "lora_b"):
+            names = [r.target for part in parts for r in keymap.rename(f"{module}.{part}.{matrix}")]
+            assert len(set(names)) == len(parts)
+            if name != "mlx-to-mflux":  # which has the whole under one name, and the parts under diffusers'
+                assert names == [renamed.target for renamed in keymap.rename(f"{module}.{matrix}")]
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_a_shipped_keymap_writes_is_read_back_as_it_was(name: str):
+    keymap = load_keymap(KEYMAPS / f"{name}.yaml")
+    dialect = name.removeprefix("mlx-to-")
+    reader = select_reading_keymap(KEYMAPS, "mflux" if dialect.startswith("mflux") else dialect)
+    for key in sample_keys(12):
+        for renamed in keymap.rename(key):
+            (back,) = reader.rename(renamed.target)
+            module, _, matrix = key.rpartition(".")
+            assert back.target.rpartition(".")[2] == matrix
+            assert back.target.startswith(f"{module}.")
+            assert back.is_transposed == renamed.is_transposed
 
 
 @pytest.mark.parametrize(
@@ -69,6 +102,17 @@ def test_a_shipped_keymap_has_a_rule_for_each_kind_of_key(name: str):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_keymap_renames_nothing_else(name: str, key: str):
     assert load_keymap(KEYMAPS / name).rename(key) == ()
+
+
+def test_a_tiled_down_matrix_is_one_piece_for_each_part():
+    keymap = select_reading_keymap(KEYMAPS, "mflux-before-0.19")
+    downs = keymap.rename("lora_unet_single_blocks_3_linear1.lora_down.weight")
+    ups = keymap.rename("lora_unet_single_blocks_3_linear1.lora_up.weight")
+    assert [(down.target, down.tile, down.share) for down in downs] == [
+        (f"single_blocks.3.linear1.{part}.lora_a", (index, 4), None)
+        for index, part in enumerate(("q", "k", "v", "mlp"))
+    ]
+    assert [(up.tile, up.share) for up in ups] == [(None, s) for s in ((0, 1, 7), (1, 2, 7), (2, 3, 7), (3, 7, 7))]
 
 
 # Every way to be wrong
@@ -107,7 +151,7 @@ WRONG: dict[str, tuple[str, Edit, list[str]]] = {
     "two rules for one key": (
         "mlx-to-mflux.yaml",
         lambda v: v["rules"].append({**v["rules"][3], "target": r"other_\1"}),
-        ["rules: rules[3], rules[26] all match double_blocks.N.img_attn.proj.lora_b; leave one of them"],
+        ["rules: rules[3], rules[34] all match double_blocks.N.img_attn.proj.lora_b; leave one of them"],
     ),
     "a pattern for one digit only": (
         "mlx-to-mflux.yaml",
@@ -186,7 +230,45 @@ WRONG: dict[str, tuple[str, Edit, list[str]]] = {
     "no target": ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(target=[]), ["rules[0].target: "]),
     "an empty target": ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(target=""), ["rules[0].target[0]: "]),
     "an unknown target dialect": ("mlx-to-mflux.yaml", lambda v: v.update(target="comfy"), ["target: "]),
-    "an unknown source": ("mlx-to-mflux.yaml", lambda v: v.update(source="kohya"), ["source: "]),
+    "an unknown source": ("mlx-to-mflux.yaml", lambda v: v.update(source="comfy"), ["source: "]),
+    "neither end the internal form": (
+        "mlx-to-mflux.yaml",
+        lambda v: v.update(source="kohya"),
+        ["source: from kohya to mflux: neither is mlx, the internal form; write one keymap for each way"],
+    ),
+    "tiles in a file that is written": (
+        "mlx-to-mflux.yaml",
+        lambda v: v["rules"][0].update(tile=True),
+        ["rules[0].tile: is for reading: no loader of today wants a tiled file; take it away"],
+    ),
+    "a part without a rule": (
+        "mlx-to-diffusers.yaml",
+        lambda v: v["rules"][-1].update(pattern=r"single_blocks\.(\d+)\.linear2\.mlp\.lora_b"),
+        ["rules: no rule matches single_blocks.N.linear1.mlp.lora_b; add a rule for it"],
+    ),
+    "a part at another's place": (
+        "mlx-to-diffusers.yaml",
+        lambda v: [rule.update(target=rule["target"].replace("proj_mlp", "attn.to_k")) for rule in v["rules"][-2:]],
+        [
+            "single_blocks.N.linear1.mlp.lora_a and single_blocks.N.linear1.k.lora_a both become",
+            "single_blocks.N.linear1.mlp.lora_b and single_blocks.N.linear1.k.lora_b both become",
+        ],
+    ),
+    "an ending that the internal form has not": (
+        "kohya-to-mlx.yaml",
+        lambda v: v["endings"].update({"dora_scale": "magnitude"}),
+        ["endings: 'magnitude' is none of the internal form's; use lora_a, lora_b, alpha"],
+    ),
+    "a module that FLUX.1 has not": (
+        "kohya-to-mlx.yaml",
+        lambda v: v["rules"][0].update(target=r"double_blocks.\1.\2_attn.qvk"),
+        [r"rules[0].target: 'double_blocks.\\1.\\2_attn.qvk' is no module of FLUX.1's blocks, nor a part of one"],
+    ),
+    "a part that its module has not": (
+        "diffusers-to-mlx.yaml",
+        lambda v: v["rules"][2].update(target=r"double_blocks.\1.img_attn.proj.q"),
+        [r"rules[2].target: 'double_blocks.\\1.img_attn.proj.q' is no module of FLUX.1's blocks, nor a part of one"],
+    ),
     "an unknown alpha": ("mlx-to-mflux.yaml", lambda v: v.update(alpha=16), ["alpha: "]),
     "version zero": ("mlx-to-mflux.yaml", lambda v: v.update(version=0), ["version: "]),
     "a bad version range": (
@@ -283,7 +365,7 @@ def test_what_does_not_decide_the_output_does_not_change_the_hash(tmp_path: Path
     ("name", "edit"),
     [
         ("mlx-to-mflux.yaml", lambda v: v["rules"][0].update(transpose=False)),
-        ("mlx-to-mflux.yaml", lambda v: v.update(alpha="rank")),
+        ("mlx-to-mflux.yaml", lambda v: v.update(alpha="always")),
         ("mlx-to-mflux.yaml", lambda v: v.update(target="kohya")),
         (
             "mlx-to-mflux.yaml",
@@ -350,7 +432,7 @@ def test_a_target_holds_no_space(tmp_path: Path, target: str):
         load_keymap(save_keymap(tmp_path / "k.yaml", values))
 
 
-@given(st.permutations(range(26)))
+@given(st.permutations(range(34)))
 @settings(deadline=None, max_examples=10)
 def test_any_order_of_rules_is_the_same_keymap(order: list[int]):
     keymap = load_keymap(KEYMAPS / "mlx-to-diffusers.yaml")
@@ -367,6 +449,9 @@ def test_any_order_of_rules_is_the_same_keymap(order: list[int]):
     [
         ("mflux", "0.24.0", "mlx-to-mflux"),
         ("mflux", "0.19.0", "mlx-to-mflux"),
+        ("mflux", "0.18.1", "mlx-to-mflux-before-0.19"),
+        ("mflux", "0.2", "mlx-to-mflux-before-0.19"),
+        ("mlx", None, "mlx-to-mlx"),
         ("mflux", "0.25.0.dev1", "mlx-to-mflux"),
         ("kohya", None, "mlx-to-kohya"),
         ("diffusers", None, "mlx-to-diffusers"),
@@ -377,13 +462,35 @@ def test_the_keymap_of_a_target_and_version_is_found(target: str, version: str |
 
 
 @pytest.mark.parametrize("version", ["0.18.1", "0.18.0", "0.2"])
-def test_an_mflux_that_splits_otherwise_is_refused_with_the_reason(version: str):
+def test_a_keymap_for_another_range_is_refused_with_the_reason(version: str):
+    keymap = load_keymap(KEYMAPS / "mlx-to-mflux.yaml")
+    insist_on_range(keymap, "0.24.0")
+    insist_on_range(keymap, None)
     with pytest.raises(KeymapError) as caught:
-        select_keymap(KEYMAPS, "mflux", version)
+        insist_on_range(keymap, version)
     assert str(caught.value) == (
-        f"keymaps: no keymap for mflux {version} (mlx-to-mflux is for mflux>=0.19); "
+        f"mlx-to-mflux: mlx-to-mflux is for mflux>=0.19, not for {version}: before 0.19 mflux cuts a fused down matrix "
+        "along the rank, where this file shares it; leave the choice of the keymap to the version"
+    )
+
+
+def test_a_version_without_a_keymap_is_refused_with_the_ranges(keymaps: Path):
+    (keymaps / "mlx-to-mflux-before-0.19.yaml").unlink()
+    with pytest.raises(KeymapError) as caught:
+        select_keymap(keymaps, "mflux", "0.18.1")
+    assert str(caught.value) == (
+        "keymaps: no keymap for mflux 0.18.1 (mlx-to-mflux is for mflux>=0.19); "
         "install a version in range, or add a keymap"
     )
+
+
+def test_a_dialect_that_two_keymaps_read_is_ambiguous(keymaps: Path):
+    shutil.copy(keymaps / "kohya-to-mlx.yaml", keymaps / "again.yaml")
+    with pytest.raises(KeymapError, match="several keymaps read kohya: kohya-to-mlx, kohya-to-mlx; leave one of them"):
+        select_reading_keymap(keymaps, "kohya")
+    (keymaps / "xlabs-to-mlx.yaml").unlink()
+    with pytest.raises(KeymapError, match="no keymap reads xlabs; add one: the shipped data directory has them"):
+        select_reading_keymap(keymaps, "xlabs")
 
 
 def test_an_mflux_that_is_not_there_is_refused():
@@ -407,8 +514,11 @@ def test_ranges_that_overlap_are_ambiguous_only_where_they_do(keymaps: Path):
 
 
 def test_ranges_side_by_side_are_chosen_by_version(keymaps: Path):
-    save_keymap(keymaps / "older.yaml", {**values_of(), "name": "older", "loader_versions": "<0.19"})
-    assert select_keymap(keymaps, "mflux", "0.18.1").name == "older"
+    values = values_of("mlx-to-mflux-before-0.19.yaml")
+    save_keymap(keymaps / "mlx-to-mflux-before-0.19.yaml", {**values, "name": "older", "loader_versions": "<0.15"})
+    save_keymap(keymaps / "between.yaml", {**values_of(), "name": "between", "loader_versions": ">=0.15,<0.19"})
+    assert select_keymap(keymaps, "mflux", "0.18.1").name == "between"
+    assert select_keymap(keymaps, "mflux", "0.14.2").name == "older"
     assert select_keymap(keymaps, "mflux", "0.24.0").name == "mlx-to-mflux"
 
 

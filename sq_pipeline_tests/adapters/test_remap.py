@@ -180,11 +180,11 @@ FAULTY: dict[str, tuple[list[Change], list[str]]] = {
     # changes to a whole adapter, what each line of the error says
     "an unknown key": (
         [lambda t: {**t, "img_in.lora_a": t[f"{QKV}.lora_a"]}],
-        ["img_in.lora_a: unknown key: no rule of mlx-to-mflux matches it; see `adapter inspect`"],
+        ["img_in.lora_a: unknown key: no rule of mlx-to-mlx matches it; see `adapter inspect`"],
     ),
-    "another dialect": (
+    "half a module in another dialect": (
         [lambda t: {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": t[f"{QKV}.lora_a"]}],
-        ["lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight: unknown key"],
+        [f"{QKV}.lora_b: missing: its partner is there (lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight)"],
     ),
     "a missing half": (
         [without(f"{QKV}.lora_a", f"{LINEAR}.lora_b")],
@@ -370,6 +370,7 @@ def test_the_file_says_what_it_was_made_with(tmp_path: Path):
         "sq.keymap_version": "1",
         "sq.keymap_rules": TO_KOHYA.rules_hash,
         "sq.source": tensors_data_version(source),
+        "sq.source_dialect": "mlx-examples",
     }
     assert (result.keymap, result.keymap_version, result.rules_hash) == ("mlx-to-kohya", 1, TO_KOHYA.rules_hash)
 

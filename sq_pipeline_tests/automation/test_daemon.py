@@ -230,7 +230,7 @@ def test_comments_and_prose_start_nothing(automat: Automat) -> None:
     watch = Watch(automat)
     style = automat.data.genre_root("west") / "visual_style.yaml"
     style.write_text(f"# a comment\n{style.read_text()}")
-    keymap = next(automat.data.keymaps_root.glob("mlx-to-mflux*.yaml"))
+    keymap = automat.data.keymaps_root / "mlx-to-mflux.yaml"
     keymap.write_text(f"# a comment\n{keymap.read_text()}")
     path = automat.data.world_root("west", "paper") / "history.yaml"
     told = yaml.safe_load(path.read_text())
@@ -263,7 +263,7 @@ def test_a_scale_makes_exactly_its_worlds_again(automat: Automat) -> None:
 def test_a_keymap_is_carried_through(automat: Automat) -> None:
     """A real change of a rule: remapped, verified, promoted, and every picture made again; nothing is trained."""
     watch = Watch(automat)
-    keymap = next(automat.data.keymaps_root.glob("mlx-to-mflux*.yaml"))
+    keymap = automat.data.keymaps_root / "mlx-to-mflux.yaml"
     said = keymap.read_text()
     assert "lora_unet_" in said
     keymap.write_text(said.replace("lora_unet_", "base_model.model."))

@@ -1,0 +1,24 @@
+"""The one question of this folder: what does a loader add to the weights, given this file?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline_tests.loaders.diffusers_loader import apply_with_diffusers
+from sq_pipeline_tests.loaders.kohya_rule import apply_with_kohya
+from sq_pipeline_tests.loaders.mflux_loader import apply_with_mflux
+from sq_pipeline_tests.loaders.outcomes import Loader, Outcome
+
+
+def applied_update(loader: Loader, file: Path, base_model: BaseModel) -> Outcome:
+    """The update of every BFL module, (outputs, inputs) float64, or a refusal, or why the loader was not run."""
+    return applied_updates(loader, [(file, base_model)])[0]
+
+
+def applied_updates(loader: Loader, files: Sequence[tuple[Path, BaseModel]]) -> list[Outcome]:
+    """The same for many files, in their order: an mflux starts one process for all of them (about 2 s)."""
+    if not files:
+        return []
+    if loader.name == "mflux":
+        return apply_with_mflux(loader, files)
+    return apply_with_diffusers(loader, files) if loader.name == "diffusers" else apply_with_kohya(files)
