@@ -48,9 +48,9 @@ def _measure(
     report = measure_fidelity(
         AdapterUse(file.resolve(), 1.0),
         source,
-        data.keymaps_root,
         resolve_base_model(base_model),
         real_engines(data).fidelity_meter(),
+        keymaps_root=data.keymaps_root,
         is_baked=is_baked,
         dtype=None if dtype is None else _DTYPES[dtype],
         bits=None if bits is None else _BITS[bits],

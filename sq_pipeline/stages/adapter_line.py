@@ -175,7 +175,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
     assert adapter_record is not None
     use = AdapterUse(workshop.store.path_of(adapter_record.objects["adapter"]), 1.0)
     source, base_model = _source_file(workshop, adapter, states), base_model_for(workshop, adapter)
-    meter, keymaps_root = workshop.engines.fidelity_meter(), workshop.data.keymaps_root
+    meter = workshop.engines.fidelity_meter()
     report = verify_adapter(
         adapter.key,
         use,
@@ -183,7 +183,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         adapter.trigger,
         base_model,
         adapter.tier,
-        lambda: measure_fidelity(use, source, keymaps_root, base_model, meter),
+        lambda: measure_fidelity(use, source, base_model, meter),
         workshop.engines.renderer(),
         verify_prompts_of(workshop, adapter),
         workshop.settings.thresholds,

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from sq_pipeline.core.adapter_reading import ReadOptions
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, FidelityMeter, FidelityRequest
 from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.stages.adapter_source import open_adapter
+from sq_pipeline.storage.layout import shipped_data_root
+
+_OPTIONS = ReadOptions(missing_alpha_is_rank=True)
 
 MeasureFidelity = Callable[[], FidelityReport]
 
@@ -16,18 +20,19 @@ MeasureFidelity = Callable[[], FidelityReport]
 def measure_fidelity(
     use: AdapterUse,
     source: Path,
-    keymaps_root: Path,
     base_model: BaseModel,
     meter: FidelityMeter,
     *,
+    keymaps_root: Path | None = None,
     is_baked: bool = False,
     dtype: Dtype | None = None,
     bits: Literal[4, 8] | None = None,
 ) -> FidelityReport:
     """What the meter's loader applies of the file against what `source` says, which may be the file itself.
 
-    An alpha that the source does not give counts as its rank, as mflux and diffusers read it. Raises AdapterError for a
-    source or a file that cannot be read.
+    The source is read by the keymaps in `keymaps_root`, the shipped ones where there is none; an alpha that it does not
+    give counts as its rank, as mflux and diffusers read it. Raises AdapterError for a source or a file that cannot be
+    read.
     """
-    opened = open_adapter(source, keymaps_root, missing_alpha_is_rank=True)
+    opened = open_adapter(source, keymaps_root or shipped_data_root() / "keymaps", options=_OPTIONS)
     return meter.measure(FidelityRequest(base_model, use, opened, is_baked, dtype, bits))

@@ -1,27 +1,43 @@
-"""Adapters in the internal form, read from files in mlx-examples' names by nothing of the product but its dataclasses."""
+"""What an adapter in mlx-examples' names is meant to add, read by nothing of the product but its dataclasses."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
 from sq_pipeline.core.adapter_form import Matrix, Patch
-from sq_pipeline.stages.adapter_source import AdapterSource
-from sq_pipeline.storage.safetensors_file import open_safetensors
 
 
-def read_mlx_source(path: Path, scale: float = 1.0) -> AdapterSource:
-    """`lora_a` (inputs, rank) and `lora_b` (rank, outputs) of each module, turned; the update is scale · b · a."""
-    file = open_safetensors(path)
+@dataclass(frozen=True)
+class MlxSource:
+    """The `UpdateSource` of a file: `lora_a` (inputs, rank) and `lora_b` (rank, outputs) of each module."""
+
+    patches: Mapping[str, Patch]
+    tensors: Mapping[str, npt.NDArray[np.float32]]
+
+    def numbers(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        return self.tensors[matrix.key].T
+
+    def without(self, *slots: str) -> "MlxSource":
+        return MlxSource({slot: patch for slot, patch in self.patches.items() if slot not in slots}, self.tensors)
+
+    def scaled(self, factor: float) -> "MlxSource":
+        tensors = {name: array * np.float32(factor) for name, array in self.tensors.items() if name.endswith("lora_b")}
+        return MlxSource(self.patches, {**self.tensors, **tensors})
+
+
+def read_mlx_source(path: Path, scale: float = 1.0) -> MlxSource:
+    """The update of each module is scale · b · a."""
+    tensors = load_file(path)
     patches: dict[str, Patch] = {}
-    for name, info in file.tensors.items():
-        module, _, matrix = name.rpartition(".")
+    for down_key, down in tensors.items():
+        module, _, matrix = down_key.rpartition(".")
         if matrix == "lora_a":
-            other = file.tensors[f"{module}.lora_b"]
-            down = Matrix(name, info.dtype, info.shape[1], info.shape[0], is_transposed=True)
-            up = Matrix(other.name, other.dtype, other.shape[1], other.shape[0], is_transposed=True)
-            patches[module] = Patch(module, "", down, up, None, scale)
-    return AdapterSource(file, "mlx-examples", patches)
-
-
-def without(source: AdapterSource, *slots: str) -> AdapterSource:
-    """The same without some of its patches."""
-    return replace(source, patches={slot: patch for slot, patch in source.patches.items() if slot not in slots})
+            up_key, (inputs, rank) = f"{module}.lora_b", down.shape
+            outputs = tensors[up_key].shape[1]
+            halves = (Matrix(down_key, "F32", rank, inputs, True), Matrix(up_key, "F32", outputs, rank, True))
+            patches[module] = Patch(module, "", *halves, None, scale)
+    return MlxSource(patches, tensors)

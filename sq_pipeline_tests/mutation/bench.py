@@ -34,7 +34,7 @@ from sq_pipeline.stages import adapter_line, adapter_survey, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeTrainer
+from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
@@ -163,6 +163,7 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
     engines = Engines(
         trainer=lambda: pupil,
         renderer=lambda: painter,
+        fidelity_meter=FakeMeter,
         trainer_versions=machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,
