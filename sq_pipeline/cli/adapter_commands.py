@@ -93,15 +93,18 @@ def register(adapter: typer.Typer) -> None:
         """Write an adapter of any dialect under a loader's names; whole, or not at all."""
         from sq_pipeline.core.adapter_reading import ReadOptions
         from sq_pipeline.engines.machine import version_of
+        from sq_pipeline.stages.adapter_source import reading_keymap_for
         from sq_pipeline.stages.remap import remap_adapter
         from sq_pipeline.storage.keymaps import choose_keymap
+        from sq_pipeline.storage.safetensors_file import open_safetensors
 
         root = data_root(data).resolve() / "keymaps"
         version = loader_version or (version_of("mflux") if target is Target.MFLUX else None)
         keymap = choose_keymap(root, target.value, version, keymap_file)
         options = ReadOptions(missing_alpha is MissingAlpha.RANK, without_text_encoder)
         dialect = None if source_dialect is None else source_dialect.value
-        result = remap_adapter(source, output, keymap, keymaps_root=root, dialect=dialect, options=options).as_json()
+        reading = reading_keymap_for(open_safetensors(source), root, dialect)
+        result = remap_adapter(source, output, keymap, reading=reading, options=options).as_json()
         if as_json:
             print_json(result)
         else:

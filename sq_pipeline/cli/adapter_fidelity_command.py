@@ -50,7 +50,6 @@ def _measure(
         source,
         resolve_base_model(base_model),
         real_engines(data).fidelity_meter(),
-        keymaps_root=data.keymaps_root,
         is_baked=is_baked,
         dtype=None if dtype is None else _DTYPES[dtype],
         bits=None if bits is None else _BITS[bits],

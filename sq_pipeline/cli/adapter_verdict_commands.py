@@ -33,7 +33,7 @@ def _verify(
         trigger,
         model,
         tier,
-        lambda: measure_fidelity(use, source, model, engines.fidelity_meter(), keymaps_root=data.keymaps_root),
+        lambda: measure_fidelity(use, source, model, engines.fidelity_meter()),
         engines.renderer(),
         load_verify_prompts(data, tier),
         load_settings(data).thresholds,

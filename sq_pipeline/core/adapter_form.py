@@ -14,6 +14,8 @@ PARTS_BY_KIND: Mapping[str, tuple[tuple[str, int], ...]] = {
     "txt_attn.qkv": _QKV,
     "linear1": (*_QKV, ("mlp", 4)),
 }
+FLOATS = frozenset({"F32", "F16", "BF16"})  # what a matrix may be
+ALPHA_DTYPES = FLOATS | {"F64", "I64", "I32", "I16", "U8"}
 
 
 def parts_of(module: str) -> tuple[tuple[str, int], ...]:
@@ -42,8 +44,8 @@ class Patch:
     """One low-rank update: `down` is (rank, inputs), `up` (outputs, rank).
 
     `module` is BFL's name with mlx-examples' `layers` (`double_blocks.0.img_mlp.layers.0`); `part` is empty for the
-    whole module. `alpha`: what the file says, None where it says nothing, and `alpha_key` the tensor that says it;
-    `scale`: what the update is multiplied by.
+    whole module. `alpha`: what the file says, None where it says nothing, and how its tensor holds it; `scale`: what
+    the update is multiplied by.
     """
 
     module: str
@@ -52,7 +54,8 @@ class Patch:
     up: Matrix
     alpha: float | None
     scale: float
-    alpha_key: str | None = None
+    alpha_dtype: str = "F32"
+    alpha_shape: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:

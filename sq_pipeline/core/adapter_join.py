@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
+from sq_pipeline.core.part_spans import PartSpan
 
 
 class MatrixFacts(Protocol):
@@ -20,10 +21,6 @@ class MatrixFacts(Protocol):
 
     def stays_exact(self, matrix: Matrix, factor: float) -> bool:
         """True when the matrix times `factor` can be kept in its own dtype without any rounding."""
-        ...
-
-    def alpha_of(self, key: str) -> float:
-        """The value of an alpha tensor."""
         ...
 
 
@@ -52,7 +49,8 @@ class Piece:
 class Joined:
     """The update of one module as it will be written: `down` is (rank, inputs), `up` (rows, rank).
 
-    `spans`: for each part, its rows of `down`; empty where the parts need no telling apart again.
+    `alpha`: its scale as an alpha of this rank, and how it is to be held. `spans`: for each part, its rows of `down`;
+    empty where the parts need no telling apart again.
     """
 
     down: tuple[Piece, ...]
@@ -60,7 +58,10 @@ class Joined:
     rank: int
     rows: int
     scale: float
-    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    alpha: float
+    alpha_dtype: str = "F32"
+    alpha_shape: tuple[int, ...] = ()
+    spans: Mapping[str, PartSpan] = field(default_factory=dict[str, PartSpan])
     mixes_scales: bool = False
     is_promoted: bool = False
 
@@ -72,7 +73,7 @@ class Joined:
     @property
     def part_rank(self) -> int:
         """The largest rank of a part."""
-        return max((end - start for start, end in self.spans.values()), default=self.rank)
+        return max((span.end - span.start for span in self.spans.values()), default=self.rank)
 
     def dtype_of(self, pieces: tuple[Piece, ...]) -> str:
         """The dtype that holds all pieces: their own, or F32 where they differ or a factor needs it."""
@@ -91,7 +92,23 @@ def _multiplied(joined: Joined, factors: Sequence[float], facts: MatrixFacts) ->
     is_exact = all(
         math.frexp(abs(piece.factor))[0] == 0.5 and facts.stays_exact(piece.matrix, piece.factor) for piece in up
     )
-    return replace(joined, up=up, scale=1.0, is_promoted=joined.is_promoted or not is_exact)
+    is_promoted = joined.is_promoted or not is_exact
+    return replace(joined, up=up, scale=1.0, alpha=float(joined.rank), is_promoted=is_promoted)
+
+
+def leave_alone(patch: Patch) -> Joined:
+    """The update of one slot as it is."""
+    alpha = float(patch.rank) if patch.alpha is None else patch.alpha
+    return Joined(
+        down=(Piece(patch.down),),
+        up=(Piece(patch.up),),
+        rank=patch.rank,
+        rows=patch.up.rows,
+        scale=patch.scale,
+        alpha=alpha,
+        alpha_dtype=patch.alpha_dtype,
+        alpha_shape=patch.alpha_shape,
+    )
 
 
 def join_parts(patches: Sequence[Patch], facts: MatrixFacts) -> Joined:
@@ -107,7 +124,7 @@ def join_parts(patches: Sequence[Patch], facts: MatrixFacts) -> Joined:
     starts: dict[str, int] = {}  # digest of a down matrix: its first row
     down: list[Piece] = []
     up: list[Piece] = []
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, PartSpan] = {}
     rank = 0
     for patch in members:
         digest = facts.digest(patch.down)
@@ -117,10 +134,23 @@ def join_parts(patches: Sequence[Patch], facts: MatrixFacts) -> Joined:
             rank += patch.rank
         start = starts[digest]
         up.append(Piece(patch.up, row=tops[patch.part], column=start))
-        spans[patch.part] = (start, start + patch.rank)
+        spans[patch.part] = PartSpan(start, start + patch.rank, patch.alpha_dtype, patch.alpha_shape)
+    first = members[0]
     scales = {patch.scale for patch in members}
-    is_whole = len(starts) == 1 and len(members) == len(shares)
-    joined = Joined(tuple(down), tuple(up), rank, at, members[0].scale, {} if is_whole else spans)
+    alpha_forms = {(patch.alpha_dtype, patch.alpha_shape) for patch in members}
+    is_plain = len(starts) == 1 and len(members) == len(shares) and len(alpha_forms) == 1
+    joined = Joined(
+        down=tuple(down),
+        up=tuple(up),
+        rank=rank,
+        rows=at,
+        scale=first.scale,
+        # multiplied before it is divided: for the rank it had, it is the very alpha that it was
+        alpha=(first.rank if first.alpha is None else first.alpha) * rank / first.rank,
+        alpha_dtype=first.alpha_dtype,
+        alpha_shape=first.alpha_shape,
+        spans={} if is_plain else spans,
+    )
     if len(scales) == 1:
         return joined
     return replace(_multiplied(joined, [patch.scale for patch in members], facts), mixes_scales=True)

@@ -7,16 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
+from sq_pipeline.core.adapter_form import ALPHA_DTYPES, FLOATS, Matrix, Patch, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.keymap import Keymap, Renamed
 from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
 
-FLOATS = frozenset({"F32", "F16", "BF16"})
-_NUMBERS = FLOATS | {"F64", "I64", "I32", "I16", "U8"}  # what an alpha may be
 _MEND = "export the adapter again"
+ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where the loader needs it said
 TILES = {"qkv": 3, "linear1": 4}  # pieces that mflux before 0.19 cuts a fused down matrix into
 
 
@@ -92,7 +91,9 @@ def read_form(
         else:
             faults.extend(patch)
     faults.extend(_mixed_modules(patches, file))
-    patches, missing = _with_alphas(patches, keymap, file, options)
+    missing = _missing_alphas(patches, keymap, file, options)
+    if metadata.get(ALPHAS_KEY) == "added" and all(patch.scale == 1.0 for patch in patches.values()):
+        patches = {slot: replace(patch, alpha=None) for slot, patch in patches.items()}
     return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out))
 
 
@@ -108,7 +109,7 @@ def _unknown(key: str, keymap: Keymap, file: str) -> Fault:
 
 def _shape_problem(info: TensorInfo, ending: str) -> str:
     if ending == "alpha":
-        is_number = info.dtype in _NUMBERS and math.prod(info.shape) == 1
+        is_number = info.dtype in ALPHA_DTYPES and math.prod(info.shape) == 1
         return "" if is_number else f"is {info.dtype} {list(info.shape)}, not one number"
     if info.dtype not in FLOATS or len(info.shape) != 2 or 0 in info.shape:
         return f"is {info.dtype} {list(info.shape)}, not a filled matrix of floating-point numbers"
@@ -152,20 +153,16 @@ def _read_slot(
             return [Fault(file, down_info.name, problem, "read it with `--from kohya`")]
     if down.rows != up.columns:
         return [_ranks_differ(file, module, down_info, up_info, down, up)]
-    alpha = None
     if "alpha" in infos:
         info = infos["alpha"][0]
-        alpha = alphas.get(info.name)
-        if alpha is not None and not math.isfinite(alpha):
+        alpha = alphas[info.name]
+        if not math.isfinite(alpha):
             return [Fault(file, info.name, "is no finite number", "write the alpha it was trained with")]
-    scale = 1.0
-    alpha_key = infos["alpha"][0].name if "alpha" in infos else None
-    if alpha is not None:
-        scale = alpha / down.rows
-    elif peft is not None:
+        return Patch(module, part, down, up, alpha, alpha / down.rows, info.dtype, info.shape)
+    if peft is not None:
         scale = peft.scale_of(_peft_module(down_info.name), down.rows)
-        alpha = scale * down.rows
-    return Patch(module, part, down, up, alpha, scale, alpha_key)
+        return Patch(module, part, down, up, scale * down.rows, scale)
+    return Patch(module, part, down, up, None, 1.0)
 
 
 def _span(first: int, end: int, size: int) -> tuple[int, int]:
@@ -224,15 +221,13 @@ def _mixed_modules(patches: Mapping[str, Patch], file: str) -> list[Fault]:
     return faults
 
 
-def _with_alphas(
-    patches: dict[str, Patch], keymap: Keymap, file: str, options: ReadOptions
-) -> tuple[dict[str, Patch], list[Fault]]:
-    """Faults for alphas that are missing where that leaves the strength open: loaders differ on what it means."""
+def _missing_alphas(patches: Mapping[str, Patch], keymap: Keymap, file: str, options: ReadOptions) -> list[Fault]:
+    """Alphas that are missing where that leaves the strength open: loaders differ on what it means."""
     without = [patch for patch in patches.values() if patch.alpha is None]
     is_open = bool(without) and (keymap.alpha == "always" or len(without) < len(patches))
     if not is_open or options.missing_alpha_is_rank:
-        return patches, []
+        return []
     others = "all of them" if len(without) == len(patches) else f"{len(without)} of {len(patches)}"
     problem = f"alpha missing for {others}, {without[0].slot} first; loaders differ on the strength they then use"
     mend = "pass --missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
-    return patches, [Fault(file, "", problem, mend)]
+    return [Fault(file, "", problem, mend)]

@@ -16,7 +16,7 @@ from sq_pipeline.core.recipe import Recipe
 Inputs = dict[str, Any]
 
 # Raised when our own code would make something else of the same inputs.
-REMAP_REVISION = 1
+REMAP_REVISION = 2
 VERIFY_REVISION = 2
 RENDER_REVISION = 1
 
@@ -43,14 +43,20 @@ def mlx_adapter_inputs(
     }
 
 
-def mflux_adapter_inputs(source_version: str, keymap: Keymap | None, base_model: str) -> Inputs:
-    """A remapped adapter, with the rules themselves; `keymap` is None where a file is taken as it is."""
+def mflux_adapter_inputs(
+    source_version: str, keymap: Keymap | None, base_model: str, reading: Keymap | None = None
+) -> Inputs:
+    """A remapped adapter, with the rules themselves: those it is read by, and those it is written by.
+
+    Both are None where a file is taken as it is.
+    """
     values = {} if keymap is None else keymap.meaning()
     rules = values.pop("rules", None)
     return {
         "source": source_version,
         "keymap": rules,
         **{f"keymap.{name}": value for name, value in values.items()},
+        "read_by": None if reading is None else reading.meaning(),
         "base_model": base_model,
         "remap": REMAP_REVISION,
     }
@@ -59,6 +65,7 @@ def mflux_adapter_inputs(source_version: str, keymap: Keymap | None, base_model:
 def verification_inputs(
     adapter_version: str,
     source_version: str,
+    reading: Keymap,
     trigger: str | None,
     prompts: Mapping[str, Any],
     thresholds: Mapping[str, Any],
@@ -69,11 +76,13 @@ def verification_inputs(
 ) -> Inputs:
     """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with.
 
-    `source_version`: what it is held against, the adapter as it was before the remap.
+    `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
+    say what that one means.
     """
     return {
         "adapter": adapter_version,
         "source": source_version,
+        "read_by": reading.meaning(),
         "trigger": trigger,
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},

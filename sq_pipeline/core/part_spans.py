@@ -5,19 +5,34 @@ With it the way back gives the very tensors that were there. A file from elsewhe
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
+from sq_pipeline.core.adapter_form import ALPHA_DTYPES, Matrix, Patch, parts_of
 
 METADATA_KEY = "sq.parts"
 
-Spans = Mapping[str, Mapping[str, tuple[int, int]]]
+
+@dataclass(frozen=True)
+class PartSpan:
+    """A part's rows of the down matrix, from `start` to before `end`, and how its own alpha was held."""
+
+    start: int
+    end: int
+    alpha_dtype: str = "F32"
+    alpha_shape: tuple[int, ...] = ()
+
+
+Spans = Mapping[str, Mapping[str, PartSpan]]
 
 
 def format_spans(spans: Spans) -> str:
-    """The spans as one line of JSON: module → part → first row of its down matrix, and the row after its last."""
-    return json.dumps(spans, sort_keys=True, separators=(",", ":"))
+    """The spans as one line of JSON: module → part → [start, end, alpha's dtype, alpha's shape]."""
+    values = {
+        module: {part: [s.start, s.end, s.alpha_dtype, list(s.alpha_shape)] for part, s in parts.items()}
+        for module, parts in spans.items()
+    }
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 def split_by_spans(patches: Mapping[str, Patch], metadata: Mapping[str, str]) -> Iterator[tuple[str, list[Patch]]]:
@@ -53,21 +68,27 @@ def _parts(patch: Patch, spans: Mapping[str, Any]) -> list[Patch]:
         at = rows[1]
         if name not in spans:
             continue
-        span: Any = spans[name]
-        if not isinstance(span, list) or [type(end) for end in cast("list[Any]", span)] != [int, int]:
+        span = _span(spans[name], patch.rank)
+        if span is None:
             return []
-        start, end = cast("list[int]", span)
-        if not 0 <= start < end <= patch.rank:
-            return []
-        rank = end - start
-        down = replace(patch.down, rows=rank, row_span=(start, end))
-        up = replace(patch.up, rows=rows[1] - rows[0], columns=rank, row_span=rows, column_span=(start, end))
-        is_same = rank == patch.rank
-        alpha = None if patch.alpha is None else patch.scale * rank
-        parts.append(
-            replace(patch, part=name, down=down, up=up, alpha=alpha, alpha_key=patch.alpha_key if is_same else None)
-        )
+        rank = span.end - span.start
+        down = replace(patch.down, rows=rank, row_span=(span.start, span.end))
+        up = replace(patch.up, rows=rows[1] - rows[0], columns=rank, row_span=rows, column_span=(span.start, span.end))
+        alpha = None if patch.alpha is None else patch.alpha * rank / patch.rank
+        parts.append(Patch(patch.module, name, down, up, alpha, patch.scale, span.alpha_dtype, span.alpha_shape))
     return parts
+
+
+def _span(value: Any, rank: int) -> PartSpan | None:
+    """What the metadata says of one part, where it can be true."""
+    if not isinstance(value, list) or len(entries := cast("list[Any]", value)) != 4:
+        return None
+    start, end, dtype, shape = entries
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= rank:
+        return None
+    if dtype not in ALPHA_DTYPES or shape not in ([], [1], [1, 1]):
+        return None
+    return PartSpan(start, end, dtype, tuple(cast("list[int]", shape)))
 
 
 def outside_of(parts: list[Patch], whole: Patch) -> Iterator[Matrix]:

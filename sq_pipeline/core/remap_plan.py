@@ -1,20 +1,22 @@
 """The remap as a plan: from the internal form and a keymap to every output tensor, or every fault. Moves no byte."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.adapter_join import Joined, MatrixFacts, Piece, join_parts
+from sq_pipeline.core.adapter_join import Joined, MatrixFacts, Piece, join_parts, leave_alone
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.keymap import Keymap, Renamed
+from sq_pipeline.core.number_formats import holds_exactly
+from sq_pipeline.core.part_spans import Spans
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output tensor: `pieces` of the source's matrices on zeros, or an alpha (its value, or the tensor to copy).
+    """One output tensor: `pieces` of the source's matrices on zeros, or the value of an alpha.
 
     `is_transposed`: written with columns first.
     """
@@ -23,37 +25,36 @@ class Output:
     pieces: tuple[Piece, ...] = ()
     is_transposed: bool = False
     alpha: float | None = None
-    alpha_key: str | None = None
 
 
 @dataclass(frozen=True)
 class RemapPlan:
     """All outputs, sorted by name, and what the adapter is: covered modules and their ranks.
 
-    `parts`: for modules that were put together, where each part lies along the rank. `notes`: what the target cannot
+    `parts`: for modules that were put together, where each part lies along the rank. `adds_alphas`: that the source has
+    none, and its scale is 1. `notes`: what the target cannot
     hold as it was, one line each.
     """
 
     outputs: tuple[Output, ...]
     modules: int
     ranks: tuple[int, ...]
-    parts: Mapping[str, Mapping[str, tuple[int, int]]]
+    parts: Spans
+    adds_alphas: bool
     notes: tuple[str, ...]
     faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
 class _Update:
-    """What is written for one slot of the target: its matrices as pieces, its scale, and an alpha to copy, if any."""
+    """What is written for one slot of the target."""
 
     slot: str
     joined: Joined
-    alpha: tuple[str, TensorInfo] | None
 
 
 def plan_remap(
     patches: Mapping[str, Patch],
-    tensors: Mapping[str, TensorInfo],
     keymap: Keymap,
     facts: MatrixFacts,
     file: str,
@@ -64,11 +65,13 @@ def plan_remap(
     With `base_model`, every module of its blocks must be there with its widths. `facts` answers for the numbers.
     """
     faults: list[Fault] = []
-    updates = list(_updates(patches, tensors, keymap, facts))
+    updates = list(_updates(patches, keymap, facts))
     folds = keymap.alpha == "never"
     scales = {update.joined.scale for update in updates}
     is_needed = scales != {1.0} or len({update.joined.rank for update in updates}) > 1
-    writes_alphas = keymap.alpha == "always" or (keymap.alpha == "where_needed" and is_needed)
+    # alphas that are there stay, needed or not: the way back is to give the very file
+    is_there = any(patch.alpha is not None for patch in patches.values())
+    writes_alphas = keymap.alpha == "always" or (keymap.alpha == "where_needed" and (is_needed or is_there))
     outputs: list[Output] = []
     taken: dict[str, str] = {}
     for update in updates:
@@ -84,38 +87,21 @@ def plan_remap(
         modules=len({patch.module for patch in patches.values()}),
         ranks=tuple(sorted({update.joined.rank for update in updates})),
         parts={update.slot: update.joined.spans for update in updates if update.joined.spans},
+        adds_alphas=writes_alphas and not is_there and scales == {1.0},
         notes=tuple(_notes(updates, keymap, folds=folds)),
         faults=tuple(faults),
     )
 
 
-def _updates(
-    patches: Mapping[str, Patch], tensors: Mapping[str, TensorInfo], keymap: Keymap, facts: MatrixFacts
-) -> Iterator[_Update]:
+def _updates(patches: Mapping[str, Patch], keymap: Keymap, facts: MatrixFacts) -> Iterator[_Update]:
     modules: dict[str, list[Patch]] = {}
     for patch in patches.values():
         modules.setdefault(patch.module, []).append(patch)
     for module, members in modules.items():
         if any(patch.part and not keymap.rename(f"{patch.slot}.lora_a") for patch in members):
-            joined = join_parts(members, facts)
-            yield _Update(module, joined, _shared_alpha(members, joined, tensors, facts))
-            continue
-        for patch in members:
-            whole = Joined((Piece(patch.down),), (Piece(patch.up),), patch.rank, patch.up.rows, patch.scale)
-            key = patch.alpha_key
-            yield _Update(patch.slot, whole, None if key is None else (key, tensors[key]))
-
-
-def _shared_alpha(
-    members: Sequence[Patch], joined: Joined, tensors: Mapping[str, TensorInfo], facts: MatrixFacts
-) -> tuple[str, TensorInfo] | None:
-    """The alpha tensor that serves a module put together as it served its parts: same rank, same bytes."""
-    keys = [patch.alpha_key for patch in members]
-    first = keys[0]
-    if first is None or any(patch.rank != joined.rank for patch in members):
-        return None
-    alphas = {(tensors[key].dtype, tensors[key].shape, facts.alpha_of(key)) for key in keys if key is not None}
-    return (first, tensors[first]) if None not in keys and len(alphas) == 1 else None
+            yield _Update(module, join_parts(members, facts))
+        else:
+            yield from (_Update(patch.slot, leave_alone(patch)) for patch in members)
 
 
 def _write(
@@ -135,11 +121,8 @@ def _write(
     named = keymap.rename(f"{update.slot}.alpha")
     names = [renamed.target for renamed in named] or [f"{module}.alpha" for module in modules]
     for name in names:
-        if update.alpha is not None:
-            source, info = update.alpha
-            output = Output(replace(info, name=name, start=0), alpha_key=source)
-        else:
-            output = Output(TensorInfo(name, "F32", ()), alpha=joined.scale * joined.rank)
+        dtype = joined.alpha_dtype if holds_exactly(joined.alpha_dtype, joined.alpha) else "F32"
+        output = Output(TensorInfo(name, dtype, joined.alpha_shape), alpha=joined.alpha)
         yield output, _taken(name, taken, f"{update.slot}.alpha", file)
 
 

@@ -21,7 +21,8 @@ from sq_pipeline.stages.adapter_survey import (
     dataset_label,
     external_file,
     keymap_of,
-    needs_remap,
+    reading_keymap_of,
+    source_keymap_of,
     survey_adapter,
     verify_prompts_of,
 )
@@ -131,11 +132,12 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
         return workshop.take_up(step, step.record), False
     source = _source_file(workshop, adapter, states)
     info: dict[str, Any] = {"taken": "as it is"}
-    if needs_remap(workshop, adapter):
+    reading = reading_keymap_of(workshop, adapter)
+    if reading is not None:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "adapter.safetensors"
             base_model = base_model_for(workshop, adapter) if adapter.dataset is not None else None
-            info = remap_adapter(source, output, keymap_of(workshop), base_model).as_json()
+            info = remap_adapter(source, output, keymap_of(workshop), base_model, reading=reading).as_json()
             stored, version = workshop.store.put_file(output, ".safetensors"), info["data_version"]
     else:
         stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)
@@ -175,7 +177,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
     assert adapter_record is not None
     use = AdapterUse(workshop.store.path_of(adapter_record.objects["adapter"]), 1.0)
     source, base_model = _source_file(workshop, adapter, states), base_model_for(workshop, adapter)
-    meter = workshop.engines.fidelity_meter()
+    meter, reading = workshop.engines.fidelity_meter(), source_keymap_of(workshop, adapter)
     report = verify_adapter(
         adapter.key,
         use,
@@ -183,7 +185,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         adapter.trigger,
         base_model,
         adapter.tier,
-        lambda: measure_fidelity(use, source, base_model, meter),
+        lambda: measure_fidelity(use, source, base_model, meter, reading),
         workshop.engines.renderer(),
         verify_prompts_of(workshop, adapter),
         workshop.settings.thresholds,

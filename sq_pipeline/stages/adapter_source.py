@@ -18,6 +18,7 @@ from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.storage.keymaps import select_reading_keymap
+from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.safetensors_file import SafetensorsFile, open_safetensors, to_bits, to_float32
 
 
@@ -54,40 +55,46 @@ class AdapterSource:
         kept = to_float32(info, to_bits(info.dtype, numbers * factor)).astype(np.float64)
         return bool((kept == numbers * factor).all())
 
-    def alpha_of(self, key: str) -> float:
-        """The value of an alpha tensor."""
-        return _number(self.file, self.file.tensors[key])
-
 
 def open_adapter(
-    path: Path, keymaps_root: Path, dialect: Dialect | None = None, options: ReadOptions = AS_THE_FILE_SAYS
+    path: Path,
+    keymaps_root: Path | None = None,
+    dialect: Dialect | None = None,
+    options: ReadOptions = AS_THE_FILE_SAYS,
 ) -> AdapterSource:
     """Read a file's header into the internal form, by the keymap of its dialect (told from its names, or given).
 
     Raises AdapterError with every fault: unknown, repeated or misshapen keys, halves without partner, an alpha that is
     missing where loaders differ on what that means. Looks at no number but the alphas, and zeros of parts put together.
     """
-    source, reading = read_adapter(open_safetensors(path), keymaps_root, dialect, options)
+    file = open_safetensors(path)
+    source, reading = read_adapter(file, reading_keymap_for(file, keymaps_root, dialect), options)
     if reading.faults:
         raise AdapterError(reading.faults)
     return source
 
 
+def reading_keymap_for(
+    file: SafetensorsFile, keymaps_root: Path | None = None, dialect: Dialect | None = None
+) -> Keymap:
+    """The keymap for the dialect of a file, of `keymaps_root` or the shipped ones. Raises AdapterError, KeymapError."""
+    return select_reading_keymap(keymaps_root or shipped_data_root() / "keymaps", dialect or dialect_of(file))
+
+
 def read_adapter(
-    file: SafetensorsFile, keymaps_root: Path, dialect: Dialect | None = None, options: ReadOptions = AS_THE_FILE_SAYS
+    file: SafetensorsFile, keymap: Keymap, options: ReadOptions = AS_THE_FILE_SAYS
 ) -> tuple[AdapterSource, Reading]:
-    """The same of an opened file, with the faults beside it. Raises AdapterError where no dialect can be told."""
-    chosen = dialect or _dialect_of(file)
-    keymap = select_reading_keymap(keymaps_root, chosen)
+    """What `open_adapter` does with an opened file, with the faults beside it."""
     alphas = {name: _number(file, info) for name, info in file.tensors.items() if _is_alpha(name, info)}
     reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options)
-    source = AdapterSource(file, chosen, reading.patches, keymap, reading.left_out)
+    source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out)
     if METADATA_KEY in file.metadata and not reading.faults:
         source = _with_parts(source)
     return source, reading
 
 
-def _dialect_of(file: SafetensorsFile) -> Dialect:
+def dialect_of(file: SafetensorsFile) -> Dialect:
+    """The dialect that a file's names tell; raises AdapterError for none, and for two."""
     dialect = find_dialect(file.tensors, file.metadata)
     if dialect is not None:
         return dialect

@@ -11,7 +11,7 @@ from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.content import Adapter
-from sq_pipeline.core.dialects import name_dialect
+from sq_pipeline.core.dialects import Dialect
 from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
@@ -23,16 +23,18 @@ from sq_pipeline.core.lineage import (
     verification_inputs,
 )
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.stages.adapter_source import dialect_of
 from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.datasets import read_recipe
-from sq_pipeline.storage.keymaps import select_keymap
+from sq_pipeline.storage.keymaps import select_keymap, select_reading_keymap
 from sq_pipeline.storage.manifests import read_manifest
 from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
 from sq_pipeline.storage.store import Record
 from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompts
 
+_LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped
 STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
 
 
@@ -105,12 +107,14 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.engines.trainer_versions,
         )
     elif name == "mflux_adapter":
-        keymap = keymap_of(workshop) if needs_remap(workshop, adapter) else None
-        inputs = mflux_adapter_inputs(_source_version(workshop, adapter, versions), keymap, base_model.name)
+        reading = reading_keymap_of(workshop, adapter)
+        keymap = None if reading is None else keymap_of(workshop)
+        inputs = mflux_adapter_inputs(_source_version(workshop, adapter, versions), keymap, base_model.name, reading)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
             _source_version(workshop, adapter, versions),
+            source_keymap_of(workshop, adapter),
             adapter.trigger,
             verify_prompts_of(workshop, adapter).model_dump(),
             workshop.settings.thresholds.model_dump(),
@@ -171,11 +175,27 @@ def _source_version(workshop: Workshop, adapter: Adapter, versions: Mapping[str,
     return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
 
 
-def needs_remap(workshop: Workshop, adapter: Adapter) -> bool:
-    """False for an external file that loads as it is."""
+def reading_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap | None:
+    """The keymap that the adapter is read by for the remap; None for an external file that mflux loads as it is.
+
+    Raises AdapterError for a file of no dialect that is known, or of two.
+    """
+    if _dialect_of_source(workshop, adapter) in _LOADS_AS_IT_IS:
+        return None
+    return source_keymap_of(workshop, adapter)
+
+
+def source_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap:
+    """The keymap that says what the adapter means as it was trained; raises AdapterError or KeymapError."""
+    dialect, root = _dialect_of_source(workshop, adapter), workshop.data.keymaps_root
+    return workshop.remember(("read_by", dialect), lambda: select_reading_keymap(root, dialect))
+
+
+def _dialect_of_source(workshop: Workshop, adapter: Adapter) -> Dialect:
     if adapter.dataset is not None:
-        return True
-    return name_dialect(open_safetensors(external_file(workshop, adapter)).tensors) == "mlx-examples"
+        return "mlx"
+    path = external_file(workshop, adapter)
+    return workshop.remember(("dialect", adapter.key), lambda: dialect_of(open_safetensors(path)))
 
 
 def keymap_of(workshop: Workshop) -> Keymap:

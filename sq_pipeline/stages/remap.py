@@ -12,15 +12,14 @@ import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_join import Piece
-from sq_pipeline.core.adapter_reading import AS_THE_FILE_SAYS, ReadOptions
+from sq_pipeline.core.adapter_reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptions
 from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline.core.dialects import DIALECT_NAMES, Dialect
+from sq_pipeline.core.dialects import DIALECT_NAMES
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.part_spans import METADATA_KEY, format_spans
 from sq_pipeline.core.remap_plan import Output, RemapPlan, plan_remap
-from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter
-from sq_pipeline.storage.layout import shipped_data_root
+from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter, reading_keymap_for
 from sq_pipeline.storage.safetensors_file import (
     open_safetensors,
     survey_tensors,
@@ -60,30 +59,28 @@ def remap_adapter(
     keymap: Keymap,
     base_model: BaseModel | None = None,
     *,
-    keymaps_root: Path | None = None,
-    dialect: Dialect | None = None,
+    reading: Keymap | None = None,
     options: ReadOptions = AS_THE_FILE_SAYS,
 ) -> RemapResult:
-    """Write `target` by `keymap` from the adapter `source`, of the dialect that its names tell, or the one given.
+    """Write `target` by `keymap` from the adapter `source`, read by `reading`, or by the shipped one of its dialect.
 
-    Keymaps for reading are taken from `keymaps_root`, the shipped ones where there is none. Raises one AdapterError
+    Raises one AdapterError
     naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is written; StorageError
     when the disk refuses. With `base_model` all its modules must be covered.
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
     file = open_safetensors(source)
-    adapter, reading = read_adapter(file, keymaps_root or shipped_data_root() / "keymaps", dialect, options)
+    adapter, form = read_adapter(file, reading or reading_keymap_for(file), options)
     survey = survey_tensors(file)
     broken = [
         Fault(str(source), name, "holds NaN or infinity", "train it again, at a lower learning rate")
         for name in survey.not_finite
         if not name.endswith(".alpha")
     ]
-    if faults := [*reading.faults, *broken]:
-        # a plan of what can be read says what else is wrong
+    if faults := [*form.faults, *broken]:
         raise AdapterError(faults)
-    plan = plan_remap(adapter.patches, file.tensors, keymap, adapter, str(source), base_model)
+    plan = plan_remap(adapter.patches, keymap, adapter, str(source), base_model)
     if plan.faults:
         raise AdapterError(plan.faults)
     metadata = _metadata(plan, adapter, keymap, survey.data_version)
@@ -117,6 +114,8 @@ def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_ve
     if keymap.target == "mlx":
         # mlx-examples' loader reads one rank and the number of blocks from here (flux/flux/utils.py, load_adapter)
         metadata |= {"lora_rank": str(plan.ranks[-1]), "lora_blocks": "-1"}
+    if plan.adds_alphas:
+        metadata[ALPHAS_KEY] = "added"
     if plan.parts:
         metadata[METADATA_KEY] = format_spans(plan.parts)
     return metadata
@@ -124,10 +123,8 @@ def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_ve
 
 def _tensors(adapter: AdapterSource, plan: RemapPlan) -> Iterator[tuple[TensorInfo, npt.NDArray[Any]]]:
     for output in plan.outputs:
-        if output.alpha_key is not None:
-            yield output.info, adapter.file.read(output.alpha_key)
-        elif output.alpha is not None:
-            yield output.info, np.array(output.alpha, dtype=np.float32).view(np.uint32)
+        if output.alpha is not None:
+            yield output.info, to_bits(output.info.dtype, np.full(output.info.shape, output.alpha))
         else:
             yield output.info, _matrix(adapter, output)
 

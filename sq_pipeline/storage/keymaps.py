@@ -8,6 +8,7 @@ from packaging.version import InvalidVersion, Version
 from sq_pipeline.core.errors import Fault, KeymapError, SqPipelineError
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.keymap_checks import check_keymap
+from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.strict_yaml import load_mapping, validate
 
 
@@ -69,16 +70,21 @@ def choose_keymap(keymaps_root: Path, target: str, loader_version: str | None, f
 
 
 def select_reading_keymap(keymaps_root: Path, dialect: str) -> Keymap:
-    """The one keymap in a folder that reads `dialect`; raises KeymapError as `select_keymap` does."""
+    """The one keymap in a folder that reads `dialect`, the shipped one where the folder has none.
+
+    Raises KeymapError when there are two, or none that is sound.
+    """
     place = keymaps_root.name
     candidates, faults = _candidates(keymaps_root, source=dialect, target="mlx")
+    if not candidates and not faults:
+        # a data directory of the time before this dialect was known
+        candidates, faults = _candidates(shipped_data_root() / "keymaps", source=dialect, target="mlx")
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         names = ", ".join(keymap.name for keymap in candidates)
         raise KeymapError(Fault(place, "", f"several keymaps read {dialect}: {names}", "leave one of them"))
-    mend = "add one: the shipped data directory has them"
-    raise KeymapError([Fault(place, "", f"no keymap reads {dialect}", mend), *faults])
+    raise KeymapError([Fault(place, "", f"no keymap reads {dialect}", "mend or add one"), *faults])
 
 
 def insist_on_range(keymap: Keymap, loader_version: str | None) -> None:

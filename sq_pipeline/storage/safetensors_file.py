@@ -25,6 +25,7 @@ _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 _MEND = "get the file again, or export it again"
 _PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
 _PICKLE_STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
+_EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
 _SQLITE_START = b"SQLite format 3\0"
 
 
@@ -237,7 +238,9 @@ def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
 
 
 def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Numbers as raw bits of F32, F16 or BF16, rounded to the nearest, ties to even; out of range is infinity."""
+    """Numbers as raw bits, rounded to the nearest, ties to even; out of range is infinity. Whole numbers stay whole."""
+    if dtype in _EXACT:
+        return numbers.astype(_EXACT[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
     with np.errstate(over="ignore", under="ignore"):
         if dtype == "F16":
             return numbers.astype(np.float16).view(np.uint16)

@@ -488,8 +488,13 @@ def test_a_dialect_that_two_keymaps_read_is_ambiguous(keymaps: Path):
     shutil.copy(keymaps / "kohya-to-mlx.yaml", keymaps / "again.yaml")
     with pytest.raises(KeymapError, match="several keymaps read kohya: kohya-to-mlx, kohya-to-mlx; leave one of them"):
         select_reading_keymap(keymaps, "kohya")
+
+
+def test_a_folder_without_a_keymap_for_a_dialect_takes_the_shipped_one(keymaps: Path):
     (keymaps / "xlabs-to-mlx.yaml").unlink()
-    with pytest.raises(KeymapError, match="no keymap reads xlabs; add one: the shipped data directory has them"):
+    assert select_reading_keymap(keymaps, "xlabs") == load_keymap(KEYMAPS / "xlabs-to-mlx.yaml")
+    (keymaps / "xlabs-to-mlx.yaml").write_text("source: xlabs\ntarget: mlx\n")
+    with pytest.raises(KeymapError, match="no keymap reads xlabs; mend or add one"):
         select_reading_keymap(keymaps, "xlabs")
 
 

@@ -371,6 +371,7 @@ def test_the_file_says_what_it_was_made_with(tmp_path: Path):
         "sq.keymap_rules": TO_KOHYA.rules_hash,
         "sq.source": tensors_data_version(source),
         "sq.source_dialect": "mlx-examples",
+        "sq.alphas": "added",
     }
     assert (result.keymap, result.keymap_version, result.rules_hash) == ("mlx-to-kohya", 1, TO_KOHYA.rules_hash)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
     mlx_adapter_inputs,
     picture_inputs,
@@ -23,6 +24,10 @@ from sq_pipeline.core.lineage import (
 from sq_pipeline.core.prompts import Prompt
 from sq_pipeline.core.protocols import TokenCounts
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.storage.keymaps import select_reading_keymap
+from sq_pipeline.storage.layout import shipped_data_root
+
+READING = select_reading_keymap(shipped_data_root() / "keymaps", "kohya")
 
 _scalars = (
     st.none()
@@ -255,12 +260,15 @@ def test_a_verification_and_a_promotion_hang_on_their_own_inputs():
         changed: float = 0.999,
         reason: str = "r",
         tier: str = "scene",
+        reading: Keymap = READING,
     ):
         prompts = {"control_word": "c", "prompts": [{"prompt": "p", "seed": 1}]}
         base_model = BASE_MODELS["flux1-dev"]
         thresholds = {"changed": changed, "fidelity": {"share_kept_min": {"value": 0.9, "reason": reason}}}
         return fingerprint(
-            verification_inputs(adapter, source, trigger, prompts, thresholds, base_model, _HASHES[1], tier, {})
+            verification_inputs(
+                adapter, source, reading, trigger, prompts, thresholds, base_model, _HASHES[1], tier, {}
+            )
         )
 
     # `scene` is rendered at the landscape's size, so these two are one; a portrait is not
@@ -268,12 +276,13 @@ def test_a_verification_and_a_promotion_hang_on_their_own_inputs():
     others = {
         verification(_HASHES[2]),
         verification(source=_HASHES[2]),
+        verification(reading=READING.model_copy(update={"alpha": "none"})),
         verification(reason="another"),  # the report shows it
         verification(trigger=None),
         verification(changed=0.9),
         verification(tier="portrait"),
     }
-    assert len(others | {verification()}) == 7
+    assert len(others | {verification()}) == 8
     assert fingerprint(promotion_inputs(_HASHES[0], _HASHES[1])) != fingerprint(
         promotion_inputs(_HASHES[1], _HASHES[0])
     )

@@ -1,4 +1,4 @@
-"""sd-scripts' rule for a FLUX.1 LoRA, in our words: fused modules, alpha / rank · up @ down, no update without an alpha.
+"""The rule of sd-scripts for a FLUX.1 LoRA, in our words: fused modules, alpha / rank · up @ down, an alpha for each.
 
 `create_network_from_weights` there takes ranks and alphas by name; a module without an alpha is a KeyError. Names it
 does not know are told and skipped.

@@ -56,6 +56,7 @@ def _apply(job: dict[str, Any], mapping: Any, transforms: Any, whole_split: Any)
     sizes = [job["hidden_size"]] * 3 + [4 * job["hidden_size"]]
     transforms._split_qkv_mlp_up = staticmethod(lambda tensor, index: whole_split(tensor, index, sizes))
 
+    mx.set_default_device(mx.cpu)  # a GPU's float32 product may keep fewer digits
     layers: dict[str, tuple[int, int]] = job["layers"]
     transformer = _skeleton(layers)
     unbaked: dict[str, Any] = {"bake_lora": False}

@@ -51,9 +51,10 @@ def inject_adapter_in_model(
         alpha = config.alpha_pattern.get(_pattern(config.alpha_pattern, name), config.lora_alpha)
         if rank <= 0:
             raise ValueError(f"`r` should be a positive integer value but the value passed is {rank}")
-        alpha = alpha.item() if isinstance(alpha, Tensor) else float(alpha)
+        scale = alpha / (math.sqrt(rank) if config.use_rslora else rank)
         model.lora_ranks[name] = rank
-        model.lora_scales[name] = alpha / (math.sqrt(rank) if config.use_rslora else rank)
+        # an alpha from a tensor stays one: the quotient is rounded to its dtype
+        model.lora_scales[name] = scale.item() if isinstance(scale, Tensor) else float(scale)
     if not model.lora_ranks:
         raise ValueError(f"Target modules {config.target_modules} not found in the base model.")
 

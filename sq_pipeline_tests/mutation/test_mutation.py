@@ -270,7 +270,7 @@ SABOTAGE = [
     ("what comes out identical goes on", _what_comes_out_identical_goes_on, "recipe"),
     ("an undo puts no picture back", _an_undo_puts_no_picture_back, "place"),
     ("a failed adapter is used", _a_failed_adapter_is_used, "threshold"),
-    ("thresholds do not count", _without("verification_inputs", 3, {}), "threshold"),
+    ("thresholds do not count", _without("verification_inputs", 5, {}), "threshold"),
     ("renderer versions do not count", _without("picture_inputs", 4, {}, world_line), "renderer"),
     ("weights do not count for pictures", _without("picture_inputs", 3, "", world_line), "base model"),
     ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, ""), "base model"),

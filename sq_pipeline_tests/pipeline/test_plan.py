@@ -143,8 +143,8 @@ def test_a_changed_rule_is_shown_old_and_new(done: Game) -> None:
 
 
 def test_an_alpha_is_a_rule_too(done: Game) -> None:
-    edit_keymap(done, "loader: mflux\n", "loader: mflux\nalpha: rank\n")
-    assert stale(done)[f"{LORAS}/mflux_adapter"]["reasons"] == ["keymap.alpha: none → rank"]
+    edit_keymap(done, "loader: mflux\n", "loader: mflux\nalpha: always\n")
+    assert stale(done)[f"{LORAS}/mflux_adapter"]["reasons"] == ["keymap.alpha: where_needed → always"]
 
 
 def test_what_is_no_rule_of_a_keymap_changes_nothing(done: Game) -> None:
