@@ -6,6 +6,7 @@ since machines are noisy; the spread over the rounds is printed beside them.
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -155,6 +156,40 @@ def _draw_examples(folder: Path) -> list[TrainingExample]:
     return examples
 
 
+def _measure_flux1_dev() -> None:
+    """Print seconds and peak bytes of measuring an adapter over all of flux1-dev; runs in a process of its own."""
+    from sq_pipeline.core.protocols import AdapterUse
+    from sq_pipeline.stages.fidelity import measure_fidelity
+    from sq_pipeline.stages.remap import remap_adapter
+    from sq_pipeline.storage.keymaps import select_keymap
+    from sq_pipeline_tests.adapters.files import KEYMAPS, mlx_tensors, save
+
+    base_model = BASE_MODELS["flux1-dev"]
+    with tempfile.TemporaryDirectory() as folder:
+        source, file = Path(folder) / "mlx.safetensors", Path(folder) / "mflux.safetensors"
+        save(source, mlx_tensors(base_model, rank=8))
+        remap_adapter(source, file, select_keymap(KEYMAPS, "mflux", machine.version_of("mflux")), base_model)
+        meter = registry.fidelity_meter(DataDir(shipped_data_root()))
+        start = time.perf_counter()
+        report = measure_fidelity(AdapterUse(file, 1.0), source, base_model, meter)
+        wall_s = time.perf_counter() - start
+    assert len(report.wanted) == 494
+    assert report.relative_error is not None
+    assert report.relative_error < 1e-3
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    sys.stdout.write(f"{wall_s} {peak_bytes} {report.relative_error}")
+
+
+def measure_fidelity_at_full_width() -> tuple[str, str, str]:
+    """All 494 layers of flux1-dev, rank 8, unbaked in float32: what the gate asks before pictures are rendered."""
+    script = "from sq_pipeline_tests.benchmark import _measure_flux1_dev; _measure_flux1_dev()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    wall_s, peak_bytes, error = map(float, done.stdout.split())
+    figures = f"{wall_s:.0f} s, {peak_bytes / 2**30:.2f} GiB, largest relative error {error:.1e}"
+    return "fidelity of a flux1-dev adapter, 494 layers", figures, "≤ 2 GiB, ≤ 1e-3"
+
+
 def main() -> None:
     """Print all figures."""
     data = DataDir(shipped_data_root())
@@ -162,6 +197,8 @@ def main() -> None:
         f"{machine.chip_name()}, {os.cpu_count()} cores, {blas.preload().name} {blas.measure_gflops():.0f} GFLOP/s"
     )
     rows = measure_demo()
+    say("fidelity at flux1-dev's widths …")
+    rows.append(measure_fidelity_at_full_width())
 
     def with_spread(figure: tuple[float, float, float]) -> str:
         return f"{figure[0]:.3f} (rounds {figure[1]:.3f} to {figure[2]:.3f})"

@@ -13,7 +13,7 @@ from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.core.protocols import TokenCounts, TrainRequest
+from sq_pipeline.core.protocols import FidelityMeter, TokenCounts, TrainRequest
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeMeter, FakeRenderer, FakeTrainer
@@ -45,7 +45,7 @@ class FastEngines:
 
     renderer: FakeRenderer = field(default_factory=lambda: FakeRenderer(trigger="west"))
     trainer: WholeTrainer = field(default_factory=WholeTrainer)
-    meter: FakeMeter = field(default_factory=FakeMeter)
+    meter: FidelityMeter = field(default_factory=FakeMeter)
     renderer_versions: dict[str, str] = field(default_factory=lambda: {"fake": "1"})
     weights: dict[str, str] = field(default_factory=lambda: {"tiny-flux": "sha256:" + "0" * 64})
 
