@@ -10,6 +10,7 @@ from sq_pipeline.cli import (
     adapter_verdict_commands,
     content_commands,
     doctor_command,
+    inspect_command,
     pipeline_commands,
     ui_command,
 )
@@ -30,6 +31,7 @@ dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=T
 
 pipeline_commands.register(app)
 content_commands.register(app, dataset_app)
+inspect_command.register(adapter_app)
 adapter_commands.register(adapter_app)
 adapter_fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)

@@ -1,4 +1,4 @@
-"""`sq-pipeline adapter inspect` and `adapter remap`: the adapter tools for any file."""
+"""`sq-pipeline adapter remap`: an adapter file under another loader's names."""
 
 import json
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
-from sq_pipeline.cli.printing import print_json, print_line, print_table
+from sq_pipeline.cli.printing import print_json, print_table
 from sq_pipeline.storage.layout import data_root
 
 
@@ -46,24 +46,11 @@ def _show(values: dict[str, Any]) -> None:
     def as_text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
 
-    print_table(("", ""), [(name, as_text(value)) for name, value in values.items() if name != "faults"])
-    for fault in values.get("faults", ()):
-        print_line(f"fault: {fault}")
+    print_table(("", ""), [(name, as_text(value)) for name, value in values.items()])
 
 
 def register(adapter: typer.Typer) -> None:
-    """Add the commands to the `adapter` group."""
-
-    @adapter.command()
-    def inspect(file: Path, as_json: JsonOption = False) -> None:
-        """Say what an adapter file is: dialect, modules, ranks, strength, faults."""
-        from sq_pipeline.stages.inspect import inspect_adapter
-
-        report = inspect_adapter(file)
-        if as_json:
-            print_json(report)
-        else:
-            _show(report)
+    """Add the command to the `adapter` group."""
 
     @adapter.command()
     def remap(

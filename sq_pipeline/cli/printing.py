@@ -8,10 +8,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
 
 def print_json(value: Any) -> None:
     """One JSON object, on one line."""
@@ -20,6 +16,11 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table whose cells wrap and lose nothing; without rows, nothing."""
+    # imported here: rich takes longer to import than most commands that print JSON take to run
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
     table = Table(*(Column(name, overflow="fold") for name in columns), show_header=any(columns))
     for row in rows:
         table.add_row(*map(Text, row))
@@ -29,6 +30,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def print_markdown(text: str) -> None:
     """A report, laid out."""
+    from rich.console import Console
     from rich.markdown import Markdown
 
     Console().print(Markdown(text))
@@ -36,6 +38,9 @@ def print_markdown(text: str) -> None:
 
 def print_line(line: str) -> None:
     """One line, not wrapped."""
+    from rich.console import Console
+    from rich.text import Text
+
     Console().print(Text(line), soft_wrap=True)
 
 

@@ -119,7 +119,7 @@ class Keymap(BaseModel):
     def rename(self, key: str) -> tuple[Renamed, ...]:
         """Everything that `key` becomes; nothing when no rule matches."""
         for _, rule, match, endings in self.hits(key):
-            targets = [match.expand(target) + (f".{endings[1]}" if endings[1] else "") for target in rule.target]
+            targets = [_fill_in(target, match) + (f".{endings[1]}" if endings[1] else "") for target in rule.target]
             matrix = endings[1] if self.is_reading else endings[0]  # the internal form's word
             cuts: list[tuple[int, int, int] | None] = [None] * len(targets)
             if rule.split and matrix in ("", "lora_b"):
@@ -137,3 +137,18 @@ class Keymap(BaseModel):
 @cache
 def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII)  # ASCII: `\d` must not take other scripts' digits
+
+
+def _fill_in(target: str, match: re.Match[str]) -> str:
+    """`match.expand(target)`, without reading the target anew for each key."""
+    literals = _literals(target)
+    if literals is None:
+        return match.expand(target)
+    return "".join(part if index % 2 == 0 else match[int(part)] or "" for index, part in enumerate(literals))
+
+
+@cache
+def _literals(target: str) -> list[str] | None:
+    """Text and group numbers in turn; None for a target with other escapes than `\\1` to `\\9`."""
+    parts = re.split(r"\\([1-9])(?!\d)", target)
+    return None if any("\\" in part for part in parts) else parts

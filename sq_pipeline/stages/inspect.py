@@ -1,8 +1,10 @@
-"""What an adapter file is: dialect, modules, ranks, strength. Reads any file, loads no model."""
+"""What an adapter file is: dialect, modules, ranks, strength, who loads it. Reads any file, loads no model.
+
+Here: reading a file's header and numbers for the report. Its judgements are in core, its numerics in `update_size`.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -10,95 +12,172 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.dialects import name_dialect, parse_key
-from sq_pipeline.storage.safetensors_file import SafetensorsFile, is_finite, open_safetensors, to_float32
+from sq_pipeline.core import adapter_scales
+from sq_pipeline.core.adapter_header import TensorInfo
+from sq_pipeline.core.adapter_pairs import FLOATS, Pair, pair_up
+from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
+from sq_pipeline.core.adapter_scales import Scale
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.dialects import DIALECT_NAMES, name_dialect
+from sq_pipeline.core.findings import Finding, lines_of
+from sq_pipeline.core.flux_fit import fit
+from sq_pipeline.core.loaders import LoaderFacts, judge_loader, loader_verdicts
+from sq_pipeline.core.metadata_text import path_fault
+from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
+from sq_pipeline.stages.update_size import TensorReader, effective_rank, update_norm
+from sq_pipeline.storage.safetensors_file import open_safetensors
 
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+# above it the rank × rank products would cost more than the file: finiteness alone is looked at
+_MAX_RANK = 1024
+# what no loader can apply, whatever its names
+_BREAKS = {
+    *("no down", "no up", "no matrix", "dtype", "misshapen", "width", "block"),
+    *("repeated", "not finite", "model", "other method"),
+}
 
 
-@dataclass(frozen=True)
-class ModuleReport:
-    """One module: its rank, alpha (None where the file has none), and the Frobenius norm of alpha/rank · B·A."""
-
-    module: str
-    rank: int
-    alpha: float | None
-    update_norm: float
+def inspect_adapter(path: Path, *, base_models: Sequence[BaseModel] = tuple(BASE_MODELS.values())) -> dict[str, Any]:
+    """The report as plain values; see `report_adapter`."""
+    return report_adapter(path, base_models=base_models).as_json()
 
 
-def inspect_adapter(path: Path) -> dict[str, Any]:
-    """The report as plain values; raises AdapterError when the file cannot be read.
+def report_adapter(
+    path: Path,
+    *,
+    with_spectrum: bool = False,
+    loader: str | None = None,
+    base_models: Sequence[BaseModel] = tuple(BASE_MODELS.values()),
+) -> AdapterReport:
+    """The report on a file; its faults are lines of the report. `with_spectrum` adds effective ranks.
 
-    `faults` lists what is wrong with it, one line each: unmatched or repeated names, halves without partner, matrices
-    that do not fit, NaN, updates of zero.
+    `loader` (`mflux 0.18.1`): one more fault when that loader does not apply the file rightly. Raises AdapterError
+    when the file cannot be read, SelectionError for a loader that is not known.
     """
     file = open_safetensors(path)
-    dialect = name_dialect(file.tensors)
-    keys = {name: parse_key(name) for name in file.tensors}
-    faults = [f"{name}: not the name of an adapter's tensor" for name, key in keys.items() if key is None]
-    faults += [f"{n}: holds NaN or infinity" for n, info in file.tensors.items() if not is_finite(info, file.read(n))]
-    modules: dict[str, dict[str, str]] = {}
-    for name, key in keys.items():
-        if key is None:
-            continue
-        parts = modules.setdefault(key.module, {})
-        if key.matrix in parts:
-            faults.append(f"{name}: says the same as {parts[key.matrix]}")
-        parts.setdefault(key.matrix, name)
-    reports: list[ModuleReport] = []
-    for module, parts in sorted(modules.items()):
-        if missing := [part for part in ("down", "up") if part not in parts]:
-            faults.append(f"{module}: its {' and '.join(missing)} matrix is missing")
-            continue
-        key = keys[parts["down"]]
-        report = _report_module(file, module, parts, is_mlx=key is not None and key.is_mlx)
-        if isinstance(report, str):
-            faults.append(f"{module}: {report}")
-            continue
-        reports.append(report)
-        if report.update_norm == 0:
-            faults.append(f"{module}: its update is zero; it changes nothing")
-    ranks = Counter(report.rank for report in reports)
-    norms = [report.update_norm for report in reports if isfinite(report.update_norm)]
+    dialect = name_dialect(file.tensors, file.metadata)
+    pairs = pair_up(file.tensors)
+    peft = read_peft_scales(file.metadata)
+    findings, rows, scales = list(pairs.findings), list[ModuleRow](), list[tuple[Pair, Scale]]()
+    with TensorReader(file) as reader:
+        for pair in pairs.pairs:
+            found, measured = _inspect_pair(
+                reader, pair, peft if isinstance(peft, PeftScales) else None, with_spectrum=with_spectrum
+            )
+            findings.extend(found)
+            if measured is not None:
+                rows.append(measured[0])
+                scales.append((pair, measured[1]))
+    fitted = fit(pairs.pairs, base_models)
+    findings.extend(fitted.findings)
+    if any(pair.tiles > 1 for pair in pairs.pairs):
+        dialect = DIALECT_NAMES["mflux-before-0.19"]  # told by its shapes; its names are Kohya's
+    findings.extend(_judge_alphas(dialect, scales))
+    modules = len(pairs.pairs)
+    faults = lines_of(findings, modules)
+    broken = _broken(findings, modules, fitted.misfit)
+    facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken)
+    faults.extend(_whole_file_faults(modules, fitted.misfit, file.metadata))
+    if loader is not None:
+        verdict = judge_loader(loader, facts)
+        if not verdict.is_right:
+            faults.append(f"{verdict.loader} does not load it rightly: {verdict.reason}")
+    return AdapterReport(
+        file=path.name,
+        file_bytes=path.stat().st_size,
+        dialect=dialect,
+        tensors=len(file.tensors),
+        modules=modules,
+        fit=fitted,
+        dtypes=Counter(info.dtype for info in file.tensors.values()),
+        metadata=file.metadata,
+        rows=tuple(rows),
+        loads_in=loader_verdicts(facts),
+        faults=tuple(faults),
+    )
+
+
+def _inspect_pair(
+    reader: TensorReader, pair: Pair, peft: PeftScales | None, *, with_spectrum: bool
+) -> tuple[list[Finding], tuple[ModuleRow, Scale] | None]:
+    """What its numbers say is wrong, and its row and scale where its matrices fit."""
+    products = _products(reader, pair) if pair.is_whole and pair.rank <= _MAX_RANK else {}
+    findings = [
+        Finding("not finite", info.name)
+        for info in pair.tensors
+        if info.dtype in FLOATS and not _is_finite(reader, info, products.get(info.name))
+    ]
+    if not pair.is_whole:
+        return findings, None
+    assert pair.down is not None
+    assert pair.up is not None
+    alpha = reader.number(pair.alpha) if pair.alpha is not None else None
+    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, peft)
+    norm = spectrum = None
+    down = _untiled(products[pair.down.name], pair) if products and not findings else None
+    if down is not None:
+        up = products[pair.up.name]
+        norm = update_norm(down, up, scale.value)
+        if norm == 0:
+            findings.append(Finding("zero", pair.name))
+        if not isfinite(norm):  # of F64 alone, whose squares are beyond a number
+            norm = None
+        elif with_spectrum:
+            spectrum = effective_rank(down, up)
+    row = ModuleRow(pair.name, pair.slot, pair.rank, scale.alpha, scale.source, scale.value, pair.dtype, norm, spectrum)
+    return findings, (row, scale)
+
+
+def _products(reader: TensorReader, pair: Pair) -> dict[str, npt.NDArray[np.float64]]:
+    """By tensor: products of down's rows and of up's columns with each other, (rank, rank)."""
+    assert pair.down is not None
+    assert pair.up is not None
     return {
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "dialect": dialect,
-        "tensors": len(file.tensors),
-        "modules": len(modules),
-        "ranks": {str(rank): count for rank, count in sorted(ranks.items())},
-        "alphas": sorted({report.alpha for report in reports if report.alpha is not None and isfinite(report.alpha)}),
-        "dtypes": dict(Counter(info.dtype for info in file.tensors.values())),
-        "metadata": dict(file.metadata),
-        "update_norm": float(np.sqrt(np.square(norms).sum())) if norms else 0.0,
-        "faults": faults,
+        pair.down.name: reader.gram(pair.down, of_rows=not pair.is_transposed),
+        pair.up.name: reader.gram(pair.up, of_rows=pair.is_transposed),
     }
 
 
-def _report_module(file: SafetensorsFile, module: str, parts: Mapping[str, str], *, is_mlx: bool) -> ModuleReport | str:
-    """The report on one module, or why there is none. MLX keeps its matrices transposed."""
-    infos = {part: file.tensors[name] for part, name in parts.items()}
-    if wrong := [f"{info.name} is {info.dtype}" for info in infos.values() if info.dtype not in _FLOATS]:
-        return f"{' and '.join(wrong)}, not a floating-point number"
-    down, up = (_numbers(file, parts[part]) for part in ("down", "up"))
-    if is_mlx:
-        down, up = down.T, up.T
-    if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1] or 0 in down.shape + up.shape:
-        return f"misshapen: down is {list(infos['down'].shape)}, up {list(infos['up'].shape)}"
-    rank = down.shape[0]
-    alpha = None
-    if "alpha" in parts:
-        values = _numbers(file, parts["alpha"])
-        if values.size != 1:
-            return f"misshapen: its alpha is {list(values.shape)}, not one number"
-        alpha = float(values.item())
-    # ‖B·A‖² = trace((BᵀB)(AAᵀ)): two rank × rank products in place of an outputs × inputs one
-    with np.errstate(all="ignore"):
-        square = float(np.sum((up.T @ up) * (down @ down.T).T))
-    scale = 1.0 if alpha is None else abs(alpha) / rank
-    return ModuleReport(module, rank, alpha, scale * float(np.sqrt(max(square, 0.0))))
+def _is_finite(reader: TensorReader, info: TensorInfo, products: npt.NDArray[np.float64] | None) -> bool:
+    """True when no number is NaN or infinite; looked at again only where the products do not say so."""
+    return (products is not None and bool(np.isfinite(products.diagonal()).all())) or reader.is_finite(info)
 
 
-def _numbers(file: SafetensorsFile, name: str) -> npt.NDArray[np.float64]:
-    # float64, because the squares of small weights vanish in float32, and the update would look like zero
-    return to_float32(file.tensors[name], file.read(name)).astype(np.float64)
+def _untiled(products: npt.NDArray[np.float64], pair: Pair) -> npt.NDArray[np.float64] | None:
+    """The products of one tile of down, (rank, rank); None when the tiles are not alike."""
+    tiles, rank = pair.tiles, pair.rank
+    if tiles == 1:
+        return products
+    first = products[:rank, :rank]
+    blocks = products.reshape(tiles, rank, tiles, rank).swapaxes(1, 2)
+    return first if np.allclose(blocks, first, rtol=1e-9, atol=0) else None
+
+
+def _judge_alphas(dialect: str, scales: Iterable[tuple[Pair, Scale]]) -> Iterator[Finding]:
+    scales = list(scales)
+    needs_alpha = dialect == "Kohya" or any(scale.source == "tensor" for _, scale in scales)
+    for pair, scale in scales:
+        if scale.alpha is None and needs_alpha:
+            yield Finding("no alpha", pair.name)
+        elif finding := adapter_scales.judge_scale(pair.name, pair.rank, scale):
+            yield finding
+
+
+def _broken(findings: Sequence[Finding], modules: int, misfit: str) -> str:
+    """Why no loader can apply the file rightly, whatever its names; empty when nothing is in the way."""
+    if not modules:
+        return "it holds no module of a LoRA"
+    breaking = [finding for finding in findings if finding.kind in _BREAKS]
+    if breaking:
+        return f"the file is faulty: {lines_of(breaking, modules)[0]}"
+    return misfit
+
+
+def _whole_file_faults(modules: int, misfit: str, metadata: Mapping[str, str]) -> Iterator[str]:
+    if not modules:
+        yield "holds no module of a LoRA"
+    if misfit:
+        yield misfit
+    if isinstance(peft := read_peft_scales(metadata), str):
+        yield f"metadata {METADATA_KEY}: {peft}"
+    if fault := path_fault(metadata):
+        yield fault

@@ -2,13 +2,15 @@
 
 Format: 8 bytes header length (little endian), a JSON header, then the tensors' bytes without gaps
 (huggingface/safetensors, README, "Format"). Bytes are never converted: bfloat16 stays what it is.
-Not here: what the names mean (`core.keymap`, `core.dialects`).
+Not here: what the names mean (`core.keymap`, `core.dialects`), what other files are (`storage.file_kinds`).
 """
 
 import json
+import stat
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +22,11 @@ from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes
 from sq_pipeline.storage.atomic import atomic_path
+from sq_pipeline.storage.file_kinds import HEAD_BYTES, name_kind
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 _MEND = "get the file again, or export it again"
-_PICKLE_SUFFIXES = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
-_PICKLE_STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 _EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
-_SQLITE_START = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,11 @@ def _is_text(value: Any) -> bool:
 def open_safetensors(path: Path) -> SafetensorsFile:
     """Read and check a file's header; raises AdapterError with every fault found, and reads no tensor.
 
-    Pickles and zip archives are named for what they are and never loaded.
+    Pickles, archives and other files are named for what they are (`file_kinds`) and never loaded.
     """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode) or path.is_char_device():
+            raise _fault(path, "", "is a pipe or a device, not a file", "write it to a file first")
         with path.open("rb") as file:
             return _read_header(path, file)
     except FileNotFoundError:
@@ -78,20 +80,13 @@ def open_safetensors(path: Path) -> SafetensorsFile:
 
 
 def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
-    start = file.read(len(_SQLITE_START))
-    if start == _SQLITE_START:
-        problem = "is an SQLite file (Draw Things keeps its checkpoints so), which nothing here loads"
-        raise _fault(path, "", problem, "export it as .safetensors")
-    # a header of 640 bytes begins like a pickle: only what comes after its length tells them apart
-    is_pickle = start.startswith(_PICKLE_STARTS) and start[8:9] != b"{"
-    if is_pickle or path.suffix.lower() in _PICKLE_SUFFIXES:
-        raise _fault(
-            path, "", "is a pickle or checkpoint archive, which can run code when loaded", "export it as .safetensors"
-        )
+    head = file.read(HEAD_BYTES)
     size = file.seek(0, 2)
+    if kind := name_kind(path, head, size):
+        raise _fault(path, "", *kind)
     if size < 8:
         raise _fault(path, "", f"is {size} bytes long, too short for a safetensors file")
-    (length,) = struct.unpack("<Q", start[:8])
+    (length,) = struct.unpack("<Q", head[:8])
     if length > min(_MAX_HEADER_BYTES, size - 8):
         raise _fault(path, "", f"claims a header of {length} bytes, but is {size} bytes long: damaged or cut off")
     file.seek(8)
@@ -184,17 +179,16 @@ def write_safetensors(
         raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
-    hashes: dict[str, Any] = {}
-    with atomic_path(path) as part, part.open("wb") as file:
+    with atomic_path(path) as part, part.open("wb") as file, _VersionOf() as version:
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
             if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
                 raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
             content = np.ascontiguousarray(bits).data
-            hashes[info.name] = [info.dtype, list(info.shape), hash_bytes(content)]
+            version.add(info, content)
             file.write(content)
-    return fingerprint(hashes)
+        return version.value()
 
 
 def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
@@ -227,14 +221,14 @@ class TensorSurvey:
 
 def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
     """Read every tensor once, one in memory at a time."""
-    hashes: dict[str, Any] = {}
     not_finite: list[str] = []
-    for name, info in file.tensors.items():
-        bits = file.read(name)
-        hashes[name] = [info.dtype, list(info.shape), hash_bytes(bits.data)]
-        if not is_finite(info, bits):
-            not_finite.append(name)
-    return TensorSurvey(fingerprint(hashes), tuple(not_finite))
+    with _VersionOf() as version:
+        for name, info in file.tensors.items():
+            bits = file.read(name)
+            version.add(info, bits.data)
+            if not is_finite(info, bits):
+                not_finite.append(name)
+        return TensorSurvey(version.value(), tuple(not_finite))
 
 
 def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
@@ -255,9 +249,41 @@ def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
 
 
+class _VersionOf:
+    """A data version that grows with its tensors; they are hashed beside their reading or writing."""
+
+    _MAX_WAITING = 2  # tensors that are kept in memory for it
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._hashes: dict[str, Any] = {}
+        self._waiting: deque[tuple[TensorInfo, Future[str]]] = deque()
+
+    def __enter__(self) -> "_VersionOf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, info: TensorInfo, content: memoryview | bytes) -> None:
+        self._waiting.append((info, self._pool.submit(hash_bytes, content)))
+        if len(self._waiting) > self._MAX_WAITING:
+            self._take()
+
+    def _take(self) -> None:
+        info, digest = self._waiting.popleft()
+        self._hashes[info.name] = [info.dtype, list(info.shape), digest.result()]
+
+    def value(self) -> str:
+        while self._waiting:
+            self._take()
+        return fingerprint(self._hashes)
+
+
 def tensors_data_version(path: Path) -> str:
     """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
     file = open_safetensors(path)
-    return fingerprint(
-        {name: [info.dtype, list(info.shape), hash_bytes(file.read_bytes(name))] for name, info in file.tensors.items()}
-    )
+    with _VersionOf() as version:
+        for name, info in file.tensors.items():
+            version.add(info, file.read_bytes(name))
+        return version.value()

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from sq_pipeline import cli
+from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline_tests.adapters.files import KEYMAPS, SMALL, load, mlx_tensors, save, save_raw, to_bits, with_value
 
 
@@ -65,19 +66,61 @@ def adapter(tmp_path: Path) -> Path:
 # inspect
 
 
-def test_inspect_prints_one_json_object(shell: Shell, adapter: Path):
-    report = shell.json("inspect", adapter)
+@pytest.fixture
+def tiny_adapter(tmp_path: Path) -> Path:
+    """As `adapter`, for a base model that is known."""
+    return save(tmp_path / "tiny.safetensors", mlx_tensors(BASE_MODELS["tiny-flux"], rank=2), {"lora_rank": "2"})
+
+
+def test_inspect_prints_one_json_object(shell: Shell, tiny_adapter: Path):
+    report = shell.json("inspect", tiny_adapter)
     assert report["dialect"] == "mlx-examples"
-    assert (report["tensors"], report["modules"], report["ranks"]) == (26, 13, {"2": 13})
+    assert (report["tensors"], report["modules"], report["ranks"]) == (64, 32, {"2": 32})
     assert report["metadata"] == {"lora_rank": "2"}
     assert report["faults"] == []
+    assert [row["effective_rank"] for row in report["rows"]] == [None] * 32
 
 
-def test_inspect_prints_a_table_for_people(shell: Shell, adapter: Path):
-    code, out, err = shell.run("inspect", adapter)
+def test_inspect_prints_tables_for_people(shell: Shell, tiny_adapter: Path):
+    code, out, err = shell.run("inspect", tiny_adapter)
     assert (code, err) == (0, "")
-    assert "mlx-examples" in out
+    for words in ("mlx-examples", "tiny-flux", "32 of 32", "mflux >=0.19", "lora_rank"):
+        assert words in out
     assert "fault" not in out
+    assert "double_blocks.0.img_attn.proj" not in out.replace("double_blocks.0.img_attn.proj.lora_a", "")
+
+
+@pytest.mark.parametrize("option", ["--modules", "--spectrum"])
+def test_inspect_prints_a_line_for_each_module(
+    shell: Shell, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch, option: str
+):
+    monkeypatch.setenv("COLUMNS", "100")
+    _, out, _ = shell.run("inspect", tiny_adapter, option)
+    rows = [line.split("│") for line in out.splitlines() if "│ single_blocks." in line]
+    assert len(rows) == 12
+    for _, module, rank, alpha, scale, dtype, norm, spectrum, _ in rows:
+        assert module.strip().split(".")[2] in ("linear1", "linear2", "modulation")
+        assert (rank.strip(), alpha.strip(), scale.strip(), dtype.strip()) == ("2", "", "1", "F32")
+        assert float(norm) > 0
+        assert spectrum.strip() == "" if option == "--modules" else 1 < float(spectrum) <= 2
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_inspect_for_a_loader_makes_its_verdict_a_fault(shell: Shell, tiny_adapter: Path):
+    _, out, _ = shell.run("inspect", tiny_adapter, "--loader", "mflux 0.18.1")
+    assert "fault: mflux 0.18.1 does not load it rightly: it knows none of the names" in out
+    (line,) = shell.errors("inspect", tiny_adapter, "--loader", "mflux")
+    assert line.startswith("--loader: no loader 'mflux' is known here; use mflux with a version")
+
+
+def test_inspect_shows_metadata_on_one_line_and_cut(shell: Shell, tmp_path: Path):
+    path = save(tmp_path / "a.safetensors", {}, {"note": "one\x1b[2J\ntwo", "long": "x" * 9000})
+    code, out, _ = shell.run("inspect", path)
+    assert code == 0
+    assert "\x1b" not in out
+    assert r"one\x1b[2J\ntwo" in out
+    assert "(9,000 characters)" in out.replace("│\n│", "").replace("\n", "")
+    assert out.count("x" * 10) < 60
 
 
 def test_inspect_shows_faults_whole_and_as_they_are(shell: Shell, tmp_path: Path):
@@ -92,10 +135,13 @@ def test_inspect_shows_faults_whole_and_as_they_are(shell: Shell, tmp_path: Path
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_inspect_prints_json_that_others_can_read(shell: Shell, tmp_path: Path, value: float):
-    tensors = with_value(mlx_tensors(SMALL), "single_blocks.0.linear2.lora_a", value)
+    tensors = with_value(mlx_tensors(BASE_MODELS["tiny-flux"]), "single_blocks.0.linear2.lora_a", value)
     _, out, _ = shell.run("inspect", save(tmp_path / "a.safetensors", tensors), "--json")
     assert "NaN" not in out.replace("holds NaN or infinity", "")
     assert "Infinity" not in out
+    assert (
+        next(row for row in json.loads(out)["rows"] if row["slot"] == "single_blocks.0.linear2")["update_norm"] is None
+    )
     assert json.loads(out)["faults"] == ["single_blocks.0.linear2.lora_a: holds NaN or infinity"]
 
 
@@ -131,7 +177,8 @@ def test_remap_writes_the_target_and_prints_one_json_object(
     again = shell.json("remap", adapter, tmp_path / "again.safetensors", "--target", target)
     assert again == result
     assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
-    assert shell.json("inspect", out)["faults"] == []
+    # the model of these tests is none that is known; nothing else is wrong
+    assert [fault.partition(":")[0] for fault in shell.json("inspect", out)["faults"]] == ["fits no FLUX.1 known here"]
 
 
 def test_remap_prints_a_table_for_people(shell: Shell, adapter: Path, tmp_path: Path):

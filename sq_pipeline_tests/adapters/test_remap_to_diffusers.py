@@ -80,7 +80,7 @@ def test_the_full_layout_of_flux1_dev_becomes_one_pair_for_each_layer_that_mflux
     assert (result.tensors, result.modules) == (2 * FULL.patched_layers, 304)
     assert len(load(tmp_path / "out.safetensors")) == 988
     assert metadata_of(tmp_path / "out.safetensors")["format"] == "diffusers"
-    report = inspect_adapter(tmp_path / "out.safetensors")
+    report = inspect_adapter(tmp_path / "out.safetensors", base_models=(FULL,))
     assert (report["dialect"], report["modules"], report["faults"]) == ("diffusers", 494, [])
 
 

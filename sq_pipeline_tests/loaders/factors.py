@@ -17,6 +17,7 @@ from sq_pipeline_tests.loaders.layers import Update, layers_of, no_update
 
 # none: no alpha in the file, the update is up @ down; some: every other update has one, half of its rank
 Alpha = Literal["none", "rank", "half", "one", "some"]
+Dtype = Literal["F32", "F16", "BF16"]
 Numbers = npt.NDArray[np.float64]
 
 
@@ -31,7 +32,7 @@ class Recipe:
 
     base_model: BaseModel = SMALL
     ranks: int | Sequence[int] = 2
-    dtype: Literal["F32", "F16", "BF16"] = "F32"
+    dtype: Dtype = "F32"
     alpha: Alpha = "none"
     seed: int = 0
     own_parts: bool = False

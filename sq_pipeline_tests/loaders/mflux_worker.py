@@ -6,6 +6,7 @@ each file's deltas go into an .npz (path: (outputs, inputs)), the rest as JSON t
 """
 
 import contextlib
+import functools
 import importlib.util
 import inspect
 import io
@@ -31,8 +32,16 @@ def main() -> None:
             assert Path(str(mflux.__file__)).is_relative_to(expected), f"{mflux.__file__} is not in {expected}"
             whole_split = LoraTransforms._split_qkv_mlp_up
             mapping = _load_mapping(Path(str(mflux.__file__)).parent)
+            _remember_matches()
             answer = {"files": [_apply(job, mapping, LoraTransforms, whole_split) for job in request["jobs"]]}
     json.dump(answer, sys.stdout)
+
+
+def _remember_matches() -> None:
+    """Keep mflux's answers to whether a name fits a pattern: two texts decide it, and hundreds of files share names."""
+    from mflux.models.common.lora.mapping.lora_loader import LoRALoader
+
+    LoRALoader._match_pattern = staticmethod(functools.cache(LoRALoader._match_pattern))
 
 
 def _load_mapping(package: Path) -> Any:

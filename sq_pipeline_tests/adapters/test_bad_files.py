@@ -1,0 +1,114 @@
+"""Tests of bad adapter files, through the command line: each is named in one line, and nothing is written or run.
+
+The files and the words are in gallery.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sq_pipeline import cli
+from sq_pipeline_tests.adapters.gallery import GALLERY, MARKER, Exhibit
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `sq-pipeline adapter …`."""
+    monkeypatch.setattr(sys, "argv", ["sq-pipeline", "adapter", *map(str, arguments)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exited:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert isinstance(exited.value.code, int)
+    return exited.value.code, out, err
+
+
+def _check_inspect(exhibit: Exhibit, path: Path, code: int, out: str, err: str) -> None:
+    assert "Traceback" not in out + err
+    if exhibit.is_unreadable:
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {path}: ")
+        told = err.splitlines()
+    else:
+        assert (code, err) == (0, "")
+        told = [line for line in out.splitlines() if line.startswith("fault: ")]
+    assert len([line for line in told if exhibit.inspect in line]) == 1, told
+    assert all(line.isprintable() for line in told)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_inspect_names_what_is_wrong_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    exhibit = GALLERY[name]
+    (tmp_path / "files").mkdir()
+    path = exhibit.build(tmp_path / "files")
+    before = _files(tmp_path)
+    _check_inspect(exhibit, path, *_run(monkeypatch, capsys, "inspect", path))
+    assert _files(tmp_path) == before
+    assert not (tmp_path / MARKER).exists()
+
+
+@pytest.mark.parametrize("name", [name for name, exhibit in GALLERY.items() if exhibit.is_remap_checked])
+def test_remap_refuses_what_it_must_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    exhibit = GALLERY[name]
+    (tmp_path / "files").mkdir()
+    path = exhibit.build(tmp_path / "files")
+    before = _files(tmp_path)
+    target = tmp_path / "out.safetensors"
+    code, out, err = _run(monkeypatch, capsys, "remap", path, target, "--target", "mflux")
+    assert "Traceback" not in out + err
+    assert not (tmp_path / MARKER).exists()
+    if exhibit.remap is None:
+        assert (code, err) == (0, "")
+        assert _files(tmp_path).keys() - before.keys() == {target}
+    else:
+        assert (code, out) == (1, "")
+        assert [line for line in err.splitlines() if exhibit.remap in line], err
+        assert all(line.startswith("error: ") for line in err.splitlines())
+        assert _files(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["zero B", "truncated", "Draw Things", "pickle a.ckpt, protocol 2", "4 GB header"])
+def test_a_process_of_its_own_says_the_same(tmp_path: Path, name: str):
+    exhibit = GALLERY[name]
+    (tmp_path / "files").mkdir()
+    path = exhibit.build(tmp_path / "files")
+    before = _files(tmp_path)
+    command = [sys.executable, "-c", "from sq_pipeline.cli import main; main()", "adapter", "inspect", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(cli.__file__).parents[2])
+    _check_inspect(exhibit, path, done.returncode, done.stdout, done.stderr)
+    assert _files(tmp_path) == before
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_the_gallery_is_as_large_as_it_says():
+    """A file that two exhibits share, or a word that any file would fit, proves nothing."""
+    assert len(GALLERY) >= 50
+    assert all(len(exhibit.inspect) > 5 for exhibit in GALLERY.values())
+
+
+def test_what_the_remap_does_not_refuse_yet_is_known():
+    unchecked = [name for name, exhibit in GALLERY.items() if not exhibit.is_remap_checked]
+    assert unchecked == ["zero B", "a module of other widths", "alpha zero"]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = _run(monkeypatch, capsys, "inspect", tmp_path / "pipe")
+    assert code == 1
+    assert re.fullmatch(r"error: .*/pipe: is a pipe or a device, not a file; write it to a file first\n", err)
