@@ -38,9 +38,11 @@ def _measure(
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.core.verdicts import judge_fidelity
     from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.adapter_source import reading_keymap_for
     from sq_pipeline.stages.fidelity import measure_fidelity
     from sq_pipeline.stages.fidelity_report import layer_lines, threshold_lines
     from sq_pipeline.storage.layout import open_data_dir
+    from sq_pipeline.storage.safetensors_file import open_safetensors
     from sq_pipeline.storage.settings import load_settings
 
     data = open_data_dir(root)
@@ -50,6 +52,7 @@ def _measure(
         source,
         resolve_base_model(base_model),
         real_engines(data).fidelity_meter(),
+        reading_keymap_for(open_safetensors(source), data.keymaps_root),
         is_baked=is_baked,
         dtype=None if dtype is None else _DTYPES[dtype],
         bits=None if bits is None else _BITS[bits],

@@ -14,18 +14,25 @@ def _verify(
     file: Path, source: Path, root: Path, base_model: str, tier: str, trigger: str | None
 ) -> tuple[dict[str, Any], str, bytes]:
     from sq_pipeline.core.base_models import resolve_base_model
+    from sq_pipeline.core.fidelity import FidelityReport
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.adapter_source import reading_keymap_for
     from sq_pipeline.stages.fidelity import measure_fidelity
     from sq_pipeline.stages.verify import verify_adapter
     from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
     from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.safetensors_file import tensors_data_version
+    from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
     from sq_pipeline.storage.settings import load_settings
     from sq_pipeline.storage.verify_prompts import load_verify_prompts
 
     data = open_data_dir(root)
     engines, model, use = real_engines(data), resolve_base_model(base_model), AdapterUse(file.resolve(), 1.0)
+
+    def measure() -> FidelityReport:
+        reading = reading_keymap_for(open_safetensors(source), data.keymaps_root)
+        return measure_fidelity(use, source, model, engines.fidelity_meter(), reading)
+
     report = verify_adapter(
         file.name,
         use,
@@ -33,7 +40,7 @@ def _verify(
         trigger,
         model,
         tier,
-        lambda: measure_fidelity(use, source, model, engines.fidelity_meter()),
+        measure,
         engines.renderer(),
         load_verify_prompts(data, tier),
         load_settings(data).thresholds,
