@@ -5,13 +5,13 @@ import sys
 import typer
 
 from sq_pipeline.cli import (
-    adapter_commands,
-    adapter_fidelity_command,
     adapter_verdict_commands,
     content_commands,
     doctor_command,
+    fidelity_command,
     inspect_command,
     pipeline_commands,
+    remap_command,
     ui_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
@@ -32,8 +32,8 @@ dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=T
 pipeline_commands.register(app)
 content_commands.register(app, dataset_app)
 inspect_command.register(adapter_app)
-adapter_commands.register(adapter_app)
-adapter_fidelity_command.register(adapter_app)
+remap_command.register(adapter_app)
+fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
 ui_command.register(app)
 doctor_command.register(app)

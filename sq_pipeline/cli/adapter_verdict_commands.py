@@ -22,8 +22,9 @@ def _verify(
     from sq_pipeline.stages.verify import verify_adapter
     from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
     from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
+    from sq_pipeline.storage.safetensors_file import open_safetensors
     from sq_pipeline.storage.settings import load_settings
+    from sq_pipeline.storage.tensor_survey import tensors_data_version
     from sq_pipeline.storage.verify_prompts import load_verify_prompts
 
     data = open_data_dir(root)

@@ -5,13 +5,14 @@ internal form (`core.adapter_form`) is for files without fault.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sq_pipeline.core._provisional_slots import slot_of
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind, parse_key
 from sq_pipeline.core.findings import Finding
+from sq_pipeline.core.keymap import Keymap
+from sq_pipeline.core.slots import find_slot
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 ALPHA_DTYPES = FLOATS | {"I64", "I32", "I16", "U8"}
@@ -114,13 +115,13 @@ class Pairs:
         return bool(self.pairs) and all(pair.module for pair in self.pairs)
 
 
-def pair_up(tensors: Mapping[str, TensorInfo]) -> Pairs:
-    """The modules of a file, and a finding for each name or shape that is wrong."""
+def pair_up(tensors: Mapping[str, TensorInfo], keymaps: Sequence[Keymap]) -> Pairs:
+    """The modules of a file, named by the reading `keymaps`, and a finding for each name or shape that is wrong."""
     findings: list[Finding] = []
     found: dict[str, dict[str, TensorInfo]] = {}
     transposed: dict[str, bool] = {}
     for name, info in tensors.items():
-        key = parse_key(name.replace(".default.", "."))  # PEFT's name of the only adapter
+        key = parse_key(name)
         if key is None:
             findings.append(_unmatched(name))
             continue
@@ -131,8 +132,7 @@ def pair_up(tensors: Mapping[str, TensorInfo]) -> Pairs:
         transposed[key.module] = transposed.get(key.module, False) or key.is_mlx
     pairs: list[Pair] = []
     for name, matrices in sorted(found.items()):
-        slot = slot_of(next(iter(matrices.values())).name)
-        module, part = slot[:2] if slot else ("", "")
+        module, part = find_slot(next(iter(matrices.values())).name, keymaps) or ("", "")
         down, up, alpha = (matrices.get(matrix) for matrix in (*_MATRICES, "alpha"))
         pairs.append(Pair(name, module, part, transposed[name], down, up, alpha))
     findings.extend(_repeated_slots(pairs))

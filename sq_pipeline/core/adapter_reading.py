@@ -13,6 +13,7 @@ from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.keymap import Keymap, Renamed
 from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
+from sq_pipeline.core.slots import split_slot
 
 _MEND = "export the adapter again"
 ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where the loader needs it said
@@ -138,7 +139,7 @@ def _read_slot(
         return []  # said already
     (down_info, down_name), (up_info, up_name) = infos["lora_a"], infos["lora_b"]
     down, up = _matrix(down_info, down_name), _matrix(up_info, up_name)
-    module, part = _split_slot(slot)
+    module, part = split_slot(slot)
     if up_name.share is not None:
         first, end, parts = up_name.share
         if up.rows % parts:
@@ -167,12 +168,6 @@ def _read_slot(
 
 def _span(first: int, end: int, size: int) -> tuple[int, int]:
     return first * size, end * size
-
-
-def _split_slot(slot: str) -> tuple[str, str]:
-    module, _, last = slot.rpartition(".")
-    is_part = module.count(".") >= 2 and last in {name for name, _ in parts_of(module)}
-    return (module, last) if is_part else (slot, "")
 
 
 def _misshapen(file: str, key: str, problem: str) -> Fault:

@@ -95,7 +95,7 @@ def name_other_kind(name: str) -> str:
 
 
 _KEY = re.compile(
-    r"(?P<module>.+?)\.(?:(?P<mlx>lora_[ab])|(?P<peft>lora_[AB]|lora_down|lora_up|lora\.down|lora\.up)(?:\.weight)?"
+    r"(?P<module>.+?)\.(?:(?P<mlx>lora_[ab])|(?P<peft>lora_[AB]|lora_down|lora_up|lora\.down|lora\.up)(?:\.default)?(?:\.weight)?"
     r"|(?P<alpha>alpha))"
     r"|(?P<xlabs_module>.+_lora\d*)\.(?P<xlabs>down|up)\.weight"
 )

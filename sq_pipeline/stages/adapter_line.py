@@ -35,8 +35,8 @@ from sq_pipeline.stages.train import at_first, both, draw_loss_curve, log_progre
 from sq_pipeline.stages.verify import verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.storage.safetensors_file import tensors_data_version
 from sq_pipeline.storage.store import Record
+from sq_pipeline.storage.tensor_survey import tensors_data_version
 
 _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 

@@ -19,7 +19,8 @@ from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.storage.keymaps import select_reading_keymap
 from sq_pipeline.storage.layout import shipped_data_root
-from sq_pipeline.storage.safetensors_file import SafetensorsFile, open_safetensors, to_bits, to_float32
+from sq_pipeline.storage.safetensors_file import SafetensorsFile, open_safetensors
+from sq_pipeline.storage.tensor_bits import to_bits, to_float32
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.datasets import read_recipe
 from sq_pipeline.storage.keymaps import select_keymap, select_reading_keymap
 from sq_pipeline.storage.manifests import read_manifest
-from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
+from sq_pipeline.storage.safetensors_file import open_safetensors
 from sq_pipeline.storage.store import Record
+from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompts
 
 _LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped

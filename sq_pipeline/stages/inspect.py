@@ -18,14 +18,17 @@ from sq_pipeline.core.adapter_pairs import FLOATS, Pair, pair_up
 from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
 from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
-from sq_pipeline.core.dialects import DIALECT_NAMES, name_dialect
+from sq_pipeline.core.dialects import DIALECT_NAMES, dialect_counts, name_dialect
 from sq_pipeline.core.findings import Finding, lines_of
 from sq_pipeline.core.flux_fit import fit
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.loaders import LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.core.metadata_text import path_fault
 from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
 from sq_pipeline.stages.update_size import TensorReader, effective_rank, update_norm
-from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.storage.keymaps import select_reading_keymap
+from sq_pipeline.storage.layout import shipped_data_root
+from sq_pipeline.storage.safetensors_file import SafetensorsFile, open_safetensors
 
 # above it the rank × rank products would cost more than the file: finiteness alone is looked at
 _MAX_RANK = 1024
@@ -55,7 +58,7 @@ def report_adapter(
     """
     file = open_safetensors(path)
     dialect = name_dialect(file.tensors, file.metadata)
-    pairs = pair_up(file.tensors)
+    pairs = pair_up(file.tensors, _keymaps_for(file))
     peft = read_peft_scales(file.metadata)
     findings, rows, scales = list(pairs.findings), list[ModuleRow](), list[tuple[Pair, Scale]]()
     with TensorReader(file) as reader:
@@ -94,6 +97,15 @@ def report_adapter(
         loads_in=loader_verdicts(facts),
         faults=tuple(faults),
     )
+
+
+def _keymaps_for(file: SafetensorsFile) -> list[Keymap]:
+    """The shipped keymap that reads the file's dialect; all of them where its names are of none, or of two."""
+    found = dialect_counts(file.tensors)
+    dialects = [dialect for dialect in found if dialect is not None]
+    wanted = dialects if len(dialects) == 1 and None not in found else list(DIALECT_NAMES)
+    root = shipped_data_root() / "keymaps"
+    return [select_reading_keymap(root, dialect) for dialect in wanted]
 
 
 def _inspect_pair(

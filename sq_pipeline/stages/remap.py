@@ -2,7 +2,7 @@
 input.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,17 @@ import numpy.typing as npt
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_join import Piece
 from sq_pipeline.core.adapter_reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptions
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
 from sq_pipeline.core.dialects import DIALECT_NAMES
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.part_spans import METADATA_KEY, format_spans
 from sq_pipeline.core.remap_plan import Output, RemapPlan, plan_remap
 from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter, reading_keymap_for
-from sq_pipeline.storage.safetensors_file import (
-    open_safetensors,
-    survey_tensors,
-    to_bits,
-    write_safetensors,
-)
+from sq_pipeline.stages.remap_doubts import Doubt, find_doubts
+from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.storage.tensor_bits import to_bits
+from sq_pipeline.storage.tensor_survey import survey_tensors
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,14 @@ def remap_adapter(
     *,
     reading: Keymap | None = None,
     options: ReadOptions = AS_THE_FILE_SAYS,
+    allowed: Collection[Doubt] | None = None,
 ) -> RemapResult:
     """Write `target` by `keymap` from the adapter `source`, read by `reading`, or by the shipped one of its dialect.
 
     Raises one AdapterError
     naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is written; StorageError
-    when the disk refuses. With `base_model` all its modules must be covered.
+    when the disk refuses. With `base_model` all its modules must be covered. `allowed`: doubts that are no reason to
+    stop (`remap_doubts`); without it nothing is doubted.
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
@@ -80,6 +80,10 @@ def remap_adapter(
     ]
     if faults := [*form.faults, *broken]:
         raise AdapterError(faults)
+    if allowed is not None:
+        doubts = list(find_doubts(adapter, survey.zeros, tuple(BASE_MODELS.values()), allowed))
+        if doubts:
+            raise AdapterError(doubts)
     plan = plan_remap(adapter.patches, keymap, adapter, str(source), base_model)
     if plan.faults:
         raise AdapterError(plan.faults)

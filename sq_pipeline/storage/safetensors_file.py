@@ -8,9 +8,8 @@ Not here: what the names mean (`core.keymap`, `core.dialects`), what other files
 import json
 import stat
 import struct
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,13 +19,13 @@ import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault
-from sq_pipeline.core.fingerprints import fingerprint, hash_bytes
 from sq_pipeline.storage.atomic import atomic_path
 from sq_pipeline.storage.file_kinds import HEAD_BYTES, name_kind
+from sq_pipeline.storage.tensors_version import TensorsVersion
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
+PIECE_BYTES = 1 << 20
 _MEND = "get the file again, or export it again"
-_EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
 
 
 @dataclass(frozen=True)
@@ -179,111 +178,23 @@ def write_safetensors(
         raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with atomic_path(path) as part, part.open("wb") as file, _VersionOf() as version:
+    with atomic_path(path) as part, part.open("wb") as file, TensorsVersion() as version:
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
             if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
                 raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
-            content = np.ascontiguousarray(bits).data
-            version.add(info, content)
-            file.write(content)
+            for slab in _slabs(bits):
+                version.update(info, slab.data)
+                file.write(slab.data)
         return version.value()
 
 
-def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
-    """True when no number is NaN or infinite; by the exponent bits, for F32, F16, BF16 and F64."""
-    exponents = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80, "F64": 0x7FF0000000000000}
-    mask = exponents.get(info.dtype)
-    if mask is None:
-        return True
-    exponent = bits.dtype.type(mask)
-    return not bool(((bits & exponent) == exponent).any())
-
-
-def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The numbers as float32; exact for F32, F16 and BF16."""
-    if info.dtype == "BF16":
-        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    kinds = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
-    if info.dtype not in kinds:
-        raise ValueError(f"{info.name} holds {info.dtype}, which is no floating-point number")
-    return bits.view(kinds[info.dtype]).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class TensorSurvey:
-    """What one reading of all tensors tells: their data version, and which hold NaN or infinity."""
-
-    data_version: str
-    not_finite: tuple[str, ...]
-
-
-def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
-    """Read every tensor once, one in memory at a time."""
-    not_finite: list[str] = []
-    with _VersionOf() as version:
-        for name, info in file.tensors.items():
-            bits = file.read(name)
-            version.add(info, bits.data)
-            if not is_finite(info, bits):
-                not_finite.append(name)
-        return TensorSurvey(version.value(), tuple(not_finite))
-
-
-def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Numbers as raw bits, rounded to the nearest, ties to even; out of range is infinity. Whole numbers stay whole."""
-    if dtype in _EXACT:
-        return numbers.astype(_EXACT[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
-    with np.errstate(over="ignore", under="ignore"):
-        if dtype == "F16":
-            return numbers.astype(np.float16).view(np.uint16)
-        single = numbers.astype(np.float32)
-    bits = single.view(np.uint32)
-    if dtype == "F32":
-        return bits
-    if dtype != "BF16":
-        raise ValueError(f"{dtype} is no dtype that an adapter is written in")
-    # two roundings, to float32 and on to bfloat16, may end one step beside the nearest: only exact results are kept
-    odd = (bits >> np.uint32(16)) & np.uint32(1)
-    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
-
-
-class _VersionOf:
-    """A data version that grows with its tensors; they are hashed beside their reading or writing."""
-
-    _MAX_WAITING = 2  # tensors that are kept in memory for it
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._hashes: dict[str, Any] = {}
-        self._waiting: deque[tuple[TensorInfo, Future[str]]] = deque()
-
-    def __enter__(self) -> "_VersionOf":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def add(self, info: TensorInfo, content: memoryview | bytes) -> None:
-        self._waiting.append((info, self._pool.submit(hash_bytes, content)))
-        if len(self._waiting) > self._MAX_WAITING:
-            self._take()
-
-    def _take(self) -> None:
-        info, digest = self._waiting.popleft()
-        self._hashes[info.name] = [info.dtype, list(info.shape), digest.result()]
-
-    def value(self) -> str:
-        while self._waiting:
-            self._take()
-        return fingerprint(self._hashes)
-
-
-def tensors_data_version(path: Path) -> str:
-    """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
-    file = open_safetensors(path)
-    with _VersionOf() as version:
-        for name, info in file.tensors.items():
-            version.add(info, file.read_bytes(name))
-        return version.value()
+def _slabs(bits: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """An array as contiguous pieces of some rows each, so that a turned one is not copied as a whole."""
+    if bits.ndim < 2 or bits.nbytes <= PIECE_BYTES:
+        yield np.ascontiguousarray(bits)
+        return
+    rows = max(1, PIECE_BYTES * len(bits) // bits.nbytes)
+    for start in range(0, len(bits), rows):
+        yield np.ascontiguousarray(bits[start : start + rows])

@@ -38,22 +38,21 @@ class Exhibit:
 
     `inspect` is in one line of what `adapter inspect` says: on stderr, with exit 1, where `is_unreadable`; as a fault
     of the report otherwise. `remap` is in an error line of `adapter remap`, which then writes nothing; None where a
-    remap to mflux is right. `is_remap_checked`: False where the remap does not do so yet.
+    remap to mflux is right.
     """
 
     build: Build
     inspect: str
     is_unreadable: bool
     remap: str | None
-    is_remap_checked: bool = True
 
 
 def _unreadable(build: Build, words: str) -> Exhibit:
     return Exhibit(build, words, True, words)
 
 
-def _faulty(build: Build, inspect: str, remap: str | None, *, is_remap_checked: bool = True) -> Exhibit:
-    return Exhibit(build, inspect, False, remap, is_remap_checked)
+def _faulty(build: Build, inspect: str, remap: str | None) -> Exhibit:
+    return Exhibit(build, inspect, False, remap)
 
 
 def _bytes(name: str, content: bytes) -> Build:
@@ -241,8 +240,7 @@ GALLERY: dict[str, Exhibit] = {
     "zero B": _faulty(
         _edited(_zero_b),
         "the whole adapter's update is zero; it changes nothing",
-        "zero",
-        is_remap_checked=False,
+        "the whole adapter's update is zero; it changes nothing; train it, or take another checkpoint, or pass --allow",
     ),
     "zero B of a module": _faulty(_edited(_zero_one), f"{QKV}: its update is zero; it changes nothing", None),
     "unmatched names": _faulty(
@@ -268,18 +266,17 @@ GALLERY: dict[str, Exhibit] = {
     "wrong base shapes": _faulty(
         lambda folder: write_kohya(folder / _ST, Recipe(SD_WIDTHS, alpha="rank")).path,
         "fits no FLUX.1 known here: its modules are of hidden size 1280",
-        None,
+        "fits no FLUX.1 known here: its modules are of hidden size 1280",
     ),
     "a module of other widths": _faulty(
         _edited(_narrow),
         "single_blocks.0.linear2: has 1024 inputs and 256 outputs; at hidden size 256",
-        "hidden size 256",
-        is_remap_checked=False,
+        "single_blocks.0.linear2: has 1024 inputs and 256 outputs; at hidden size 256",
     ),
     "blocks too many": _faulty(
         _edited(_rename("double_blocks.1", "double_blocks.30")),
         "10 modules are of blocks that the base model does not have (first double_blocks.30.img_attn.proj: ",
-        None,
+        "10 modules are of blocks that the base model does not have (first double_blocks.30.img_attn.proj: ",
     ),
     "tiled down, for the old mflux": _faulty(
         _tiled,
@@ -289,13 +286,19 @@ GALLERY: dict[str, Exhibit] = {
     "alpha 8 times too strong": _faulty(
         _kohya(_alphas(64.0)),
         "alpha 64 at rank 8: 8 times the strength it was trained with, if it was trained at scale 1",
-        None,
+        "alpha 64 at rank 8: 8 times the strength it was trained with, if it was trained at scale 1",
     ),
     "alpha 64 times too weak": _faulty(
-        _kohya(_alphas(0.125)), "alpha 0.125 at rank 8: 1/64 of the strength it was trained with", None
+        _kohya(_alphas(0.125)),
+        "alpha 0.125 at rank 8: 1/64 of the strength it was trained with",
+        "alpha 0.125 at rank 8: 1/64 of the strength it was trained with",
     ),
-    "alpha zero": _faulty(_kohya(_alphas(0.0)), "the whole adapter's update is zero", "zero", is_remap_checked=False),
-    "alpha negative": _faulty(_kohya(_alphas(-8.0)), "a negative scale, which does the opposite", None),
+    "alpha zero": _faulty(
+        _kohya(_alphas(0.0)), "the whole adapter's update is zero", "the whole adapter's update is zero"
+    ),
+    "alpha negative": _faulty(
+        _kohya(_alphas(-8.0)), "a negative scale, which does the opposite", "a negative scale, which does the opposite"
+    ),
     "alpha NaN": _faulty(_kohya(_alphas(np.nan)), "32 tensors hold NaN or infinity", "is no finite number"),
     "alpha missing": _faulty(_kohya(_drop_alphas), "alpha is missing: mflux and ComfyUI take scale 1", "alpha missing"),
     "alpha missing for some": _faulty(
@@ -350,7 +353,7 @@ GALLERY: dict[str, Exhibit] = {
     "a path in its metadata": _faulty(
         _saved(_whole, _PATHS),
         "metadata names a path of the machine it was made on (ss_training_dir: /home/anna/Pictures/set)",
-        None,
+        "metadata names a path of the machine it was made on (ss_training_dir: /home/anna/Pictures/set)",
     ),
     # not readable
     "truncated": _unreadable(_truncated, "is cut off: its tensors need"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sq_pipeline import cli
-from sq_pipeline_tests.adapters.gallery import GALLERY, MARKER, Exhibit
+from sq_pipeline_tests.adapters.files import KEYMAPS, metadata_of, mlx_tensors, save
+from sq_pipeline_tests.adapters.gallery import GALLERY, MARKER, TINY, Exhibit
 
 
 def _files(folder: Path) -> dict[Path, bytes]:
@@ -57,7 +58,7 @@ def test_inspect_names_what_is_wrong_in_one_line(
     assert not (tmp_path / MARKER).exists()
 
 
-@pytest.mark.parametrize("name", [name for name, exhibit in GALLERY.items() if exhibit.is_remap_checked])
+@pytest.mark.parametrize("name", GALLERY)
 def test_remap_refuses_what_it_must_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ):
@@ -98,9 +99,51 @@ def test_the_gallery_is_as_large_as_it_says():
     assert all(len(exhibit.inspect) > 5 for exhibit in GALLERY.values())
 
 
-def test_what_the_remap_does_not_refuse_yet_is_known():
-    unchecked = [name for name, exhibit in GALLERY.items() if not exhibit.is_remap_checked]
-    assert unchecked == ["zero B", "a module of other widths", "alpha zero"]
+DOUBTS = {
+    "zero B": ["zero"],
+    "alpha zero": ["zero"],
+    "wrong base shapes": ["base"],
+    "blocks too many": ["base"],
+    "alpha 8 times too strong": ["strength"],
+    "alpha 64 times too weak": ["strength"],
+    "alpha negative": ["strength"],
+    "a path in its metadata": ["metadata"],
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+def test_remap_goes_on_where_a_person_allows_the_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    path, target = GALLERY[name].build(tmp_path), tmp_path / "out.safetensors"
+    others = {"zero", "strength", "base", "metadata"} - {*DOUBTS[name]}
+    words = [word for doubt in sorted(others) for word in ("--allow", doubt)]
+    code, _, err = _run(monkeypatch, capsys, "remap", path, target, "--target", "mflux", *words)
+    assert (code, target.exists()) == (1, False)
+    assert f"--allow {DOUBTS[name][0]}" in err
+    words = [word for doubt in DOUBTS[name] for word in ("--allow", doubt)]
+    code, _, err = _run(monkeypatch, capsys, "remap", path, target, "--target", "mflux", *words)
+    assert (code, err, target.exists()) == (0, "", True)
+    assert "/home/anna" not in str(metadata_of(target))
+
+
+def test_a_plain_file_is_not_written_for_an_mflux_that_would_cut_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    source, target = save(tmp_path / "a.safetensors", mlx_tensors(TINY, rank=8)), tmp_path / "out.safetensors"
+    old = ("--target", "mflux", "--loader-version", "0.18.1")
+    code, _, err = _run(monkeypatch, capsys, "remap", source, target, *old, "--keymap", KEYMAPS / "mlx-to-mflux.yaml")
+    assert (code, target.exists()) == (1, False)
+    assert "is for mflux>=0.19, not for 0.18.1: before 0.19 mflux cuts a fused down matrix along the rank" in err
+    code, out, _ = _run(monkeypatch, capsys, "remap", source, target, *old)
+    assert code == 0
+    assert "mlx-to-mflux-before-0.19" in out
+    code, out, _ = _run(monkeypatch, capsys, "inspect", target, "--loader", "mflux 0.18.1")
+    assert "fault" not in out
+    plain = tmp_path / "plain.safetensors"
+    _run(monkeypatch, capsys, "remap", source, plain, "--target", "mflux")
+    _, out, _ = _run(monkeypatch, capsys, "inspect", plain, "--loader", "mflux 0.18.1")
+    assert "fault: mflux 0.18.1 does not load it rightly: it cuts the fused down matrix along the rank" in out
 
 
 def test_a_pipe_is_refused_and_not_waited_for(

@@ -18,7 +18,7 @@ from sq_pipeline.core.flux_modules import DOUBLE_MODULES, SINGLE_MODULES
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.stages.remap import remap_adapter
 from sq_pipeline.storage.keymaps import load_keymap
-from sq_pipeline.storage.safetensors_file import tensors_data_version
+from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline_tests.adapters.files import (
     FULL,
     KEYMAPS,

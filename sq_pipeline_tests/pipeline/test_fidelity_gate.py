@@ -21,7 +21,7 @@ from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.remap import RemapResult
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.manifests import read_manifest
-from sq_pipeline.storage.safetensors_file import tensors_data_version
+from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline_tests.pipeline.fast import write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 

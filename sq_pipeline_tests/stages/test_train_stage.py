@@ -15,7 +15,8 @@ from sq_pipeline.core.protocols import TrainProgress
 from sq_pipeline.stages import train
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.train import both, draw_loss_curve, log_progress, show_progress, train_adapter
-from sq_pipeline.storage.safetensors_file import open_safetensors, tensors_data_version
+from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline_tests.fakes import FakeTrainer
 from sq_pipeline_tests.stages.builders import STYLE_RECIPE, check, names_below, write_dataset
 

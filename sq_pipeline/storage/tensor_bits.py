@@ -1,0 +1,54 @@
+"""Numbers as a file holds them: raw bits of safetensors' dtypes, and back. numpy has no bfloat16, so bits it is."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
+
+_EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
+
+
+def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
+    """True when no number is NaN or infinite; by the exponent bits, for F32, F16, BF16 and F64."""
+    exponents = {"F32": 0x7F800000, "F16": 0x7C00, "BF16": 0x7F80, "F64": 0x7FF0000000000000}
+    mask = exponents.get(info.dtype)
+    if mask is None:
+        return True
+    exponent = bits.dtype.type(mask)
+    return not bool(((bits & exponent) == exponent).any())
+
+
+def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The numbers as float32; exact for F32, F16 and BF16."""
+    if info.dtype == "BF16":
+        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    kinds = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
+    if info.dtype not in kinds:
+        raise ValueError(f"{info.name} holds {info.dtype}, which is no floating-point number")
+    return bits.view(kinds[info.dtype]).astype(np.float32)
+
+
+def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Numbers as raw bits, rounded to the nearest, ties to even; out of range is infinity. Whole numbers stay whole."""
+    if dtype in _EXACT:
+        return numbers.astype(_EXACT[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype == "F16":
+            return numbers.astype(np.float16).view(np.uint16)
+        single = numbers.astype(np.float32)
+    bits = single.view(np.uint32)
+    if dtype == "F32":
+        return bits
+    if dtype != "BF16":
+        raise ValueError(f"{dtype} is no dtype that an adapter is written in")
+    # two roundings, to float32 and on to bfloat16, may end one step beside the nearest: only exact results are kept
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)).astype(np.uint16)
+
+
+def has_magnitude(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
+    """True when some number is not zero, of either sign."""
+    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1)) if info.dtype in ("F64", "F32", "F16", "BF16") else 0
+    return bool((bits & ~sign).any()) if sign else bool(bits.any())
