@@ -125,6 +125,19 @@ def _write_adapter(path: Path, rank: int) -> None:
     write_safetensors(path, tensors, layout, {})
 
 
+def measure_fidelity() -> list[tuple[str, str, str]]:
+    """`adapter fidelity` as a whole process, over all 494 layers of flux1-dev, as the gate asks before any picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, file = str(Path(folder) / "mlx.safetensors"), str(Path(folder) / "mflux.safetensors")
+        _write_adapter(Path(source), 8)
+        _run("adapter", "remap", source, file, "--target", "mflux")
+        say("adapter fidelity at flux1-dev's widths …")
+        wall_s, peak_bytes, report = _run("adapter", "fidelity", file, "--source", source, "--base-model", "flux1-dev")
+    assert report["layers_wanted"] == 494
+    figures = f"{wall_s:.0f} s, {peak_bytes / 2**30:.2f} GiB, relative error {report['relative_error']:.1e}"
+    return [("adapter fidelity, flux1-dev, rank 8", figures, "≤ 2 GiB, ≤ 1e-3")]
+
+
 def _compare(ours: Callable[[], None], bare: Callable[[], None]) -> tuple[float, float, float]:
     """Median ratio ours / bare of interleaved rounds, and its least and greatest."""
     ratios: list[float] = []
@@ -220,7 +233,7 @@ def main() -> None:
     print_line(
         f"{machine.chip_name()}, {os.cpu_count()} cores, {blas.preload().name} {blas.measure_gflops():.0f} GFLOP/s"
     )
-    rows = [*measure_inspect(), *measure_demo()]
+    rows = [*measure_inspect(), *measure_fidelity(), *measure_demo()]
 
     def with_spread(figure: tuple[float, float, float]) -> str:
         return f"{figure[0]:.3f} (rounds {figure[1]:.3f} to {figure[2]:.3f})"

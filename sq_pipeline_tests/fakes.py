@@ -1,6 +1,6 @@
 """Fake engines for unit tests: they keep the protocols of `core.protocols`, cost nothing and can be told to misbehave.
 
-Here: a renderer and a trainer. Not here: anything a test of the real engines needs, or what a single test asserts.
+Here: a renderer, a meter, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
 """
 
 import hashlib
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.errors import Fault, RenderError, TrainingError
+from sq_pipeline.core.errors import AdapterError, Fault, RenderError, TrainingError
+from sq_pipeline.core.fidelity import FidelityReport, LayerFidelity, missed
 from sq_pipeline.core.protocols import (
     AdapterUse,
     AppliedAdapter,
     EngineDescription,
+    FidelityRequest,
     RenderedImage,
     RenderRequest,
     TrainProgress,
@@ -97,6 +99,41 @@ class FakeRenderer:
         if self.is_strict and not applied.is_whole:
             raise RenderError(Fault(str(use.path), "", f"only {total - ignored} of {total} keys matched", "inspect it"))
         return applied
+
+
+@dataclass
+class FakeMeter:
+    """Reports for every patch of the source a layer of its own name, off by `relative_error`.
+
+    `misses` of the layers get nothing; `problem`: the loader refuses the file. `error` is raised instead of a report.
+    """
+
+    relative_error: float = 1e-6
+    misses: int = 0
+    problem: str = ""
+    error: AdapterError | None = None
+    requests: list[FidelityRequest] = field(default_factory=list[FidelityRequest])
+
+    def measure(self, request: FidelityRequest) -> FidelityReport:
+        """One report."""
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        return fidelity_report(
+            *request.source.patches, relative_error=self.relative_error, misses=self.misses, problem=self.problem
+        )
+
+
+def fidelity_report(*slots: str, relative_error: float = 1e-6, misses: int = 0, problem: str = "") -> FidelityReport:
+    """A report on layers with the names of these slots, whose updates are of size 1; the first are missed."""
+    layers = [
+        missed(slot, slot, 1.0)
+        if index < misses
+        else LayerFidelity(slot, slot, 1.0, 1.0, relative_error, 1 - relative_error)
+        for index, slot in enumerate(slots)
+    ]
+    problems = (problem,) if problem else ()
+    return FidelityReport("fake 1", "tiny-flux", "float32", False, None, None, tuple(layers), (), problems)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from sq_pipeline.cli import (
     adapter_verdict_commands,
     content_commands,
     doctor_command,
+    fidelity_command,
     inspect_command,
     pipeline_commands,
     remap_command,
@@ -32,6 +33,7 @@ pipeline_commands.register(app)
 content_commands.register(app, dataset_app)
 inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
+fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
 ui_command.register(app)
 doctor_command.register(app)

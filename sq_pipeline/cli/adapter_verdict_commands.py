@@ -5,33 +5,44 @@ from typing import Annotated, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, JsonOption
-from sq_pipeline.cli.printing import print_json, print_line
+from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
+from sq_pipeline.cli.printing import print_json, print_line, print_markdown
 from sq_pipeline.storage.layout import data_root
 
 
 def _verify(
-    file: Path, root: Path, base_model: str, tier: str, trigger: str | None
+    file: Path, source: Path, root: Path, base_model: str, tier: str, trigger: str | None
 ) -> tuple[dict[str, Any], str, bytes]:
     from sq_pipeline.core.base_models import resolve_base_model
+    from sq_pipeline.core.fidelity import FidelityReport
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.adapter_source import reading_keymap_for
+    from sq_pipeline.stages.fidelity import measure_fidelity
     from sq_pipeline.stages.verify import verify_adapter
     from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
     from sq_pipeline.storage.layout import open_data_dir
+    from sq_pipeline.storage.safetensors_file import open_safetensors
     from sq_pipeline.storage.settings import load_settings
     from sq_pipeline.storage.tensor_survey import tensors_data_version
     from sq_pipeline.storage.verify_prompts import load_verify_prompts
 
     data = open_data_dir(root)
+    engines, model, use = real_engines(data), resolve_base_model(base_model), AdapterUse(file.resolve(), 1.0)
+
+    def measure() -> FidelityReport:
+        reading = reading_keymap_for(open_safetensors(source), data.keymaps_root)
+        return measure_fidelity(use, source, model, engines.fidelity_meter(), reading)
+
     report = verify_adapter(
         file.name,
-        AdapterUse(file.resolve(), 1.0),
+        use,
         tensors_data_version(file),
         trigger,
-        resolve_base_model(base_model),
+        model,
         tier,
-        real_engines(data).renderer(),
+        measure,
+        engines.renderer(),
         load_verify_prompts(data, tier),
         load_settings(data).thresholds,
     )
@@ -44,6 +55,7 @@ def register(adapter: typer.Typer) -> None:
     @adapter.command()
     def verify(
         file: Path,
+        source: SourceOption = None,
         trigger: Annotated[str | None, typer.Option(help="The word that wakes the style.")] = None,
         base_model: Annotated[str, typer.Option(help="The base model it was trained for.")] = "tiny-flux",
         tier: Annotated[str, typer.Option(help="Whose verify prompts to use.")] = "landscape",
@@ -51,19 +63,16 @@ def register(adapter: typer.Typer) -> None:
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Render with and without an adapter file (in mflux's names) and judge it; exit 1 when it fails."""
+        """Measure what is applied of an adapter file, render with and without it, and judge it; exit 1 if it fails."""
         from sq_pipeline.storage.atomic import write_bytes
 
-        report, markdown, png = _verify(file, data_root(data), base_model, tier, trigger)
+        report, markdown, png = _verify(file, source or file, data_root(data), base_model, tier, trigger)
         if sheet is not None and png:
             write_bytes(sheet, png)
         if as_json:
             print_json(report)
         else:
-            from rich.console import Console
-            from rich.markdown import Markdown
-
-            Console().print(Markdown(markdown))
+            print_markdown(markdown)
         if not report["has_passed"]:
             raise typer.Exit(1)
 

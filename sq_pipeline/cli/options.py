@@ -11,3 +11,9 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 WorldOption = Annotated[str | None, typer.Option("--world", help="Only this world, as GENRE/WORLD.", metavar="G/W")]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--source", help="The adapter as it was trained, in any dialect; otherwise FILE itself.", metavar="FILE"
+    ),
+]

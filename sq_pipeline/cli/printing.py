@@ -28,6 +28,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         Console().print(table)
 
 
+def print_markdown(text: str) -> None:
+    """A report, laid out."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
+
+
 def print_line(line: str) -> None:
     """One line, not wrapped."""
     from rich.console import Console

@@ -17,7 +17,7 @@ Inputs = dict[str, Any]
 
 # Raised when our own code would make something else of the same inputs.
 REMAP_REVISION = 2
-VERIFY_REVISION = 1
+VERIFY_REVISION = 2
 RENDER_REVISION = 1
 
 # Recipe fields that decide whether a dataset is accepted, not what is trained on it.
@@ -64,17 +64,25 @@ def mflux_adapter_inputs(
 
 def verification_inputs(
     adapter_version: str,
+    source_version: str,
+    reading: Keymap,
     trigger: str | None,
     prompts: Mapping[str, Any],
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, Any],
     base_model: BaseModel,
     weights_hash: str,
     tier: str,
     renderer_versions: Mapping[str, str],
 ) -> Inputs:
-    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with."""
+    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with.
+
+    `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
+    say what that one means.
+    """
     return {
         "adapter": adapter_version,
+        "source": source_version,
+        "read_by": reading.meaning(),
         "trigger": trigger,
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},

@@ -1,14 +1,18 @@
-"""What a stage asks of an engine: two small protocols with frozen requests. Not here: any engine."""
+"""What a stage asks of an engine: three small protocols with frozen requests. Not here: any engine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from sq_pipeline.core.adapter_form import Matrix, Patch
+from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.thresholds import Dtype
 
 
 @dataclass(frozen=True)
@@ -156,4 +160,43 @@ class Renderer(Protocol):
 
     def render(self, request: RenderRequest) -> RenderedImage:
         """Render one picture; raises RenderError when an adapter is not applied whole."""
+        ...
+
+
+class UpdateSource(Protocol):
+    """What an adapter is meant to add, with its numbers at hand (see `core.adapter_form`)."""
+
+    @property
+    def patches(self) -> Mapping[str, Patch]:
+        """The updates, by slot."""
+        ...
+
+    def numbers(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        """A matrix's numbers, (rows, columns)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FidelityRequest:
+    """One adapter file against what it is meant to add. Unbaked, the mode that pictures are rendered in, by default.
+
+    `dtype` None: what the renderer computes in on this machine. `bits`: baked into weights stored at so many bits.
+    """
+
+    base_model: BaseModel
+    adapter: AdapterUse
+    source: UpdateSource
+    is_baked: bool = False
+    dtype: Dtype | None = None
+    bits: Literal[4, 8] | None = None
+
+
+class FidelityMeter(Protocol):
+    """Measures what one loader really applies of an adapter. Needs no base model's weights, unless it bakes."""
+
+    def measure(self, request: FidelityRequest) -> FidelityReport:
+        """Every layer, one after the other; a file that the loader refuses is a report with a problem.
+
+        Raises AdapterError for a file that cannot be read, ValueError for `bits` without a bake.
+        """
         ...

@@ -1,24 +1,18 @@
 """Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`stages.verify`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from sq_pipeline.core.fidelity import FidelityReport, LayerFidelity
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import AppliedAdapter
+from sq_pipeline.core.thresholds import FidelityThresholds, Thresholds
+
+FIDELITY = "adapter fidelity"  # the name of check 1
+_MOST_NAMES = 3
 
 Outcome = Literal["passed", "failed", "skipped"]
-
-
-class Thresholds(BaseModel):
-    """SSIM below which a picture counts as changed, and as answering to its trigger."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
-
-    ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
-    ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +24,22 @@ class Verdict:
     figure: float | None
     threshold: str
     detail: str
+
+
+def judge_fidelity(report: FidelityReport | None, thresholds: FidelityThresholds, problem: str = "") -> Verdict:
+    """Every layer, each as exact as its dtype allows. Without a report, `problem` says why there is none.
+
+    The figure is the largest relative error of a layer (1 for one that was missed); None where it is not finite.
+    """
+    share = f"{100 * thresholds.layers_share_min.value:g} % of layers"
+    kept = f"share kept ≥ {thresholds.share_kept_min.value:g}"
+    if report is None:
+        return Verdict(FIDELITY, "failed", None, f"{share}, {kept}", problem)
+    limit = thresholds.relative_error_max(report.dtype).value
+    threshold = f"{share}, relative error ≤ {limit:g} ({report.dtype}), {kept}"
+    faults = list(_faults(report, thresholds, limit))
+    detail = "; ".join(faults) if faults else _summary(report)
+    return Verdict(FIDELITY, "failed" if faults else "passed", report.relative_error, threshold, detail)
 
 
 def judge_matching(applied: AppliedAdapter | None, problem: str = "") -> Verdict:
@@ -73,3 +83,39 @@ def has_passed(verdicts: Sequence[Verdict]) -> bool:
 def verdicts_version(verdicts: Sequence[Verdict], adapter_version: str) -> str:
     """The data version of a verification: outcomes and the adapter, without figures or thresholds."""
     return fingerprint({"adapter": adapter_version, "outcomes": {v.check: v.outcome for v in verdicts}})
+
+
+def _faults(report: FidelityReport, thresholds: FidelityThresholds, limit: float) -> Iterator[str]:
+    yield from report.problems[:1]
+    if not report.wanted:
+        yield "the source adds to no layer"
+    elif report.layers_share < thresholds.layers_share_min.value:
+        yield f"{len(report.missed)} of {len(report.wanted)} layers were missed ({_names(report.missed)})"
+    elif report.unmatched_keys and thresholds.layers_share_min.value == 1:
+        first, *others = report.unmatched_keys
+        yield f"the loader has no use for {first}{f' and {len(others)} more' if others else ''}"
+    if report.extra:
+        yield f"{len(report.extra)} layers changed to which the source adds nothing ({_names(report.extra)})"
+    # a missed layer is counted above, by the share that may be missed
+    there = [layer for layer in report.worst if not layer.is_missed and not layer.is_extra]
+    # written so that NaN is a fault
+    if wrong := [layer for layer in there if not layer.relative_error <= limit]:
+        count = f", and {len(wrong) - 1} more layers" if len(wrong) > 1 else ""
+        yield f"relative error {wrong[0].relative_error:.2g} in {wrong[0].layer}{count}"
+    if weak := [layer for layer in there if not layer.share_kept >= thresholds.share_kept_min.value]:
+        least = min(weak, key=lambda layer: layer.share_kept)
+        yield f"share kept {least.share_kept:.4f} in {least.layer}"
+
+
+def _summary(report: FidelityReport) -> str:
+    worst = report.worst[0]
+    return (
+        f"{len(report.wanted) - len(report.missed)} of {len(report.wanted)} layers, largest relative error "
+        f"{worst.relative_error:.2g} ({worst.layer}), share kept {report.share_kept:.4f}"
+    )
+
+
+def _names(layers: Sequence[LayerFidelity]) -> str:
+    names = [layer.layer or layer.slot for layer in layers[:_MOST_NAMES]]
+    more = f" and {len(layers) - len(names)} more" if len(layers) > len(names) else ""
+    return ", ".join(names) + more

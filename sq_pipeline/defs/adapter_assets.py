@@ -45,10 +45,13 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
         "promoted_adapter": _promoted_adapter,
     }
     built: list[AssetsDefinition] = []
-    upstream: list[AssetKey] = []
+    keys: dict[str, AssetKey] = {}
     for step in adapter_survey.steps_of(adapter):
+        upstream = list(keys.values())[-1:]
+        if step == "verification" and "mlx_adapter" in keys:
+            upstream.append(keys["mlx_adapter"])  # what the remapped adapter is held against
         built.append(builders[step](adapter, upstream))
-        upstream = [adapter_key(adapter, step)]
+        keys[step] = adapter_key(adapter, step)
     return built
 
 
@@ -130,7 +133,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
         pool=GPU_POOL,
         check_specs=[AssetCheckSpec("verdicts", asset=key, blocking=True)],
         required_resource_keys={WORKSHOP},
-        description=f"Does {adapter.name} change pictures, all of it, and when it is called?",
+        description=f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",
     )
     def verification(context: AssetExecutionContext) -> Results:
         workshop: Workshop = context.resources.workshop

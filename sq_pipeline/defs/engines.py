@@ -25,6 +25,7 @@ def real_engines(data: DataDir) -> Engines:
     return Engines(
         trainer=lambda: _trainer(data.root),
         renderer=lambda: _renderer(data.root),
+        fidelity_meter=lambda: registry.fidelity_meter(data),
         trainer_versions=registry.describe_trainer().versions,
         renderer_versions=registry.describe_renderer().versions,
         mflux_version=machine.version_of("mflux"),

@@ -6,7 +6,6 @@ very same modules, and nothing of an update is lost to rounding. Not here: choos
 
 import contextlib
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,27 +17,8 @@ from mlx import nn
 
 from sq_pipeline.core.errors import Fault, RenderError
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
-
-
-def _resolve(root: nn.Module, path: str) -> tuple[object, str]:
-    parent: object = root
-    *way, last = path.split(".")
-    for part in way:
-        parent = parent[int(part)] if part.isdigit() else getattr(parent, part)  # type: ignore[index]
-    return parent, last
-
-
-def _get(root: nn.Module, path: str) -> nn.Module:
-    parent, last = _resolve(root, path)
-    return parent[int(last)] if last.isdigit() else getattr(parent, last)  # type: ignore[index]
-
-
-def _set(root: nn.Module, path: str, module: nn.Module) -> None:
-    parent, last = _resolve(root, path)
-    if last.isdigit():
-        parent[int(last)] = module  # type: ignore[index]
-    else:
-        setattr(parent, last, module)
+from sq_pipeline.engines.loader_targets import match_keys
+from sq_pipeline.engines.module_paths import get_module, put_module
 
 
 class AdapterStack:
@@ -47,7 +27,7 @@ class AdapterStack:
     def __init__(self, transformer: nn.Module, mapping: list[LoRATarget]) -> None:
         self._transformer = transformer
         self._mapping = mapping
-        self._base: dict[str, nn.Module] = {path: _get(transformer, path) for path in self._target_paths()}
+        self._base: dict[str, nn.Module] = {path: get_module(transformer, path) for path in self._target_paths()}
         self._uses: tuple[AdapterUse, ...] = ()
         self._applied: tuple[AppliedAdapter, ...] = ()
 
@@ -76,11 +56,11 @@ class AdapterStack:
     def take_off(self) -> None:
         """Give the transformer back its own modules."""
         for path, module in self._base.items():
-            _set(self._transformer, path, module)
+            put_module(self._transformer, path, module)
         self._uses, self._applied = (), ()
 
     def _put_on(self, use: AdapterUse) -> AppliedAdapter:
-        before = {path: _get(self._transformer, path) for path in self._base}
+        before = {path: get_module(self._transformer, path) for path in self._base}
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said):
@@ -97,7 +77,7 @@ class AdapterStack:
         if faults := list(self._misfits(use.path)):
             raise RenderError(faults)
         matched, total, expected = self._matches(use.path)
-        patched = sum(_get(self._transformer, path) is not module for path, module in before.items())
+        patched = sum(get_module(self._transformer, path) is not module for path, module in before.items())
         applied = AppliedAdapter(use.path, use.lora_scale, matched, total, patched, expected)
         if not applied.is_whole:
             problem = f"only {matched} of {total} keys matched and {patched} of {expected} layers were patched"
@@ -111,7 +91,7 @@ class AdapterStack:
             outputs, inputs = weight.shape
             if isinstance(base, nn.QuantizedLinear):
                 inputs *= 32 // base.bits
-            layer = _get(self._transformer, name)
+            layer = get_module(self._transformer, name)
             for lora in getattr(layer, "loras", [layer]):
                 if isinstance(lora, LoRALinear):
                     found = (lora.lora_A.shape[0], lora.lora_B.shape[1])
@@ -124,20 +104,5 @@ class AdapterStack:
     def _matches(self, path: Path) -> tuple[int, int, int]:
         """Keys of the file that mflux's patterns match, keys in all, and distinct layers they name."""
         keys = mx.load(str(path)).keys()  # type: ignore[union-attr]  # lazy: reads the header only
-        patterns = LoRALoader._build_pattern_mappings(self._mapping)
-        by_shape: dict[str, list[str]] = {}
-        for pattern in patterns:
-            for source in {
-                pattern.source_pattern,
-                pattern.source_pattern.removesuffix(".weight"),
-            }:
-                by_shape.setdefault(source, []).append(pattern.target_path)
-        matched: set[str] = set()
-        layers: set[str] = set()
-        for key in keys:
-            for number in {None, *re.findall(r"\d+", key)}:
-                shape = key if number is None else re.sub(rf"(?<!\d){number}(?!\d)", "{block}", key, count=1)
-                for target in by_shape.get(shape, ()):
-                    matched.add(key)
-                    layers.add(target.replace("{block}", number or ""))
-        return len(matched), len(keys), len(layers)
+        matches = match_keys(keys, self._mapping)
+        return len(matches.matched), len(keys), len(matches.layers)

@@ -12,7 +12,6 @@ import time
 import numpy as np
 from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.flux.variants.txt2img.flux import Flux1
-from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
 from mflux.utils.exceptions import StopImageGenerationException
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
@@ -20,6 +19,7 @@ from sq_pipeline.core.errors import Fault, RenderError
 from sq_pipeline.core.protocols import EngineDescription, RenderedImage, RenderRequest
 from sq_pipeline.engines import registry, token_counters
 from sq_pipeline.engines.adapter_stack import AdapterStack
+from sq_pipeline.engines.loader_targets import mapping_for
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.storage.layout import DataDir
 
@@ -38,15 +38,13 @@ class _Loaded:
         start = time.perf_counter()
         if base_model.name == "tiny-flux":
             self.flux = mflux_build.build(folder)
-            mapping = mflux_build.small_lora_mapping(base_model.hidden_size)
         else:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.flux = Flux1(
                     model_config=_MFLUX_CONFIGS[base_model.name](),
                     model_path=str(folder),
                 )
-            mapping = FluxLoRAMapping.get_mapping()
-        self.adapters = AdapterStack(self.flux.transformer, mapping)
+        self.adapters = AdapterStack(self.flux.transformer, mapping_for(base_model))
         _log.info("loaded %s in %.1f s", base_model.name, time.perf_counter() - start)
 
 

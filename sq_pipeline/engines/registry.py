@@ -11,6 +11,7 @@ from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
     EngineDescription,
+    FidelityMeter,
     Renderer,
     TokenCounter,
     Trainer,
@@ -52,6 +53,13 @@ def renderer(data: DataDir) -> Renderer:
     from sq_pipeline.engines.mflux_renderer import MfluxRenderer
 
     return MfluxRenderer(data)
+
+
+def fidelity_meter(data: DataDir) -> FidelityMeter:
+    """The meter of what mflux's loader applies; loads nothing yet."""
+    from sq_pipeline.engines.fidelity import MfluxFidelityMeter
+
+    return MfluxFidelityMeter(data)
 
 
 def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:

@@ -22,11 +22,13 @@ from sq_pipeline.stages.adapter_survey import (
     external_file,
     keymap_of,
     reading_keymap_of,
+    source_keymap_of,
     survey_adapter,
     verify_prompts_of,
 )
 from sq_pipeline.stages.chain import problems_of
 from sq_pipeline.stages.dataset import TrainingDataset, check_dataset, fingerprint_folder
+from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
 from sq_pipeline.stages.train import at_first, both, draw_loss_curve, log_progress, show_progress, train_adapter
@@ -35,6 +37,8 @@ from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.store import Record
 from sq_pipeline.storage.tensor_survey import tensors_data_version
+
+_LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
 
 def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
@@ -126,11 +130,7 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
     step, states = _ready(workshop, adapter, "mflux_adapter")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
-    upstream = states.get("mlx_adapter")
-    if upstream is not None and upstream.record is not None:
-        source = workshop.store.path_of(upstream.record.objects["adapter"])
-    else:
-        source = external_file(workshop, adapter)
+    source = _source_file(workshop, adapter, states)
     info: dict[str, Any] = {"taken": "as it is"}
     reading = reading_keymap_of(workshop, adapter)
     if reading is not None:
@@ -141,9 +141,7 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
             stored, version = workshop.store.put_file(output, ".safetensors"), info["data_version"]
     else:
         stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)
-    if upstream is None and tensors_data_version(source) != step.inputs["source"]:
-        problem = "changed while it was being read"
-        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "run again; nothing was kept"))
+    _insist_same_source(adapter, source, step)
     record = Record(
         kind=step.kind,
         fingerprint=step.fingerprint,
@@ -155,6 +153,21 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
     return workshop.keep(step, record), True
 
 
+def _source_file(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Path:
+    """The adapter before the remap: as it was trained, or the file from elsewhere."""
+    upstream = states.get("mlx_adapter")
+    if upstream is None or upstream.record is None:
+        return external_file(workshop, adapter)
+    return workshop.store.path_of(upstream.record.objects["adapter"])
+
+
+def _insist_same_source(adapter: Adapter, source: Path, step: Step) -> None:
+    """Raises AdapterError when a file from elsewhere is no longer what the step is about."""
+    if adapter.dataset is None and tensors_data_version(source) != step.inputs["source"]:
+        problem = "changed while it was being read"
+        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "run again; nothing was kept"))
+
+
 def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Verify the adapter, unless the store has the verdicts. A failed verdict is a record like any other."""
     step, states = _ready(workshop, adapter, "verification")
@@ -162,18 +175,23 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         return workshop.take_up(step, step.record), False
     adapter_record = states["mflux_adapter"].record
     assert adapter_record is not None
+    use = AdapterUse(workshop.store.path_of(adapter_record.objects["adapter"]), 1.0)
+    source, base_model = _source_file(workshop, adapter, states), base_model_for(workshop, adapter)
+    meter, reading = workshop.engines.fidelity_meter(), source_keymap_of(workshop, adapter)
     report = verify_adapter(
         adapter.key,
-        AdapterUse(workshop.store.path_of(adapter_record.objects["adapter"]), 1.0),
+        use,
         adapter_record.data_version,
         adapter.trigger,
-        base_model_for(workshop, adapter),
+        base_model,
         adapter.tier,
+        lambda: measure_fidelity(use, source, base_model, meter, reading),
         workshop.engines.renderer(),
         verify_prompts_of(workshop, adapter),
         workshop.settings.thresholds,
         lambda done, total: log.debug("verification picture %d of %d", done, total),
     )
+    _insist_same_source(adapter, source, step)
     objects = {
         "report": workshop.store.put_bytes(write_markdown(report).encode(), ".md"),
         "report_json": workshop.store.put_bytes(canonical_json(report.as_json()).encode(), ".json"),
@@ -187,7 +205,7 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
         inputs=step.inputs,
         data_version=report.data_version,
         objects=objects,
-        info=report.as_json(),
+        info=report.as_json(_LAYERS_ON_RECORD),
     )
     return workshop.keep(step, record), True
 

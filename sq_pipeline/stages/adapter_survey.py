@@ -4,6 +4,7 @@ The doing is in `adapter_line`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,14 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.engines.trainer_versions,
         )
     elif name == "mflux_adapter":
-        source = versions.get("mlx_adapter") or _external_version(workshop, adapter)
         reading = reading_keymap_of(workshop, adapter)
         keymap = None if reading is None else keymap_of(workshop)
-        inputs = mflux_adapter_inputs(source, keymap, base_model.name, reading)
+        inputs = mflux_adapter_inputs(_source_version(workshop, adapter, versions), keymap, base_model.name, reading)
     elif name == "verification":
         inputs = verification_inputs(
             versions["mflux_adapter"],
+            _source_version(workshop, adapter, versions),
+            source_keymap_of(workshop, adapter),
             adapter.trigger,
             verify_prompts_of(workshop, adapter).model_dump(),
             workshop.settings.thresholds.model_dump(),
@@ -166,7 +168,10 @@ def external_file(workshop: Workshop, adapter: Adapter) -> Path:
     return path
 
 
-def _external_version(workshop: Workshop, adapter: Adapter) -> str:
+def _source_version(workshop: Workshop, adapter: Adapter, versions: Mapping[str, str]) -> str:
+    """The data version of what goes into the remap: the trained adapter, or the file from elsewhere."""
+    if "mlx_adapter" in versions:
+        return versions["mlx_adapter"]
     path = external_file(workshop, adapter)
     return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
 
@@ -176,13 +181,22 @@ def reading_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap | None:
 
     Raises AdapterError for a file of no dialect that is known, or of two.
     """
-    dialect: Dialect = "mlx"
-    if adapter.dataset is None:
-        dialect = dialect_of(open_safetensors(external_file(workshop, adapter)))
-        if dialect in _LOADS_AS_IT_IS:
-            return None
-    root = workshop.data.keymaps_root
+    if _dialect_of_source(workshop, adapter) in _LOADS_AS_IT_IS:
+        return None
+    return source_keymap_of(workshop, adapter)
+
+
+def source_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap:
+    """The keymap that says what the adapter means as it was trained; raises AdapterError or KeymapError."""
+    dialect, root = _dialect_of_source(workshop, adapter), workshop.data.keymaps_root
     return workshop.remember(("read_by", dialect), lambda: select_reading_keymap(root, dialect))
+
+
+def _dialect_of_source(workshop: Workshop, adapter: Adapter) -> Dialect:
+    if adapter.dataset is not None:
+        return "mlx"
+    path = external_file(workshop, adapter)
+    return workshop.remember(("dialect", adapter.key), lambda: dialect_of(open_safetensors(path)))
 
 
 def keymap_of(workshop: Workshop) -> Keymap:

@@ -1,24 +1,27 @@
-"""Verification: does this adapter do something, all of it, and when it is called? Pictures in, verdicts out."""
+"""Verification: is all of this adapter applied, does it do something, and when it is called? Verdicts on it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline.core.errors import RenderError
+from sq_pipeline.core.errors import AdapterError, RenderError
+from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, Renderer, RenderRequest
+from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.core.verdicts import (
-    Thresholds,
     Verdict,
     has_passed,
     judge_change,
+    judge_fidelity,
     judge_matching,
     judge_trigger,
     verdicts_version,
 )
+from sq_pipeline.stages.fidelity import MeasureFidelity
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
 
 Pixels = npt.NDArray[np.uint8]
@@ -41,14 +44,19 @@ class PromptPictures:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """The verdicts on one adapter, and the pictures they stand on."""
+    """The verdicts on one adapter, and the measurements and pictures they stand on.
+
+    `fidelity` is None where the source or the file could not be read; there are no pictures where it fell short.
+    """
 
     adapter: str
     adapter_version: str
     trigger: str | None
     base_model: str
     verdicts: tuple[Verdict, ...]
-    pictures: tuple[PromptPictures, ...]
+    thresholds: Thresholds
+    fidelity: FidelityReport | None = None
+    pictures: tuple[PromptPictures, ...] = ()
 
     @property
     def has_passed(self) -> bool:
@@ -60,8 +68,8 @@ class VerificationReport:
         """Outcomes and adapter; the figures do not count."""
         return verdicts_version(self.verdicts, self.adapter_version)
 
-    def as_json(self) -> dict[str, Any]:
-        """The report without its pictures, as plain values."""
+    def as_json(self, most_layers: int | None = None) -> dict[str, Any]:
+        """The report without its pictures, as plain values, and with so many of the worst layers (None: all)."""
         return {
             "adapter": self.adapter,
             "adapter_version": self.adapter_version,
@@ -69,6 +77,8 @@ class VerificationReport:
             "base_model": self.base_model,
             "has_passed": self.has_passed,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "thresholds": self.thresholds.model_dump(),
+            "fidelity": None if self.fidelity is None else self.fidelity.as_json(most_layers),
             "prompts": [
                 {
                     "prompt": pictures.prompt,
@@ -99,16 +109,22 @@ def verify_adapter(
     trigger: str | None,
     base_model: BaseModel,
     tier: str,
+    measure: MeasureFidelity,
     renderer: Renderer,
     prompts: VerifyPrompts,
     thresholds: Thresholds,
     on_picture: OnPicture | None = None,
 ) -> VerificationReport:
-    """Render each prompt without the adapter, with it, and with the control word for the trigger; judge.
+    """Measure the fidelity; then render each prompt without the adapter, with it, and with the control word; judge.
 
-    Change is measured on the same text, trigger included, so that only the adapter differs. An adapter that the
-    renderer does not apply whole is a failed verdict, not an exception.
+    An adapter that falls short of its fidelity, or that the renderer does not apply whole, is a failed verdict, not an
+    exception; after the former nothing is rendered. Change is measured on the same text, trigger included, so that only
+    the adapter differs.
     """
+    fidelity, first = _check_fidelity(measure, thresholds)
+    report = VerificationReport(name, adapter_version, trigger, base_model.name, (first,), thresholds, fidelity)
+    if first.outcome == "failed":
+        return report
     size = base_model.size_for(tier)
     applied: list[AppliedAdapter] = []
     done, total = 0, len(prompts.prompts) * (3 if trigger else 2)
@@ -160,12 +176,23 @@ def verify_adapter(
                 )
             )
     except RenderError as error:
-        verdicts = (judge_matching(None, "; ".join(fault.problem for fault in error.faults)),)
-        return VerificationReport(name, adapter_version, trigger, base_model.name, verdicts, ())
+        matching = judge_matching(None, "; ".join(fault.problem for fault in error.faults))
+        return replace(report, verdicts=(first, matching))
     worst = min(applied, key=lambda item: (item.is_whole, item.keys_matched))
     verdicts = (
+        first,
         judge_matching(worst),
         judge_change([p.ssim_changed for p in pictures], thresholds),
         judge_trigger([p.ssim_trigger for p in pictures if p.ssim_trigger is not None], thresholds, trigger),
     )
-    return VerificationReport(name, adapter_version, trigger, base_model.name, verdicts, tuple(pictures))
+    return replace(report, verdicts=verdicts, pictures=tuple(pictures))
+
+
+def _check_fidelity(measure: MeasureFidelity, thresholds: Thresholds) -> tuple[FidelityReport | None, Verdict]:
+    try:
+        report = measure()
+    except AdapterError as error:
+        # without the file's name: it is a path on this machine, and reports are kept
+        problems = [": ".join(filter(None, (fault.field, fault.problem))) for fault in error.faults]
+        return None, judge_fidelity(None, thresholds.fidelity, "; ".join(problems))
+    return report, judge_fidelity(report, thresholds.fidelity)

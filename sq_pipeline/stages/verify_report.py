@@ -2,15 +2,16 @@
 
 import io
 
+from sq_pipeline.core.verdicts import FIDELITY
+from sq_pipeline.stages.fidelity_report import cell, figure, layer_lines, threshold_lines
 from sq_pipeline.stages.sheets import Tile, draw_sheet
 from sq_pipeline.stages.verify import VerificationReport
 
-_LINE_BREAKS_AND_BARS = str.maketrans({"|": "\\|", "\n": " ", "\r": " "})
 _MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 
 def write_markdown(report: VerificationReport) -> str:
-    """The report as Markdown: verdicts, then each prompt's similarities."""
+    """The report as Markdown: verdicts, layers, thresholds with their reasons, then each prompt's similarities."""
     result = "passed" if report.has_passed else "failed"
     lines = [
         f"# {report.adapter}: verification {result}",
@@ -21,9 +22,17 @@ def write_markdown(report: VerificationReport) -> str:
         "|---|---|---|---|---|",
     ]
     for verdict in report.verdicts:
-        figure = "" if verdict.figure is None else f"{verdict.figure:.4f}"
         outcome = f"{_MARKS[verdict.outcome]} {verdict.outcome}"
-        lines.append(f"| {verdict.check} | {outcome} | {figure} | {verdict.threshold} | {_cell(verdict.detail)} |")
+        shown = figure(verdict.figure)
+        lines.append(f"| {verdict.check} | {outcome} | {shown} | {verdict.threshold} | {cell(verdict.detail)} |")
+    if report.verdicts[0].check == FIDELITY and report.verdicts[0].outcome == "failed":
+        lines += [
+            "",
+            "No pictures were rendered: those of an adapter that is not applied as it was trained say nothing.",
+        ]
+    if report.fidelity is not None:
+        lines += ["", *layer_lines(report.fidelity)]
+    lines += ["", *threshold_lines(report.thresholds.fidelity)]
     if report.pictures:
         lines += [
             "",
@@ -35,13 +44,8 @@ def write_markdown(report: VerificationReport) -> str:
         ]
     for item in report.pictures:
         trigger, leak = ("" if value is None else f"{value:.4f}" for value in (item.ssim_trigger, item.ssim_leak))
-        lines.append(f"| {_cell(item.prompt)} | {item.seed} | {item.ssim_changed:.4f} | {trigger} | {leak} |")
+        lines.append(f"| {cell(item.prompt)} | {item.seed} | {item.ssim_changed:.4f} | {trigger} | {leak} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """The text as one cell of a table."""
-    return text.translate(_LINE_BREAKS_AND_BARS)
 
 
 def draw_report_sheet(report: VerificationReport) -> bytes | None:

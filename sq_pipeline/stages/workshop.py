@@ -13,7 +13,7 @@ from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import Inputs
-from sq_pipeline.core.protocols import Renderer, TokenCounter, Trainer
+from sq_pipeline.core.protocols import FidelityMeter, Renderer, TokenCounter, Trainer
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline.storage.settings import Settings, load_settings
@@ -27,10 +27,11 @@ TAKEN_UP = "is as it was once before; taken from the store"
 
 @dataclass(frozen=True)
 class Engines:
-    """The doors to the engines. Only `trainer` and `renderer` load anything, and only when they are called."""
+    """The doors to the engines. Only the first three load anything, and only when they are called."""
 
     trainer: Callable[[], Trainer]
     renderer: Callable[[], Renderer]
+    fidelity_meter: Callable[[], FidelityMeter]
     trainer_versions: Mapping[str, str]
     renderer_versions: Mapping[str, str]
     mflux_version: str

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.core.base_models import resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
-from sq_pipeline.core.verdicts import Thresholds
+from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping, validate
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
+from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
     mlx_adapter_inputs,
     picture_inputs,
@@ -23,6 +24,10 @@ from sq_pipeline.core.lineage import (
 from sq_pipeline.core.prompts import Prompt
 from sq_pipeline.core.protocols import TokenCounts
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.storage.keymaps import select_reading_keymap
+from sq_pipeline.storage.layout import shipped_data_root
+
+READING = select_reading_keymap(shipped_data_root() / "keymaps", "kohya")
 
 _scalars = (
     st.none()
@@ -248,22 +253,36 @@ def test_a_recipe_counts_where_it_changes_the_training(changes: dict[str, Any], 
 
 
 def test_a_verification_and_a_promotion_hang_on_their_own_inputs():
-    def verification(adapter: str = _HASHES[0], trigger: str | None = "t", changed: float = 0.999, tier: str = "scene"):
+    def verification(
+        adapter: str = _HASHES[0],
+        source: str = _HASHES[0],
+        trigger: str | None = "t",
+        changed: float = 0.999,
+        reason: str = "r",
+        tier: str = "scene",
+        reading: Keymap = READING,
+    ):
         prompts = {"control_word": "c", "prompts": [{"prompt": "p", "seed": 1}]}
         base_model = BASE_MODELS["flux1-dev"]
+        thresholds = {"changed": changed, "fidelity": {"share_kept_min": {"value": 0.9, "reason": reason}}}
         return fingerprint(
-            verification_inputs(adapter, trigger, prompts, {"changed": changed}, base_model, _HASHES[1], tier, {})
+            verification_inputs(
+                adapter, source, reading, trigger, prompts, thresholds, base_model, _HASHES[1], tier, {}
+            )
         )
 
     # `scene` is rendered at the landscape's size, so these two are one; a portrait is not
     assert verification(tier="landscape") == verification()
     others = {
         verification(_HASHES[2]),
+        verification(source=_HASHES[2]),
+        verification(reading=READING.model_copy(update={"alpha": "none"})),
+        verification(reason="another"),  # the report shows it
         verification(trigger=None),
         verification(changed=0.9),
         verification(tier="portrait"),
     }
-    assert len(others | {verification()}) == 5
+    assert len(others | {verification()}) == 8
     assert fingerprint(promotion_inputs(_HASHES[0], _HASHES[1])) != fingerprint(
         promotion_inputs(_HASHES[1], _HASHES[0])
     )

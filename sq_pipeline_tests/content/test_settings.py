@@ -5,9 +5,20 @@ from typing import Any
 import pytest
 
 from sq_pipeline.core.errors import ContentError
+from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
 from sq_pipeline.storage.settings import NightWindow, Settings, load_settings
 from sq_pipeline_tests.content.pack_writing import write
+
+_PLACE = "thresholds.fidelity"
+_FIDELITY = "thresholds: {{fidelity: {{{}}}}}"
+
+
+def with_limit(name: str, value: float, reason: str) -> dict[str, Any]:
+    """The default thresholds with one of the fidelity's moved."""
+    found = Thresholds().model_dump()
+    found["fidelity"][name] = {"value": value, "reason": reason}
+    return found
 
 
 def test_the_defaults(data: DataDir):
@@ -16,6 +27,10 @@ def test_the_defaults(data: DataDir):
     assert found == Settings()
     assert (found.promotion, found.base_model, found.trainer) == ("manual", None, "mlx")
     assert found.night_window == NightWindow(start="22:00", end="06:00")
+    fidelity = found.thresholds.fidelity
+    assert (fidelity.layers_share_min.value, fidelity.share_kept_min.value) == (1.0, 0.98)
+    assert [fidelity.relative_error_max(dtype).value for dtype in ("float32", "bfloat16")] == [1e-3, 1e-2]
+    assert all(limit.reason and is_default for _, limit, is_default in fidelity.limits())
     assert 0 < found.thresholds.ssim_trigger_max < found.thresholds.ssim_changed_max <= 1
 
 
@@ -35,7 +50,15 @@ def test_an_empty_file_gives_the_defaults(data: DataDir, text: str):
         ("night_window: {end: 05:00}", {"night_window": {"start": "22:00", "end": "05:00"}}),
         (
             "thresholds: {ssim_changed_max: 1, ssim_trigger_max: 9e-1}",
-            {"thresholds": {"ssim_changed_max": 1.0, "ssim_trigger_max": 0.9}},
+            {"thresholds": {**Thresholds().model_dump(), "ssim_changed_max": 1.0, "ssim_trigger_max": 0.9}},
+        ),
+        (
+            "thresholds: {fidelity: {share_kept_min: {value: 9e-1, reason: the base has 8 bits}}}",
+            {"thresholds": with_limit("share_kept_min", 0.9, "the base has 8 bits")},
+        ),
+        (
+            "thresholds: {fidelity: {relative_error_bfloat16_max: {value: 2, reason: a try}}}",
+            {"thresholds": with_limit("relative_error_bfloat16_max", 2.0, "a try")},
         ),
     ],
 )
@@ -63,6 +86,21 @@ def test_a_value_replaces_its_default_and_no_other(data: DataDir, text: str, exp
         ("thresholds: {ssim_changed_max: 1.1}", "thresholds.ssim_changed_max", "less than or equal to 1", "mend"),
         ("thresholds: {ssim_trigger_max: high}", "thresholds.ssim_trigger_max", "not 'high'", "mend"),
         ("thresholds: {ssim_trigger_max: true}", "thresholds.ssim_trigger_max", "not True", "mend"),
+        (_FIDELITY.format("share_kept_min: 0.9"), f"{_PLACE}.share_kept_min", "is a number, not a mapping", "mend"),
+        (_FIDELITY.format("share_kept_min: {value: 0.9}"), f"{_PLACE}.share_kept_min.reason", "is missing", "add it"),
+        (
+            _FIDELITY.format('share_kept_min: {value: 0.9, reason: " "}'),
+            f"{_PLACE}.share_kept_min.reason",
+            "not ' '",
+            "mend",
+        ),
+        (
+            _FIDELITY.format("layers_share_min: {value: 1.1, reason: r}"),
+            f"{_PLACE}.layers_share_min.value",
+            "less than or equal to 1",
+            "mend",
+        ),
+        (_FIDELITY.format("share_kept: {value: 0.9, reason: r}"), f"{_PLACE}.share_kept", "unknown key", "remove it"),
         ("thresholds: {ssim_triger_max: 0.9}", "thresholds.ssim_triger_max", "unknown key", "`ssim_trigger_max`"),
     ],
 )

@@ -73,6 +73,7 @@ def test_promotion_is_on_record(demo: Demo) -> None:
         assert set(adapters) == names
         for entry in adapters.values():
             assert "automatic" in entry["promoted_by"]
+            assert entry["verified"]["adapter fidelity"].startswith("passed: 52 of 52 layers, largest relative error ")
             assert entry["verified"]["keys matched"] == "passed: 64 of 64 keys, 52 of 52 layers"
             assert entry["verified"]["picture changed"].startswith("passed")
             assert entry["verified"]["trigger discriminates"].startswith("passed")
@@ -130,7 +131,7 @@ def test_reports_of_the_verification_are_in_the_store(demo: Demo) -> None:
     for path in reports:
         text = path.read_text()
         assert "verification passed" in text
-        for check in ("keys matched", "picture changed", "trigger discriminates"):
+        for check in ("adapter fidelity", "keys matched", "picture changed", "trigger discriminates"):
             assert f"| {check} | ✓ passed |" in text
 
 

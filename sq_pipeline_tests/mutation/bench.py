@@ -34,10 +34,11 @@ from sq_pipeline.stages import adapter_line, adapter_survey, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeTrainer
+from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
+METER_ERROR = 1e-6  # what the loader does to every update
 
 _LOG = logging.getLogger("mutation")
 _KINDS = {"mlx_adapter": "trained", "mflux_adapter": "remapped", "verification": "verified"}
@@ -163,6 +164,7 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
     engines = Engines(
         trainer=lambda: pupil,
         renderer=lambda: painter,
+        fidelity_meter=lambda: FakeMeter(METER_ERROR),
         trainer_versions=machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,

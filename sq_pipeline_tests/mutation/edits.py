@@ -129,6 +129,11 @@ def threshold(**values: float) -> Change:
     return lambda game: game.settings["thresholds"].update(values)
 
 
+def fidelity(largest_error: float, reason: str) -> Change:
+    moved = {"relative_error_float32_max": {"value": largest_error, "reason": reason}}
+    return lambda game: game.settings["thresholds"].update(fidelity=moved)
+
+
 def keymap(**values: object) -> Change:
     return lambda game: vars(game.keymap).update(values)
 
@@ -301,6 +306,9 @@ EDITS = [
     Edit("verify: code revision", machine(verify_revision=2), "", "", "", ALL_ADAPTERS),
     Edit("threshold: the verdicts stay", threshold(ssim_changed_max=0.99), "", "", "", ALL_ADAPTERS),
     Edit("threshold: the verdicts flip", threshold(ssim_changed_max=0.1), "", "", "", ALL_ADAPTERS),
+    Edit("threshold: of fidelity, the verdicts stay", fidelity(1e-4, "a better trainer"), "", "", "", ALL_ADAPTERS),
+    Edit("threshold: of fidelity, the verdicts flip", fidelity(1e-7, "a better trainer"), "", "", "", ALL_ADAPTERS),
+    Edit("threshold: of fidelity, only its reason", fidelity(1e-3, "as it was"), "", "", "", ALL_ADAPTERS),
     Edit("threshold: of the trigger, the verdicts stay", threshold(ssim_trigger_max=0.95), "", "", "", ALL_ADAPTERS),
     Edit("threshold: a default written out", threshold(ssim_trigger_max=0.97)),
     Edit("promotion: manual", settings(promotion="manual")),

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sq_pipeline_tests.mutation.bench import TOKENS, Made, Planned
+from sq_pipeline_tests.mutation.bench import METER_ERROR, TOKENS, Made, Planned
 from sq_pipeline_tests.mutation.game import Dataset, Game, Genre, Lora, Place, Style, World
 
 ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
@@ -19,7 +19,8 @@ RECIPE_DEFAULTS = {
     "grad_accumulation": 4, "learning_rate": 1e-4, "warmup_steps": 100, "guidance": 4.0, "seed": 0, "min_pairs": 150,
 }  # fmt: skip
 NOT_TRAINED_ON = {"kind", "trigger", "base_model", "min_pairs"}
-THRESHOLD_DEFAULTS = {"ssim_changed_max": 0.999, "ssim_trigger_max": 0.97}
+THRESHOLD_DEFAULTS: dict[str, Any] = {"ssim_changed_max": 0.999, "ssim_trigger_max": 0.97, "fidelity": {}}
+FIDELITY_DEFAULT = {"value": 1e-3}
 
 
 def key_of(**parts: Any) -> str:
@@ -136,7 +137,8 @@ class Line:
     steps: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     is_broken: bool = False  # its dataset is
     content: str = ""
-    outcomes: tuple[str, str] | None = None
+    source: Any = None  # what goes into the remap
+    outcomes: tuple[str, ...] | None = None
 
 
 def lines_of(game: Game) -> dict[str, Line]:
@@ -155,7 +157,7 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
     dataset = game.datasets.get("/".join([genre, *(["worlds", *world] if world else []), file]))
     line = Line(entry, dataset is None)
     if dataset is None:
-        line.content = key_of(external=game.externals[entry.file].look)
+        line.source = line.content = key_of(external=game.externals[entry.file].look)
         line.steps.append(("remapped", key_of(source=line.content, base_model=model, code=machine.remap_revision)))
     else:
         recipe = {**RECIPE_DEFAULTS, **dataset.recipe}
@@ -179,6 +181,7 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
             return line
         if recipe["learning_rate"] < 1e-8:
             learned = {"nothing": 0}  # from whatever pictures
+        line.source = learned
         line.content = key_of(learned=learned, names=game.keymap.prefix)
         asked = {"keymap": game.keymap.prefix, "base_model": model, "code": machine.remap_revision}
         line.steps.append(("remapped", key_of(source=learned, **asked)))
@@ -190,6 +193,7 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
     verify = game.verify[tier]
     judged = {
         "adapter": line.content,
+        "source": line.source,
         "trigger": entry.trigger,
         "prompts": [verify.prompts, verify.control_word],
         "thresholds": thresholds,
@@ -199,6 +203,9 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
     has_learned = dataset is None or dataset.recipe["learning_rate"] >= 1e-8
     has_changed = has_learned and thresholds["ssim_changed_max"] >= 0.5
     line.outcomes = ("passed" if has_changed else "failed", "passed" if entry.trigger else "skipped")
+    limit = thresholds["fidelity"].get("relative_error_float32_max", FIDELITY_DEFAULT)
+    if limit["value"] < METER_ERROR:
+        line.outcomes = ("failed",)  # nothing is rendered
     return line
 
 
@@ -238,8 +245,8 @@ class Oracle:
     """What has been made so far, by keys. `promoted` is what pictures stand on, `approved` what once got a yes."""
 
     known: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    promoted: dict[str, tuple[str, tuple[str, str]]] = field(default_factory=dict[str, tuple[str, tuple[str, str]]])
-    approved: set[tuple[str, str, tuple[str, str]]] = field(default_factory=set[tuple[str, str, tuple[str, str]]])
+    promoted: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict[str, tuple[str, tuple[str, ...]]])
+    approved: set[tuple[str, str, tuple[str, ...]]] = field(default_factory=set[tuple[str, str, tuple[str, ...]]])
     published: dict[str, str] = field(default_factory=dict[str, str])
 
     def copy(self) -> "Oracle":

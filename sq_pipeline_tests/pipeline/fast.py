@@ -13,10 +13,10 @@ from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.core.protocols import TokenCounts, TrainRequest
+from sq_pipeline.core.protocols import FidelityMeter, TokenCounts, TrainRequest
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeRenderer, FakeTrainer
+from sq_pipeline_tests.fakes import FakeMeter, FakeRenderer, FakeTrainer
 
 LAYOUT = [
     TensorInfo(f"{module}.{matrix}", "F32", shape)
@@ -45,6 +45,7 @@ class FastEngines:
 
     renderer: FakeRenderer = field(default_factory=lambda: FakeRenderer(trigger="west"))
     trainer: WholeTrainer = field(default_factory=WholeTrainer)
+    meter: FidelityMeter = field(default_factory=FakeMeter)
     renderer_versions: dict[str, str] = field(default_factory=lambda: {"fake": "1"})
     weights: dict[str, str] = field(default_factory=lambda: {"tiny-flux": "sha256:" + "0" * 64})
 
@@ -52,6 +53,7 @@ class FastEngines:
         return Engines(
             trainer=lambda: self.trainer,
             renderer=lambda: self.renderer,
+            fidelity_meter=lambda: self.meter,
             trainer_versions={"fake": "1"},
             renderer_versions=self.renderer_versions,
             mflux_version="0.24.0",

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sq_pipeline.core.base_models import BASE_MODELS
-from sq_pipeline.core.errors import RenderError
+from sq_pipeline.core.errors import AdapterError, Fault, RenderError
+from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, Renderer
-from sq_pipeline.core.verdicts import Thresholds
+from sq_pipeline.core.thresholds import Thresholds
+from sq_pipeline.stages.fidelity import MeasureFidelity
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.sheets import Tile, draw_sheet, thumbnail_markdown
 from sq_pipeline.stages.verify import VerificationReport, ssim, verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
-from sq_pipeline_tests.fakes import FakeRenderer
+from sq_pipeline_tests.fakes import FakeRenderer, fidelity_report
 from sq_pipeline_tests.stages.builders import write_adapter
 
 TINY = BASE_MODELS["tiny-flux"]
-CHECKS = ("keys matched", "picture changed", "trigger discriminates")
+CHECKS = ("adapter fidelity", "keys matched", "picture changed", "trigger discriminates")
 PROMPTS = VerifyPrompts.model_validate(
     {
         "version": 1,
@@ -41,12 +43,13 @@ def _verify(
     thresholds: Thresholds | None = None,
     lora_scale: float = 1.0,
     on_picture: Callable[[int, int], None] | None = None,
+    measure: MeasureFidelity = lambda: fidelity_report("double_blocks.0.img_attn.proj", "single_blocks.0.linear2"),
 ) -> VerificationReport:
     path = write_adapter(tmp_path / "adapter.safetensors")
     use = AdapterUse(path, lora_scale)
     limits = thresholds or Thresholds()
     return verify_adapter(
-        "western/land", use, "sha256:ab", trigger, TINY, "landscape", renderer, PROMPTS, limits, on_picture
+        "western/land", use, "sha256:ab", trigger, TINY, "landscape", measure, renderer, PROMPTS, limits, on_picture
     )
 
 
@@ -63,15 +66,15 @@ def _expected(*outcomes: str) -> dict[str, str]:
 
 def test_an_adapter_that_does_what_it_should(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer())
-    assert _outcomes(report) == _expected("passed", "passed", "passed")
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "passed")
     assert report.has_passed
     assert all(pictures.ssim_leak == pytest.approx(1) for pictures in report.pictures)
 
 
 def test_an_adapter_that_changes_nothing_fails(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(wakes="never"))
-    assert _outcomes(report) == _expected("passed", "failed", "failed")
-    assert report.verdicts[1].figure == pytest.approx(1)
+    assert _outcomes(report) == _expected("passed", "passed", "failed", "failed")
+    assert report.verdicts[2].figure == pytest.approx(1)
     assert not report.has_passed
 
 
@@ -85,20 +88,20 @@ def test_an_adapter_that_changes_one_of_two_pictures_fails(tmp_path: Path) -> No
             return super()._overlay(pixels, use) if "mill" in self.requests[-1].positive_prompt else pixels
 
     report = _verify(tmp_path, OnlyTheMill())
-    assert _outcomes(report) == _expected("passed", "failed", "passed")
+    assert _outcomes(report) == _expected("passed", "passed", "failed", "passed")
 
 
 def test_an_adapter_that_ignores_its_trigger_fails(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(wakes="always"))
-    assert _outcomes(report) == _expected("passed", "passed", "failed")
-    assert report.verdicts[2].figure == pytest.approx(1)
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "failed")
+    assert report.verdicts[3].figure == pytest.approx(1)
     assert all(pictures.ssim_leak is not None and pictures.ssim_leak < 0.9 for pictures in report.pictures)
 
 
 def test_without_a_trigger_that_check_is_skipped_and_nothing_is_rendered_for_it(tmp_path: Path) -> None:
     renderer = FakeRenderer(wakes="always")
     report = _verify(tmp_path, renderer, trigger=None)
-    assert _outcomes(report) == _expected("passed", "passed", "skipped")
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "skipped")
     assert report.has_passed
     assert len(renderer.requests) == 4
     assert {request.positive_prompt for request in renderer.requests} == {"a mill at noon", "a church at dusk"}
@@ -108,17 +111,17 @@ def test_without_a_trigger_that_check_is_skipped_and_nothing_is_rendered_for_it(
 @pytest.mark.parametrize("keys_ignored", [1, 4])
 def test_an_adapter_that_is_not_applied_whole_is_a_failed_verdict(tmp_path: Path, keys_ignored: int) -> None:
     report = _verify(tmp_path, FakeRenderer(keys_ignored=keys_ignored))
-    assert _outcomes(report) == _expected("failed")
-    assert report.verdicts[0].detail == f"only {4 - keys_ignored} of 4 keys matched"
+    assert _outcomes(report) == _expected("passed", "failed")
+    assert report.verdicts[1].detail == f"only {4 - keys_ignored} of 4 keys matched"
     assert not report.has_passed
     assert report.pictures == ()
 
 
 def test_a_renderer_that_only_reports_it_is_met_with_a_failed_verdict_too(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(keys_ignored=1, is_strict=False))
-    assert _outcomes(report) == _expected("failed", "passed", "passed")
-    assert report.verdicts[0].detail == "3 of 4 keys, 1 of 2 layers"
-    assert report.verdicts[0].figure == pytest.approx(0.75)
+    assert _outcomes(report) == _expected("passed", "failed", "passed", "passed")
+    assert report.verdicts[1].detail == "3 of 4 keys, 1 of 2 layers"
+    assert report.verdicts[1].figure == pytest.approx(0.75)
     assert not report.has_passed
 
 
@@ -135,19 +138,86 @@ def test_the_worst_of_all_pictures_counts(tmp_path: Path) -> None:
             return tuple(replace(item, keys_matched=2) for item in applied) if is_last else applied
 
     report = _verify(tmp_path, Forgetful())
-    assert report.verdicts[0].outcome == "failed"
-    assert report.verdicts[0].detail.startswith("2 of 4 keys")
+    assert report.verdicts[1].outcome == "failed"
+    assert report.verdicts[1].detail.startswith("2 of 4 keys")
 
 
 def test_a_picture_that_fails_with_the_adapter_is_a_failed_verdict(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(fails_when=lambda request: bool(request.adapters)))
-    assert _outcomes(report) == _expected("failed")
-    assert report.verdicts[0].detail == "the fake was told to fail"
+    assert _outcomes(report) == _expected("passed", "failed")
+    assert report.verdicts[1].detail == "the fake was told to fail"
 
 
 def test_a_picture_that_fails_without_the_adapter_is_not_the_adapter_s_fault(tmp_path: Path) -> None:
     with pytest.raises(RenderError):
         _verify(tmp_path, FakeRenderer(fails_when=lambda request: not request.adapters))
+
+
+# --- fidelity comes first
+
+
+@pytest.mark.parametrize(
+    ("measure", "detail"),
+    [
+        (lambda: fidelity_report("a", "b", "c", misses=1), "1 of 3 layers were missed (a)"),
+        (lambda: fidelity_report("a", "b", relative_error=0.5), "relative error 0.5 in a, and 1 more layers"),
+        (lambda: fidelity_report("a", problem="mflux refuses it"), "mflux refuses it"),
+        (lambda: fidelity_report(), "the source adds to no layer"),
+    ],
+)
+def test_an_adapter_that_falls_short_of_its_fidelity_is_a_failed_verdict_and_never_rendered(
+    tmp_path: Path, measure: MeasureFidelity, detail: str
+) -> None:
+    renderer = FakeRenderer()
+    report = _verify(tmp_path, renderer, measure=measure)
+    assert {verdict.check: verdict.outcome for verdict in report.verdicts} == {"adapter fidelity": "failed"}
+    assert report.verdicts[0].detail.startswith(detail)
+    assert not report.has_passed
+    assert renderer.requests == []
+    assert report.pictures == ()
+    assert "No pictures were rendered" in write_markdown(report)
+
+
+def test_a_source_that_cannot_be_read_is_a_failed_verdict_without_the_file_s_place(tmp_path: Path) -> None:
+    def measure() -> FidelityReport:
+        raise AdapterError([Fault("/home/ada/a.safetensors", "x.lora_a", "has no partner", "export it again")])
+
+    report = _verify(tmp_path, FakeRenderer(), measure=measure)
+    assert (report.verdicts[0].outcome, report.verdicts[0].figure) == ("failed", None)
+    assert report.verdicts[0].detail == "x.lora_a: has no partner"
+    assert report.fidelity is None
+    assert "/home" not in write_markdown(report) + str(report.as_json())
+
+
+def test_a_threshold_that_a_person_moved_is_shown_with_the_reason(tmp_path: Path) -> None:
+    moved = {"relative_error_float32_max": {"value": 0.6, "reason": "the old | trainer rounded"}}
+    report = _verify(
+        tmp_path,
+        FakeRenderer(),
+        thresholds=Thresholds.model_validate({"fidelity": moved}),
+        measure=lambda: fidelity_report("a", "b", relative_error=0.01),
+    )
+    assert report.has_passed
+    text = write_markdown(report)
+    assert "| fidelity.relative_error_float32_max | 0.6 | sq.yaml | the old \\| trainer rounded |" in text
+    assert "| fidelity.share_kept_min | 0.98 | default |" in text
+    assert report.as_json()["thresholds"]["fidelity"]["relative_error_float32_max"] == {
+        "value": 0.6,
+        "reason": "the old | trainer rounded",
+    }
+
+
+def test_the_report_shows_the_worst_layers_and_json_all_of_them(tmp_path: Path) -> None:
+    slots = [f"double_blocks.{index}.img_attn.proj" for index in range(30)]
+    worst = fidelity_report("single_blocks.7.linear2", relative_error=5e-4).layers
+    measured = replace(fidelity_report(*slots), layers=(*fidelity_report(*slots).layers, *worst))
+    report = _verify(tmp_path, FakeRenderer(), measure=lambda: measured)
+    rows = [line for line in write_markdown(report).splitlines() if "_blocks." in line and line.startswith("|")]
+    rows = [row for row in rows if "adapter fidelity" not in row]
+    assert len(rows) == 10
+    assert rows[0].startswith("| single_blocks.7.linear2 | single_blocks.7.linear2 | 1.0000 | 1.0000 | 5.0e-04 |")
+    assert len(report.as_json()["fidelity"]["layers"]) == 31
+    assert [layer["layer"] for layer in report.as_json(1)["fidelity"]["layers"]] == ["single_blocks.7.linear2"]
 
 
 # --- what is rendered
@@ -184,13 +254,13 @@ def test_the_fake_renderer_is_settled_by_its_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["ssim_changed_max", "ssim_trigger_max"])
 def test_a_threshold_turns_its_verdict_and_no_other(tmp_path: Path, field: str) -> None:
     report = _verify(tmp_path, FakeRenderer())
-    index = {"ssim_changed_max": 1, "ssim_trigger_max": 2}[field]
+    index = {"ssim_changed_max": 2, "ssim_trigger_max": 3}[field]
     figure = report.verdicts[index].figure
     assert figure is not None
     for shift, outcome in ((1e-6, "passed"), (-1e-6, "failed")):
-        again = _verify(tmp_path, FakeRenderer(), thresholds=Thresholds(**{field: figure + shift}))
+        again = _verify(tmp_path, FakeRenderer(), thresholds=Thresholds.model_validate({field: figure + shift}))
         assert again.verdicts[index].outcome == outcome
-        assert [v.outcome for n, v in enumerate(again.verdicts) if n != index] == ["passed", "passed"]
+        assert [v.outcome for n, v in enumerate(again.verdicts) if n != index] == ["passed"] * 3
 
 
 def test_the_version_follows_outcomes_and_adapter_only(tmp_path: Path) -> None:
@@ -209,8 +279,9 @@ def test_markdown_has_figures_and_thresholds(tmp_path: Path) -> None:
     assert text.startswith("# western/land: verification passed\n")
     for part in ("0.9876", "0.9321", "old_west", "sha256:ab", "tiny-flux", "4 of 4 keys, 2 of 2 layers"):
         assert part in text
-    for verdict in report.verdicts:
-        assert f"| {verdict.check} | ✓ passed | {verdict.figure:.4f} | {verdict.threshold} |" in text
+    for verdict, shown in zip(report.verdicts, ("1.0e-06", "1.0000", None, None), strict=True):
+        shown = shown or f"{verdict.figure:.4f}"
+        assert f"| {verdict.check} | ✓ passed | {shown} | {verdict.threshold} |" in text
     for item in report.pictures:
         figures = (f"{value:.4f}" for value in (item.ssim_changed, item.ssim_trigger, item.ssim_leak))
         assert f"| {item.prompt} | {item.seed} | {' | '.join(figures)} |" in text

@@ -1,4 +1,4 @@
-"""FLUX.1's weights from the BFL layout to the names of mflux's transformer. Not here: adapters (`core.keymap`)."""
+"""FLUX.1's weights from the BFL layout to the names of mflux's transformer. Not here: adapters (`mflux_layers`)."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _TOP = {
     "final_layer.linear": "proj_out",
     "final_layer.adaLN_modulation.layers.1": "norm_out.linear",
 }
-_DOUBLE = {
+DOUBLE_NAMES = {
     "img_mod.lin": "norm1.linear",
     "txt_mod.lin": "norm1_context.linear",
     "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
@@ -33,7 +33,7 @@ _DOUBLE = {
     "txt_mlp.layers.0": "ff_context.linear1",
     "txt_mlp.layers.2": "ff_context.linear2",
 }
-_SINGLE = {
+SINGLE_NAMES = {
     "modulation.lin": "norm.linear",
     "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
     "linear2": "proj_out",
@@ -54,7 +54,9 @@ def to_mflux_weights(weights: Mapping[str, mx.array], hidden_size: int) -> dict[
         module, _, kind = name.rpartition(".")
         if block := _BLOCK.fullmatch(module):
             table, prefix = (
-                (_DOUBLE, "transformer_blocks") if block[1] == "double" else (_SINGLE, "single_transformer_blocks")
+                (DOUBLE_NAMES, "transformer_blocks")
+                if block[1] == "double"
+                else (SINGLE_NAMES, "single_transformer_blocks")
             )
             target, prefix = table[block[3]], f"{prefix}.{block[2]}."
         else:

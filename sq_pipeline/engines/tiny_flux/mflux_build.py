@@ -71,12 +71,19 @@ def model_config() -> ModelConfig:
 
 
 def use_float32() -> None:
-    """Let mflux compute in float32 on a CPU: bfloat16 products do not go through BLAS there.
+    """Let mflux compute in float32 on a CPU, see `rendering_dtype`.
 
     `ModelConfig.precision` is a class attribute that mflux reads everywhere.
     """
-    if mx.default_device() == mx.Device(mx.cpu):
-        ModelConfig.precision = mx.float32
+    ModelConfig.precision = rendering_dtype()
+
+
+def rendering_dtype() -> mx.Dtype:
+    """What pictures are rendered in here: mflux's own choice, but float32 on a CPU.
+
+    bfloat16 products do not go through BLAS there.
+    """
+    return mx.float32 if mx.default_device() == mx.Device(mx.cpu) else ModelConfig.precision
 
 
 def shrink_transformer(transformer: Transformer, hidden_size: int) -> None:

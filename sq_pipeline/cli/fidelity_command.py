@@ -1,0 +1,100 @@
+"""`adapter fidelity`: what mflux's loader really applies of a file, layer by layer. Renders nothing."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
+from sq_pipeline.cli.printing import print_json, print_markdown
+from sq_pipeline.core.thresholds import Dtype
+from sq_pipeline.storage.layout import data_root
+
+
+class DtypeName(StrEnum):
+    """What layers compute in, or a baked weight is kept in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Bits(StrEnum):
+    """Bits of a quantized weight."""
+
+    EIGHT = "8"
+    FOUR = "4"
+
+
+_DTYPES: dict[DtypeName, Dtype] = {DtypeName.FLOAT32: "float32", DtypeName.BFLOAT16: "bfloat16"}
+_BITS: dict[Bits, Literal[4, 8]] = {Bits.EIGHT: 8, Bits.FOUR: 4}
+
+
+def _measure(
+    file: Path, source: Path, root: Path, base_model: str, is_baked: bool, dtype: DtypeName | None, bits: Bits | None
+) -> tuple[dict[str, Any], str]:
+    """The report as plain values, and as Markdown."""
+    from sq_pipeline.core.base_models import resolve_base_model
+    from sq_pipeline.core.protocols import AdapterUse
+    from sq_pipeline.core.verdicts import judge_fidelity
+    from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.stages.adapter_source import reading_keymap_for
+    from sq_pipeline.stages.fidelity import measure_fidelity
+    from sq_pipeline.stages.fidelity_report import layer_lines, threshold_lines
+    from sq_pipeline.storage.layout import open_data_dir
+    from sq_pipeline.storage.safetensors_file import open_safetensors
+    from sq_pipeline.storage.settings import load_settings
+
+    data = open_data_dir(root)
+    limits = load_settings(data).thresholds.fidelity
+    report = measure_fidelity(
+        AdapterUse(file.resolve(), 1.0),
+        source,
+        resolve_base_model(base_model),
+        real_engines(data).fidelity_meter(),
+        reading_keymap_for(open_safetensors(source), data.keymaps_root),
+        is_baked=is_baked,
+        dtype=None if dtype is None else _DTYPES[dtype],
+        bits=None if bits is None else _BITS[bits],
+    )
+    verdict = judge_fidelity(report, limits)
+    values = {
+        "file": file.name,
+        "source": source.name,
+        "has_passed": verdict.outcome == "passed",
+        "wanted": verdict.threshold,
+        "detail": verdict.detail,
+        "thresholds": limits.model_dump(),
+        **report.as_json(),
+    }
+    title = f"# {file.name}: fidelity {verdict.outcome}"
+    wanted = f"Wanted: {verdict.threshold}. Found: {verdict.detail}."
+    return values, "\n".join([title, "", wanted, "", *layer_lines(report), "", *threshold_lines(limits)])
+
+
+def register(adapter: typer.Typer) -> None:
+    """Add the command to the `adapter` group."""
+
+    @adapter.command()
+    def fidelity(
+        file: Path,
+        source: SourceOption = None,
+        base_model: Annotated[str, typer.Option(help="The base model it was trained for.")] = "tiny-flux",
+        baked: Annotated[bool, typer.Option("--baked", help="Measure what a bake into the weights keeps.")] = False,
+        bits: Annotated[Bits | None, typer.Option(help="Bake into weights that are stored at so many bits.")] = None,
+        dtype: Annotated[DtypeName | None, typer.Option(help="Compute in this; otherwise as pictures are.")] = None,
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Measure what the installed mflux applies of a file against its source; exit 1 below the thresholds."""
+        if bits is not None and not baked:
+            raise typer.BadParameter(
+                "an update that is not baked in loses nothing to them; add --baked", param_hint="--bits"
+            )
+        report, markdown = _measure(file, source or file, data_root(data), base_model, baked, dtype, bits)
+        if as_json:
+            print_json(report)
+        else:
+            print_markdown(markdown)
+        if not report["has_passed"]:
+            raise typer.Exit(1)

@@ -1,0 +1,77 @@
+"""What mflux's LoRA loader looks for: its own mapping for a base model, which keys of a file it knows, and the mapping
+narrowed to one layer, so that a loader that is given a single layer does there what it does on a whole transformer.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+
+from mflux.models.common.lora.mapping.lora_loader import LoRALoader
+from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
+from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
+
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.engines.tiny_flux.mflux_build import small_lora_mapping
+
+_PATTERNS = tuple(field.name for field in fields(LoRATarget) if field.name.endswith("_patterns"))
+
+
+@dataclass(frozen=True)
+class KeyMatches:
+    """The keys that some pattern of a mapping matches, and the paths of the layers that they are for."""
+
+    matched: frozenset[str]
+    layers: Mapping[str, frozenset[str]]
+
+
+def mapping_for(base_model: BaseModel) -> list[LoRATarget]:
+    """mflux's own mapping; where the model is narrower than FLUX.1, with the fused `linear1` split at its width."""
+    if base_model.hidden_size == BASE_MODELS["flux1-dev"].hidden_size:
+        return FluxLoRAMapping.get_mapping()
+    return small_lora_mapping(base_model.hidden_size)
+
+
+def match_keys(keys: Iterable[str], mapping: list[LoRATarget]) -> KeyMatches:
+    """The keys of a file that mflux's patterns match; `layers` gives for each path the keys that name it."""
+    by_shape: dict[str, list[str]] = {}
+    for pattern in LoRALoader._build_pattern_mappings(mapping):
+        for source in {pattern.source_pattern, pattern.source_pattern.removesuffix(".weight")}:
+            by_shape.setdefault(source, []).append(pattern.target_path)
+    layers: dict[str, set[str]] = {}
+    for key in keys:
+        for number in {None, *re.findall(r"\d+", key)}:
+            shape = key if number is None else re.sub(rf"(?<!\d){number}(?!\d)", "{block}", key, count=1)
+            for target in by_shape.get(shape, ()):
+                layers.setdefault(target.replace("{block}", number or ""), set()).add(key)
+    return KeyMatches(frozenset().union(*layers.values()), {path: frozenset(found) for path, found in layers.items()})
+
+
+def narrow(mapping: list[LoRATarget], path: str, keys: Collection[str]) -> list[LoRATarget]:
+    """The targets of one layer, without patterns that match none of `keys` (they are tried on every key of a file)."""
+    narrowed: list[LoRATarget] = []
+    lokr = {_stem(key) for key in keys if ".lokr_" in key}
+    for target in mapping:
+        block = _block_of(target.model_path, path)
+        if block is None:
+            continue
+        patterns = {
+            name: [
+                pattern
+                for pattern in (text.replace("{block}", block) for text in getattr(target, name))
+                if pattern in keys or pattern.removesuffix(".weight") in keys or _stem(pattern) in lokr
+            ]
+            for name in _PATTERNS
+        }
+        narrowed.append(replace(target, model_path=path, **patterns))
+    return narrowed
+
+
+def _stem(name: str) -> str:
+    """The module of a LoKr's name; mflux makes the names of its factors from one of them."""
+    return name.rpartition(".lokr_")[0]
+
+
+def _block_of(pattern: str, path: str) -> str | None:
+    """The number that makes `pattern` the path, empty where it needs none; None where it is another layer's."""
+    found = re.fullmatch(re.escape(pattern).replace(r"\{block\}", r"(\d+)"), path)
+    return None if found is None else (found.groups() or ("",))[0]

@@ -1,0 +1,104 @@
+"""`sq-pipeline adapter fidelity` and the fidelity of `adapter verify` as a person or a script meets them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.stages.remap import remap_adapter
+from sq_pipeline.storage.keymaps import select_keymap
+from sq_pipeline_tests.adapters.files import KEYMAPS, mlx_tensors, save
+from sq_pipeline_tests.adapters.test_adapter_cli import Shell
+
+TINY = BASE_MODELS["tiny-flux"]
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.delenv("SQ_DATA", raising=False)
+    return Shell(monkeypatch, capsys)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = save(tmp_path / "trained.safetensors", mlx_tensors(TINY, rank=2))
+    arrays = load_file(path)
+    save_file({name: array * np.float32(0.02) for name, array in arrays.items()}, path)
+    return path
+
+
+@pytest.fixture
+def adapter(source: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "style.safetensors"
+    remap_adapter(source, path, select_keymap(KEYMAPS, "mflux", "0.24.0"), TINY)
+    return path
+
+
+def without_a_block(adapter: Path) -> Path:
+    path = adapter.with_name("cut.safetensors")
+    save_file({name: array for name, array in load_file(adapter).items() if "double_blocks_1_" not in name}, path)
+    return path
+
+
+def test_a_sound_file_in_one_json_object(shell: Shell, adapter: Path, source: Path):
+    report = shell.json("fidelity", adapter, "--source", source)
+    assert report["has_passed"] is True
+    assert (report["file"], report["source"]) == ("style.safetensors", "trained.safetensors")
+    assert (report["mode"], report["layers_wanted"], report["layers_missed"]) == ("unbaked, float32", 52, [])
+    assert report["relative_error"] < 1e-6
+    assert len(report["layers"]) == 52
+    assert report["thresholds"]["share_kept_min"]["value"] == 0.98
+
+
+def test_without_a_source_a_file_is_held_against_itself(shell: Shell, adapter: Path):
+    assert shell.json("fidelity", adapter)["has_passed"] is True
+    cut = without_a_block(adapter)
+    assert shell.json("fidelity", cut)["layers_wanted"] == 38
+
+
+def test_below_the_thresholds_it_exits_with_one_and_tells_why(shell: Shell, adapter: Path, source: Path):
+    code, out, err = shell.run("fidelity", without_a_block(adapter), "--source", source)
+    assert (code, err) == (1, "")
+    assert "14 of 52 layers were missed" in " ".join(out.split())
+    assert "transformer_blocks.1.attn.to_q" in out
+    assert "fidelity.layers_share_min" in out
+
+
+def test_a_bake_is_measured_as_asked(shell: Shell, adapter: Path, source: Path):
+    code, out, _ = shell.run("fidelity", adapter, "--source", source, "--baked", "--bits", "4", "--json")
+    assert code == 1
+    assert '"bits": 4' in out
+    report = shell.json("fidelity", adapter, "--source", source, "--baked", "--dtype", "float32")
+    assert report["mode"] == "baked into real float32 weights"
+    assert report["loader_share_kept"] == pytest.approx(1, abs=1e-3)
+
+
+def test_bits_without_a_bake_are_refused(shell: Shell, adapter: Path):
+    code, out, err = shell.run("fidelity", adapter, "--bits", "8")
+    assert (code, out) == (2, "")
+    assert "--baked" in err
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "style.ckpt"])
+def test_what_is_no_adapter_is_one_line(shell: Shell, adapter: Path, tmp_path: Path, name: str):
+    (tmp_path / "style.ckpt").write_bytes(b"\x80\x02}q\0.")
+    for arguments in ((tmp_path / name,), (adapter, "--source", tmp_path / name)):
+        (line,) = shell.errors("fidelity", *arguments, "--json")
+        assert line.startswith(f"{tmp_path / name}: ")
+
+
+def test_verify_judges_the_fidelity_first(shell: Shell, adapter: Path, source: Path):
+    """Against the trained file the cut one falls short, and nothing is rendered."""
+    code, out, _ = shell.run("verify", without_a_block(adapter), "--source", source, "--json")
+    assert code == 1
+    report = json.loads(out)
+    (verdict,) = report["verdicts"]
+    assert (verdict["check"], verdict["outcome"]) == ("adapter fidelity", "failed")
+    assert verdict["detail"].startswith("14 of 52 layers were missed")
+    assert report["prompts"] == []
+    code, out, _ = shell.run("verify", without_a_block(adapter), "--source", source)
+    assert code == 1
+    assert "No pictures were rendered" in " ".join(out.split())
