@@ -1,4 +1,5 @@
-"""Measured figures: `python -m sq_pipeline_tests.benchmark`. Here are all timings; tests have none.
+"""Measured figures: `python -m sq_pipeline_tests.benchmark`. All timings are here, in `benchmark_scale` and
+`benchmark_adapters`; tests have none.
 
 The demo is timed by the command line in processes of its own. Throughputs are ratios of interleaved rounds in one run,
 since machines are noisy; the spread over the rounds is printed beside them.
@@ -64,78 +65,6 @@ def measure_demo() -> list[tuple[str, str, str]]:
         rows.append(("run, one picture lost", f"{wall_s:.1f} s, the same bytes", "exactly that one"))
         shutil.rmtree(root)
     return rows
-
-
-# A process of ours counts as much memory as the process that starts it, until it has more: so a small one starts it
-_SMALL_PARENT = """
-import json, os, sys, time
-start = time.perf_counter()
-silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent)
-_, status, usage = os.wait4(child, 0)
-print(json.dumps([status, time.perf_counter() - start, usage.ru_maxrss]))
-"""
-
-
-def _measure_process(*command: str) -> tuple[float, int]:
-    """Wall time in seconds of a process, and its peak memory in bytes."""
-    said = subprocess.run([sys.executable, "-c", _SMALL_PARENT, *command], stdout=subprocess.PIPE, check=True).stdout
-    status, wall_s, peak = json.loads(said)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return wall_s, peak * (1 if sys.platform == "darwin" else 1024)
-
-
-def measure_inspect() -> list[tuple[str, str, str]]:
-    """`adapter inspect` as a whole process, and its peak memory beyond a bare interpreter's, for two sizes of file.
-
-    The files were just written: the disk's own speed is left out.
-    """
-    rows: list[tuple[str, str, str]] = []
-    _, bare_bytes = _measure_process(sys.executable, "-c", "pass")
-    with tempfile.TemporaryDirectory() as folder:
-        for rank, wanted in ((8, "≤ 0.5 s"), (80, "no more memory")):
-            path = Path(folder) / f"rank{rank}.safetensors"
-            _write_adapter(path, rank)
-            what = f"adapter inspect, {path.stat().st_size / 1e6:.0f} MB"
-            say(f"{what} …")
-            runs = [_measure_process(_COMMAND, "adapter", "inspect", str(path)) for _ in range(_ROUNDS)]
-            wall_s = statistics.median(run[0] for run in runs)
-            beyond_bytes = max(run[1] for run in runs) - bare_bytes
-            rows.append((what, f"{wall_s:.2f} s, {beyond_bytes / 2**20:.0f} MiB beyond a bare interpreter", wanted))
-            path.unlink()
-    return rows
-
-
-def _write_adapter(path: Path, rank: int) -> None:
-    """An MLX adapter over all of flux1-dev, float32."""
-    import numpy as np
-
-    from sq_pipeline.core.adapter_header import TensorInfo
-    from sq_pipeline.core.flux_modules import modules_of
-    from sq_pipeline.storage.safetensors_file import write_safetensors
-
-    random = np.random.default_rng(0)
-    layout = [
-        TensorInfo(f"{module}.{matrix}", "F32", shape)
-        for module, inputs, outputs in modules_of(BASE_MODELS["flux1-dev"])
-        for matrix, shape in (("lora_a", (inputs, rank)), ("lora_b", (rank, outputs)))
-    ]
-    tensors = ((info, random.standard_normal(info.shape, np.float32).view(np.uint32)) for info in layout)
-    write_safetensors(path, tensors, layout, {})
-
-
-def measure_fidelity() -> list[tuple[str, str, str]]:
-    """`adapter fidelity` as a whole process, over all 494 layers of flux1-dev, as the gate asks before any picture."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, file = str(Path(folder) / "mlx.safetensors"), str(Path(folder) / "mflux.safetensors")
-        _write_adapter(Path(source), 8)
-        _run("adapter", "remap", source, file, "--target", "mflux")
-        say("adapter fidelity at flux1-dev's widths …")
-        wall_s, peak_bytes, report = _run("adapter", "fidelity", file, "--source", source, "--base-model", "flux1-dev")
-    assert report["layers_wanted"] == 494
-    figures = f"{wall_s:.0f} s, {peak_bytes / 2**30:.2f} GiB, relative error {report['relative_error']:.1e}"
-    return [("adapter fidelity, flux1-dev, rank 8", figures, "≤ 2 GiB, ≤ 1e-3")]
 
 
 def _compare(ours: Callable[[], None], bare: Callable[[], None]) -> tuple[float, float, float]:
@@ -233,7 +162,7 @@ def main() -> None:
     print_line(
         f"{machine.chip_name()}, {os.cpu_count()} cores, {blas.preload().name} {blas.measure_gflops():.0f} GFLOP/s"
     )
-    rows = [*measure_inspect(), *measure_fidelity(), *measure_demo()]
+    rows = measure_demo()
 
     def with_spread(figure: tuple[float, float, float]) -> str:
         return f"{figure[0]:.3f} (rounds {figure[1]:.3f} to {figure[2]:.3f})"

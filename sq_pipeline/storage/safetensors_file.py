@@ -6,10 +6,12 @@ Not here: what the names mean (`core.keymap`, `core.dialects`), what other files
 """
 
 import json
+import os
 import stat
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +27,7 @@ from sq_pipeline.storage.tensors_version import TensorsVersion
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 PIECE_BYTES = 1 << 20
+_FLUSH_BYTES = 32 << 20
 _MEND = "get the file again, or export it again"
 
 
@@ -178,7 +181,13 @@ def write_safetensors(
         raise ValueError("two tensors of one name, or one with the metadata's")
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with atomic_path(path) as part, part.open("wb") as file, TensorsVersion() as version:
+    with (
+        atomic_path(path) as part,
+        part.open("wb") as file,
+        TensorsVersion() as version,
+        ThreadPoolExecutor(1, thread_name_prefix="flush") as flusher,
+    ):
+        unflushed, flushes = 0, list[Future[None]]()
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
@@ -187,6 +196,13 @@ def write_safetensors(
             for slab in _slabs(bits):
                 version.update(info, slab.data)
                 file.write(slab.data)
+                unflushed += slab.nbytes
+            if unflushed >= _FLUSH_BYTES:
+                # beside the making of the rest, so that the last flush, before the file gets its name, waits for little
+                flushes.append(flusher.submit(os.fsync, file.fileno()))
+                unflushed = 0
+        for flush in flushes:
+            flush.result()
         return version.value()
 
 
