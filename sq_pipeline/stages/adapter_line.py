@@ -138,7 +138,7 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
             output = Path(folder) / "adapter.safetensors"
             base_model = base_model_for(workshop, adapter) if adapter.dataset is not None else None
             info = remap_adapter(source, output, keymap_of(workshop), base_model, reading=reading).as_json()
-            stored, version = workshop.store.put_file(output, ".safetensors"), info["data_version"]
+            stored, version = workshop.store.put_file(output, ".safetensors"), tensors_data_version(output)
     else:
         stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)
     _insist_same_source(adapter, source, step)

@@ -28,7 +28,7 @@ from sq_pipeline.storage.tensor_survey import survey_tensors
 
 @dataclass(frozen=True)
 class RemapResult:
-    """What was written. `data_version` is of the output's tensors; `source_version` of the input's.
+    """What was written. `source_version` is the data version of the input's tensors.
 
     `notes`: what the target could not hold as it was; `left_out`: keys that a person let go.
     """
@@ -42,7 +42,6 @@ class RemapResult:
     keymap_version: int
     rules_hash: str
     source_version: str
-    data_version: str
     notes: tuple[str, ...]
     left_out: int
 
@@ -88,7 +87,7 @@ def remap_adapter(
     if plan.faults:
         raise AdapterError(plan.faults)
     metadata = _metadata(plan, adapter, keymap, survey.data_version)
-    version = write_safetensors(target, _tensors(adapter, plan), [output.info for output in plan.outputs], metadata)
+    write_safetensors(target, _tensors(adapter, plan), [output.info for output in plan.outputs], metadata)
     return RemapResult(
         tensors=len(plan.outputs),
         modules=plan.modules,
@@ -99,7 +98,6 @@ def remap_adapter(
         keymap_version=keymap.version,
         rules_hash=keymap.rules_hash,
         source_version=survey.data_version,
-        data_version=version,
         notes=plan.notes,
         left_out=len(adapter.left_out),
     )

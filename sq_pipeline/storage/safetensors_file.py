@@ -23,7 +23,6 @@ from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.storage.atomic import atomic_path
 from sq_pipeline.storage.file_kinds import HEAD_BYTES, name_kind
-from sq_pipeline.storage.tensors_version import TensorsVersion
 
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 PIECE_BYTES = 1 << 20
@@ -161,11 +160,10 @@ def write_safetensors(
     tensors: Iterable[tuple[TensorInfo, npt.NDArray[Any]]],
     layout: Iterable[TensorInfo],
     metadata: Mapping[str, str],
-) -> str:
+) -> None:
     """Write a file atomically, one tensor in memory at a time. `layout` gives names, dtypes and shapes in the order
     in which `tensors` brings the bits. Equal input gives equal bytes: metadata is sorted, nothing else is added.
-    Returns what `tensors_data_version` says of it. Raises ValueError, and writes nothing, when `tensors` does not
-    bring what `layout` announced.
+    Raises ValueError, and writes nothing, when `tensors` does not bring what `layout` announced.
     """
     layout = list(layout)
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
@@ -184,33 +182,43 @@ def write_safetensors(
     with (
         atomic_path(path) as part,
         part.open("wb") as file,
-        TensorsVersion() as version,
         ThreadPoolExecutor(1, thread_name_prefix="flush") as flusher,
     ):
+        slabs = _Slabs()
         unflushed, flushes = 0, list[Future[None]]()
         file.write(struct.pack("<Q", len(encoded)))
         file.write(encoded)
         for info, (brought, bits) in zip(layout, tensors, strict=True):
             if (brought.name, bits.shape, bits.dtype.itemsize) != (info.name, info.shape, DTYPE_BYTES[info.dtype]):
                 raise ValueError(f"{brought.name}: {bits.dtype} {bits.shape} brought where {info} was announced")
-            for slab in _slabs(bits):
-                version.update(info, slab.data)
-                file.write(slab.data)
-                unflushed += slab.nbytes
+            for piece in slabs.of(bits):
+                file.write(piece)
+                unflushed += piece.nbytes
             if unflushed >= _FLUSH_BYTES:
                 # beside the making of the rest, so that the last flush, before the file gets its name, waits for little
                 flushes.append(flusher.submit(os.fsync, file.fileno()))
                 unflushed = 0
         for flush in flushes:
             flush.result()
-        return version.value()
 
 
-def _slabs(bits: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """An array as contiguous pieces of some rows each, so that a turned one is not copied as a whole."""
-    if bits.ndim < 2 or bits.nbytes <= PIECE_BYTES:
-        yield np.ascontiguousarray(bits)
-        return
-    rows = max(1, PIECE_BYTES * len(bits) // bits.nbytes)
-    for start in range(0, len(bits), rows):
-        yield np.ascontiguousarray(bits[start : start + rows])
+class _Slabs:
+    """Arrays as contiguous pieces of some rows each, in one buffer that is used again and again.
+
+    A new buffer for each piece costs more than turning its numbers: the system fills fresh memory with zeros.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(PIECE_BYTES))
+
+    def of(self, bits: npt.NDArray[Any]) -> Iterator[memoryview]:
+        """The pieces of one array, in order, each until the next; an array that is contiguous as it is, whole."""
+        if bits.flags.c_contiguous or bits.ndim != 2 or len(bits) * PIECE_BYTES < bits.nbytes:
+            yield np.ascontiguousarray(bits).reshape(-1).view(np.uint8).data
+            return
+        rows = max(1, PIECE_BYTES * len(bits) // max(bits.nbytes, 1))
+        for start in range(0, len(bits), rows):
+            part = bits[start : start + rows]
+            piece = self._buffer[: part.nbytes]
+            np.copyto(np.frombuffer(piece, dtype=bits.dtype).reshape(part.shape), part)
+            yield piece

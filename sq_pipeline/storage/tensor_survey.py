@@ -1,15 +1,19 @@
 """One reading of all tensors of a file: their data version, and which hold NaN, infinity, or nothing but zeros."""
 
+import hashlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
+from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.storage.safetensors_file import PIECE_BYTES, SafetensorsFile, open_safetensors
 from sq_pipeline.storage.tensor_bits import has_magnitude, is_finite
-from sq_pipeline.storage.tensors_version import TensorsVersion
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
     """Read every tensor once, one in memory at a time."""
     finite: dict[str, bool] = {}
     zero: dict[str, bool] = {}
-    with TensorsVersion() as version:
+    with _TensorsVersion() as version:
         for info, piece in _pieces(file):
             version.update(info, piece)
             bits = np.frombuffer(piece, dtype=f"<u{DTYPE_BYTES[info.dtype]}")
@@ -50,7 +54,43 @@ def _pieces(file: SafetensorsFile) -> Iterator[tuple[TensorInfo, bytes]]:
 
 def tensors_data_version(path: Path) -> str:
     """`sha256:…` of names, dtypes, shapes and bytes of all tensors; metadata and order do not count."""
-    with TensorsVersion() as version:
+    with _TensorsVersion() as version:
         for info, piece in _pieces(open_safetensors(path)):
             version.update(info, piece)
         return version.value()
+
+
+class _TensorsVersion:
+    """A data version that grows with its tensors' pieces. They are hashed beside the reading of the next."""
+
+    _MAX_WAITING = 4  # pieces that are kept in memory for it
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._digests: dict[str, tuple[TensorInfo, Any]] = {}
+        self._waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "_TensorsVersion":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def update(self, info: TensorInfo, piece: memoryview | bytes) -> None:
+        """The next piece of a tensor's bytes."""
+        if info.name not in self._digests:
+            self._digests[info.name] = (info, hashlib.sha256())
+        self._waiting.append(self._pool.submit(self._digests[info.name][1].update, piece))
+        if len(self._waiting) > self._MAX_WAITING:
+            self._waiting.popleft().result()
+
+    def value(self) -> str:
+        """`sha256:…` of names, dtypes, shapes and bytes, as `tensors_data_version` has it."""
+        for future in self._waiting:
+            future.result()
+        return fingerprint(
+            {
+                name: [info.dtype, list(info.shape), f"sha256:{digest.hexdigest()}"]
+                for name, (info, digest) in self._digests.items()
+            }
+        )

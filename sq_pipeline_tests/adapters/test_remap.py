@@ -79,7 +79,6 @@ def test_the_full_layout_of_flux1_dev_is_remapped_whole(tmp_path: Path, keymap: 
     assert "lora_unet_double_blocks_18_txt_mlp_2.lora_down.weight" in written
     assert "lora_unet_single_blocks_37_modulation_lin.lora_up.weight" in written
     assert result.source_version == tensors_data_version(source)
-    assert result.data_version == tensors_data_version(tmp_path / "out.safetensors")
     assert result.as_json()["ranks"] == [4]
 
 
@@ -403,10 +402,10 @@ def test_a_folder_at_the_target_is_an_error(tmp_path: Path):
 def test_tensors_stream_through_memory_one_at_a_time(tmp_path: Path):
     tensors: Tensors = {}
     for block in range(32):
-        for matrix, shape in (("lora_a", (64, 512)), ("lora_b", (512, 64))):
+        for matrix, shape in (("lora_a", (256, 512)), ("lora_b", (512, 256))):
             tensors[f"single_blocks.{block}.linear2.{matrix}"] = ("F32", np.ones(shape, np.uint32))
     source = save(tmp_path / "in.safetensors", tensors)
-    one_tensor_bytes, all_bytes = 64 * 512 * 4, source.stat().st_size
+    one_tensor_bytes, all_bytes = 256 * 512 * 4, source.stat().st_size
     tracemalloc.start()
     try:
         remap_adapter(source, tmp_path / "out.safetensors", TO_MFLUX)
