@@ -7,6 +7,7 @@ from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline_tests.loaders.diffusers_loader import apply_with_diffusers
 from sq_pipeline_tests.loaders.kohya_rule import apply_with_kohya
 from sq_pipeline_tests.loaders.mflux_loader import apply_with_mflux
+from sq_pipeline_tests.loaders.mlx_rule import apply_with_mlx
 from sq_pipeline_tests.loaders.outcomes import Loader, Outcome
 
 
@@ -21,4 +22,6 @@ def applied_updates(loader: Loader, files: Sequence[tuple[Path, BaseModel]]) -> 
         return []
     if loader.name == "mflux":
         return apply_with_mflux(loader, files)
-    return apply_with_diffusers(loader, files) if loader.name == "diffusers" else apply_with_kohya(files)
+    if loader.name == "diffusers":
+        return apply_with_diffusers(loader, files)
+    return apply_with_kohya(files) if loader.name == "kohya" else apply_with_mlx(files)

@@ -10,9 +10,9 @@ from sq_pipeline_tests.loaders.layers import Update
 
 @dataclass(frozen=True)
 class Loader:
-    """A published loader in one version; `kohya` is a rule and has none."""
+    """A published loader in one version; `kohya` and `mlx` (mlx-examples) are rules and have none."""
 
-    name: Literal["mflux", "diffusers", "kohya"]
+    name: Literal["mflux", "diffusers", "kohya", "mlx"]
     version: str = ""
 
     def __str__(self) -> str:
@@ -25,6 +25,7 @@ MFLUX_0_19 = Loader("mflux", "0.19.0")
 MFLUX_LOCKED = Loader("mflux", importlib.metadata.version("mflux"))
 DIFFUSERS = Loader("diffusers", "0.42.1")
 KOHYA = Loader("kohya")
+MLX_EXAMPLES = Loader("mlx")  # reads its own dialect and nothing else
 LOADERS: Sequence[Loader] = (MFLUX_0_17, MFLUX_0_18, MFLUX_0_19, MFLUX_LOCKED, DIFFUSERS, KOHYA)
 
 

@@ -21,7 +21,7 @@ from sq_pipeline_tests.adapters.files import KEYMAPS
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
 from sq_pipeline_tests.loaders.factors import Alpha, Dtype, Recipe
 from sq_pipeline_tests.loaders.matrix import Cell, Row, Target, make_matrix
-from sq_pipeline_tests.loaders.outcomes import LOADERS, Loader, Refused
+from sq_pipeline_tests.loaders.outcomes import LOADERS, MLX_EXAMPLES, Loader, Refused
 
 RANKS: Mapping[str, int | tuple[int, ...]] = {
     **{str(rank): rank for rank in (1, 3, 4, 6, 8, 12, 16)},
@@ -29,6 +29,7 @@ RANKS: Mapping[str, int | tuple[int, ...]] = {
 }
 DTYPES: tuple[Dtype, ...] = ("F32", "F16", "BF16")
 ALPHAS: tuple[Alpha, ...] = ("none", "rank", "half", "one")
+ALL = (*LOADERS, MLX_EXAMPLES)
 # dialects in which every module has an alpha: without one a person has to say what was meant
 _NEEDS_ALPHA = ("kohya", "onetrainer", "onetrainer-omi")
 
@@ -74,7 +75,7 @@ def keymap_for(loader: Loader) -> Keymap:
     return select_keymap(KEYMAPS, loader.name, loader.version or None)
 
 
-def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = LOADERS) -> list[Row]:
+def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = ALL) -> list[Row]:
     """Write and remap every case: one file for each keymap."""
     keymaps = {loader: keymap_for(loader) for loader in loaders}
     tiled = select_reading_keymap(KEYMAPS, "mflux-before-0.19")
@@ -97,9 +98,7 @@ def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = 
     return rows
 
 
-def summarize(
-    chosen: Sequence[Case], cells: Sequence[Mapping[Loader, Cell]], loaders: Sequence[Loader] = LOADERS
-) -> str:
+def summarize(chosen: Sequence[Case], cells: Sequence[Mapping[Loader, Cell]], loaders: Sequence[Loader] = ALL) -> str:
     """A Markdown table, a line a dialect: how many files the remap refused, and the largest errors of the rest."""
     lines = [["dialect", "files", "refused", *map(str, loaders)], ["---"] * (len(loaders) + 3)]
     groups: dict[tuple[str, bool], list[tuple[Case, Mapping[Loader, Cell]]]] = {}
@@ -145,7 +144,7 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = list(cases())
     with tempfile.TemporaryDirectory() as folder:
-        cells = make_matrix(make_rows(Path(folder), chosen))
+        cells = make_matrix(make_rows(Path(folder), chosen), ALL)
     if arguments.rows:
         for case, row in zip(chosen, cells, strict=True):
             sys.stdout.write(f"{case.label}: " + "; ".join(f"{loader} {cell}" for loader, cell in row.items()) + "\n")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sq_pipeline_tests.loaders.matrix import Cell, make_matrix
-from sq_pipeline_tests.loaders.outcomes import DIFFUSERS, KOHYA, LOADERS, MFLUX_0_18, Loader
-from sq_pipeline_tests.loaders.remap_matrix import Case, cases, make_rows, summarize
+from sq_pipeline_tests.loaders.outcomes import DIFFUSERS, KOHYA, MFLUX_0_18, Loader
+from sq_pipeline_tests.loaders.remap_matrix import ALL, Case, cases, make_rows, summarize
 
 
 def _sample() -> list[Case]:
@@ -26,10 +26,10 @@ def _sample() -> list[Case]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, dict[Loader, Cell]]]:
     chosen = _sample()
     rows = make_rows(tmp_path_factory.mktemp("matrix"), chosen)
-    return list(zip(chosen, make_matrix(rows), strict=True))
+    return list(zip(chosen, make_matrix(rows, ALL), strict=True))
 
 
-@pytest.mark.parametrize("loader", LOADERS, ids=str)
+@pytest.mark.parametrize("loader", ALL, ids=str)
 def test_what_the_remap_writes_is_applied_as_it_was_meant(made: list[tuple[Case, dict[Loader, Cell]]], loader: Loader):
     cells = [(case, row[loader]) for case, row in made]
     if missing := {cell.reason for _, cell in cells if cell.verdict == "not run"}:
