@@ -82,6 +82,7 @@ class FidelityReport:
     `layers` are all that the source or the loader changes. `dtype` is what the layers compute in, or a baked weight is
     kept in; `bits` where it is quantized. `base_weights`: what was baked into; None where no bake was asked for.
     `unmatched_keys` of the file meant nothing to the loader. `problems`: why it refuses the file as a whole.
+    `adapter_dtype`: the coarser of what the file's matrices are stored in, which a loader multiplies a scale into.
     """
 
     loader: str
@@ -93,6 +94,12 @@ class FidelityReport:
     layers: tuple[LayerFidelity, ...]
     unmatched_keys: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    adapter_dtype: Dtype = "float32"
+
+    @property
+    def precision(self) -> Dtype:
+        """The dtype whose rounding is to be expected: the coarser one of layers and file."""
+        return "bfloat16" if "bfloat16" in (self.dtype, self.adapter_dtype) else "float32"
 
     @property
     def wanted(self) -> tuple[LayerFidelity, ...]:
@@ -152,6 +159,7 @@ class FidelityReport:
             "base_model": self.base_model,
             "mode": self.mode,
             "dtype": self.dtype,
+            "adapter_dtype": self.adapter_dtype,
             "is_baked": self.is_baked,
             "bits": self.bits,
             "base_weights": self.base_weights,

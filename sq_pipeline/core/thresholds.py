@@ -30,7 +30,9 @@ class ErrorLimit(_Strict):
 
 
 class FidelityThresholds(_Strict):
-    """What the loader must apply of an adapter's update. The error that counts is that of the dtype it computes in."""
+    """What the loader must apply of an adapter's update. The error that counts is that of the dtype it computes in,
+    or of the file's where that is coarser: a loader multiplies a scale into the file's matrices.
+    """
 
     layers_share_min: ShareLimit = ShareLimit(value=1.0, reason="a style is trained over all of its layers together")
     relative_error_float32_max: ErrorLimit = ErrorLimit(value=1e-3, reason="float32 rounds to about 1e-6 of an update")

@@ -35,8 +35,8 @@ def judge_fidelity(report: FidelityReport | None, thresholds: FidelityThresholds
     kept = f"share kept ≥ {thresholds.share_kept_min.value:g}"
     if report is None:
         return Verdict(FIDELITY, "failed", None, f"{share}, {kept}", problem)
-    limit = thresholds.relative_error_max(report.dtype).value
-    threshold = f"{share}, relative error ≤ {limit:g} ({report.dtype}), {kept}"
+    limit = thresholds.relative_error_max(report.precision).value
+    threshold = f"{share}, relative error ≤ {limit:g} ({report.precision}), {kept}"
     faults = list(_faults(report, thresholds, limit))
     detail = "; ".join(faults) if faults else _summary(report)
     return Verdict(FIDELITY, "failed" if faults else "passed", report.relative_error, threshold, detail)

@@ -188,6 +188,7 @@ class MfluxFidelityMeter:
                 ),
                 *(layer.problem for layer in layers if layer.problem),
             ),
+            adapter_dtype="bfloat16" if any(info.dtype == "BF16" for info in keys.values()) else "float32",
         )
 
 

@@ -28,6 +28,8 @@ from sq_pipeline.storage.keymaps import select_keymap
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.adapters.files import FULL, SMALL, mlx_tensors, save
 from sq_pipeline_tests.adapters.sources import MlxSource, read_mlx_source
+from sq_pipeline_tests.loaders.dialect_files import write_kohya
+from sq_pipeline_tests.loaders.factors import Dtype, Recipe
 
 # isort: split
 # after our engines package, which makes BLAS ready before MLX is loaded
@@ -181,6 +183,20 @@ def test_an_update_whose_squares_are_too_small_for_float32_is_measured(
     report = meter.measure(request_for(remap(source, SMALL, shipped), read_mlx_source(source)))
     assert 0 < report.layers[0].norm_wanted < 1e-18
     assert is_passed(report)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("F32", "≤ 0.001 (float32)"), ("BF16", "≤ 0.01 (bfloat16)")])
+def test_a_file_in_bfloat16_is_rounded_where_the_loader_multiplies_its_scale_in(
+    dtype: Dtype, limit: str, tmp_path: Path, meter: FidelityMeter
+) -> None:
+    """Alpha 1 at rank 3: mflux multiplies a third into the stored matrix, whatever the layers compute in."""
+    file = write_kohya(tmp_path / "a.safetensors", Recipe(SMALL, ranks=3, alpha="one", dtype=dtype)).path
+    report = meter.measure(request_for(file, open_adapter(file)))
+    verdict = judge_fidelity(report, FidelityThresholds())
+    assert (verdict.outcome, report.dtype) == ("passed", "float32")
+    assert limit in verdict.threshold
+    assert report.relative_error is not None
+    assert (report.relative_error > 1e-3) == (dtype == "BF16")
 
 
 def test_bfloat16_rounds_and_has_a_limit_of_its_own(tmp_path: Path, shipped: DataDir, meter: FidelityMeter) -> None:
