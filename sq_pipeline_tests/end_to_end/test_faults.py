@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.adapters.files import metadata_of
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo, run_command
 
 COMMANDS = ("run", "plan", "prompts")
@@ -107,7 +108,7 @@ def test_an_adapter_that_is_cut_off_or_holds_nan(demo: Demo, tmp_path: Path) -> 
     name = "lora_unet_single_blocks_0_linear2.lora_up.weight"
     tensors[name] = tensors[name].copy()
     tensors[name][3, 1] = np.nan
-    save_file(tensors, spoilt)
+    save_file(tensors, spoilt, metadata_of(whole))
     answer = run_command("adapter", "verify", cut, "--trigger", "neon_tides", "--data", demo.data.root)
     assert answer.code == 1
     assert "cut off" in answer.err
