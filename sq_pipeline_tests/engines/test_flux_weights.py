@@ -1,0 +1,211 @@
+"""Weights as they are published, read into the BFL-layout network: it computes, and learns, what mflux's does."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from sq_pipeline.core.adapter_form import parts_of
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.protocols import AdapterUse
+from sq_pipeline.engines.adapter_stack import AdapterStack
+from sq_pipeline.engines.flux.mflux_layers import layers_of
+from sq_pipeline.engines.flux.network import Flux, FluxDims
+from sq_pipeline.engines.flux.weights import check_weights, dims_of, load_transformer, load_weights
+from sq_pipeline.engines.loader_targets import mapping_for
+from sq_pipeline.engines.module_paths import get_module
+from sq_pipeline.stages.remap import remap_adapter
+from sq_pipeline.storage.keymaps import select_keymap
+from sq_pipeline.storage.layout import DataDir
+
+# isort: split
+# after our engines package, which makes BLAS ready before MLX is loaded
+import mlx.core as mx
+import numpy as np
+from mflux.models.common.config.config import Config
+from mflux.models.common.config.model_config import ModelConfig
+from mflux.models.common.weights.mapping.weight_mapper import WeightMapper
+from mflux.models.flux.model.flux_transformer.transformer import Transformer
+from mflux.models.flux.weights.flux_weight_mapping import FluxWeightMapping
+from mlx.nn import value_and_grad
+from mlx.utils import tree_flatten, tree_map
+
+from sq_pipeline.engines.lora_layers import add_lora, save_adapter
+from sq_pipeline.engines.tiny_flux import mflux_build
+from sq_pipeline_tests.engines.flux_files import bfl_arrays, diffusers_arrays, write_diffusers
+
+GRID = (4, 6)
+RANK = 5
+
+
+@dataclass(frozen=True)
+class Size:
+    """A FLUX.1 of reduced sizes: `base_model` for what adapters cover, `dims` for the network."""
+
+    base_model: BaseModel
+    dims: FluxDims
+
+
+def size_of(name: str, hidden: int, double: int, single: int) -> Size:
+    base_model = replace(BASE_MODELS[name], hidden_size=hidden, double_blocks=double, single_blocks=single)
+    return Size(base_model, replace(dims_of(base_model), text_size=160, pooled_size=96))
+
+
+# the second with guidance, another width and another depth
+SIZES = {"256, 2+4": size_of("flux1-schnell", 256, 2, 4), "384, 1+3": size_of("flux1-dev", 384, 1, 3)}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def size(request: pytest.FixtureRequest) -> Size:
+    return SIZES[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelConfig, "precision", mx.float32)
+
+
+@pytest.fixture(scope="module")
+def places(size: Size, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same weights on disk: a snapshot with sharded diffusers files, and a BFL file."""
+    root = tmp_path_factory.mktemp("weights")
+    arrays = diffusers_arrays(size.dims, seed=size.dims.hidden_size)
+    write_diffusers(root / "snapshot", arrays)
+    save_file(bfl_arrays(size.dims, arrays), root / "flux.safetensors")
+    return {"diffusers": root / "snapshot", "bfl": root / "flux.safetensors"}
+
+
+def mflux_transformer(snapshot: Path, size: Size) -> Transformer:
+    """mflux's transformer with the same files, through mflux's own mapping of their names."""
+    dims = size.dims
+    transformer = Transformer(mflux_config(size), dims.double_blocks, dims.single_blocks)
+    mflux_build.shrink_transformer(transformer, dims.hidden_size)
+    read: dict[str, mx.array] = {}
+    for shard in sorted((snapshot / "transformer").glob("*.safetensors")):
+        read |= mx.load(str(shard))
+    mapped = WeightMapper.apply_mapping(read, FluxWeightMapping.get_transformer_mapping())
+    names = {name for name, _ in tree_flatten(mapped)}
+    assert names == {name for name, _ in tree_flatten(transformer.parameters())}
+    assert len(names) == len(read)
+    transformer.update(mapped)
+    return transformer
+
+
+def mflux_config(size: Size) -> ModelConfig:
+    return ModelConfig.dev() if size.dims.takes_guidance else ModelConfig.schnell()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One prediction's inputs, the same for both networks."""
+
+    config: Config
+    latents: mx.array
+    text: mx.array
+    pooled: mx.array
+    target: mx.array
+
+    def ours(self, network: Flux, step: int) -> mx.array:
+        guidance = mx.array([self.config.guidance]) if network.dims.takes_guidance else None
+        times = self.config.scheduler.sigmas[step].reshape(1)
+        return network(self.latents, self.text, self.pooled, times, GRID, guidance)
+
+    def theirs(self, transformer: Transformer, step: int) -> mx.array:
+        return transformer(step, self.config, self.latents, self.text, self.pooled)
+
+
+def inputs_for(size: Size) -> Inputs:
+    mx.random.seed(11)
+    tokens = GRID[0] * GRID[1]
+    shapes = ((1, tokens, 64), (1, 7, size.dims.text_size), (1, size.dims.pooled_size), (1, tokens, 64))
+    config = Config(
+        model_config=mflux_config(size), num_inference_steps=8, height=16 * GRID[0], width=16 * GRID[1], guidance=3.5
+    )
+    return Inputs(config, *(mx.random.normal(shape) for shape in shapes))
+
+
+# --- values
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "bfl"])
+def test_predictions_are_mflux_s(layout: str, size: Size, places: dict[str, Path]) -> None:
+    network = load_transformer(places[layout], size.base_model, dims=size.dims, dtype=mx.float32)
+    transformer = mflux_transformer(places["diffusers"], size)
+    inputs = inputs_for(size)
+    for step in (0, 3, 7):
+        theirs = inputs.theirs(transformer, step)
+        assert float(mx.abs(theirs).max()) > 0.5
+        difference = float(mx.abs(inputs.ours(network, step) - theirs).max())
+        print(f"{layout} {size.dims.hidden_size} step {step}: {difference:.2e} of {float(mx.abs(theirs).max()):.2f}")  # noqa: T201
+        assert difference <= 1e-4
+
+
+def test_both_layouts_give_the_same_parameters(size: Size, places: dict[str, Path]) -> None:
+    first, second = (
+        dict(tree_flatten(load_transformer(place, size.base_model, dims=size.dims, dtype=mx.float32).parameters()))
+        for place in places.values()
+    )
+    assert first.keys() == second.keys()
+    assert all(bool(mx.array_equal(first[name], second[name])) for name in first)
+
+
+# --- gradients
+
+
+def cosine(first: mx.array, second: mx.array) -> float:
+    a, b = (np.array(array, dtype=np.float64).ravel() for array in (first, second))
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def test_adapter_gradients_are_mflux_s(size: Size, places: dict[str, Path], shipped: DataDir, tmp_path: Path) -> None:
+    """Each matrix of a trained adapter, and each part of a fused one, is pushed the way mflux's would push it."""
+    network = load_transformer(places["bfl"], size.base_model, dims=size.dims, dtype=mx.float32)
+    transformer = mflux_transformer(places["diffusers"], size)
+    inputs = inputs_for(size)
+    mx.random.seed(3)
+    assert add_lora(network, RANK) == size.base_model.adapter_modules
+    adapter = tree_map(lambda array: 0.05 * mx.random.normal(array.shape), network.trainable_parameters())
+    network.update(adapter)
+    save_adapter(tmp_path / "mlx.safetensors", network, RANK)
+    keymap = select_keymap(shipped.keymaps_root, "mflux", "0.24.0")
+    remap_adapter(tmp_path / "mlx.safetensors", tmp_path / "mflux.safetensors", keymap, size.base_model)
+    stack = AdapterStack(transformer, mapping_for(size.base_model))
+    (applied,) = stack.use((AdapterUse(tmp_path / "mflux.safetensors", 1.0),))
+    assert applied.is_whole
+
+    transformer.freeze()
+    layers = list(layers_of(size.base_model))
+    for layer in layers:
+        get_module(transformer, layer.path).unfreeze(recurse=False, keys=["lora_A", "lora_B"])
+
+    def our_loss(model: Flux) -> mx.array:
+        return ((inputs.ours(model, 2) - inputs.target) ** 2).mean()
+
+    def their_loss(model: Transformer) -> mx.array:
+        return ((inputs.theirs(model, 2) - inputs.target) ** 2).mean()
+
+    loss, ours = value_and_grad(network, our_loss)(network)
+    reference, theirs = value_and_grad(transformer, their_loss)(transformer)
+    assert float(mx.abs(loss - reference)) < 1e-5
+    our_gradients, their_gradients = dict(tree_flatten(ours)), dict(tree_flatten(theirs))
+    assert len(our_gradients) == size.base_model.adapter_tensors
+    assert len(their_gradients) == 2 * size.base_model.patched_layers
+
+    cosines: dict[str, float] = {}
+    shared: dict[str, list[mx.array]] = {}
+    for layer in layers:
+        rows = slice(*layer.rows)
+        up = our_gradients[f"{layer.module}.lora_b"][:, rows]
+        cosines[f"{layer.slot}.lora_b"] = cosine(up, their_gradients[f"{layer.path}.lora_B"])
+        shared.setdefault(layer.module, []).append(their_gradients[f"{layer.path}.lora_A"])
+    for module, downs in shared.items():
+        # q, k and v share one down matrix here, and have a copy each in mflux
+        assert len(downs) == max(1, len(parts_of(module)))
+        total = sum(downs[1:], start=downs[0])
+        down = our_gradients[f"{module}.lora_a"]
+        cosines[f"{module}.lora_a"] = cosine(down, total)
+        assert float(mx.linalg.norm(down)) == pytest.approx(float(mx.linalg.norm(total)), rel=1e-3)
+    print(f"{size.dims.hidden_size}: {len(cosines)} matrices, lowest cosine {min(cosines.values()):.8f}")  # noqa: T201
+    assert {name: value for name, value in cosines.items() if not value >= 0.9999} == {}
