@@ -78,23 +78,31 @@ def _rows(dims: FluxDims) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def diffusers_arrays(dims: FluxDims, seed: int) -> Arrays:
-    """Random tensors under diffusers' names; norms and biases are random too."""
-    numbers = np.random.default_rng(seed)
+def diffusers_shapes(dims: FluxDims) -> dict[str, tuple[int, ...]]:
+    """Every tensor of the `transformer/` folder."""
     sizes = {"h": dims.hidden_size, "latent": dims.latent_size, "text": dims.text_size, "pooled": dims.pooled_size}
 
     def size_of(text: str) -> int:
         factor, _, unit = text.rpartition("*")
         return int(factor or 1) * (sizes[unit] if unit in sizes else int(unit))
 
-    arrays: Arrays = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, _, outputs, inputs in _rows(dims):
-        shape = (size_of(outputs),) if inputs == "-" else (size_of(outputs), size_of(inputs))
-        arrays[f"{name}.weight"] = (0.06 * numbers.standard_normal(shape)).astype(np.float32)
         if inputs == "-":
-            arrays[f"{name}.weight"] += 1
+            shapes[f"{name}.weight"] = (size_of(outputs),)
         else:
-            arrays[f"{name}.bias"] = (0.06 * numbers.standard_normal(shape[0])).astype(np.float32)
+            shapes[f"{name}.weight"] = (size_of(outputs), size_of(inputs))
+            shapes[f"{name}.bias"] = (size_of(outputs),)
+    return shapes
+
+
+def diffusers_arrays(dims: FluxDims, seed: int) -> Arrays:
+    """Random tensors under diffusers' names; norms and biases are random too."""
+    numbers = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    for name, shape in diffusers_shapes(dims).items():
+        mean = 1 if ".norm_" in name else 0
+        arrays[name] = (mean + 0.06 * numbers.standard_normal(shape)).astype(np.float32)
     return arrays
 
 

@@ -1,6 +1,8 @@
 """Weights as they are published, read into the BFL-layout network: it computes, and learns, what mflux's does."""
 
+import json
 import math
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from mlx.utils import tree_flatten, tree_map
 
 from sq_pipeline.engines.lora_layers import add_lora, save_adapter
 from sq_pipeline.engines.tiny_flux import mflux_build
-from sq_pipeline_tests.engines.flux_files import bfl_arrays, diffusers_arrays, write_diffusers
+from sq_pipeline_tests.engines.flux_files import bfl_arrays, diffusers_arrays, diffusers_shapes, write_diffusers
 
 GRID = (4, 6)
 RANK = 5
@@ -138,7 +140,6 @@ def test_predictions_are_mflux_s(layout: str, size: Size, places: dict[str, Path
         theirs = inputs.theirs(transformer, step)
         assert float(mx.abs(theirs).max()) > 0.5
         difference = float(mx.abs(inputs.ours(network, step) - theirs).max())
-        print(f"{layout} {size.dims.hidden_size} step {step}: {difference:.2e} of {float(mx.abs(theirs).max()):.2f}")  # noqa: T201
         assert difference <= 1e-4
 
 
@@ -207,5 +208,82 @@ def test_adapter_gradients_are_mflux_s(size: Size, places: dict[str, Path], ship
         down = our_gradients[f"{module}.lora_a"]
         cosines[f"{module}.lora_a"] = cosine(down, total)
         assert float(mx.linalg.norm(down)) == pytest.approx(float(mx.linalg.norm(total)), rel=1e-3)
-    print(f"{size.dims.hidden_size}: {len(cosines)} matrices, lowest cosine {min(cosines.values()):.8f}")  # noqa: T201
     assert {name: value for name, value in cosines.items() if not value >= 0.9999} == {}
+
+
+# --- numbers and memory
+
+
+def write_header_only(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """A bfloat16 file of full size whose data is a hole: it takes no room on the disk."""
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        end = at + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    encoded = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        file.truncate(8 + len(encoded) + at)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "parameters"),
+    [("flux1-dev", 1160, 11_901_408_320), ("flux1-schnell", 1156, 11_891_178_560)],
+)
+def test_flux_at_its_real_size_is_checked_without_memory(
+    name: str, tensors: int, parameters: int, tmp_path: Path
+) -> None:
+    base_model = BASE_MODELS[name]
+    dims = dims_of(base_model)
+    write_header_only(tmp_path / "model.safetensors", diffusers_shapes(dims))
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    weights = check_weights(tmp_path, dims, base_model.how_to_get)
+    assert mx.get_peak_memory() - before < 1 << 20
+    assert (weights.layout, len(weights.files.tensors)) == ("diffusers", tensors)
+    assert weights.byte_count == 2 * parameters
+
+
+def test_one_parameter_is_read_at_a_time(size: Size, places: dict[str, Path]) -> None:
+    """No more is held than the weights, and one parameter as it is in the file, fused, and in its dtype."""
+    weights = check_weights(places["diffusers"], size.dims, "")
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    network = load_weights(weights, size.dims)
+    parameters = [array for _, array in tree_flatten(network.parameters())]
+    held = sum(array.nbytes for array in parameters)
+    assert held == weights.byte_count // 2
+    assert mx.get_active_memory() - before < 1.1 * held
+    largest = 2 * max(array.nbytes for array in parameters)
+    assert mx.get_peak_memory() - before < 1.1 * held + 3 * largest
+
+
+def test_bfloat16_is_kept_through_the_network_and_its_adapter(size: Size, places: dict[str, Path]) -> None:
+    """bfloat16 unless asked otherwise; the adapter stays float32 and does not widen the stream."""
+    network = load_transformer(places["bfl"], size.base_model, dims=size.dims)
+    exact = load_transformer(places["bfl"], size.base_model, dims=size.dims, dtype=mx.float32)
+    assert {array.dtype for _, array in tree_flatten(network.parameters())} == {mx.bfloat16}
+    assert not tree_flatten(network.trainable_parameters())
+    inputs = inputs_for(size)
+    rounded = replace(
+        inputs, **{name: getattr(inputs, name).astype(mx.bfloat16) for name in ("latents", "text", "pooled")}
+    )
+    add_lora(network, RANK)
+    prediction = rounded.ours(network, 3)
+    assert prediction.dtype == mx.bfloat16
+    assert {array.dtype for _, array in tree_flatten(network.trainable_parameters())} == {mx.float32}
+    reference = inputs.ours(exact, 3)
+    assert cosine(prediction.astype(mx.float32), reference) > 0.999
+
+
+def test_shards_without_an_index_are_read_too(size: Size, places: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "transformer"
+    folder.mkdir()
+    for shard in (places["diffusers"] / "transformer").glob("*.safetensors"):
+        (folder / shard.name).symlink_to(shard)
+    first, second = (
+        dict(tree_flatten(load_transformer(place, size.base_model, dims=size.dims).parameters()))
+        for place in (places["diffusers"], folder)
+    )
+    assert all(bool(mx.array_equal(first[name], second[name])) for name in first)

@@ -1,4 +1,4 @@
-"""Finding the files of a FLUX.1 transformer's weights and reading their headers: names, shapes, places. No tensor is read.
+"""Finding the files of a FLUX.1 transformer's weights, and reading their headers: names, shapes, places. No numbers.
 
 A place is a BFL file, a folder with a `transformer/` folder in it (a hub snapshot), that folder itself, or a folder
 with one BFL file. Not here: which names there must be (`weight_names`), the numbers (`weights`).
@@ -118,7 +118,6 @@ def _read_files(
         if path not in unreadable and (name not in tensors or tensors[name][0] != path):
             problem = f"is put into {path.name}, which does not hold it"
             faults.append(Fault(str(root / INDEX_FILE), f"weight_map.{name}", problem, _again(how_to_get)))
-            unreadable.add(root)
     if index is not None:
         # what the index promises and no file holds is told above; it is not missing a second time
         unread = frozenset(name for name in index if name not in tensors)

@@ -1,4 +1,4 @@
-"""Which tensors of a file each parameter of the BFL-layout network is read from, in the two layouts of FLUX.1's weights.
+"""Which tensors each parameter of the BFL-layout network is read from, in the two layouts of FLUX.1's files.
 
 * `bfl`, one file (`flux1-dev.safetensors`): Black Forest Labs' own names; q, k and v are one tensor, as in the network.
 * `diffusers`, the `transformer/` folder that mflux reads: q, k and v (and a single block's MLP) are tensors of their
@@ -32,7 +32,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a parameter is made of: the pieces, one below the other; `swaps_halves` when its two halves change places."""
+    """What a parameter is made of: the pieces, one below the other; `swaps_halves` when its halves change places."""
 
     pieces: tuple[Piece, ...]
     swaps_halves: bool = False
