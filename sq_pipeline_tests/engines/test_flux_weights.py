@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from sq_pipeline.core.adapter_form import parts_of
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.errors import BaseModelError
 from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.flux.mflux_layers import layers_of
@@ -31,7 +32,7 @@ from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.common.weights.mapping.weight_mapper import WeightMapper
 from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mflux.models.flux.weights.flux_weight_mapping import FluxWeightMapping
-from mlx.nn import value_and_grad
+from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_map
 
 from sq_pipeline.engines.lora_layers import add_lora, save_adapter
@@ -254,9 +255,9 @@ def test_one_parameter_is_read_at_a_time(size: Size, places: dict[str, Path]) ->
     parameters = [array for _, array in tree_flatten(network.parameters())]
     held = sum(array.nbytes for array in parameters)
     assert held == weights.byte_count // 2
-    assert mx.get_active_memory() - before < 1.1 * held
+    assert mx.get_active_memory() - before < 1.02 * held
     largest = 2 * max(array.nbytes for array in parameters)
-    assert mx.get_peak_memory() - before < 1.1 * held + 3 * largest
+    assert mx.get_peak_memory() - before < held + 2 * largest
 
 
 def test_bfloat16_is_kept_through_the_network_and_its_adapter(size: Size, places: dict[str, Path]) -> None:
@@ -287,3 +288,12 @@ def test_shards_without_an_index_are_read_too(size: Size, places: dict[str, Path
         for place in (places["diffusers"], folder)
     )
     assert all(bool(mx.array_equal(first[name], second[name])) for name in first)
+
+
+def test_a_file_that_goes_after_its_check_is_a_fault(size: Size, places: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "flux.safetensors"
+    copy.write_bytes(places["bfl"].read_bytes())
+    weights = check_weights(copy, size.dims, "")
+    copy.unlink()
+    with pytest.raises(BaseModelError, match=r"flux\.safetensors: cannot be read"):
+        load_weights(weights, size.dims)

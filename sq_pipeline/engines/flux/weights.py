@@ -119,7 +119,9 @@ def load_weights(weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = 
             mx.eval(array)
             network.load_weights([(parameter, array)], strict=False)
     except (RuntimeError, KeyError) as error:
-        raise BaseModelError(Fault(str(path), "", f"cannot be read ({error})", "was it changed just now?")) from error
+        raise BaseModelError(
+            Fault(str(path), "", f"cannot be read ({error})", "if it was just written, run this again")
+        ) from error
     network.freeze()
     network.eval()
     return network
