@@ -29,7 +29,8 @@ class LoRALinear(nn.Module):
         self.lora_b = mx.zeros((rank, outputs))
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.linear(x) + (x @ self.lora_a) @ self.lora_b
+        # a float32 update must not turn a bfloat16 stream into float32
+        return self.linear(x) + ((x @ self.lora_a) @ self.lora_b).astype(x.dtype)
 
 
 def add_lora(network: Flux, rank: int) -> int:

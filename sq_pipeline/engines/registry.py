@@ -109,15 +109,47 @@ _HUB_NAMES = {
 }
 
 
-def _cached_snapshot(base_model: BaseModel) -> Path | None:
+def _cached_folder(base_model: BaseModel) -> Path | None:
+    """The snapshot in the local Hugging Face cache, whatever part of the model it holds; never goes online."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    if base_model.name not in _HUB_NAMES:
+        return None
     try:
-        folder = Path(snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True))
+        return Path(snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-    return folder if (folder / "transformer").is_dir() else None
+
+
+def _cached_snapshot(base_model: BaseModel) -> Path | None:
+    folder = _cached_folder(base_model)
+    return folder if folder is not None and (folder / "transformer").is_dir() else None
+
+
+def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
+    """Where FLUX.1's transformer is, for `engines.flux.weights`.
+
+    That is `models/<name>` of the data directory, if there is such a folder, else the local Hugging Face cache: the
+    folder when it has `transformer/` in it, else its file `<name>.safetensors`, which is in BFL's layout. Downloads
+    nothing; raises BaseModelError with how to get the model.
+    """
+    local = data.models_root / base_model.name
+    cached = None if local.is_dir() else _cached_folder(base_model)
+    for folder in (local, cached):
+        if folder is None:
+            continue
+        if (folder / "transformer").is_dir():
+            return folder
+        single = folder / f"{base_model.name}.safetensors"
+        if single.is_symlink() or single.is_file():
+            return single
+    problem = f"{base_model.name} is not on this machine"
+    if local.is_dir():
+        problem = f"holds neither transformer/ nor {base_model.name}.safetensors"
+    elif cached is not None:
+        problem += ", only other parts of it are in the Hugging Face cache"
+    raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
 
 
 def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:

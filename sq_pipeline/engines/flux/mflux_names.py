@@ -52,22 +52,33 @@ def to_mflux_weights(weights: Mapping[str, mx.array], hidden_size: int) -> dict[
     renamed: dict[str, mx.array] = {}
     for name, array in weights.items():
         module, _, kind = name.rpartition(".")
-        if block := _BLOCK.fullmatch(module):
-            table, prefix = (
-                (DOUBLE_NAMES, "transformer_blocks")
-                if block[1] == "double"
-                else (SINGLE_NAMES, "single_transformer_blocks")
-            )
-            target, prefix = table[block[3]], f"{prefix}.{block[2]}."
-        else:
-            target, prefix = _TOP[module], ""
-        if isinstance(target, str):
-            if target == "norm_out.linear":
-                shift, scale = mx.split(array, 2, axis=0)
-                array = mx.concatenate([scale, shift], axis=0)
-            renamed[f"{prefix}{target}.{kind}"] = array
-            continue
-        pieces = mx.split(array, [hidden_size * part for part in range(1, len(target))], axis=0)
-        for part, piece in zip(target, pieces, strict=True):
-            renamed[f"{prefix}{part}.{kind}"] = piece
+        targets = mflux_targets(module)
+        if targets == ("norm_out.linear",):
+            array = swap_halves(array)
+        cuts = [hidden_size * part for part in range(1, len(targets))]
+        pieces = mx.split(array, cuts, axis=0) if cuts else [array]
+        for target, piece in zip(targets, pieces, strict=True):
+            renamed[f"{target}.{kind}"] = piece
     return renamed
+
+
+def mflux_targets(module: str) -> tuple[str, ...]:
+    """The mflux modules that hold a BFL module's rows, in order: more than one where BFL has them fused.
+
+    Raises KeyError for a module that FLUX.1 does not have.
+    """
+    block = _BLOCK.fullmatch(module)
+    if not block:
+        return (_TOP[module],)
+    names, blocks = (
+        (DOUBLE_NAMES, "transformer_blocks") if block[1] == "double" else (SINGLE_NAMES, "single_transformer_blocks")
+    )
+    target = names[block[3]]
+    parts = (target,) if isinstance(target, str) else target
+    return tuple(f"{blocks}.{block[2]}.{part}" for part in parts)
+
+
+def swap_halves(array: mx.array) -> mx.array:
+    """The two halves of the first axis in each other's place: a final modulation from one layout to the other."""
+    first, second = mx.split(array, 2, axis=0)
+    return mx.concatenate([second, first], axis=0)

@@ -218,7 +218,8 @@ class Flux(nn.Module):
     """Predicts the velocity `noise − picture` of flow matching.
 
     Call with latents (batch, rows·columns, 64), text (batch, tokens, text_size), pooled text (batch,
-    pooled_size) and times (batch,) in 0–1, where 1 is pure noise; returns (batch, rows·columns, 64).
+    pooled_size) and times (batch,) in 0–1, where 1 is pure noise; returns (batch, rows·columns, 64). It computes in
+    bfloat16 where weights, latents and texts are bfloat16, else in float32. `guidance` is (batch,), as in 3.5.
     """
 
     def __init__(self, dims: FluxDims) -> None:
@@ -257,7 +258,8 @@ class Flux(nn.Module):
             if guidance is None:
                 raise ValueError("this model takes a guidance value")
             conditioning = conditioning + self.guidance_in(timestep_embedding(guidance * 1000, self._dims.time_size))
-        conditioning = conditioning + self.vector_in(pooled)
+        # the embeddings of times are float32, and would make all that a bfloat16 stream meets float32
+        conditioning = (conditioning + self.vector_in(pooled)).astype(img.dtype)
         rotary = rotary_table(txt.shape[1], *grid)
         for block in self.double_blocks:
             img, txt = block(img, txt, conditioning, rotary)
