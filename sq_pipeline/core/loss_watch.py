@@ -1,27 +1,32 @@
-"""Whether a training's losses still make sense. Not here: what is done about it (`engines.lora_trainer`)."""
+"""Whether a training's losses still make sense. Not here: what is done about it (`engines.lora_trainer`).
+
+The measure is `blank_loss`, that of a prediction of zero everywhere: noise of variance 1 plus the pictures' own mean
+square, at every time. A base model that knows its work is at about half of it, at its worst; a diverged one is at it or
+above, since the layers after the blocks keep what a broken block says within bounds.
+"""
 
 import math
 from collections.abc import Sequence
 from statistics import median
 
-_WINDOW = 10
-_GROWTH = 10.0  # one noisy loss at batch size 1 differs from the next by a factor of about 3
+_WINDOW = 20
+_SHARE = 0.9
 
 
-def describe_fault(losses: Sequence[float]) -> str | None:
+def describe_fault(losses: Sequence[float], blank_loss: float) -> str | None:
     """What is wrong with the losses so far; None while nothing is.
 
-    A loss that is no number is wrong, and so is a median of the last ten that is ten times that of the first ten.
+    A loss that is no number is wrong, and so are twenty that are no better than a blank prediction's (their median).
     """
     if not math.isfinite(losses[-1]):
         return f"the loss became {losses[-1]} at iteration {len(losses)}"
-    if len(losses) >= 2 * _WINDOW:
-        first, last = median(losses[:_WINDOW]), median(losses[-_WINDOW:])
-        if last > _GROWTH * first:
-            return f"the loss diverged, from {first:.3g} to {last:.3g} at iteration {len(losses)}"
+    recent = losses[-_WINDOW:]
+    if len(recent) == _WINDOW and median(recent) > _SHARE * blank_loss:
+        about = f"{median(recent):.3g}, where a blank prediction has {blank_loss:.3g}"
+        return f"the loss diverged: about {about}, at iteration {len(losses)}"
     return None
 
 
-def is_doubtful(losses: Sequence[float]) -> bool:
-    """True when the last loss may be the first of a divergence: no moment for a checkpoint."""
-    return not losses[-1] <= _GROWTH * median(losses[:_WINDOW])
+def is_doubtful(loss: float, blank_loss: float) -> bool:
+    """True when this may be the first loss of a divergence: no moment for a checkpoint."""
+    return not loss <= _SHARE * blank_loss

@@ -1,7 +1,7 @@
 """The checkpoints of one training: a folder with the last two states that it can be continued from.
 
 Format: `<iteration>.safetensors` with the loop's arrays, `losses` and `order`; metadata `identity` (what the training
-is settled by), `position` (JSON: iteration, time, random state), `content` (a hash of all arrays).
+is settled by), `position` (JSON: iteration, time, random state), `content` (a hash of position and arrays).
 A file that is damaged or of another training is passed over. Not here: the loop (`training_loop`), when a checkpoint
 is due (`lora_trainer`), when the folder goes (`storage.checkpoint_folders`).
 """
@@ -9,6 +9,7 @@ is due (`lora_trainer`), when the folder goes (`storage.checkpoint_folders`).
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault, StorageError
-from sq_pipeline.engines.training_loop import LoopState
+from sq_pipeline.engines.training_loop import LoopState, TrainingLoop
 from sq_pipeline.storage.atomic import disk_error
 from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
 
@@ -61,15 +62,18 @@ class CheckpointFolder:
         """The iteration of the last checkpoint that was loaded or saved."""
         return int(self._own[-1].stem) if self._own else None
 
-    def load_last(self) -> Checkpoint | None:
-        """The newest of its own that is whole; None where there is none. What a killed writer left is removed."""
-        for part in self._folder.glob(".*.part.safetensors"):
-            part.unlink(missing_ok=True)
+    def resume(self, loop: TrainingLoop) -> Checkpoint | None:
+        """Bring the loop to the newest of its own that is whole, and return that; None where there is none.
+
+        What a killed writer left is removed. Raises StorageError.
+        """
+        _remove(self._folder.glob(".*.part.safetensors"))
         paths = sorted((path for path in self._folder.glob("*.safetensors") if path.stem.isdecimal()), reverse=True)
         for index, path in enumerate(paths):
             try:
                 checkpoint = self._load(path)
-            except (AdapterError, OSError, ValueError, KeyError, TypeError) as error:
+                loop.restore(checkpoint.state)
+            except (AdapterError, OSError, ValueError) as error:
                 _log.warning("checkpoint %s is passed over: %s", path.name, error)
                 continue
             self._own = paths[index:][::-1]
@@ -81,8 +85,8 @@ class CheckpointFolder:
         if file.metadata.get("identity") != self._identity:
             raise ValueError("it is of another training")
         tensors = [(file.tensors[name], file.read(name)) for name in sorted(file.tensors)]
-        if file.metadata.get("content") != _content_hash(tensors):
-            raise ValueError("its arrays are damaged")
+        if file.metadata.get("content") != _content_hash(tensors, file.metadata.get("position", "")):
+            raise ValueError("its content is not what was written")
         bits = {info.name: values for info, values in tensors}
         losses = bits.pop(_LOSSES).view(np.float64)
         order = bits.pop(_ORDER).view(np.int64)
@@ -112,28 +116,22 @@ class CheckpointFolder:
             dtype, bits = _NAME_OF[array.dtype]
             tensors.append((TensorInfo(name, dtype, array.shape), np.array(array.view(bits))))
         tensors.sort(key=lambda pair: pair[0].name)
-        position = {
+        numbers = {
             "iteration": state.iteration,
             "elapsed_s": checkpoint.elapsed_s,
             "resumed_at": checkpoint.resumed_at,
             "numbers": state.numbers,
         }
-        metadata = {
-            "identity": self._identity,
-            "content": _content_hash(tensors),
-            "position": json.dumps(position),
-        }
+        position = json.dumps(numbers)
+        content = _content_hash(tensors, position)
+        metadata = {"identity": self._identity, "content": content, "position": position}
         path = self._folder / f"{state.iteration:07d}.safetensors"
         try:
             write_safetensors(path, tensors, [info for info, _ in tensors], metadata)
         except StorageError as error:
             raise StorageError([self._with_last(fault) for fault in error.faults]) from error
         self._own = [*(own for own in self._own if own != path), path][-_KEPT:]
-        for other in set(self._folder.glob("*.safetensors")) - set(self._own):
-            try:
-                other.unlink(missing_ok=True)
-            except OSError as error:
-                raise disk_error(other, error) from error
+        _remove(path for path in self._folder.glob("[0-9]*.safetensors") if path not in self._own)
 
     def _with_last(self, fault: Fault) -> Fault:
         last = self.last_iteration
@@ -141,8 +139,16 @@ class CheckpointFolder:
         return Fault(fault.file, fault.field, fault.problem, f"{fault.mend.removesuffix('; nothing was kept')}; {kept}")
 
 
-def _content_hash(tensors: list[tuple[TensorInfo, npt.NDArray[Any]]]) -> str:
-    digest = hashlib.sha256()
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(path, error) from error
+
+
+def _content_hash(tensors: list[tuple[TensorInfo, npt.NDArray[Any]]], position: str) -> str:
+    digest = hashlib.sha256(f"{position}\n".encode())
     for info, bits in tensors:
         digest.update(f"{info.name} {info.dtype} {info.shape}\n".encode())
         digest.update(np.ascontiguousarray(bits).reshape(-1).view(np.uint8).data)

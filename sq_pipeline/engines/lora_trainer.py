@@ -68,13 +68,17 @@ class MlxLoraTrainer:
         loop_start = time.perf_counter()
         while loop.iteration < recipe.iterations:
             losses.append(loop.advance())
-            if problem := describe_fault(losses):
+            if problem := describe_fault(losses, loop.blank_loss):
                 raise _stopped(problem, folder)
             elapsed_s = earlier_s + time.perf_counter() - loop_start
             on_progress(TrainProgress(loop.iteration, recipe.iterations, losses[-1], elapsed_s))
             if loop.iteration == recipe.iterations:
                 _checked_state(loop, folder)
-            elif folder is not None and _is_due(folder, loop.iteration, recipe) and not is_doubtful(losses):
+            elif (
+                folder is not None
+                and _is_due(folder, loop.iteration, recipe)
+                and not is_doubtful(losses[-1], loop.blank_loss)
+            ):
                 elapsed_s = earlier_s + time.perf_counter() - loop_start
                 folder.save(Checkpoint(_checked_state(loop, folder), tuple(losses), elapsed_s, resumed_at))
         tensors = save_adapter(request.output_path, network, recipe.rank)
@@ -167,10 +171,9 @@ def hash_encoded(dataset: EncodedDataset) -> str:
 
 def _resume(loop: TrainingLoop, folder: CheckpointFolder | None) -> tuple[list[float], float, tuple[int, ...]]:
     """Bring the loop to the last checkpoint: the losses so far, the time they took, where it was resumed (seconds)."""
-    found = folder.load_last() if folder is not None else None
+    found = folder.resume(loop) if folder is not None else None
     if found is None:
         return [], 0.0, ()
-    loop.restore(found.state)
     _log.info("resumed after iteration %d", loop.iteration)
     return list(found.losses), found.elapsed_s, (*found.resumed_at, loop.iteration)
 

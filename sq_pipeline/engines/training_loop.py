@@ -82,6 +82,8 @@ class TrainingLoop:
 
     def __init__(self, network: Flux, dataset: EncodedDataset, recipe: Recipe) -> None:
         self.iteration = 0
+        # of (0 + picture − noise)²: noise has variance 1, whatever the time
+        self.blank_loss: float = 1 + mx.mean(mx.square(dataset.latents)).item()
         self._network, self._dataset, self._recipe = network, dataset, recipe
         self._numbers = np.random.default_rng(recipe.seed)
         self._order: deque[int] = deque()
@@ -137,13 +139,16 @@ class TrainingLoop:
         optimizer = _taken(self._optimizer.state, "optimizer", state.arrays)
         is_between = any(name.startswith("gathered.") for name in state.arrays)
         gathered = _taken(parameters, "gathered", state.arrays) if is_between else None
-        if "random.key" not in state.arrays:
+        key = state.arrays.get("random.key")
+        if key is None:
             raise ValueError("random.key is missing")
+        # nothing of the loop is changed before everything was found good
         self._numbers.bit_generator.state = dict(state.numbers)
         self._network.update(adapter)
         self._optimizer.state = optimizer
         self._gathered = gathered
-        mx.random.state[0] = state.arrays["random.key"]
+        high, low = key.tolist()
+        mx.random.seed(high << 32 | low)  # MLX's state can only be set as a seed, whose halves become the key
         self._order = deque(state.order)
         self.iteration = state.iteration
 
