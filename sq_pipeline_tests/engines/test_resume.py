@@ -19,6 +19,7 @@ import pytest
 from sq_pipeline.core.errors import StorageError, TrainingError
 from sq_pipeline.core.protocols import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.engines import machine, registry
+from sq_pipeline.engines.lora_layers import LoRALinear
 from sq_pipeline.engines.training_loop import TrainingLoop
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.safetensors_file import open_safetensors
@@ -321,8 +322,9 @@ def test_nan_stops_with_the_last_good_checkpoint(
     def poison(self: TrainingLoop) -> float:
         loss = advance(self)
         if self.iteration == poisoned_after:
-            block = self._network.single_blocks[0]
-            block.linear1.lora_b = block.linear1.lora_b + mx.array(float("nan"))
+            layer = self._network.single_blocks[0].linear1
+            assert isinstance(layer, LoRALinear)
+            layer.lora_b = mx.full(layer.lora_b.shape, float("nan"))
         return loss
 
     monkeypatch.setattr(TrainingLoop, "advance", poison)

@@ -19,7 +19,8 @@ def write(data: DataDir, name: str, age_days: float) -> Path:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x")
     for aged in (path, path.parent):
-        os.utime(aged, (time.time() - age_days * DAY_S,) * 2)
+        written_s = time.time() - age_days * DAY_S
+        os.utime(aged, (written_s, written_s))
     return path.parent
 
 
@@ -50,7 +51,8 @@ def test_what_is_wanted_is_not_asked_where_nothing_is_old(tmp_path: Path) -> Non
 
 def test_the_last_folder_takes_the_root_with_it(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
-    write(data, "a", 0), write(data, "b", 0)
+    write(data, "a", 0)
+    write(data, "b", 0)
     remove_checkpoints(data, "sha256:a")
     assert [path.name for path in data.checkpoints_root.iterdir()] == ["b"]
     remove_checkpoints(data, "sha256:b")
