@@ -90,7 +90,8 @@ def measure_training(data: DataDir, examples: Sequence[TrainingExample]) -> tupl
 
     from sq_pipeline.core.protocols import TrainRequest
     from sq_pipeline.engines.lora_layers import add_lora
-    from sq_pipeline.engines.lora_trainer import MlxLoraTrainer, flow_matching_loss, training_steps
+    from sq_pipeline.engines.lora_trainer import MlxLoraTrainer
+    from sq_pipeline.engines.training_loop import flow_matching_loss, training_steps
 
     recipe = Recipe(trigger="x", rank=8, batch_size=8, grad_accumulation=1, iterations=_TRAIN_ITERATIONS)
     request = TrainRequest("tiny-flux", tuple(examples), recipe, Path("unused"))

@@ -4,6 +4,7 @@ Here: a renderer, a meter, a trainer. Not here: anything a test of the real engi
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,11 +26,13 @@ from sq_pipeline.core.protocols import (
     TrainRequest,
     TrainResult,
 )
+from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
 
 Pixels = npt.NDArray[np.uint8]
 ADAPTER_MODULES = ("double_blocks.0.img_attn.proj", "single_blocks.0.linear2")
 _INPUTS, _OUTPUTS = 6, 4
+_CHECKPOINT = "fake_checkpoint.json"
 
 
 def _numbers(*parts: object) -> np.random.Generator:
@@ -141,6 +144,7 @@ class FakeTrainer:
     """Trains nothing: the loss falls as 1/iteration, and a tiny adapter is written that depends on the request.
 
     `interrupt_at` and `fail_at` are iterations; `interrupt_while_writing` leaves with half of the tensors written.
+    Its checkpoint is one JSON file with the identity, the losses and where it was resumed.
     """
 
     interrupt_at: int | None = None
@@ -155,18 +159,21 @@ class FakeTrainer:
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
         """Report every iteration, two seconds each, then write the adapter."""
         self.requests.append(request)
-        losses: list[float] = []
-        for iteration in range(1, request.recipe.iterations + 1):
+        losses, resumed_at = _fake_checkpoint(request)
+        for iteration in range(len(losses) + 1, request.recipe.iterations + 1):
             if iteration == self.interrupt_at:
                 raise KeyboardInterrupt
             if iteration == self.fail_at:
                 raise TrainingError(Fault("lora.yaml", "learning_rate", "the loss became nan", "lower it"))
             losses.append(1 / iteration)
             on_progress(TrainProgress(iteration, request.recipe.iterations, losses[-1], 2.0 * iteration))
+            if request.checkpoints and iteration % request.recipe.checkpoint_interval == 0:
+                kept = {"identity": request.checkpoints.identity, "losses": losses, "resumed_at": resumed_at}
+                write_text(request.checkpoints.folder / _CHECKPOINT, json.dumps(kept))
         layout = self.layout_for(request)
         metadata = {"lora_rank": str(request.recipe.rank)}
         write_safetensors(request.output_path, self._tensors(request, layout), layout, metadata)
-        return TrainResult(tuple(losses), 2.0 * len(losses), 0.0, len(layout), 0)
+        return TrainResult(tuple(losses), 2.0 * len(losses), 0.0, len(layout), 0, tuple(resumed_at))
 
     def layout_for(self, request: TrainRequest) -> list[TensorInfo]:
         """Names and shapes of what is written; a test of a whole line of adapters overrides it."""
@@ -181,6 +188,16 @@ class FakeTrainer:
             if self.interrupt_while_writing and index == len(layout) // 2:
                 raise KeyboardInterrupt
             yield info, numbers.normal(0, 0.1, info.shape).astype(np.float32).view(np.uint32)
+
+
+def _fake_checkpoint(request: TrainRequest) -> tuple[list[float], list[int]]:
+    """The losses so far, and after which iterations it was resumed; nothing without a checkpoint of this identity."""
+    if request.checkpoints is None or not (path := request.checkpoints.folder / _CHECKPOINT).is_file():
+        return [], []
+    kept: dict[str, Any] = json.loads(path.read_text())
+    if kept["identity"] != request.checkpoints.identity:
+        return [], []
+    return kept["losses"], [*kept["resumed_at"], len(kept["losses"])]
 
 
 def adapter_layout(rank: int) -> list[TensorInfo]:

@@ -20,8 +20,13 @@ REMAP_REVISION = 2
 VERIFY_REVISION = 2
 RENDER_REVISION = 1
 
-# Recipe fields that decide whether a dataset is accepted, not what is trained on it.
-_NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model"}
+# Recipe fields that decide whether a dataset is accepted, or how safely it is trained, not what is trained on it.
+_NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model", "checkpoint_interval"}
+
+
+def trained_values(recipe: Recipe) -> Inputs:
+    """The recipe's fields that settle what an adapter becomes, by name."""
+    return {key: value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
 
 
 def mlx_adapter_inputs(
@@ -32,10 +37,9 @@ def mlx_adapter_inputs(
     trainer_versions: Mapping[str, str],
 ) -> Inputs:
     """A trained adapter: the pairs, how they are trained on, over what, by what."""
-    values = {f"recipe.{key}": value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
     return {
         "dataset": dataset_version,
-        **values,
+        **{f"recipe.{key}": value for key, value in trained_values(recipe).items()},
         "base_model": base_model.name,
         "base_weights": weights_hash,
         "training_size_px": [base_model.training_size.width_px, base_model.training_size.height_px],

@@ -33,18 +33,36 @@ class TrainingExample:
 
 
 @dataclass(frozen=True)
+class CheckpointPlace:
+    """Where a training leaves its checkpoints, and what they are checkpoints of.
+
+    `identity` is a hash of everything that settles the result; a checkpoint of another identity is never continued.
+    """
+
+    folder: Path
+    identity: str
+
+
+@dataclass(frozen=True)
 class TrainRequest:
-    """Everything a training depends on. `output_path` gets the MLX adapter, whole or not at all."""
+    """Everything a training depends on. `output_path` gets the MLX adapter, whole or not at all.
+
+    With `checkpoints`, a training that was cut off is continued; who asked removes the folder when the adapter is safe.
+    """
 
     base_model: str
     examples: tuple[TrainingExample, ...]
     recipe: Recipe
     output_path: Path
+    checkpoints: CheckpointPlace | None = None
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """One finished iteration. `loss` is that iteration's (mean over its batch)."""
+    """One finished iteration. `loss` is that iteration's (mean over its batch).
+
+    `elapsed_s` counts what was trained before a resume too.
+    """
 
     iteration: int
     iterations: int
@@ -59,13 +77,18 @@ class TrainProgress:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """`losses` has one entry an iteration; `tensors` counts what the adapter file holds."""
+    """`losses` has one entry an iteration; `tensors` counts what the adapter file holds.
+
+    `resumed_at`: after which iterations the training was continued from a checkpoint. `wall_s` counts the earlier parts
+    up to their checkpoints, `encode_s` and `peak_memory_bytes` are the last part's.
+    """
 
     losses: tuple[float, ...]
     wall_s: float
     encode_s: float
     tensors: int
     peak_memory_bytes: int
+    resumed_at: tuple[int, ...] = ()
 
 
 class Trainer(Protocol):
@@ -74,7 +97,10 @@ class Trainer(Protocol):
     def describe(self) -> EngineDescription: ...
 
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
-        """Train; raises TrainingError. KeyboardInterrupt passes through and leaves nothing at `output_path`."""
+        """Train; raises TrainingError. KeyboardInterrupt passes through and leaves nothing at `output_path`.
+
+        Continued from a checkpoint, it writes the bytes that it would have written undisturbed (on one machine).
+        """
         ...
 
 

@@ -13,7 +13,8 @@ class Recipe(BaseModel):
     """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones.
 
     `learning_rate` warms up linearly over `warmup_steps` and decays on a cosine to zero at `iterations`.
-    `training_size` in the base model's registry gives the picture size.
+    `training_size` in the base model's registry gives the picture size. `checkpoint_interval` iterations are lost at
+    most when a training is cut off; it changes nothing in the adapter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
@@ -30,6 +31,7 @@ class Recipe(BaseModel):
     guidance: float = Field(default=4.0, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**32)
     min_pairs: int = Field(default=150, ge=1)
+    checkpoint_interval: int = Field(default=50, ge=1)
 
     @field_validator("trigger")
     @classmethod

@@ -1,24 +1,24 @@
 """The MLX LoRA trainer over FLUX.1 in the BFL layout. Implements `core.protocols.Trainer`.
 
-Here: encoding once, the training loop, the result. Not here: the layers and the file (`lora_layers`), the
-network (`flux.network`), preflight and reports (`stages`).
+Here: encoding once, the course of a training, its result. Not here: an iteration (`training_loop`), the layers and
+the file (`lora_layers`), the network (`flux.network`), preflight and reports (`stages`).
 """
 
-import math
+import hashlib
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
-from mlx import optimizers as optim
-from mlx.nn.utils import value_and_grad
-from mlx.utils import tree_map
 from PIL import Image, ImageOps
 
 from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
+from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.lineage import trained_values
+from sq_pipeline.core.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.core.protocols import (
     EngineDescription,
     TrainingExample,
@@ -28,25 +28,17 @@ from sq_pipeline.core.protocols import (
 )
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.engines import registry
+from sq_pipeline.engines.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.lora_layers import add_lora, save_adapter
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux import vae as tiny_vae
 from sq_pipeline.engines.tiny_flux.text import PAD, load_tokenizer
+from sq_pipeline.engines.training_loop import EncodedDataset, LoopState, TrainingLoop
 from sq_pipeline.storage.layout import DataDir
 
+_log = logging.getLogger(__name__)
 _ENCODE_BATCH = 32
-
-
-@dataclass(frozen=True)
-class EncodedDataset:
-    """What training sees. Latent tokens (images, tokens, 64); text per distinct caption; `caption_of` (images,)."""
-
-    latents: mx.array
-    text: mx.array
-    pooled: mx.array
-    caption_of: mx.array
-    grid: tuple[int, int]
 
 
 class MlxLoraTrainer:
@@ -60,38 +52,58 @@ class MlxLoraTrainer:
         return registry.describe_trainer()
 
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
-        """Train one adapter; raises BaseModelError, TrainingError. Interrupted, it leaves no file."""
+        """Train one adapter; raises BaseModelError, TrainingError, StorageError. Interrupted, it leaves no adapter."""
         start = time.perf_counter()
         mx.reset_peak_memory()
         network, dataset = self._prepare(request)
         mx.eval(dataset.latents, dataset.text, dataset.pooled)
         encode_s = time.perf_counter() - start
-        mx.random.seed(request.recipe.seed)
-        add_lora(network, request.recipe.rank)
+        recipe = request.recipe
+        mx.random.seed(recipe.seed)
+        add_lora(network, recipe.rank)
         mx.eval(network.parameters())
-        losses: list[float] = []
+        loop = TrainingLoop(network, dataset, recipe)
+        folder = self._checkpoint_folder(request, dataset)
+        losses, earlier_s, resumed_at = _resume(loop, folder)
         loop_start = time.perf_counter()
-        for loss in training_steps(network, dataset, request.recipe):
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    Fault(
-                        "lora.yaml",
-                        "learning_rate",
-                        f"the loss became {loss} at iteration {len(losses) + 1}",
-                        "lower it",
-                    )
-                )
-            losses.append(loss)
-            elapsed_s = time.perf_counter() - loop_start
-            on_progress(TrainProgress(len(losses), request.recipe.iterations, loss, elapsed_s))
-        tensors = save_adapter(request.output_path, network, request.recipe.rank)
+        while loop.iteration < recipe.iterations:
+            losses.append(loop.advance())
+            if problem := describe_fault(losses, loop.blank_loss):
+                raise _stopped(problem, folder)
+            elapsed_s = earlier_s + time.perf_counter() - loop_start
+            on_progress(TrainProgress(loop.iteration, recipe.iterations, losses[-1], elapsed_s))
+            if loop.iteration == recipe.iterations:
+                _checked_state(loop, folder)
+            elif (
+                folder is not None
+                and _is_due(folder, loop.iteration, recipe)
+                and not is_doubtful(losses[-1], loop.blank_loss)
+            ):
+                elapsed_s = earlier_s + time.perf_counter() - loop_start
+                folder.save(Checkpoint(_checked_state(loop, folder), tuple(losses), elapsed_s, resumed_at))
+        tensors = save_adapter(request.output_path, network, recipe.rank)
         return TrainResult(
             losses=tuple(losses),
-            wall_s=time.perf_counter() - start,
+            wall_s=earlier_s + time.perf_counter() - start,
             encode_s=encode_s,
             tensors=tensors,
             peak_memory_bytes=mx.get_peak_memory(),
+            resumed_at=resumed_at,
         )
+
+    def _checkpoint_folder(self, request: TrainRequest, dataset: EncodedDataset) -> CheckpointFolder | None:
+        if request.checkpoints is None:
+            return None
+        engine = self.describe()
+        settled_by = {
+            "request": request.checkpoints.identity,
+            "recipe": trained_values(request.recipe),
+            "base_model": request.base_model,
+            "encoded": hash_encoded(dataset),
+            "trainer": dict(engine.versions),
+            "chip": engine.chip,  # another one's arithmetic would continue another run
+        }
+        return CheckpointFolder(request.checkpoints.folder, fingerprint(settled_by))
 
     def _prepare(self, request: TrainRequest) -> tuple[Flux, EncodedDataset]:
         base_model = resolve_base_model(request.base_model)
@@ -148,73 +160,37 @@ def read_image(path: Path, size: SizePx) -> np.ndarray:
     return np.asarray(image)
 
 
-def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array] | float:
-    """Linear warm-up to the recipe's rate, then a cosine to zero; counted in optimizer steps."""
-    steps = max(1, recipe.iterations // recipe.grad_accumulation)
-    warmup = min(recipe.warmup_steps, steps - 1)
-    cosine = optim.cosine_decay(recipe.learning_rate, max(1, steps - warmup))
-    if not warmup:
-        return cosine
-    return optim.join_schedules([optim.linear_schedule(0.0, recipe.learning_rate, warmup), cosine], [warmup])
+def hash_encoded(dataset: EncodedDataset) -> str:
+    """`sha256:…` of what training sees of the pictures and captions, bit by bit."""
+    digest = hashlib.sha256(repr(dataset.grid).encode())
+    for array in (dataset.latents, dataset.text, dataset.pooled, dataset.caption_of):
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.array(array.view(mx.uint8)).reshape(-1).data)
+    return f"sha256:{digest.hexdigest()}"
 
 
-def flow_matching_loss(
-    network: Flux,
-    latents: mx.array,
-    noise: mx.array,
-    times: mx.array,
-    text: mx.array,
-    pooled: mx.array,
-    grid: tuple[int, int],
-) -> mx.array:
-    """mean((prediction + picture − noise)²) at `(1 − t)·picture + t·noise`, as in mlx-examples."""
-    t = times[:, None, None]
-    prediction = network((1 - t) * latents + t * noise, text, pooled, times, grid)
-    return ((prediction + latents - noise) ** 2).mean()
+def _resume(loop: TrainingLoop, folder: CheckpointFolder | None) -> tuple[list[float], float, tuple[int, ...]]:
+    """Bring the loop to the last checkpoint: the losses so far, the time they took, where it was resumed (seconds)."""
+    found = folder.resume(loop) if folder is not None else None
+    if found is None:
+        return [], 0.0, ()
+    _log.info("resumed after iteration %d", loop.iteration)
+    return list(found.losses), found.elapsed_s, (*found.resumed_at, loop.iteration)
 
 
-def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> Iterator[float]:
-    """Run the recipe; yields each iteration's loss. The gradient is averaged over `grad_accumulation` iterations.
-
-    Times are drawn as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
-    """
-    numbers = np.random.default_rng(recipe.seed)
-    optimizer = optim.Adam(learning_rate_schedule(recipe))
-    loss_and_gradient = value_and_grad(network, flow_matching_loss)
-    order = _epochs(len(dataset.latents), numbers)
-    gathered = None
-    for iteration in range(1, recipe.iterations + 1):
-        chosen = mx.array([next(order) for _ in range(recipe.batch_size)])
-        latents, captions = dataset.latents[chosen], dataset.caption_of[chosen]
-        noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
-        times = _draw_times(numbers, recipe.batch_size)
-        loss, gradient = loss_and_gradient(
-            network,
-            latents,
-            noise,
-            times,
-            dataset.text[captions],
-            dataset.pooled[captions],
-            dataset.grid,
-        )
-        gathered = gradient if gathered is None else tree_map(lambda a, b: a + b, gathered, gradient)
-        is_step = iteration % recipe.grad_accumulation == 0 or iteration == recipe.iterations
-        if is_step:
-            parts = (iteration - 1) % recipe.grad_accumulation + 1
-            if parts > 1:
-                gathered = tree_map(lambda a, parts=parts: a / parts, gathered)
-            optimizer.update(network, gathered)
-            gathered = None
-        mx.eval(loss, gathered, network.trainable_parameters(), optimizer.state)
-        yield loss.item()
+def _is_due(folder: CheckpointFolder, iteration: int, recipe: Recipe) -> bool:
+    # by intervals, not by distance: one that came late, for a doubtful loss, delays no other
+    return iteration // recipe.checkpoint_interval > (folder.last_iteration or 0) // recipe.checkpoint_interval
 
 
-def _draw_times(numbers: np.random.Generator, count: int) -> mx.array:
-    drawn = numbers.normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD, count)
-    return mx.array((1 / (1 + np.exp(-drawn))).astype(np.float32))
+def _checked_state(loop: TrainingLoop, folder: CheckpointFolder | None) -> LoopState:
+    state = loop.state()
+    if not state.is_finite():
+        raise _stopped(f"the adapter's numbers became nan or inf at iteration {loop.iteration}", folder)
+    return state
 
 
-def _epochs(count: int, numbers: np.random.Generator) -> Iterator[int]:
-    """Indices of all images in a new random order, again and again."""
-    while True:
-        yield from numbers.permutation(count).tolist()
+def _stopped(problem: str, folder: CheckpointFolder | None) -> TrainingError:
+    last = folder.last_iteration if folder is not None else None
+    kept = f" (the checkpoint after iteration {last} is kept)" if last is not None else ""
+    return TrainingError(Fault("lora.yaml", "learning_rate", problem, f"lower it{kept}"))

@@ -14,7 +14,7 @@ from sq_pipeline.core.fingerprints import canonical_json
 from sq_pipeline.core.lineage import (
     dataset_inputs,
 )
-from sq_pipeline.core.protocols import AdapterUse
+from sq_pipeline.core.protocols import AdapterUse, CheckpointPlace
 from sq_pipeline.core.verdicts import Verdict
 from sq_pipeline.stages.adapter_survey import (
     base_model_for,
@@ -35,6 +35,7 @@ from sq_pipeline.stages.train import at_first, both, draw_loss_curve, log_progre
 from sq_pipeline.stages.verify import verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.storage.checkpoint_folders import remove_abandoned_checkpoints, remove_checkpoints
 from sq_pipeline.storage.store import Record
 from sq_pipeline.storage.tensor_survey import tensors_data_version
 
@@ -86,9 +87,11 @@ def _insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> No
 
 
 def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
-    """Train the adapter, unless the store has it."""
+    """Train the adapter, unless the store has it; a training that was cut off is continued."""
     step, states = _ready(workshop, adapter, "mlx_adapter")
+    remove_abandoned_checkpoints(workshop.data, lambda: _trainings(workshop))
     if step.record is not None:
+        remove_checkpoints(workshop.data, step.fingerprint)
         return workshop.take_up(step, step.record), False
     dataset = _checked(workshop, adapter)
     # the first step follows the reading of all pictures: from there on the folder may change
@@ -96,7 +99,8 @@ def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) 
     on_progress = both(insist, both(log_progress(log), show_progress(adapter.key)))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
-        result = train_adapter(dataset, workshop.engines.trainer(), output, on_progress)
+        checkpoints = CheckpointPlace(workshop.data.checkpoint_folder(step.fingerprint), step.fingerprint)
+        result = train_adapter(dataset, workshop.engines.trainer(), output, on_progress, checkpoints)
         version = tensors_data_version(output)
         objects = {
             "adapter": workshop.store.put_file(output, ".safetensors"),
@@ -113,6 +117,7 @@ def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) 
         "encode_s": round(result.encode_s, 2),
         "peak_memory_bytes": result.peak_memory_bytes,
         "chip": workshop.engines.chip,
+        **({"resumed_at": list(result.resumed_at)} if result.resumed_at else {}),
     }
     record = Record(
         kind=step.kind,
@@ -122,7 +127,15 @@ def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) 
         objects=objects,
         info=info,
     )
-    return workshop.keep(step, record), True
+    kept = workshop.keep(step, record)
+    remove_checkpoints(workshop.data, step.fingerprint)
+    return kept, True
+
+
+def _trainings(workshop: Workshop) -> set[str]:
+    """The fingerprints of all adapters that are trained here, as they would be trained now."""
+    surveys = [survey_adapter(workshop, adapter) for adapter in workshop.catalog.adapters.values()]
+    return {states["mlx_adapter"].fingerprint for states in surveys if "mlx_adapter" in states}
 
 
 def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:

@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sq_pipeline.core.protocols import Trainer, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.core.protocols import CheckpointPlace, Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.stages.dataset import TrainingDataset
 
 OnProgress = Callable[[TrainProgress], None]
 
 
 def train_adapter(
-    dataset: TrainingDataset, trainer: Trainer, output_path: Path, on_progress: OnProgress
+    dataset: TrainingDataset,
+    trainer: Trainer,
+    output_path: Path,
+    on_progress: OnProgress,
+    checkpoints: CheckpointPlace | None = None,
 ) -> TrainResult:
     """Train over a checked dataset and write the MLX adapter; raises TrainingError, BaseModelError, StorageError."""
-    request = TrainRequest(dataset.base_model, dataset.examples(), dataset.recipe, output_path)
+    request = TrainRequest(dataset.base_model, dataset.examples(), dataset.recipe, output_path, checkpoints)
     return trainer.train(request, on_progress)
 
 
@@ -50,7 +54,8 @@ def show_progress(label: str) -> OnProgress:
     def on_progress(progress: TrainProgress) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(total=progress.iterations, desc=label, file=sys.stderr, disable=None, leave=False)
+            done, total = progress.iteration - 1, progress.iterations  # done: before a resume
+            bar = tqdm(initial=done, total=total, desc=label, file=sys.stderr, disable=None, leave=False)
         bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
         bar.update(progress.iteration - bar.n)
         if progress.iteration == progress.iterations:

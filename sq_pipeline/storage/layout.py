@@ -53,6 +53,14 @@ class DataDir:
     def dagster_home(self) -> Path:
         return self.store_root / "dagster"
 
+    @property
+    def checkpoints_root(self) -> Path:
+        return self.store_root / "checkpoints"
+
+    def checkpoint_folder(self, fingerprint: str) -> Path:
+        """Where the training of the adapter with this fingerprint leaves its checkpoints."""
+        return self.checkpoints_root / fingerprint.removeprefix("sha256:")
+
     def genre_root(self, genre: str) -> Path:
         return self.packs_root / genre
 

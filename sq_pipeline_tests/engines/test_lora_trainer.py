@@ -12,7 +12,7 @@ from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError, TrainingError
 from sq_pipeline.core.protocols import TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.engines import lora_trainer, registry
+from sq_pipeline.engines import lora_trainer, registry, training_loop
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.engines.conftest import RECIPE
 
@@ -99,7 +99,7 @@ def test_gradient_accumulation_equals_the_larger_batch(shipped: DataDir, example
     numbers = np.random.default_rng(3)
     noise = mx.array(numbers.standard_normal((8, 48, 64)).astype(np.float32))
     times = mx.array(numbers.uniform(0.1, 0.9, 8).astype(np.float32))
-    gradient_of = value_and_grad(network, lora_trainer.flow_matching_loss)
+    gradient_of = value_and_grad(network, training_loop.flow_matching_loss)
 
     def gradient(part: slice):
         caption = dataset.caption_of[part]
@@ -118,7 +118,7 @@ def test_learning_rate_warms_up_and_falls(iterations: int) -> None:
     import mlx.core as mx
 
     recipe = Recipe(iterations=iterations, grad_accumulation=1, learning_rate=0.01, warmup_steps=3)
-    schedule = lora_trainer.learning_rate_schedule(recipe)
+    schedule = training_loop.learning_rate_schedule(recipe)
     assert callable(schedule)
     rates = [float(schedule(mx.array(step))) for step in range(iterations)]
     assert max(rates) == pytest.approx(0.01, rel=1e-4) or iterations <= 3

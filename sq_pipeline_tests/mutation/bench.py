@@ -107,7 +107,7 @@ class Pupil(FakeTrainer):
         for example in request.examples:
             with Image.open(example.image_path) as image:
                 pairs.append((hashlib.sha256(image.tobytes()).hexdigest(), example.caption))
-        ignored = {"warmup_steps", "min_pairs", "kind", "trigger", "base_model"}
+        ignored = {"warmup_steps", "min_pairs", "kind", "trigger", "base_model", "checkpoint_interval"}
         recipe = request.recipe.model_dump(exclude=ignored)
         size = BASE_MODELS[request.base_model].training_size
         numbers = _numbers(pairs, recipe, request.base_model, self.weights[request.base_model], size)

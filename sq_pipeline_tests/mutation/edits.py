@@ -284,6 +284,7 @@ EDITS = [
     Edit("recipe: base_model named that is used anyway", recipe(LAND, base_model="tiny")),
     Edit("recipe: warmup_steps, and the adapter comes out identical", recipe(LAND, warmup_steps=1), "", "west_land"),
     Edit("recipe: min_pairs", recipe(LAND, min_pairs=2)),
+    Edit("recipe: checkpoint_interval", recipe(LAND, checkpoint_interval=2)),
     Edit("recipe: a default written out", recipe(LAND, grad_accumulation=4, guidance=4)),
     Edit("recipe: a comment", lambda g: vars(g.datasets[LAND]).update(comment="slow")),
     Edit("recipe: an adapter that learned nothing is not used", recipe(LAND, learning_rate=1e-9), "", "west_land",

@@ -17,8 +17,9 @@ ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
 RECIPE_DEFAULTS = {
     "kind": "style", "trigger": None, "base_model": None, "rank": 8, "iterations": 600, "batch_size": 1,
     "grad_accumulation": 4, "learning_rate": 1e-4, "warmup_steps": 100, "guidance": 4.0, "seed": 0, "min_pairs": 150,
+    "checkpoint_interval": 50,
 }  # fmt: skip
-NOT_TRAINED_ON = {"kind", "trigger", "base_model", "min_pairs"}
+NOT_TRAINED_ON = {"kind", "trigger", "base_model", "min_pairs", "checkpoint_interval"}
 THRESHOLD_DEFAULTS: dict[str, Any] = {"ssim_changed_max": 0.999, "ssim_trigger_max": 0.97, "fidelity": {}}
 FIDELITY_DEFAULT = {"value": 1e-3}
 

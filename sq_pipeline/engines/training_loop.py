@@ -1,0 +1,183 @@
+"""The training loop: batches, loss, optimizer, and a state that it can be continued from, to the bit.
+
+Not here: pictures and captions (`lora_trainer`), the layers that are trained (`lora_layers`), files (`checkpoints`).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import optimizers as optim
+from mlx.nn.utils import value_and_grad
+from mlx.utils import tree_flatten, tree_map, tree_map_with_path
+
+from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.tiny_flux import model as tiny_model
+
+
+@dataclass(frozen=True)
+class EncodedDataset:
+    """What training sees. Latent tokens (images, tokens, 64); text per distinct caption; `caption_of` (images,)."""
+
+    latents: mx.array
+    text: mx.array
+    pooled: mx.array
+    caption_of: mx.array
+    grid: tuple[int, int]
+
+
+def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array] | float:
+    """Linear warm-up to the recipe's rate, then a cosine to zero; counted in optimizer steps."""
+    steps = max(1, recipe.iterations // recipe.grad_accumulation)
+    warmup = min(recipe.warmup_steps, steps - 1)
+    cosine = optim.cosine_decay(recipe.learning_rate, max(1, steps - warmup))
+    if not warmup:
+        return cosine
+    return optim.join_schedules([optim.linear_schedule(0.0, recipe.learning_rate, warmup), cosine], [warmup])
+
+
+def flow_matching_loss(
+    network: Flux,
+    latents: mx.array,
+    noise: mx.array,
+    times: mx.array,
+    text: mx.array,
+    pooled: mx.array,
+    grid: tuple[int, int],
+) -> mx.array:
+    """mean((prediction + picture − noise)²) at `(1 − t)·picture + t·noise`, as in mlx-examples."""
+    t = times[:, None, None]
+    prediction = network((1 - t) * latents + t * noise, text, pooled, times, grid)
+    return ((prediction + latents - noise) ** 2).mean()
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Where a loop stands after `iteration`.
+
+    `arrays` by name: `adapter.*`, `optimizer.*`, `random.key` (MLX's), and `gathered.*` between two optimizer steps.
+    `numbers` is the bit generator's state, `order` the images that are still to come in this round.
+    """
+
+    iteration: int
+    arrays: Mapping[str, mx.array]
+    numbers: Mapping[str, Any]
+    order: tuple[int, ...]
+
+    def is_finite(self) -> bool:
+        """True when no array holds a NaN or an infinity."""
+        kinds = [array for array in self.arrays.values() if mx.issubdtype(array.dtype, mx.floating)]
+        return mx.all(mx.stack([mx.all(mx.isfinite(array)) for array in kinds])).item() is True
+
+
+class TrainingLoop:
+    """One recipe over one dataset, iteration by iteration. Gradients are averaged over `grad_accumulation` of them.
+
+    Times are drawn as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
+    """
+
+    def __init__(self, network: Flux, dataset: EncodedDataset, recipe: Recipe) -> None:
+        self.iteration = 0
+        # of (0 + picture − noise)²: noise has variance 1, whatever the time
+        self.blank_loss: float = 1 + mx.mean(mx.square(dataset.latents)).item()
+        self._network, self._dataset, self._recipe = network, dataset, recipe
+        self._numbers = np.random.default_rng(recipe.seed)
+        self._order: deque[int] = deque()
+        self._optimizer = optim.Adam(learning_rate_schedule(recipe))
+        self._optimizer.init(network.trainable_parameters())
+        self._loss_and_gradient = value_and_grad(network, flow_matching_loss)
+        self._gathered: Any = None
+
+    def advance(self) -> float:
+        """Run the next iteration; returns its loss."""
+        recipe, dataset, network = self._recipe, self._dataset, self._network
+        self.iteration += 1
+        chosen = mx.array([self._next_image() for _ in range(recipe.batch_size)])
+        latents, captions = dataset.latents[chosen], dataset.caption_of[chosen]
+        noise = mx.array(self._numbers.standard_normal(latents.shape).astype(np.float32))
+        times = _draw_times(self._numbers, recipe.batch_size)
+        loss, gradient = self._loss_and_gradient(
+            network,
+            latents,
+            noise,
+            times,
+            dataset.text[captions],
+            dataset.pooled[captions],
+            dataset.grid,
+        )
+        gathered = gradient if self._gathered is None else tree_map(lambda a, b: a + b, self._gathered, gradient)
+        if self.iteration % recipe.grad_accumulation == 0 or self.iteration == recipe.iterations:
+            parts = (self.iteration - 1) % recipe.grad_accumulation + 1
+            if parts > 1:
+                gathered = tree_map(lambda a: a / parts, gathered)
+            self._optimizer.update(network, gathered)
+            gathered = None
+        self._gathered = gathered
+        mx.eval(loss, gathered, network.trainable_parameters(), self._optimizer.state)
+        return loss.item()
+
+    def state(self) -> LoopState:
+        """What `restore` needs to go on from here."""
+        trees = {
+            "adapter": self._network.trainable_parameters(),
+            "optimizer": self._optimizer.state,
+            "gathered": self._gathered or {},
+        }
+        arrays: dict[str, mx.array] = {"random.key": mx.random.state[0]}
+        for kind, tree in trees.items():
+            arrays |= {f"{kind}.{name}": array for name, array in tree_flatten(tree)}
+        return LoopState(self.iteration, arrays, self._numbers.bit_generator.state, tuple(self._order))
+
+    def restore(self, state: LoopState) -> None:
+        """Go on from `state`, which is of the same network, dataset and recipe; raises ValueError where it is not."""
+        parameters = self._network.trainable_parameters()
+        adapter = _taken(parameters, "adapter", state.arrays)
+        optimizer = _taken(self._optimizer.state, "optimizer", state.arrays)
+        is_between = any(name.startswith("gathered.") for name in state.arrays)
+        gathered = _taken(parameters, "gathered", state.arrays) if is_between else None
+        key = state.arrays.get("random.key")
+        if key is None:
+            raise ValueError("random.key is missing")
+        # nothing of the loop is changed before everything was found good
+        self._numbers.bit_generator.state = dict(state.numbers)
+        self._network.update(adapter)
+        self._optimizer.state = optimizer
+        self._gathered = gathered
+        high, low = key.tolist()
+        mx.random.seed(high << 32 | low)  # MLX's state can only be set as a seed, whose halves become the key
+        self._order = deque(state.order)
+        self.iteration = state.iteration
+
+    def _next_image(self) -> int:
+        if not self._order:
+            self._order.extend(self._numbers.permutation(len(self._dataset.latents)).tolist())
+        return self._order.popleft()
+
+
+def _taken(tree: Any, kind: str, arrays: Mapping[str, mx.array]) -> Any:
+    """`tree` with each array replaced by the one of its name; raises ValueError for one that is missing or unlike."""
+
+    def take(path: str, old: mx.array) -> mx.array:
+        new = arrays.get(f"{kind}.{path}")
+        if new is None or (new.shape, new.dtype) != (old.shape, old.dtype):
+            found = "missing" if new is None else f"{new.dtype} {new.shape}"
+            raise ValueError(f"{kind}.{path} is {found}, not {old.dtype} {old.shape}")
+        return new
+
+    return tree_map_with_path(take, tree)
+
+
+def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> Iterator[float]:
+    """Run the recipe from the start; yields each iteration's loss."""
+    loop = TrainingLoop(network, dataset, recipe)
+    while loop.iteration < recipe.iterations:
+        yield loop.advance()
+
+
+def _draw_times(numbers: np.random.Generator, count: int) -> mx.array:
+    drawn = numbers.normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD, count)
+    return mx.array((1 / (1 + np.exp(-drawn))).astype(np.float32))
