@@ -2,7 +2,8 @@
 input.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter, readi
 from sq_pipeline.stages.remap_doubts import Doubt, find_doubts
 from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.storage.tensor_bits import to_bits
-from sq_pipeline.storage.tensor_survey import survey_tensors
+from sq_pipeline.storage.tensor_survey import survey_tensors, tensors_data_version
+
+_NO_VERSION = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True)
@@ -62,32 +65,25 @@ def remap_adapter(
 ) -> RemapResult:
     """Write `target` by `keymap` from the adapter `source`, read by `reading`, or by the shipped one of its dialect.
 
-    Raises one AdapterError
-    naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is written; StorageError
-    when the disk refuses. With `base_model` all its modules must be covered. `allowed`: doubts that are no reason to
-    stop (`remap_doubts`); without it nothing is doubted.
+    Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is
+    written; StorageError when the disk refuses. With `base_model` all its modules must be covered. `allowed`: doubts
+    that are no reason to stop (`remap_doubts`); without it nothing is doubted.
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
     file = open_safetensors(source)
     adapter, form = read_adapter(file, reading or reading_keymap_for(file), options)
-    survey = survey_tensors(file)
-    broken = [
-        Fault(str(source), name, "holds NaN or infinity", "train it again, at a lower learning rate")
-        for name in survey.not_finite
-        if not name.endswith(".alpha")
-    ]
-    if faults := [*form.faults, *broken]:
-        raise AdapterError(faults)
-    if allowed is not None:
-        doubts = list(find_doubts(adapter, survey.zeros, tuple(BASE_MODELS.values()), allowed))
-        if doubts:
-            raise AdapterError(doubts)
-    plan = plan_remap(adapter.patches, keymap, adapter, str(source), base_model)
-    if plan.faults:
-        raise AdapterError(plan.faults)
-    metadata = _metadata(plan, adapter, keymap, survey.data_version)
-    write_safetensors(target, _tensors(adapter, plan), [output.info for output in plan.outputs], metadata)
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
+        # hashing what is read takes as long as all the rest, and runs beside it
+        version = beside.submit(tensors_data_version, source)
+        plan = _plan(adapter, form.faults, keymap, base_model, allowed)
+        write_safetensors(
+            target,
+            _tensors(adapter, plan),
+            [output.info for output in plan.outputs],
+            _metadata(plan, adapter, keymap, _NO_VERSION),
+            lambda: _metadata(plan, adapter, keymap, version.result()),
+        )
     return RemapResult(
         tensors=len(plan.outputs),
         modules=plan.modules,
@@ -97,10 +93,37 @@ def remap_adapter(
         keymap=keymap.name,
         keymap_version=keymap.version,
         rules_hash=keymap.rules_hash,
-        source_version=survey.data_version,
+        source_version=version.result(),
         notes=plan.notes,
         left_out=len(adapter.left_out),
     )
+
+
+def _plan(
+    adapter: AdapterSource,
+    faults: Sequence[Fault],
+    keymap: Keymap,
+    base_model: BaseModel | None,
+    allowed: Collection[Doubt] | None,
+) -> RemapPlan:
+    """The plan of a sound adapter; raises AdapterError with all that is wrong."""
+    path = str(adapter.file.path)
+    survey = survey_tensors(adapter.file)
+    broken = [
+        Fault(path, name, "holds NaN or infinity", "train it again, at a lower learning rate")
+        for name in survey.not_finite
+        if not name.endswith(".alpha")
+    ]
+    if faults := [*faults, *broken]:
+        raise AdapterError(faults)
+    if allowed is not None:
+        doubts = list(find_doubts(adapter, survey.zeros, tuple(BASE_MODELS.values()), allowed))
+        if doubts:
+            raise AdapterError(doubts)
+    plan = plan_remap(adapter.patches, keymap, adapter, path, base_model)
+    if plan.faults:
+        raise AdapterError(plan.faults)
+    return plan
 
 
 def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_version: str) -> dict[str, str]:

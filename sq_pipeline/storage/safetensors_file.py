@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,25 +160,15 @@ def write_safetensors(
     tensors: Iterable[tuple[TensorInfo, npt.NDArray[Any]]],
     layout: Iterable[TensorInfo],
     metadata: Mapping[str, str],
+    at_last: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Write a file atomically, one tensor in memory at a time. `layout` gives names, dtypes and shapes in the order
     in which `tensors` brings the bits. Equal input gives equal bytes: metadata is sorted, nothing else is added.
-    Raises ValueError, and writes nothing, when `tensors` does not bring what `layout` announced.
+    `at_last` brings the metadata that is known only when the tensors are written; `metadata` holds its place, and has
+    to be as long. Raises ValueError, and writes nothing, when `tensors` does not bring what `layout` announced.
     """
     layout = list(layout)
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    at = 0
-    for info in layout:
-        header[info.name] = {
-            "dtype": info.dtype,
-            "shape": list(info.shape),
-            "data_offsets": [at, at + info.byte_count],
-        }
-        at += info.byte_count
-    if len(header) != len(layout) + bool(metadata):
-        raise ValueError("two tensors of one name, or one with the metadata's")
-    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)
+    encoded = _encode_header(layout, metadata)
     with (
         atomic_path(path) as part,
         part.open("wb") as file,
@@ -200,6 +190,28 @@ def write_safetensors(
                 unflushed = 0
         for flush in flushes:
             flush.result()
+        if at_last is not None:
+            last = _encode_header(layout, at_last())
+            if len(last) != len(encoded):
+                raise ValueError(f"a header of {len(last)} bytes where {len(encoded)} were held free")
+            file.seek(8)
+            file.write(last)
+
+
+def _encode_header(layout: Sequence[TensorInfo], metadata: Mapping[str, str]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    at = 0
+    for info in layout:
+        header[info.name] = {
+            "dtype": info.dtype,
+            "shape": list(info.shape),
+            "data_offsets": [at, at + info.byte_count],
+        }
+        at += info.byte_count
+    if len(header) != len(layout) + bool(metadata):
+        raise ValueError("two tensors of one name, or one with the metadata's")
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return encoded + b" " * (-len(encoded) % 8)
 
 
 class _Slabs:

@@ -65,6 +65,17 @@ def test_reads_what_the_reference_library_wrote(tmp_path: Path):
         assert bits.tobytes() == array.tobytes()
 
 
+def test_metadata_that_is_known_at_last_takes_the_place_that_was_held(tmp_path: Path):
+    info = TensorInfo("a", "U8", (3,))
+    tensor = (info, np.arange(3, dtype=np.uint8))
+    write_safetensors(tmp_path / "a.safetensors", [tensor], [info], {"hash": "0000"}, lambda: {"hash": "f00d"})
+    assert metadata_of(tmp_path / "a.safetensors") == {"hash": "f00d"}
+    assert load(tmp_path / "a.safetensors")["a"] == ("U8", (3,), b"\0\1\2")
+    with pytest.raises(ValueError, match="a header of"):
+        write_safetensors(tmp_path / "b.safetensors", [tensor], [info], {"hash": "0"}, lambda: {"hash": "f" * 40})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors"]
+
+
 def test_the_reference_library_reads_what_was_written(tmp_path: Path):
     words = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
     tensors = {name: (words[str(a.dtype)], a.view(f"<u{a.itemsize}")) for name, a in ARRAYS.items()}
