@@ -49,7 +49,9 @@ def _install(requirement: str, target: Path, named_uv: str | None) -> str:
     """Unpack the wheel into `target`; what went wrong, or nothing."""
     uv = named_uv or shutil.which("uv")
     if uv:
-        options = ["pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(target)]
+        # --no-config: this project's own pins are for one mflux alone
+        options = ["pip", "install", "--quiet", "--no-config", "--no-deps", "--python", sys.executable]
+        options += ["--target", str(target)]
         problem = _run([uv, *options, requirement])
         if not problem or named_uv:
             return problem
