@@ -136,6 +136,8 @@ def main() -> None:
         source = write_adapter(folder / "rank8.safetensors", 8)
         one_block = write_adapter(folder / "one.safetensors", 1, blocks=1)
         large = write_adapter(folder / "rank80.safetensors", 80)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a person's Python compiles a module once
+        run(_COMMAND, "adapter", "inspect", one_block)
         bare_bytes = min(run(sys.executable, "-c", "pass")[1] for _ in range(3))
         rows = [
             *measure_remap(folder, source, one_block, bare_bytes),
