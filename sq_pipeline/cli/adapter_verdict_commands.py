@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
-from sq_pipeline.cli.printing import print_json, print_line, print_markdown
+from sq_pipeline.cli.printing import print_json, print_judgement, print_line
 from sq_pipeline.storage.layout import data_root
 
 
@@ -69,12 +69,7 @@ def register(adapter: typer.Typer) -> None:
         report, markdown, png = _verify(file, source or file, data_root(data), base_model, tier, trigger)
         if sheet is not None and png:
             write_bytes(sheet, png)
-        if as_json:
-            print_json(report)
-        else:
-            print_markdown(markdown)
-        if not report["has_passed"]:
-            raise typer.Exit(1)
+        print_judgement(report, markdown, as_json=as_json)
 
     @adapter.command()
     def promote(

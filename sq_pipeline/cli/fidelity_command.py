@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
-from sq_pipeline.cli.printing import print_json, print_markdown
+from sq_pipeline.cli.printing import print_judgement
 from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.storage.layout import data_root
 
@@ -92,9 +92,4 @@ def register(adapter: typer.Typer) -> None:
                 "an update that is not baked in loses nothing to them; add --baked", param_hint="--bits"
             )
         report, markdown = _measure(file, source or file, data_root(data), base_model, baked, dtype, bits)
-        if as_json:
-            print_json(report)
-        else:
-            print_markdown(markdown)
-        if not report["has_passed"]:
-            raise typer.Exit(1)
+        print_judgement(report, markdown, as_json=as_json)

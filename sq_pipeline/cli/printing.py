@@ -5,8 +5,10 @@ JSON is one object on stdout; tables and lines for people go to stdout too; prog
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import typer
 
 
 def print_json(value: Any) -> None:
@@ -34,6 +36,16 @@ def print_markdown(text: str) -> None:
     from rich.markdown import Markdown
 
     Console().print(Markdown(text))
+
+
+def print_judgement(report: Mapping[str, Any], markdown: str, *, as_json: bool) -> None:
+    """A report that something passed or failed; raises typer.Exit(1) when it failed."""
+    if as_json:
+        print_json(report)
+    else:
+        print_markdown(markdown)
+    if not report["has_passed"]:
+        raise typer.Exit(1)
 
 
 def print_line(line: str) -> None:

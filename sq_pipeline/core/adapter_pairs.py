@@ -8,17 +8,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sq_pipeline.core.adapter_form import ALPHA_DTYPES, FLOATS, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind, parse_key
 from sq_pipeline.core.findings import Finding
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.slots import find_slot
 
-FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
-ALPHA_DTYPES = FLOATS | {"I64", "I32", "I16", "U8"}
+READABLE_FLOATS = FLOATS | {"F64"}  # whose size can be told, though no target is written in F64
 _MATRICES = ("down", "up")
-# the parts into which mflux cut a fused down matrix before 0.19: LoraTransforms._split_qkv_down, _split_qkv_mlp_down
-_CUTS = {"img_attn.qkv": 3, "txt_attn.qkv": 3, "linear1": 4}
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,11 @@ class Pair:
 
     @property
     def cut(self) -> int:
-        """Into how many parts mflux before 0.19 cut its down matrix, where the rank allows; 1 for most modules."""
-        return _CUTS.get(self.kind, 1) if not self.part else 1
+        """Into how many parts mflux before 0.19 cut its down matrix, where the rank allows; 1 for most modules.
+
+        `LoraTransforms._split_qkv_down` and `_split_qkv_mlp_down` there: one for each part of a fused module.
+        """
+        return max(1, len(parts_of(self.module))) if self.module and not self.part else 1
 
     @property
     def is_whole(self) -> bool:
@@ -82,7 +83,9 @@ class Pair:
     @property
     def wrong_dtypes(self) -> tuple[TensorInfo, ...]:
         """Its tensors that hold no numbers: matrices are of floating-point numbers, an alpha may be a whole one."""
-        matrices = tuple(info for info in (self.down, self.up) if info is not None and info.dtype not in FLOATS)
+        matrices = tuple(
+            info for info in (self.down, self.up) if info is not None and info.dtype not in READABLE_FLOATS
+        )
         return matrices + ((self.alpha,) if self.alpha is not None and self.alpha.dtype not in ALPHA_DTYPES else ())
 
     @property
@@ -108,11 +111,6 @@ class Pairs:
 
     pairs: tuple[Pair, ...]
     findings: tuple[Finding, ...]
-
-    @property
-    def has_only_flux_modules(self) -> bool:
-        """True when every module is one of FLUX.1's blocks."""
-        return bool(self.pairs) and all(pair.module for pair in self.pairs)
 
 
 def pair_up(tensors: Mapping[str, TensorInfo], keymaps: Sequence[Keymap]) -> Pairs:

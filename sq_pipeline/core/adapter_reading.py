@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from sq_pipeline.core.adapter_form import ALPHA_DTYPES, FLOATS, Matrix, Patch, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind
+from sq_pipeline.core.adapter_scales import scale_of
+from sq_pipeline.core.dialects import is_of_text_encoder, name_other_kind, parse_key
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.keymap import Keymap, Renamed
 from sq_pipeline.core.peft_metadata import METADATA_KEY, PeftScales, read_peft_scales
@@ -17,7 +18,6 @@ from sq_pipeline.core.slots import split_slot
 
 _MEND = "export the adapter again"
 ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where the loader needs it said
-TILES = {"qkv": 3, "linear1": 4}  # pieces that mflux before 0.19 cuts a fused down matrix into
 
 
 @dataclass(frozen=True)
@@ -154,16 +154,15 @@ def _read_slot(
             return [Fault(file, down_info.name, problem, "read it with `--from kohya`")]
     if down.rows != up.columns:
         return [_ranks_differ(file, module, down_info, up_info, down, up)]
-    if "alpha" in infos:
-        info = infos["alpha"][0]
-        alpha = alphas[info.name]
-        if not math.isfinite(alpha):
-            return [Fault(file, info.name, "is no finite number", "write the alpha it was trained with")]
-        return Patch(module, part, down, up, alpha, alpha / down.rows, info.dtype, info.shape)
-    if peft is not None:
-        scale = peft.scale_of(_peft_module(down_info.name), down.rows)
-        return Patch(module, part, down, up, scale * down.rows, scale)
-    return Patch(module, part, down, up, None, 1.0)
+    info = infos["alpha"][0] if "alpha" in infos else None
+    alpha = None if info is None else alphas[info.name]
+    if info is not None and alpha is not None and not math.isfinite(alpha):
+        return [Fault(file, info.name, "is no finite number", "write the alpha it was trained with")]
+    key = parse_key(down_info.name)
+    scale = scale_of(down_info.name if key is None else key.module, down.rows, alpha, peft)
+    if info is None:
+        return Patch(module, part, down, up, scale.alpha, scale.value)
+    return Patch(module, part, down, up, scale.alpha, scale.value, info.dtype, info.shape)
 
 
 def _span(first: int, end: int, size: int) -> tuple[int, int]:
@@ -177,8 +176,8 @@ def _misshapen(file: str, key: str, problem: str) -> Fault:
 def _ranks_differ(
     file: str, module: str, down_info: TensorInfo, up_info: TensorInfo, down: Matrix, up: Matrix
 ) -> Fault:
-    tiles = TILES.get(module.rpartition(".")[2])
-    if tiles is not None and down.rows == tiles * up.columns:
+    tiles = len(parts_of(module))  # mflux before 0.19 cuts a fused down matrix in as many
+    if tiles and down.rows == tiles * up.columns:
         problem = (
             f"misshapen: tiled: {tiles} down matrices of rank {up.columns}, one after the other, as recipes for mflux "
             "before 0.19 wrote them"
@@ -189,11 +188,6 @@ def _ranks_differ(
         f"misshapen: {words[0]}, {words[1].replace(' is ', ' ', 1)}; the ranks {down.rows} and {up.columns} differ"
     )
     return Fault(file, module, problem, _MEND)
-
-
-def _peft_module(key: str) -> str:
-    """PEFT's name of a module in a key of the file: without the component, and without the matrix."""
-    return key.partition(".lora_")[0].removeprefix("transformer.").removeprefix("base_model.model.")
 
 
 def _mixed_modules(patches: Mapping[str, Patch], file: str) -> list[Fault]:

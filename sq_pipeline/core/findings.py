@@ -5,6 +5,7 @@ Not here: finding it (`core.adapter_pairs`, `core.flux_fit`, `core.adapter_scale
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 _NAMED = 3  # a line for each, up to so many
 
@@ -62,6 +63,15 @@ _ALL = {
     "no up": "half the keys are missing: no module has an up matrix",
     "no alpha": "alpha is missing: mflux and ComfyUI take scale 1, sd-scripts refuses the file",
 }
+
+
+class Doubt(StrEnum):
+    """What a remap for a person stops at, unless they allow it."""
+
+    ZERO = "zero"
+    STRENGTH = "strength"
+    BASE = "base"
+    METADATA = "metadata"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sq_pipeline.core.adapter_pairs import FLOATS, Pair
+from sq_pipeline.core.adapter_pairs import READABLE_FLOATS, Pair
 from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.core.loader_names import diffusers_way, unread_names
@@ -122,7 +122,7 @@ def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
     way = diffusers_way(facts.names)
     alphas = [pair for pair, scale in facts.pairs if scale.source == "tensor"]
     if way == "peft":
-        whole = [pair.alpha.name for pair, _ in facts.pairs if pair.alpha and pair.alpha.dtype not in FLOATS]
+        whole = [pair.alpha.name for pair, _ in facts.pairs if pair.alpha and pair.alpha.dtype not in READABLE_FLOATS]
         if whole:
             yield f"it refuses an alpha of whole numbers, such as {whole[0]}"
         elif alphas and METADATA_KEY in facts.metadata:

@@ -25,7 +25,7 @@ class PeftScales:
         """The scale of a module (`transformer_blocks.0.attn.to_q`) of that rank."""
         alpha = self.lora_alpha
         for pattern, value in self.alpha_pattern.items():
-            if module == pattern or module.endswith(f".{pattern}") or re.fullmatch(rf"(.*\.)?({pattern})", module):
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):  # PEFT's own rule
                 alpha = value
                 break
         return alpha / (math.sqrt(rank) if self.uses_rslora else rank)

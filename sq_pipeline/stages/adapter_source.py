@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.adapter_form import Matrix, Patch
+from sq_pipeline.core.adapter_form import ALPHA_DTYPES, Matrix, Patch
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_reading import AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
 from sq_pipeline.core.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect
@@ -20,7 +20,7 @@ from sq_pipeline.core.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.storage.keymaps import select_reading_keymap
 from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.safetensors_file import SafetensorsFile, open_safetensors
-from sq_pipeline.storage.tensor_bits import to_bits, to_float32
+from sq_pipeline.storage.tensor_bits import to_bits, to_float32, to_number
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def read_adapter(
     file: SafetensorsFile, keymap: Keymap, options: ReadOptions = AS_THE_FILE_SAYS
 ) -> tuple[AdapterSource, Reading]:
     """What `open_adapter` does with an opened file, with the faults beside it."""
-    alphas = {name: _number(file, info) for name, info in file.tensors.items() if _is_alpha(name, info)}
+    alphas = {
+        name: to_number(info, file.read_bytes(name)) for name, info in file.tensors.items() if _is_alpha(name, info)
+    }
     reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options)
     source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out)
     if METADATA_KEY in file.metadata and not reading.faults:
@@ -112,17 +114,7 @@ def dialect_of(file: SafetensorsFile) -> Dialect:
 
 
 def _is_alpha(name: str, info: TensorInfo) -> bool:
-    return name.endswith(".alpha") and math.prod(info.shape) == 1
-
-
-def _number(file: SafetensorsFile, info: TensorInfo) -> float:
-    kinds = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
-    content = file.read_bytes(info.name)
-    if kind := kinds.get(info.dtype):
-        return float(np.frombuffer(content, dtype=kind)[0])
-    if info.dtype not in ("F32", "F16", "BF16"):
-        return math.nan
-    return float(to_float32(info, file.read(info.name)).reshape(-1)[0])
+    return name.endswith(".alpha") and math.prod(info.shape) == 1 and info.dtype in ALPHA_DTYPES
 
 
 def _with_parts(source: AdapterSource) -> AdapterSource:

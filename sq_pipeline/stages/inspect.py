@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core import adapter_scales
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.adapter_pairs import FLOATS, Pair, pair_up
+from sq_pipeline.core.adapter_pairs import READABLE_FLOATS, Pair, pair_up
 from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
 from sq_pipeline.core.adapter_scales import Scale
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
@@ -37,11 +36,6 @@ _BREAKS = {
     *("no down", "no up", "no matrix", "dtype", "misshapen", "width", "block"),
     *("repeated", "not finite", "model", "other method"),
 }
-
-
-def inspect_adapter(path: Path, *, base_models: Sequence[BaseModel] = tuple(BASE_MODELS.values())) -> dict[str, Any]:
-    """The report as plain values; see `report_adapter`."""
-    return report_adapter(path, base_models=base_models).as_json()
 
 
 def report_adapter(
@@ -116,7 +110,7 @@ def _inspect_pair(
     findings = [
         Finding("not finite", info.name)
         for info in pair.tensors
-        if info.dtype in FLOATS and not _is_finite(reader, info, products.get(info.name))
+        if info.dtype in READABLE_FLOATS and not _is_finite(reader, info, products.get(info.name))
     ]
     if not pair.is_whole:
         return findings, None

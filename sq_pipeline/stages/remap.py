@@ -17,11 +17,12 @@ from sq_pipeline.core.adapter_reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadO
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
 from sq_pipeline.core.dialects import DIALECT_NAMES
 from sq_pipeline.core.errors import AdapterError, Fault
+from sq_pipeline.core.findings import Doubt
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.part_spans import METADATA_KEY, format_spans
 from sq_pipeline.core.remap_plan import Output, RemapPlan, plan_remap
 from sq_pipeline.stages.adapter_source import AdapterSource, read_adapter, reading_keymap_for
-from sq_pipeline.stages.remap_doubts import Doubt, find_doubts
+from sq_pipeline.stages.remap_doubts import find_doubts
 from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.storage.tensor_bits import to_bits
 from sq_pipeline.storage.tensor_survey import survey_tensors, tensors_data_version

@@ -4,18 +4,15 @@ A remap for a person stops at each, and goes on where they allow it. Not here: w
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
 
 from sq_pipeline.core.adapter_pairs import pair_up
 from sq_pipeline.core.adapter_scales import Scale, judge_scale
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.errors import Fault
-from sq_pipeline.core.findings import lines_of
+from sq_pipeline.core.findings import Doubt, lines_of
 from sq_pipeline.core.flux_fit import fit
 from sq_pipeline.core.metadata_text import path_fault
 from sq_pipeline.stages.adapter_source import AdapterSource
-
-Doubt = Literal["zero", "strength", "base", "metadata"]
 
 
 def find_doubts(
@@ -34,7 +31,7 @@ def find_doubts(
     for doubt, line, mend in _doubts(adapter, zeros):
         if doubt not in allowed:
             yield Fault(path, "", line, f"{mend}, or pass --allow {doubt}")
-    if "base" not in allowed:
+    if Doubt.BASE not in allowed:
         lines = lines_of([finding for finding in fitted.findings if finding.kind == "block"], modules)
         for line in (*lines, *([fitted.misfit] if fitted.misfit else [])):
             yield Fault(path, "", line, "was it trained for FLUX.1? pass --allow base if it was")
@@ -43,13 +40,17 @@ def find_doubts(
 def _doubts(adapter: AdapterSource, zeros: Collection[str]) -> Iterator[tuple[Doubt, str, str]]:
     patches = adapter.patches.values()
     if patches and all(not patch.scale or {patch.down.key, patch.up.key} & {*zeros} for patch in patches):
-        yield "zero", "the whole adapter's update is zero; it changes nothing", "train it, or take another checkpoint"
+        yield (
+            Doubt.ZERO,
+            "the whole adapter's update is zero; it changes nothing",
+            "train it, or take another checkpoint",
+        )
     judged = [
         judge_scale(patch.slot, patch.rank, Scale(patch.alpha, "tensor", patch.scale))
         for patch in patches
         if patch.alpha is not None
     ]
     for line in lines_of([finding for finding in judged if finding is not None], len(patches)):
-        yield "strength", line, "write the alpha it was trained with"
+        yield Doubt.STRENGTH, line, "write the alpha it was trained with"
     if fault := path_fault(adapter.file.metadata):
-        yield "metadata", fault, "clear it (no target's file will have it)"
+        yield Doubt.METADATA, fault, "clear it (no target's file will have it)"

@@ -12,18 +12,9 @@ import numpy.typing as npt
 from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.storage.safetensors_file import SafetensorsFile
+from sq_pipeline.storage.tensor_bits import NUMPY_KINDS, widen_bfloat16
 
 _CHUNK = 1 << 17  # numbers at a time: 1 MiB of float64, which stay in the processor's cache
-_KINDS = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "U8": "<u1",
-}
 
 
 class TensorReader:
@@ -97,10 +88,8 @@ class TensorReader:
                 raise AdapterError(Fault(str(self._file.path), "", "became shorter while it was read", "try again"))
             at += got
         numbers = self._numbers[:count]
-        values = raw.view(_KINDS[info.dtype])
-        if info.dtype == "BF16":
-            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        np.copyto(numbers, values)
+        is_bfloat16 = info.dtype == "BF16"
+        np.copyto(numbers, widen_bfloat16(raw.view("<u2")) if is_bfloat16 else raw.view(NUMPY_KINDS[info.dtype]))
         return numbers
 
 

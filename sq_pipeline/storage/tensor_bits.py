@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import DTYPE_BYTES, TensorInfo
 
-_EXACT = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
+# numpy's word for a dtype of safetensors; bfloat16 travels as its bits
+NUMPY_KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "<u1"}
+_WITHOUT_ROUNDING = {"F64", "I64", "I32", "I16", "U8"}
 
 
 def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
@@ -23,17 +25,28 @@ def is_finite(info: TensorInfo, bits: npt.NDArray[Any]) -> bool:
 def to_float32(info: TensorInfo, bits: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The numbers as float32; exact for F32, F16 and BF16."""
     if info.dtype == "BF16":
-        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    kinds = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
-    if info.dtype not in kinds:
+        return widen_bfloat16(bits)
+    if info.dtype not in ("F32", "F16", "F64"):
         raise ValueError(f"{info.name} holds {info.dtype}, which is no floating-point number")
-    return bits.view(kinds[info.dtype]).astype(np.float32)
+    return bits.view(NUMPY_KINDS[info.dtype]).astype(np.float32)
+
+
+def to_number(info: TensorInfo, content: bytes) -> float:
+    """The first number of a tensor's bytes, exactly; of any dtype in NUMPY_KINDS, and BF16."""
+    if info.dtype == "BF16":
+        return float(widen_bfloat16(np.frombuffer(content, "<u2", 1))[0])
+    return float(np.frombuffer(content, NUMPY_KINDS[info.dtype], 1)[0])
+
+
+def widen_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """bfloat16's bits as float32, exactly: they are its upper half."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def to_bits(dtype: str, numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """Numbers as raw bits, rounded to the nearest, ties to even; out of range is infinity. Whole numbers stay whole."""
-    if dtype in _EXACT:
-        return numbers.astype(_EXACT[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
+    if dtype in _WITHOUT_ROUNDING:
+        return numbers.astype(NUMPY_KINDS[dtype]).view(f"<u{DTYPE_BYTES[dtype]}")
     with np.errstate(over="ignore", under="ignore"):
         if dtype == "F16":
             return numbers.astype(np.float16).view(np.uint16)

@@ -13,7 +13,7 @@ import pytest
 
 from sq_pipeline.core.dialects import name_dialect, parse_key
 from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.stages.inspect import inspect_adapter
+from sq_pipeline.stages.inspect import report_adapter
 from sq_pipeline_tests.adapters.files import FULL, SMALL, Tensors, mlx_tensors, save, to_bits, with_value
 
 # Names of each dialect: a down matrix, its up matrix, and an alpha where the dialect has one
@@ -123,7 +123,7 @@ HIDDEN = FULL.hidden_size
 
 def inspect(path: Path) -> dict[str, Any]:
     """The report, with the small models of the tests for those that are known."""
-    return inspect_adapter(path, base_models=(SMALL, FULL))
+    return report_adapter(path, base_models=(SMALL, FULL)).as_json()
 
 
 def adapter_of(
@@ -382,10 +382,10 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\0" * 4)
     with pytest.raises(AdapterError, match="too short for a safetensors file"):
-        inspect_adapter(path)
+        report_adapter(path)
 
 
 def test_an_empty_file_of_no_tensors_is_reported(tmp_path: Path):
-    report = inspect_adapter(save(tmp_path / "a.safetensors", {}))
+    report = report_adapter(save(tmp_path / "a.safetensors", {})).as_json()
     assert (report["dialect"], report["tensors"], report["update_norm"]) == ("unknown", 0, 0.0)
     assert report["faults"] == ["holds no module of a LoRA"]

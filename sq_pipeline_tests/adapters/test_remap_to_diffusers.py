@@ -19,7 +19,7 @@ from sq_pipeline.core.errors import AdapterError
 from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.tiny_flux.mflux_build import shrink_transformer, small_lora_mapping
-from sq_pipeline.stages.inspect import inspect_adapter
+from sq_pipeline.stages.inspect import report_adapter
 from sq_pipeline.stages.remap import remap_adapter
 from sq_pipeline.storage.keymaps import load_keymap
 from sq_pipeline_tests.adapters.files import (
@@ -80,14 +80,14 @@ def test_the_full_layout_of_flux1_dev_becomes_one_pair_for_each_layer_that_mflux
     assert (result.tensors, result.modules) == (2 * FULL.patched_layers, 304)
     assert len(load(tmp_path / "out.safetensors")) == 988
     assert metadata_of(tmp_path / "out.safetensors")["format"] == "diffusers"
-    report = inspect_adapter(tmp_path / "out.safetensors", base_models=(FULL,))
+    report = report_adapter(tmp_path / "out.safetensors", base_models=(FULL,)).as_json()
     assert (report["dialect"], report["modules"], report["faults"]) == ("diffusers", 494, [])
 
 
 def test_the_update_keeps_its_norm(tmp_path: Path):
     source = save(tmp_path / "in.safetensors", mlx_tensors(SMALL, rank=3))
     remap_adapter(source, tmp_path / "out.safetensors", TO_DIFFUSERS, SMALL)
-    before, after = inspect_adapter(source), inspect_adapter(tmp_path / "out.safetensors")
+    before, after = (report_adapter(path).as_json() for path in (source, tmp_path / "out.safetensors"))
     assert after["update_norm"] == pytest.approx(before["update_norm"], rel=1e-6)
 
 
