@@ -12,13 +12,6 @@ from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.storage.layout import data_root
 
 
-class DtypeName(StrEnum):
-    """What layers compute in, or a baked weight is kept in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
 class Bits(StrEnum):
     """Bits of a quantized weight."""
 
@@ -26,12 +19,11 @@ class Bits(StrEnum):
     FOUR = "4"
 
 
-_DTYPES: dict[DtypeName, Dtype] = {DtypeName.FLOAT32: "float32", DtypeName.BFLOAT16: "bfloat16"}
 _BITS: dict[Bits, Literal[4, 8]] = {Bits.EIGHT: 8, Bits.FOUR: 4}
 
 
 def _measure(
-    file: Path, source: Path, root: Path, base_model: str, is_baked: bool, dtype: DtypeName | None, bits: Bits | None
+    file: Path, source: Path, root: Path, base_model: str, is_baked: bool, dtype: Dtype | None, bits: Bits | None
 ) -> tuple[dict[str, Any], str]:
     """The report as plain values, and as Markdown."""
     from sq_pipeline.core.base_models import resolve_base_model
@@ -54,7 +46,7 @@ def _measure(
         real_engines(data).fidelity_meter(),
         reading_keymap_for(open_safetensors(source), data.keymaps_root),
         is_baked=is_baked,
-        dtype=None if dtype is None else _DTYPES[dtype],
+        dtype=dtype,
         bits=None if bits is None else _BITS[bits],
     )
     verdict = judge_fidelity(report, limits)
@@ -82,7 +74,7 @@ def register(adapter: typer.Typer) -> None:
         base_model: Annotated[str, typer.Option(help="The base model it was trained for.")] = "tiny-flux",
         baked: Annotated[bool, typer.Option("--baked", help="Measure what a bake into the weights keeps.")] = False,
         bits: Annotated[Bits | None, typer.Option(help="Bake into weights that are stored at so many bits.")] = None,
-        dtype: Annotated[DtypeName | None, typer.Option(help="Compute in this; otherwise as pictures are.")] = None,
+        dtype: Annotated[Dtype | None, typer.Option(help="Compute in this; otherwise as pictures are.")] = None,
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
