@@ -21,7 +21,18 @@ VERIFY_REVISION = 2
 RENDER_REVISION = 1
 
 # Recipe fields that decide whether a dataset is accepted, or how safely it is trained, not what is trained on it.
-_NOT_TRAINED = {"min_pairs", "trigger", "kind", "base_model", "checkpoint_interval"}
+_NOT_TRAINED = {
+    "name",
+    "min_pairs",
+    "trigger",
+    "kind",
+    "base_model",
+    "trainer",
+    "gradient_checkpointing",
+    "checkpoint_interval",
+    "sample_interval",
+    "sample_prompts",
+}
 
 
 def trained_values(recipe: Recipe) -> Inputs:
