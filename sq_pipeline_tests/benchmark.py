@@ -90,26 +90,29 @@ def measure_training(data: DataDir, examples: Sequence[TrainingExample]) -> tupl
 
     from sq_pipeline.core.protocols import TrainRequest
     from sq_pipeline.engines.lora_layers import add_lora
-    from sq_pipeline.engines.lora_trainer import MlxLoraTrainer
+    from sq_pipeline.engines.lora_trainer import prepare
+    from sq_pipeline.engines.training_base import open_training_base
     from sq_pipeline.engines.training_loop import flow_matching_loss, training_steps
 
     recipe = Recipe(trigger="x", rank=8, batch_size=8, grad_accumulation=1, iterations=_TRAIN_ITERATIONS)
     request = TrainRequest("tiny-flux", tuple(examples), recipe, Path("unused"))
-    network, dataset = MlxLoraTrainer(data)._prepare(request)
+    base = open_training_base(BASE_MODELS["tiny-flux"], data)
+    network, dataset = prepare(base, request, "")
     add_lora(network, recipe.rank)
     optimizer = optimizers.Adam(1e-4)
     step = value_and_grad(network, flow_matching_loss)
-    batch, noise, times = dataset.latents[:8], mx.random.normal((8, 48, 64)), mx.random.uniform(shape=(8,))
+    bucket = dataset.buckets[0]
+    batch, noise, times = bucket.latents[:8], mx.random.normal((8, 48, 64)), mx.random.uniform(shape=(8,))
     text, pooled = mx.repeat(dataset.text, 8, axis=0), mx.repeat(dataset.pooled, 8, axis=0)
     mx.eval(network.parameters(), batch, noise, times, text, pooled)
 
     def ours() -> None:
-        for _ in training_steps(network, dataset, recipe):
+        for _ in training_steps(network, dataset, recipe, base.time_curve):
             pass
 
     def bare() -> None:
         for _ in range(_TRAIN_ITERATIONS):
-            loss, gradient = step(network, batch, noise, times, text, pooled, dataset.grid)
+            loss, gradient = step(network, batch, noise, times, text, pooled, bucket.grid)
             optimizer.update(network, gradient)
             mx.eval(loss, network.trainable_parameters(), optimizer.state)
 

@@ -112,7 +112,7 @@ class TrainResult:
     held_out: tuple[tuple[int, float], ...] = ()
     kept: tuple[KeptAdapter, ...] = ()
     samples: tuple[tuple[int, Path], ...] = ()
-    settings: Mapping[str, str | int | bool] = field(default_factory=dict)
+    settings: Mapping[str, str | int | bool] = field(default_factory=dict[str, str | int | bool])
 
 
 class Trainer(Protocol):

@@ -1,7 +1,8 @@
 """The checkpoints of one training: a folder with the last two states that it can be continued from.
 
 Format: `<iteration>.safetensors` with the loop's arrays, `losses` and `order`; metadata `identity` (what the training
-is settled by), `position` (JSON: iteration, time, random state), `content` (a hash of position and arrays).
+is settled by), `position` (JSON: iteration, time, random state, held-out losses), `content` (a hash of position and
+arrays).
 A file that is damaged or of another training is passed over. Not here: the loop (`training_loop`), when a checkpoint
 is due (`lora_trainer`), when the folder goes (`storage.checkpoint_folders`).
 """
@@ -14,40 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault, StorageError
+from sq_pipeline.engines.array_bits import array_of, tensors_of, write_tensors
 from sq_pipeline.engines.training_loop import LoopState, TrainingLoop
 from sq_pipeline.storage.atomic import disk_error
-from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.storage.safetensors_file import open_safetensors
 
 _log = logging.getLogger(__name__)
 
 _KEPT = 2
 _LOSSES, _ORDER = "losses", "order"
-# MLX's dtype, its name in the file, and the unsigned integers that its bits travel as
-_DTYPES = (
-    (mx.float32, "F32", mx.uint32),
-    (mx.bfloat16, "BF16", mx.uint16),
-    (mx.float16, "F16", mx.uint16),
-    (mx.uint32, "U32", mx.uint32),
-    (mx.uint64, "U64", mx.uint64),
-)
-_NAME_OF = {dtype: (name, bits) for dtype, name, bits in _DTYPES}
-_DTYPE_OF = {name: dtype for dtype, name, _ in _DTYPES}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state of the loop, and what was told of the training up to it."""
+    """A state of the loop, and what was told of the training up to it (`held_out` by iteration)."""
 
     state: LoopState
     losses: tuple[float, ...]
     elapsed_s: float
     resumed_at: tuple[int, ...]
+    held_out: tuple[tuple[int, float], ...] = ()
 
 
 class CheckpointFolder:
@@ -90,16 +82,17 @@ class CheckpointFolder:
         bits = {info.name: values for info, values in tensors}
         losses = bits.pop(_LOSSES).view(np.float64)
         order = bits.pop(_ORDER).view(np.int64)
-        arrays = {name: mx.array(values).view(_DTYPE_OF[file.tensors[name].dtype]) for name, values in bits.items()}
+        arrays = {name: array_of(file.tensors[name], values) for name, values in bits.items()}
         position: dict[str, Any] = json.loads(file.metadata["position"])
         iteration: int = position["iteration"]
         if len(losses) != iteration or int(path.stem) != iteration:
             raise ValueError(f"it says iteration {iteration} and has {len(losses)} losses")
         return Checkpoint(
-            LoopState(iteration, arrays, position["numbers"], tuple(order.tolist())),
+            LoopState(iteration, arrays, position["numbers"], tuple(order.tolist()), tuple(position["waiting"])),
             tuple(losses.tolist()),
             float(position["elapsed_s"]),
             tuple(position["resumed_at"]),
+            tuple((at, loss) for at, loss in position["held_out"]),
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -112,22 +105,21 @@ class CheckpointFolder:
             (TensorInfo(_LOSSES, "F64", (len(checkpoint.losses),)), np.array(checkpoint.losses).view(np.uint64)),
             (TensorInfo(_ORDER, "I64", (len(state.order),)), np.array(state.order, np.int64).view(np.uint64)),
         ]
-        for name, array in sorted(state.arrays.items()):
-            dtype, bits = _NAME_OF[array.dtype]
-            tensors.append((TensorInfo(name, dtype, array.shape), np.array(array.view(bits))))
-        tensors.sort(key=lambda pair: pair[0].name)
+        tensors = sorted([*tensors, *tensors_of(state.arrays)], key=lambda pair: pair[0].name)
         numbers = {
             "iteration": state.iteration,
             "elapsed_s": checkpoint.elapsed_s,
             "resumed_at": checkpoint.resumed_at,
             "numbers": state.numbers,
+            "waiting": state.waiting,
+            "held_out": checkpoint.held_out,
         }
         position = json.dumps(numbers)
         content = _content_hash(tensors, position)
         metadata = {"identity": self._identity, "content": content, "position": position}
         path = self._folder / f"{state.iteration:07d}.safetensors"
         try:
-            write_safetensors(path, tensors, [info for info, _ in tensors], metadata)
+            write_tensors(path, tensors, metadata)
         except StorageError as error:
             raise StorageError([self._with_last(fault) for fault in error.faults]) from error
         self._own = [*(own for own in self._own if own != path), path][-_KEPT:]

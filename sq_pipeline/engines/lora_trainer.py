@@ -1,27 +1,27 @@
 """The MLX LoRA trainer over FLUX.1 in the BFL layout. Implements `core.protocols.Trainer`.
 
-Here: encoding once, the course of a training, its result. Not here: an iteration (`training_loop`), the layers and
-the file (`lora_layers`), the network (`flux.network`), preflight and reports (`stages`).
+Here: the course of a training, its result. Not here: an iteration (`training_loop`), encoding (`dataset_encoding`), the
+layers and the file (`lora_layers`), the base models (`training_base`), preflight and reports (`stages`).
 """
 
-import hashlib
 import logging
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.core as mx
-import numpy as np
-from PIL import Image, ImageOps
 
-from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
-from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
+from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import trained_values
 from sq_pipeline.core.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.core.protocols import (
     EngineDescription,
-    TrainingExample,
+    KeptAdapter,
     TrainProgress,
     TrainRequest,
     TrainResult,
@@ -29,16 +29,21 @@ from sq_pipeline.core.protocols import (
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.checkpoints import Checkpoint, CheckpointFolder
+from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
+from sq_pipeline.engines.encoded_dataset import EncodedDataset, load_encoded, save_encoded
 from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.held_out import HeldOutLoss
 from sq_pipeline.engines.lora_layers import add_lora, save_adapter
-from sq_pipeline.engines.tiny_flux import model as tiny_model
-from sq_pipeline.engines.tiny_flux import vae as tiny_vae
-from sq_pipeline.engines.tiny_flux.text import PAD, load_tokenizer
-from sq_pipeline.engines.training_loop import EncodedDataset, LoopState, TrainingLoop
+from sq_pipeline.engines.picture_views import training_resolution
+from sq_pipeline.engines.training_base import TrainingBase, open_training_base
+from sq_pipeline.engines.training_loop import LoopState, TrainingLoop
+from sq_pipeline.engines.training_samples import SampleStrips
 from sq_pipeline.storage.layout import DataDir
 
 _log = logging.getLogger(__name__)
-_ENCODE_BATCH = 32
+_ENCODED = "encoded.safetensors"
+
+OnProgress = Callable[[TrainProgress], None]
 
 
 class MlxLoraTrainer:
@@ -51,131 +56,155 @@ class MlxLoraTrainer:
         """Name, versions and chip; see `registry.describe_trainer`."""
         return registry.describe_trainer()
 
-    def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
-        """Train one adapter; raises BaseModelError, TrainingError, StorageError. Interrupted, it leaves no adapter."""
+    def train(self, request: TrainRequest, on_progress: OnProgress) -> TrainResult:
+        """Train one adapter; raises BaseModelError, DatasetError, TrainingError, StorageError.
+
+        Interrupted, it leaves no adapter.
+        """
         start = time.perf_counter()
         mx.reset_peak_memory()
-        network, dataset = self._prepare(request)
-        mx.eval(dataset.latents, dataset.text, dataset.pooled)
-        encode_s = time.perf_counter() - start
         recipe = request.recipe
+        base = open_training_base(resolve_base_model(request.base_model), self._data)
+        network, dataset = prepare(base, request, self._identity(request, dataset=None))
+        encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
         add_lora(network, recipe.rank)
         mx.eval(network.parameters())
-        loop = TrainingLoop(network, dataset, recipe)
-        folder = self._checkpoint_folder(request, dataset)
-        losses, earlier_s, resumed_at = _resume(loop, folder)
-        loop_start = time.perf_counter()
-        while loop.iteration < recipe.iterations:
-            losses.append(loop.advance())
-            if problem := describe_fault(losses, loop.blank_loss):
-                raise _stopped(problem, folder)
-            elapsed_s = earlier_s + time.perf_counter() - loop_start
-            on_progress(TrainProgress(loop.iteration, recipe.iterations, losses[-1], elapsed_s))
-            if loop.iteration == recipe.iterations:
-                _checked_state(loop, folder)
-            elif (
-                folder is not None
-                and _is_due(folder, loop.iteration, recipe)
-                and not is_doubtful(losses[-1], loop.blank_loss)
-            ):
-                elapsed_s = earlier_s + time.perf_counter() - loop_start
-                folder.save(Checkpoint(_checked_state(loop, folder), tuple(losses), elapsed_s, resumed_at))
-        tensors = save_adapter(request.output_path, network, recipe.rank)
-        return TrainResult(
-            losses=tuple(losses),
-            wall_s=earlier_s + time.perf_counter() - start,
-            encode_s=encode_s,
-            tensors=tensors,
-            peak_memory_bytes=mx.get_peak_memory(),
-            resumed_at=resumed_at,
+        with ExitStack() as stack:
+            place = request.checkpoints.folder if request.checkpoints is not None else None
+            # without a place for checkpoints nothing of the way is kept, but the same way is gone
+            folder = place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            run = _Run(base, network, dataset, request, folder)
+            checkpoints = CheckpointFolder(folder, self._identity(request, dataset)) if place is not None else None
+            run.resume(checkpoints)
+            run.go(checkpoints, on_progress)
+            tensors = save_adapter(request.output_path, network, recipe.rank)
+            return TrainResult(
+                losses=tuple(run.losses),
+                wall_s=run.earlier_s + time.perf_counter() - start,
+                encode_s=encode_s,
+                tensors=tensors,
+                peak_memory_bytes=mx.get_peak_memory(),
+                resumed_at=run.resumed_at,
+                held_out=tuple(run.held_out),
+                kept=(*run.kept(), KeptAdapter(recipe.iterations, request.output_path)),
+                samples=run.samples.drawn(recipe.iterations) if place is not None else (),
+            )
+
+    def _identity(self, request: TrainRequest, dataset: EncodedDataset | None) -> str:
+        """A hash of what settles a training: with `dataset`, of what it was encoded to as well."""
+        engine = self.describe()
+        return fingerprint(
+            {
+                "request": request.checkpoints.identity if request.checkpoints is not None else None,
+                "recipe": trained_values(request.recipe),
+                "base_model": request.base_model,
+                "encoded": dataset.content_hash(with_samples=False) if dataset is not None else None,
+                "samples": list(request.sample_prompts) if dataset is None else None,
+                "trainer": dict(engine.versions),
+                "chip": engine.chip,  # another one's arithmetic would continue another run
+            }
         )
 
-    def _checkpoint_folder(self, request: TrainRequest, dataset: EncodedDataset) -> CheckpointFolder | None:
-        if request.checkpoints is None:
-            return None
-        engine = self.describe()
-        settled_by = {
-            "request": request.checkpoints.identity,
-            "recipe": trained_values(request.recipe),
-            "base_model": request.base_model,
-            "encoded": hash_encoded(dataset),
-            "trainer": dict(engine.versions),
-            "chip": engine.chip,  # another one's arithmetic would continue another run
-        }
-        return CheckpointFolder(request.checkpoints.folder, fingerprint(settled_by))
 
-    def _prepare(self, request: TrainRequest) -> tuple[Flux, EncodedDataset]:
-        base_model = resolve_base_model(request.base_model)
-        folder = registry.base_model_folder(base_model, self._data)
-        if base_model.name != "tiny-flux":
-            raise BaseModelError(
-                Fault(
-                    "lora.yaml",
-                    "base_model",
-                    f"training over {base_model.name} is not built in",
-                    "use tiny-flux",
+def prepare(base: TrainingBase, request: TrainRequest, identity: str) -> tuple[Flux, EncodedDataset]:
+    """The transformer, and the dataset as it is trained on. Encoded before, it is read from beside the checkpoints.
+
+    Encoders are freed before the transformer is loaded.
+    """
+    cache = request.checkpoints.folder / _ENCODED if request.checkpoints is not None else None
+    dataset = load_encoded(cache, identity) if cache is not None else None
+    if dataset is not None:
+        return base.load_network(), dataset
+    dataset = encode_dataset(base, request.examples, request.recipe, request.sample_prompts)
+    base.encoders.free()
+    network = base.load_network()
+    dataset = add_prior(dataset, base, network, request.recipe)
+    if cache is not None:
+        save_encoded(cache, dataset, identity)
+    return network, dataset
+
+
+@dataclass
+class _Run:
+    """One training under way: where it stands and what was told of it."""
+
+    base: TrainingBase
+    network: Flux
+    dataset: EncodedDataset
+    request: TrainRequest
+    folder: Path
+    losses: list[float] = field(default_factory=list[float])
+    held_out: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    earlier_s: float = 0.0
+    resumed_at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        recipe, base = self.request.recipe, self.base
+        size = training_resolution(recipe, base.base_model.training_size)
+        self.recipe = recipe
+        self.loop = TrainingLoop(self.network, self.dataset, recipe, base.time_curve)
+        self.meter = HeldOutLoss(self.dataset, recipe, base.time_curve)
+        self.samples = SampleStrips(self.folder, base, self.dataset, recipe, size)
+
+    def resume(self, checkpoints: CheckpointFolder | None) -> None:
+        """Bring the loop to the last checkpoint, with what was told up to there."""
+        found = checkpoints.resume(self.loop) if checkpoints is not None else None
+        if found is not None:
+            self.losses, self.held_out, self.earlier_s = list(found.losses), list(found.held_out), found.elapsed_s
+            self.resumed_at = (*found.resumed_at, self.loop.iteration)
+            _log.info("resumed after iteration %d", self.loop.iteration)
+
+    def go(self, checkpoints: CheckpointFolder | None, on_progress: OnProgress) -> None:
+        """Train to the end, with what is due on the way. Raises TrainingError, StorageError."""
+        recipe, loop, start = self.recipe, self.loop, time.perf_counter()
+        if loop.iteration == 0:
+            self._look_up(checkpoints)
+        while loop.iteration < recipe.iterations:
+            self.losses.append(loop.advance())
+            if problem := describe_fault(self.losses, loop.blank_loss):
+                raise _stopped(problem, checkpoints)
+            is_last = loop.iteration == recipe.iterations
+            state = _checked_state(loop, checkpoints) if is_last else None
+            held_out, sample = self._look_up(checkpoints)
+            elapsed_s = self.earlier_s + time.perf_counter() - start
+            on_progress(
+                TrainProgress(
+                    loop.iteration,
+                    recipe.iterations,
+                    self.losses[-1],
+                    elapsed_s,
+                    mx.get_peak_memory(),
+                    held_out,
+                    sample,
                 )
             )
-        parts = tiny_model.load_parts(folder, fast_activations=mx.default_device() == mx.Device(mx.cpu))
-        return parts.transformer, _encode(request.examples, parts, folder, base_model)
+            if checkpoints is None or is_last:
+                continue
+            if loop.iteration in recipe.kept_iterations():
+                save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
+            if _is_due(checkpoints, loop.iteration, recipe) and not is_doubtful(self.losses[-1], loop.blank_loss):
+                state = _checked_state(loop, checkpoints)
+                told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.held_out)
+                checkpoints.save(Checkpoint(state, *told))
 
+    def _look_up(self, checkpoints: CheckpointFolder | None) -> tuple[float | None, Path | None]:
+        """The held-out loss and the samples, where they are due now."""
+        iteration = self.loop.iteration
+        is_due = iteration % self.recipe.checkpoint_interval == 0 or iteration == self.recipe.iterations
+        held_out = self.meter.measure(self.network) if is_due else None
+        if held_out is not None:
+            self.held_out.append((iteration, held_out))
+        is_drawn = checkpoints is not None and self.samples.is_due(iteration)
+        return held_out, self.samples.draw(self.network, iteration) if is_drawn else None
 
-def _encode(
-    examples: Sequence[TrainingExample],
-    parts: tiny_model.TinyFluxParts,
-    folder: Path,
-    base_model: BaseModel,
-) -> EncodedDataset:
-    """Encode every image once and every distinct caption once."""
-    size = base_model.training_size
-    latents: list[mx.array] = []
-    for first in range(0, len(examples), _ENCODE_BATCH):
-        pixels = np.stack([read_image(e.image_path, size) for e in examples[first : first + _ENCODE_BATCH]])
-        batch = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
-        latents.append(tiny_vae.pack(parts.vae.encode(batch)))
-        mx.eval(latents[-1])
-    captions = sorted({example.caption for example in examples})
-    index = {caption: number for number, caption in enumerate(captions)}
-    tokenizer = load_tokenizer(folder / tiny_model.TOKENIZER_FILE)
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(PAD), pad_token=PAD)
-    tokenizer.enable_truncation(base_model.t5_token_budget)
-    ids = mx.array([encoding.ids for encoding in tokenizer.encode_batch(captions)])
-    return EncodedDataset(
-        latents=mx.concatenate(latents),
-        text=parts.t5(ids),
-        pooled=parts.clip(ids),
-        caption_of=mx.array([index[example.caption] for example in examples]),
-        grid=(size.height_px // 16, size.width_px // 16),
-    )
+    def kept(self) -> tuple[KeptAdapter, ...]:
+        """The adapters that were kept on the way."""
+        found = [(at, self._kept_path(at)) for at in self.recipe.kept_iterations()[:-1]]
+        return tuple(KeptAdapter(at, path) for at, path in found if path.is_file())
 
-
-def read_image(path: Path, size: SizePx) -> np.ndarray:
-    """RGB pixels of the training size; a larger image is scaled down to cover it and cut around its middle."""
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    wanted = (size.width_px, size.height_px)
-    if image.size != wanted:
-        image = ImageOps.fit(image, wanted, Image.Resampling.LANCZOS)
-    return np.asarray(image)
-
-
-def hash_encoded(dataset: EncodedDataset) -> str:
-    """`sha256:…` of what training sees of the pictures and captions, bit by bit."""
-    digest = hashlib.sha256(repr(dataset.grid).encode())
-    for array in (dataset.latents, dataset.text, dataset.pooled, dataset.caption_of):
-        digest.update(f"{array.dtype} {array.shape}\n".encode())
-        digest.update(np.array(array.view(mx.uint8)).reshape(-1).data)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _resume(loop: TrainingLoop, folder: CheckpointFolder | None) -> tuple[list[float], float, tuple[int, ...]]:
-    """Bring the loop to the last checkpoint: the losses so far, the time they took, where it was resumed (seconds)."""
-    found = folder.resume(loop) if folder is not None else None
-    if found is None:
-        return [], 0.0, ()
-    _log.info("resumed after iteration %d", loop.iteration)
-    return list(found.losses), found.elapsed_s, (*found.resumed_at, loop.iteration)
+    def _kept_path(self, iteration: int) -> Path:
+        return self.folder / f"kept-{iteration:07d}.safetensors"
 
 
 def _is_due(folder: CheckpointFolder, iteration: int, recipe: Recipe) -> bool:

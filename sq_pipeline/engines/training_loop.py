@@ -1,9 +1,8 @@
 """The training loop: batches, loss, optimizer, and a state that it can be continued from, to the bit.
 
-Not here: pictures and captions (`lora_trainer`), the layers that are trained (`lora_layers`), files (`checkpoints`).
+Not here: pictures and captions (`dataset_encoding`), the trained layers (`lora_layers`), files (`checkpoints`).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +13,11 @@ from mlx import optimizers as optim
 from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 
+from sq_pipeline.core.draw_order import DrawOrder
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.engines.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.tiny_flux import model as tiny_model
-
-
-@dataclass(frozen=True)
-class EncodedDataset:
-    """What training sees. Latent tokens (images, tokens, 64); text per distinct caption; `caption_of` (images,)."""
-
-    latents: mx.array
-    text: mx.array
-    pooled: mx.array
-    caption_of: mx.array
-    grid: tuple[int, int]
+from sq_pipeline.engines.flux.times import TimeCurve
 
 
 def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array] | float:
@@ -48,10 +38,15 @@ def flow_matching_loss(
     text: mx.array,
     pooled: mx.array,
     grid: tuple[int, int],
+    guidance: mx.array | None = None,
 ) -> mx.array:
-    """mean((prediction + picture − noise)²) at `(1 − t)·picture + t·noise`, as in mlx-examples."""
+    """mean((prediction + picture − noise)²) at `(1 − t)·picture + t·noise`, as in mlx-examples.
+
+    The network computes in the texts' dtype, the loss in float32.
+    """
     t = times[:, None, None]
-    prediction = network((1 - t) * latents + t * noise, text, pooled, times, grid)
+    noisy = ((1 - t) * latents + t * noise).astype(text.dtype)
+    prediction = network(noisy, text, pooled, times, grid, guidance).astype(mx.float32)
     return ((prediction + latents - noise) ** 2).mean()
 
 
@@ -60,13 +55,15 @@ class LoopState:
     """Where a loop stands after `iteration`.
 
     `arrays` by name: `adapter.*`, `optimizer.*`, `random.key` (MLX's), and `gathered.*` between two optimizer steps.
-    `numbers` is the bit generator's state, `order` the images that are still to come in this round.
+    `numbers` is the bit generator's state, `order` the views that are still to come in this round, `waiting` those that
+    wait for the rest of their batch.
     """
 
     iteration: int
     arrays: Mapping[str, mx.array]
     numbers: Mapping[str, Any]
     order: tuple[int, ...]
+    waiting: tuple[int, ...] = ()
 
     def is_finite(self) -> bool:
         """True when no array holds a NaN or an infinity."""
@@ -77,16 +74,17 @@ class LoopState:
 class TrainingLoop:
     """One recipe over one dataset, iteration by iteration. Gradients are averaged over `grad_accumulation` of them.
 
-    Times are drawn as in tiny-flux's own training. Random numbers come from the recipe's seed alone.
+    `time_curve` says how often each time is drawn. Random numbers come from the recipe's seed alone.
     """
 
-    def __init__(self, network: Flux, dataset: EncodedDataset, recipe: Recipe) -> None:
+    def __init__(self, network: Flux, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> None:
         self.iteration = 0
         # of (0 + picture − noise)²: noise has variance 1, whatever the time
-        self.blank_loss: float = 1 + mx.mean(mx.square(dataset.latents)).item()
-        self._network, self._dataset, self._recipe = network, dataset, recipe
+        squares = [mx.mean(mx.square(bucket.latents)).item() for bucket in dataset.buckets]
+        self.blank_loss: float = 1 + max(squares)
+        self._network, self._dataset, self._recipe, self._time_curve = network, dataset, recipe, time_curve
         self._numbers = np.random.default_rng(recipe.seed)
-        self._order: deque[int] = deque()
+        self._order = DrawOrder([len(bucket.latent_of) for bucket in dataset.buckets], self._numbers)
         self._optimizer = optim.Adam(learning_rate_schedule(recipe))
         self._optimizer.init(network.trainable_parameters())
         self._loss_and_gradient = value_and_grad(network, flow_matching_loss)
@@ -94,21 +92,9 @@ class TrainingLoop:
 
     def advance(self) -> float:
         """Run the next iteration; returns its loss."""
-        recipe, dataset, network = self._recipe, self._dataset, self._network
+        recipe, network = self._recipe, self._network
         self.iteration += 1
-        chosen = mx.array([self._next_image() for _ in range(recipe.batch_size)])
-        latents, captions = dataset.latents[chosen], dataset.caption_of[chosen]
-        noise = mx.array(self._numbers.standard_normal(latents.shape).astype(np.float32))
-        times = _draw_times(self._numbers, recipe.batch_size)
-        loss, gradient = self._loss_and_gradient(
-            network,
-            latents,
-            noise,
-            times,
-            dataset.text[captions],
-            dataset.pooled[captions],
-            dataset.grid,
-        )
+        loss, gradient = self._loss_and_gradient(network, *self._draw())
         gathered = gradient if self._gathered is None else tree_map(lambda a, b: a + b, self._gathered, gradient)
         if self.iteration % recipe.grad_accumulation == 0 or self.iteration == recipe.iterations:
             parts = (self.iteration - 1) % recipe.grad_accumulation + 1
@@ -120,6 +106,30 @@ class TrainingLoop:
         mx.eval(loss, gathered, network.trainable_parameters(), self._optimizer.state)
         return loss.item()
 
+    def _draw(self) -> tuple[Any, ...]:
+        """The next batch, as `flow_matching_loss` takes it after the network."""
+        recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
+        bucket, latents, captions = self._draw_views()
+        if recipe.caption_dropout and dataset.empty is not None:
+            drops = numbers.random(recipe.batch_size) < recipe.caption_dropout
+            captions = [dataset.empty if is_dropped else n for n, is_dropped in zip(captions, drops, strict=True)]
+        noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
+        times = self._time_curve(numbers.random(recipe.batch_size), latents.shape[1])
+        chosen = mx.array(captions)
+        guidance = guidance_for(self._network, recipe, recipe.batch_size)
+        times = mx.array(times.astype(np.float32))
+        return latents, noise, times, dataset.text[chosen], dataset.pooled[chosen], bucket.grid, guidance
+
+    def _draw_views(self) -> tuple[Bucket, mx.array, list[int]]:
+        recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
+        if recipe.prior_mix and dataset.prior and numbers.random() < recipe.prior_mix:
+            bucket = dataset.prior[0]
+            views = numbers.integers(len(bucket.latent_of), size=recipe.batch_size).tolist()
+        else:
+            number, views = self._order.next_batch(recipe.batch_size)
+            bucket = dataset.buckets[number]
+        return bucket, *bucket.take(views)
+
     def state(self) -> LoopState:
         """What `restore` needs to go on from here."""
         trees = {
@@ -130,7 +140,7 @@ class TrainingLoop:
         arrays: dict[str, mx.array] = {"random.key": mx.random.state[0]}
         for kind, tree in trees.items():
             arrays |= {f"{kind}.{name}": array for name, array in tree_flatten(tree)}
-        return LoopState(self.iteration, arrays, self._numbers.bit_generator.state, tuple(self._order))
+        return LoopState(self.iteration, arrays, self._numbers.bit_generator.state, *self._order.state())
 
     def restore(self, state: LoopState) -> None:
         """Go on from `state`, which is of the same network, dataset and recipe; raises ValueError where it is not."""
@@ -143,19 +153,19 @@ class TrainingLoop:
         if key is None:
             raise ValueError("random.key is missing")
         # nothing of the loop is changed before everything was found good
+        self._order.restore(state.order, state.waiting)
         self._numbers.bit_generator.state = dict(state.numbers)
         self._network.update(adapter)
         self._optimizer.state = optimizer
         self._gathered = gathered
         high, low = key.tolist()
         mx.random.seed(high << 32 | low)  # MLX's state can only be set as a seed, whose halves become the key
-        self._order = deque(state.order)
         self.iteration = state.iteration
 
-    def _next_image(self) -> int:
-        if not self._order:
-            self._order.extend(self._numbers.permutation(len(self._dataset.latents)).tolist())
-        return self._order.popleft()
+
+def guidance_for(network: Flux, recipe: Recipe, count: int) -> mx.array | None:
+    """The recipe's guidance `count` times, where the model takes one."""
+    return mx.full((count,), recipe.guidance) if network.dims.takes_guidance else None
 
 
 def _taken(tree: Any, kind: str, arrays: Mapping[str, mx.array]) -> Any:
@@ -171,13 +181,8 @@ def _taken(tree: Any, kind: str, arrays: Mapping[str, mx.array]) -> Any:
     return tree_map_with_path(take, tree)
 
 
-def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe) -> Iterator[float]:
+def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> Iterator[float]:
     """Run the recipe from the start; yields each iteration's loss."""
-    loop = TrainingLoop(network, dataset, recipe)
+    loop = TrainingLoop(network, dataset, recipe, time_curve)
     while loop.iteration < recipe.iterations:
         yield loop.advance()
-
-
-def _draw_times(numbers: np.random.Generator, count: int) -> mx.array:
-    drawn = numbers.normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD, count)
-    return mx.array((1 / (1 + np.exp(-drawn))).astype(np.float32))

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -12,7 +13,8 @@ from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError, TrainingError
 from sq_pipeline.core.protocols import TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.engines import lora_trainer, registry, training_loop
+from sq_pipeline.engines import lora_trainer, picture_views, registry, training_loop
+from sq_pipeline.engines.training_base import open_training_base
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.engines.conftest import RECIPE
 
@@ -89,22 +91,23 @@ def test_progress_tells_loss_and_time_left(shipped: DataDir, examples: Examples,
 def test_gradient_accumulation_equals_the_larger_batch(shipped: DataDir, examples: Examples) -> None:
     """Two halves of four make the step of one batch of eight: the mean gradient is what counts."""
     import mlx.core as mx
-    import numpy as np
     from mlx.nn.utils import value_and_grad
     from mlx.utils import tree_flatten, tree_map
 
     request = TrainRequest("tiny-flux", examples, RECIPE, Path("unused.safetensors"))
-    network, dataset = lora_trainer.MlxLoraTrainer(shipped)._prepare(request)
+    base = open_training_base(BASE_MODELS["tiny-flux"], shipped)
+    network, dataset = lora_trainer.prepare(base, request, "")
     lora_trainer.add_lora(network, 4)
+    (bucket,) = dataset.buckets
     numbers = np.random.default_rng(3)
     noise = mx.array(numbers.standard_normal((8, 48, 64)).astype(np.float32))
     times = mx.array(numbers.uniform(0.1, 0.9, 8).astype(np.float32))
     gradient_of = value_and_grad(network, training_loop.flow_matching_loss)
 
     def gradient(part: slice):
-        caption = dataset.caption_of[part]
-        arguments = (dataset.latents[part], noise[part], times[part], dataset.text[caption], dataset.pooled[caption])
-        return gradient_of(network, *arguments, dataset.grid)[1]
+        latents, captions = bucket.take(range(8)[part])
+        text, pooled = dataset.text[mx.array(captions)], dataset.pooled[mx.array(captions)]
+        return gradient_of(network, latents, noise[part], times[part], text, pooled, bucket.grid)[1]
 
     whole = gradient(slice(0, 8))
     halves = tree_map(lambda a, b: (a + b) / 2, gradient(slice(0, 4)), gradient(slice(4, 8)))
@@ -157,6 +160,11 @@ def test_a_missing_base_model_says_how_to_get_it(data: DataDir, examples: Exampl
 def test_pictures_become_rgb_of_the_training_size(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.new("RGB", size, (10, 120, 240)).convert(mode).save(path)
-    pixels = lora_trainer.read_image(path, BASE_MODELS["tiny-flux"].training_size)
-    assert pixels.shape == (96, 128, 3)
-    assert pixels.dtype == "uint8"
+    size_px = BASE_MODELS["tiny-flux"].training_size
+    for planned in (
+        picture_views.plan_views([path], RECIPE, size_px, np.random.default_rng(0)),
+        picture_views.plan_plain_views([path], RECIPE, size_px),
+    ):
+        for pixels in planned[0].pixels():
+            assert pixels.shape == (96, 128, 3)
+            assert pixels.dtype == "uint8"

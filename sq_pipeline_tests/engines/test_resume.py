@@ -68,7 +68,8 @@ def train(shipped: DataDir) -> Callable[..., TrainResult]:
 
 def names(request: TrainRequest) -> list[str]:
     assert request.checkpoints is not None
-    return sorted(path.name for path in request.checkpoints.folder.glob("*"))
+    found = sorted(path.name for path in request.checkpoints.folder.glob("*"))
+    return [name for name in found if name[0].isdigit() or name.startswith(".")]
 
 
 def newest(request: TrainRequest) -> Path:

@@ -1,0 +1,92 @@
+"""What a training needs of a base model: its encoders, its transformer in the BFL layout, its times. Loads nothing yet.
+
+Here: one door for tiny-flux and FLUX.1. Not here: the encoders and weights themselves (`flux`, `tiny_flux`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+from mflux.models.common.config.config import Config
+from mflux.models.common.config.model_config import ModelConfig
+
+from sq_pipeline.core.base_models import BaseModel, SizePx
+from sq_pipeline.engines import registry
+from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.flux.times import TimeCurve, logit_normal
+from sq_pipeline.engines.tiny_flux import mflux_build
+from sq_pipeline.engines.tiny_flux import model as tiny_model
+from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
+from sq_pipeline.storage.layout import DataDir
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Encoders(Protocol):
+    """Text and pictures to what the transformer reads, and back. Networks are loaded when they are first needed."""
+
+    def encode_captions(self, captions: Sequence[str]) -> tuple[mx.array, mx.array]:
+        """Text (captions, tokens, width) and pooled text (captions, width)."""
+        ...
+
+    def encode_pictures(self, pixels: Pixels) -> mx.array:
+        """RGB pictures (pictures, height, width, 3) → latent tokens (pictures, rows · columns, 64), float32."""
+        ...
+
+    def decode(self, tokens: mx.array, grid: tuple[int, int]) -> Pixels:
+        """The inverse of `encode_pictures`, about."""
+        ...
+
+    def free(self) -> None:
+        """Give back the memory of all networks."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingBase:
+    """One base model, ready to be loaded: `load_network` gives the transformer, frozen.
+
+    `dtype` is what texts and the transformer compute in; `time_curve` says which times are trained at.
+    """
+
+    base_model: BaseModel
+    dtype: mx.Dtype
+    time_curve: TimeCurve
+    encoders: Encoders
+    load_network: Callable[[], Flux]
+    config: ModelConfig
+
+    def sigmas(self, size: SizePx) -> list[float]:
+        """The times at which a picture is made, from 1 to 0, as mflux's own schedule has them."""
+        config = Config(
+            width=size.width_px,
+            height=size.height_px,
+            guidance=0.0,
+            scheduler="linear",
+            model_config=self.config,
+            num_inference_steps=self.base_model.num_inference_steps,
+        )
+        return config.scheduler.sigmas.tolist()
+
+
+def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
+    """Check that all of it is there, by its headers; raises BaseModelError with every fault."""
+    if base_model.name == "tiny-flux":
+        return _open_tiny(base_model, data)
+    raise NotImplementedError
+
+
+def _open_tiny(base_model: BaseModel, data: DataDir) -> TrainingBase:
+    folder = registry.base_model_folder(base_model, data)
+    encoders = TinyEncoders(folder)
+    return TrainingBase(
+        base_model=base_model,
+        dtype=mx.float32,
+        time_curve=logit_normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD),
+        encoders=encoders,
+        load_network=encoders.transformer,
+        config=mflux_build.model_config(),
+    )
