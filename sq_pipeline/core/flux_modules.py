@@ -4,9 +4,11 @@ A double block has ten, a single block three: thirteen kinds, twenty-six with `l
 Source of names: Black Forest Labs' FLUX.1 and mlx-examples' adapters; widths in units of the hidden size.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.errors import Fault
 
 # kind of module: (inputs, outputs) in hidden sizes
 DOUBLE_MODULES: Mapping[str, tuple[int, int]] = {
@@ -34,6 +36,16 @@ def modules_of(base_model: BaseModel) -> Iterator[tuple[str, int, int]]:
             for kind, (inputs, outputs) in kinds.items():
                 name = f"{stem}.{index}.{kind}"
                 yield name, inputs * base_model.hidden_size, outputs * base_model.hidden_size
+
+
+def pattern_faults(patterns: Iterable[str], names: Iterable[str]) -> Iterator[Fault]:
+    """A fault for each pattern of a recipe's `modules` that matches none of the modules' names."""
+    known = tuple(names)
+    for index, pattern in enumerate(patterns):
+        if not any(fnmatchcase(name, pattern) for name in known):
+            problem = f"{pattern!r} matches no module of the base model"
+            mend = "write one such as `single_blocks.*` or `*.img_attn.qkv`"
+            yield Fault("lora.yaml", f"modules[{index}]", problem, mend)
 
 
 def sample_keys(index: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ rank) and `<module>.lora_b` (rank, outputs), the update is `x @ lora_a @ lora_b`
 metadata `lora_rank` and `lora_blocks` (−1: all).
 """
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlx.core as mx
@@ -13,50 +14,83 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from sq_pipeline.core.adapter_header import TensorInfo
+from sq_pipeline.core.errors import TrainingError
+from sq_pipeline.core.flux_modules import pattern_faults
+from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.module_paths import put_module
 from sq_pipeline.storage.safetensors_file import write_safetensors
+
+_LINEAR = (nn.Linear, nn.QuantizedLinear)
 
 
 class LoRALinear(nn.Module):
-    """A frozen linear layer plus a low-rank update that starts at zero (Hu et al. 2021, section 4.1)."""
+    """A frozen linear layer plus `update_scale` times a low-rank update that starts at zero (Hu et al. 2021, 4.1).
 
-    def __init__(self, linear: nn.Linear, rank: int) -> None:
+    The layer may be quantized (Dettmers et al. 2023, "QLoRA"). The matrices are float32.
+    """
+
+    def __init__(self, linear: nn.Linear | nn.QuantizedLinear, rank: int, update_scale: float = 1.0) -> None:
         super().__init__()
-        outputs, inputs = linear.weight.shape
+        inputs, outputs = _widths(linear)
         bound = inputs**-0.5
+        self.update_scale = update_scale
         self.linear = linear
         self.lora_a = mx.random.uniform(-bound, bound, (inputs, rank))
         self.lora_b = mx.zeros((rank, outputs))
 
     def __call__(self, x: mx.array) -> mx.array:
+        update = (x @ self.lora_a) @ self.lora_b
+        if self.update_scale != 1:
+            update = self.update_scale * update
         # a float32 update must not turn a bfloat16 stream into float32
-        return self.linear(x) + ((x @ self.lora_a) @ self.lora_b).astype(x.dtype)
+        return self.linear(x) + update.astype(x.dtype)
 
 
-def add_lora(network: Flux, rank: int) -> int:
-    """Put a LoRA on every linear layer of every block, freeze the rest; returns how many layers got one."""
+def _widths(linear: nn.Linear | nn.QuantizedLinear) -> tuple[int, int]:
+    """Inputs and outputs; a quantized weight is packed, its scales are one for a group of inputs."""
+    outputs, inputs = linear.weight.shape
+    if isinstance(linear, nn.QuantizedLinear):
+        inputs = linear.scales.shape[1] * linear.group_size
+    return inputs, outputs
+
+
+def block_linears(network: Flux) -> Iterator[tuple[str, nn.Linear | nn.QuantizedLinear]]:
+    """The linear layers of all blocks by their BFL names, in the order in which adapters draw their random numbers."""
+    for stem in ("double_blocks", "single_blocks"):
+        for index, block in enumerate(getattr(network, stem)):
+            linears = [(name, module) for name, module in block.named_modules() if isinstance(module, _LINEAR)]
+            for name, module in sorted(linears, key=lambda pair: pair[0]):
+                yield f"{stem}.{index}.{name}", module
+
+
+def add_lora(
+    network: Flux, rank: int, *, covers: Callable[[str], bool] = lambda _: True, update_scale: float = 1.0
+) -> int:
+    """Put a LoRA on the linear layers of the blocks that `covers` says, freeze the rest; returns how many got one."""
     network.freeze()
-    count = 0
-    for block in [*network.double_blocks, *network.single_blocks]:
-        linears = [(name, module) for name, module in block.named_modules() if isinstance(module, nn.Linear)]
-        for name, module in sorted(linears):
-            parent: nn.Module = block
-            *way, last = name.split(".")
-            for part in way:
-                parent = parent[int(part)] if isinstance(parent, list) else getattr(parent, part)
-            layer = LoRALinear(module, rank)
-            layer.linear.freeze()
-            if isinstance(parent, list):
-                parent[int(last)] = layer
-            else:
-                setattr(parent, last, layer)
-            count += 1
-    return count
+    covered = [(name, linear) for name, linear in block_linears(network) if covers(name)]
+    for name, linear in covered:
+        layer = LoRALinear(linear, rank, update_scale)
+        layer.linear.freeze()
+        put_module(network, name, layer)
+    return len(covered)
+
+
+def add_recipe_lora(network: Flux, recipe: Recipe) -> int:
+    """`add_lora` with the recipe's rank, modules and alpha. Raises TrainingError with every pattern without a layer."""
+    if faults := tuple(pattern_faults(recipe.modules, [name for name, _ in block_linears(network)])):
+        raise TrainingError(faults)
+    return add_lora(network, recipe.rank, covers=recipe.covers, update_scale=recipe.scale)
 
 
 def adapter_tensors(network: Flux) -> dict[str, mx.array]:
-    """The adapter's tensors under mlx-examples' names."""
-    return dict(tree_flatten(network.trainable_parameters()))
+    """The adapter's tensors under mlx-examples' names. The format knows no alpha: the scale is in `lora_b`."""
+    tensors = dict(tree_flatten(network.trainable_parameters()))
+    for name, module in network.named_modules():
+        if isinstance(module, LoRALinear) and module.update_scale != 1:
+            tensors[f"{name}.lora_b"] = module.update_scale * tensors[f"{name}.lora_b"]
+    return tensors
 
 
 def save_adapter(path: Path, network: Flux, rank: int) -> int:

@@ -1,6 +1,7 @@
 """FLUX.1's transformer in the BFL layout: fused q/k/v, the module names that mlx-examples' adapters carry.
 
-Here: the forward pass. Not here: reading weights (`weights`), training (`engines.lora_trainer`).
+Here: the forward pass. Not here: reading weights (`weights`), what is kept of it for the backward pass
+(`recomputing`), training (`engines.lora_trainer`).
 The arithmetic follows mflux's transformer step by step, because that is what renders: the image
 stream's MLP uses the exact GELU there and the text stream's the tanh form. Architecture: Black Forest
 Labs, FLUX.1 (Esser et al. 2024, "Scaling Rectified Flow Transformers", section 4, and its parallel
@@ -9,11 +10,13 @@ single-stream blocks).
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 from mlx import nn
 
 from sq_pipeline.engines.flux.activations import gelu, gelu_approx
+from sq_pipeline.engines.flux.recomputing import call_recomputed
 
 _AXES = (16, 56, 56)
 _THETA = 10_000.0
@@ -214,16 +217,24 @@ class _FinalLayer(nn.Module):
         return self.linear((1 + scale) * self.norm_final(x) + shift)
 
 
+def _call(block: nn.Module, *arguments: Any) -> Any:
+    return block(*arguments)
+
+
 class Flux(nn.Module):
     """Predicts the velocity `noise − picture` of flow matching.
 
     Call with latents (batch, rows·columns, 64), text (batch, tokens, text_size), pooled text (batch,
     pooled_size) and times (batch,) in 0–1, where 1 is pure noise; returns (batch, rows·columns, 64). It computes in
     bfloat16 where weights, latents and texts are bfloat16, else in float32. `guidance` is (batch,), as in 3.5.
+
+    With `recomputes_blocks` a gradient computes each block's inside again instead of keeping it: gradient
+    checkpointing, per block. Values and gradients stay what they are, memory becomes time.
     """
 
     def __init__(self, dims: FluxDims) -> None:
         super().__init__()
+        self.recomputes_blocks = False
         self._dims = dims
         hidden = dims.hidden_size
         self.img_in = nn.Linear(dims.latent_size, hidden)
@@ -261,9 +272,10 @@ class Flux(nn.Module):
         # the embeddings of times are float32, and would make all that a bfloat16 stream meets float32
         conditioning = (conditioning + self.vector_in(pooled)).astype(img.dtype)
         rotary = rotary_table(txt.shape[1], *grid)
+        call = call_recomputed if self.recomputes_blocks else _call
         for block in self.double_blocks:
-            img, txt = block(img, txt, conditioning, rotary)
+            img, txt = call(block, img, txt, conditioning, rotary)
         stream = mx.concatenate([txt, img], axis=1)
         for block in self.single_blocks:
-            stream = block(stream, conditioning, rotary)
+            stream = call(block, stream, conditioning, rotary)
         return self.final_layer(stream[:, txt.shape[1] :], conditioning)
