@@ -33,7 +33,7 @@ from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
 from sq_pipeline.engines.encoded_dataset import EncodedDataset, load_encoded, save_encoded
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.held_out import HeldOutLoss
-from sq_pipeline.engines.lora_layers import add_lora, save_adapter
+from sq_pipeline.engines.lora_layers import add_recipe_lora, save_adapter
 from sq_pipeline.engines.picture_views import training_resolution
 from sq_pipeline.engines.training_base import TrainingBase, open_training_base
 from sq_pipeline.engines.training_loop import LoopState, TrainingLoop
@@ -68,7 +68,7 @@ class MlxLoraTrainer:
         network, dataset = prepare(base, request, self._identity(request, dataset=None))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
-        add_lora(network, recipe.rank)
+        add_recipe_lora(network, recipe)
         mx.eval(network.parameters())
         with ExitStack() as stack:
             place = request.checkpoints.folder if request.checkpoints is not None else None

@@ -14,6 +14,7 @@ from sq_pipeline.core.errors import BaseModelError, TrainingError
 from sq_pipeline.core.protocols import TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.engines import lora_trainer, picture_views, registry, training_loop
+from sq_pipeline.engines.lora_layers import add_lora
 from sq_pipeline.engines.training_base import open_training_base
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.engines.conftest import RECIPE
@@ -97,7 +98,7 @@ def test_gradient_accumulation_equals_the_larger_batch(shipped: DataDir, example
     request = TrainRequest("tiny-flux", examples, RECIPE, Path("unused.safetensors"))
     base = open_training_base(BASE_MODELS["tiny-flux"], shipped)
     network, dataset = lora_trainer.prepare(base, request, "")
-    lora_trainer.add_lora(network, 4)
+    add_lora(network, 4)
     (bucket,) = dataset.buckets
     numbers = np.random.default_rng(3)
     noise = mx.array(numbers.standard_normal((8, 48, 64)).astype(np.float32))
