@@ -10,7 +10,8 @@ is due (`lora_trainer`), when the folder goes (`storage.checkpoint_folders`).
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,18 @@ class CheckpointFolder:
         content = _content_hash(tensors, position)
         metadata = {"identity": self._identity, "content": content, "position": position}
         path = self._folder / f"{state.iteration:07d}.safetensors"
-        try:
+        with self.telling_what_is_kept():
             write_tensors(path, tensors, metadata)
-        except StorageError as error:
-            raise StorageError([self._with_last(fault) for fault in error.faults]) from error
         self._own = [*(own for own in self._own if own != path), path][-_KEPT:]
         _remove(path for path in self._folder.glob("[0-9]*.safetensors") if path not in self._own)
+
+    @contextmanager
+    def telling_what_is_kept(self) -> Iterator[None]:
+        """A StorageError of what is written within says after which iteration the training will go on."""
+        try:
+            yield
+        except StorageError as error:
+            raise StorageError([self._with_last(fault) for fault in error.faults]) from error
 
     def _with_last(self, fault: Fault) -> Fault:
         last = self.last_iteration

@@ -3,7 +3,7 @@
 Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`picture_views`), the encoders.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -27,9 +27,7 @@ def encode_dataset(
     base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe, sample_prompts: Sequence[str]
 ) -> EncodedDataset:
     """Encode all that a training reads, evaluated; the prior's captions too, its pictures come with `add_prior`."""
-    held_out = set(held_out_indices(len(examples), recipe.held_out_pairs))
-    trained = [example for index, example in enumerate(examples) if index not in held_out]
-    measured = [examples[index] for index in sorted(held_out)]
+    trained, measured = split_held_out(examples, recipe)
     captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()))
     prior = recipe.prior_prompts if recipe.prior_mix else ()
     texts = list(dict.fromkeys([*captions, *prior]))
@@ -39,17 +37,48 @@ def encode_dataset(
     size = training_resolution(recipe, base.base_model.training_size)
     numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
     pictures = plan_views([example.image_path for example in trained], recipe, size, numbers)
-    plain = plan_plain_views([example.image_path for example in measured], recipe, size)
     return EncodedDataset(
         buckets=_encode(base.encoders, pictures, [number_of[example.caption] for example in trained]),
         text=text,
         pooled=pooled,
-        held_out=_encode(base.encoders, plain, [number_of[example.caption] for example in measured]),
+        held_out=_encode_measured(base.encoders, measured, number_of, recipe, size),
         empty=number_of[""] if recipe.caption_dropout else None,
         prior_texts=tuple(number_of[prompt] for prompt in prior),
         sample_text=sample_text,
         sample_pooled=sample_pooled,
     )
+
+
+def encode_held_out(base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe) -> EncodedDataset | None:
+    """Only what a held-out loss is measured on; None where the dataset is too small for that."""
+    _, measured = split_held_out(examples, recipe)
+    if not measured:
+        return None
+    texts = sorted({example.caption for example in measured})
+    number_of = {text: number for number, text in enumerate(texts)}
+    text, pooled = base.encoders.encode_captions(texts)
+    size = training_resolution(recipe, base.base_model.training_size)
+    return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, recipe, size))
+
+
+def split_held_out(
+    examples: Sequence[TrainingExample], recipe: Recipe
+) -> tuple[list[TrainingExample], list[TrainingExample]]:
+    """What is trained on, and what is held out, each in the dataset's order."""
+    held_out = set(held_out_indices(len(examples), recipe.held_out_pairs))
+    trained = [example for index, example in enumerate(examples) if index not in held_out]
+    return trained, [examples[index] for index in sorted(held_out)]
+
+
+def _encode_measured(
+    encoders: Encoders,
+    measured: Sequence[TrainingExample],
+    number_of: Mapping[str, int],
+    recipe: Recipe,
+    size: SizePx,
+) -> tuple[Bucket, ...]:
+    plain = plan_plain_views([example.image_path for example in measured], recipe, size)
+    return _encode(encoders, plain, [number_of[example.caption] for example in measured])
 
 
 def add_prior(dataset: EncodedDataset, base: TrainingBase, network: Flux, recipe: Recipe) -> EncodedDataset:

@@ -14,12 +14,13 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.errors import TrainingError
+from sq_pipeline.core.errors import AdapterError, Fault, TrainingError
 from sq_pipeline.core.flux_modules import pattern_faults
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.engines.array_bits import array_of
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.module_paths import put_module
-from sq_pipeline.storage.safetensors_file import write_safetensors
+from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
 
 _LINEAR = (nn.Linear, nn.QuantizedLinear)
 
@@ -82,6 +83,39 @@ def add_recipe_lora(network: Flux, recipe: Recipe) -> int:
     if faults := tuple(pattern_faults(recipe.modules, [name for name, _ in block_linears(network)])):
         raise TrainingError(faults)
     return add_lora(network, recipe.rank, covers=recipe.covers, update_scale=recipe.scale)
+
+
+def load_adapter(path: Path) -> dict[str, tuple[mx.array, mx.array]]:
+    """`lora_a` and `lora_b` of each module of an MLX adapter's file. Raises AdapterError for what is no such file."""
+    file = open_safetensors(path)
+    modules = sorted({name.rpartition(".")[0] for name in file.tensors})
+    wanted = {f"{module}.{matrix}" for module in modules for matrix in ("lora_a", "lora_b")}
+    if odd := sorted(wanted ^ file.tensors.keys()):
+        mend = "name an adapter as mlx-examples or this trainer writes it"
+        raise AdapterError(Fault(str(path), name, "is no pair of lora_a and lora_b", mend) for name in odd)
+    arrays = {name: array_of(info, file.read(name)).astype(mx.float32) for name, info in file.tensors.items()}
+    return {module: (arrays[f"{module}.lora_a"], arrays[f"{module}.lora_b"]) for module in modules}
+
+
+class Wardrobe:
+    """Puts one adapter after another on a network that bears none yet."""
+
+    def __init__(self, network: Flux) -> None:
+        self._network, self._bare = network, dict(block_linears(network))
+
+    def wear(self, path: Path | None, scale: float = 1.0) -> None:
+        """Let exactly this adapter apply, `scale` strong; None: none. Raises AdapterError, and leaves none on."""
+        for name, linear in self._bare.items():
+            put_module(self._network, name, linear)
+        matrices = load_adapter(path) if path is not None else {}
+        for name, (lora_a, lora_b) in matrices.items():
+            linear = self._bare.get(name)
+            if linear is None or _widths(linear) != (lora_a.shape[0], lora_b.shape[1]):
+                raise AdapterError(Fault(str(path), name, "is no layer of this base model", "is it another model's?"))
+        for name, (lora_a, lora_b) in matrices.items():
+            layer = LoRALinear(self._bare[name], lora_a.shape[1], scale)
+            layer.lora_a, layer.lora_b = lora_a, lora_b
+            put_module(self._network, name, layer)
 
 
 def adapter_tensors(network: Flux) -> dict[str, mx.array]:

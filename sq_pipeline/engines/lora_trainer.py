@@ -7,7 +7,7 @@ layers and the file (`lora_layers`), the base models (`training_base`), prefligh
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import mlx.core as mx
 
 from sq_pipeline.core.base_models import resolve_base_model
 from sq_pipeline.core.errors import Fault, TrainingError
-from sq_pipeline.core.fingerprints import fingerprint
+from sq_pipeline.core.fingerprints import fingerprint, hash_file
 from sq_pipeline.core.lineage import trained_values
 from sq_pipeline.core.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.core.protocols import (
@@ -65,7 +65,7 @@ class MlxLoraTrainer:
         mx.reset_peak_memory()
         recipe = request.recipe
         base = open_training_base(resolve_base_model(request.base_model), self._data)
-        network, dataset = prepare(base, request, self._identity(request, dataset=None))
+        network, dataset = prepare(base, request, self._identity(request, _encoded_from(request)))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
         add_recipe_lora(network, recipe)
@@ -75,7 +75,9 @@ class MlxLoraTrainer:
             # without a place for checkpoints nothing of the way is kept, but the same way is gone
             folder = place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             run = _Run(base, network, dataset, request, folder)
-            checkpoints = CheckpointFolder(folder, self._identity(request, dataset)) if place is not None else None
+            checkpoints = (
+                CheckpointFolder(folder, self._identity(request, _encoded_as(dataset))) if place is not None else None
+            )
             run.resume(checkpoints)
             run.go(checkpoints, on_progress)
             tensors = save_adapter(request.output_path, network, recipe.rank)
@@ -91,20 +93,28 @@ class MlxLoraTrainer:
                 samples=run.samples.drawn(recipe.iterations) if place is not None else (),
             )
 
-    def _identity(self, request: TrainRequest, dataset: EncodedDataset | None) -> str:
-        """A hash of what settles a training: with `dataset`, of what it was encoded to as well."""
+    def _identity(self, request: TrainRequest, encoded: Mapping[str, object]) -> str:
+        """A hash of what settles a training, and of what is `encoded` for it."""
         engine = self.describe()
         return fingerprint(
             {
                 "request": request.checkpoints.identity if request.checkpoints is not None else None,
                 "recipe": trained_values(request.recipe),
                 "base_model": request.base_model,
-                "encoded": dataset.content_hash(with_samples=False) if dataset is not None else None,
-                "samples": list(request.sample_prompts) if dataset is None else None,
+                **encoded,
                 "trainer": dict(engine.versions),
                 "chip": engine.chip,  # another one's arithmetic would continue another run
             }
         )
+
+
+def _encoded_from(request: TrainRequest) -> dict[str, object]:
+    pairs = [[hash_file(example.image_path), example.caption] for example in request.examples]
+    return {"pairs": pairs, "sample_prompts": list(request.sample_prompts)}
+
+
+def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
+    return {"encoded": dataset.content_hash(with_samples=False)}
 
 
 def prepare(base: TrainingBase, request: TrainRequest, identity: str) -> tuple[Flux, EncodedDataset]:
@@ -182,7 +192,8 @@ class _Run:
             if checkpoints is None or is_last:
                 continue
             if loop.iteration in recipe.kept_iterations():
-                save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
+                with checkpoints.telling_what_is_kept():
+                    save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
             if _is_due(checkpoints, loop.iteration, recipe) and not is_doubtful(self.losses[-1], loop.blank_loss):
                 state = _checked_state(loop, checkpoints)
                 told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.held_out)

@@ -1,0 +1,37 @@
+"""Comparing adapters by their held-out loss, whoever trained them. Implements `core.protocols.HeldOutMeter`."""
+
+import mlx.core as mx
+
+from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.protocols import HeldOutLosses, HeldOutRequest
+from sq_pipeline.engines.dataset_encoding import encode_held_out
+from sq_pipeline.engines.held_out import HeldOutLoss
+from sq_pipeline.engines.lora_layers import Wardrobe
+from sq_pipeline.engines.training_base import open_training_base
+from sq_pipeline.storage.layout import DataDir
+
+
+class MlxHeldOutMeter:
+    """The `HeldOutMeter` over the base models of a data directory."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+
+    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+        """None where the dataset is too small for pictures to be held out. Raises BaseModelError, AdapterError."""
+        base = open_training_base(resolve_base_model(request.base_model), self._data, request.recipe)
+        dataset = encode_held_out(base, request.examples, request.recipe)
+        if dataset is None:
+            return None
+        base.encoders.free()
+        network = base.load_network()
+        meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
+        wardrobe = Wardrobe(network)
+        losses: list[float] = []
+        for path, scale in [(None, 1.0), *((use.path, use.lora_scale) for use in request.adapters)]:
+            wardrobe.wear(path, scale)
+            loss = meter.measure(network)
+            assert loss is not None
+            losses.append(loss)
+            mx.clear_cache()
+        return HeldOutLosses(losses[0], tuple(losses[1:]), meter.pairs)
