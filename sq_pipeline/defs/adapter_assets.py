@@ -4,6 +4,7 @@ Here: translating records into Dagster's results. Not here: the work (`stages.ad
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from dagster import (
@@ -12,6 +13,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
+    AssetObservation,
     AssetsDefinition,
     DataVersion,
     MaterializeResult,
@@ -24,6 +26,7 @@ from sq_pipeline.core.errors import DatasetError
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.stages import adapter_line, adapter_survey
 from sq_pipeline.stages.sheets import thumbnail_markdown
+from sq_pipeline.stages.training_report import TrainingSnapshot
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.store import Record
 
@@ -91,9 +94,18 @@ def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
     return training_dataset
 
 
+def _shown(snapshot: TrainingSnapshot) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(snapshot).items() if value is not None}
+    if snapshot.strips is not None:
+        values["strips"] = MetadataValue.md(thumbnail_markdown(snapshot.strips, "samples by iteration", 640))
+    return values
+
+
 def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    key = adapter_key(adapter, "mlx_adapter")
+
     @asset(
-        key=adapter_key(adapter, "mlx_adapter"),
+        key=key,
         deps=upstream,
         group_name=adapter.genre,
         pool=GPU_POOL,
@@ -102,8 +114,12 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
     )
     def mlx_adapter(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, context.log)
-        return _result(record, is_made, {**record.info, **_picture(workshop, record, "loss_curve", "loss", 420)})
+        # an observation shows on the asset's page while the training still runs
+        publish = lambda snapshot: context.log_event(AssetObservation(key, metadata=_shown(snapshot)))  # noqa: E731
+        record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, context.log, publish)
+        curve = _picture(workshop, record, "loss_curve", "loss", 420)
+        samples = _picture(workshop, record, "samples", "samples by iteration", 640)
+        return _result(record, is_made, {**record.info, **curve, **samples})
 
     return mlx_adapter
 

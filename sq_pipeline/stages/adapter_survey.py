@@ -27,6 +27,7 @@ from sq_pipeline.stages.adapter_source import dialect_of
 from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.storage.checkpoint_folders import last_checkpoint
 from sq_pipeline.storage.datasets import read_recipe
 from sq_pipeline.storage.keymaps import select_keymap, select_reading_keymap
 from sq_pipeline.storage.manifests import read_manifest
@@ -36,6 +37,7 @@ from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompts
 
 _LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped
+_SAMPLES = 4
 STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
 
 
@@ -107,6 +109,7 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.weights_hash(base_model),
             workshop.engines.trainer_versions,
         )
+        return _with_resume(workshop, workshop.step(asset_name(adapter, name), name, inputs))
     elif name == "mflux_adapter":
         reading = reading_keymap_of(workshop, adapter)
         keymap = None if reading is None else keymap_of(workshop)
@@ -127,6 +130,14 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
     else:
         return _survey_promotion(workshop, adapter, states)
     return workshop.step(asset_name(adapter, name), name, inputs)
+
+
+def _with_resume(workshop: Workshop, training: Step) -> Step:
+    """The training, saying where it goes on if it was cut off."""
+    last = last_checkpoint(workshop.data, training.fingerprint) if training.record is None else None
+    if last is None:
+        return training
+    return replace(training, reasons=(*training.reasons, f"goes on after iteration {last}, where it was cut off"))
 
 
 def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Step:
@@ -208,6 +219,15 @@ def keymap_of(workshop: Workshop) -> Keymap:
 def verify_prompts_of(workshop: Workshop, adapter: Adapter) -> VerifyPrompts:
     """The prompts that adapters of this tier are verified with."""
     return workshop.remember(("verify", adapter.tier), lambda: load_verify_prompts(workshop.data, adapter.tier))
+
+
+def sample_prompts_of(workshop: Workshop, adapter: Adapter) -> tuple[str, ...]:
+    """What samples are drawn of while training: the recipe's prompts, or the tier's first ones with the trigger."""
+    recipe = recipe_of(workshop, adapter)
+    if recipe.sample_prompts:
+        return recipe.sample_prompts
+    prompts = [item.prompt for item in verify_prompts_of(workshop, adapter).prompts[:_SAMPLES]]
+    return tuple(f"{recipe.trigger}, {prompt}" if recipe.trigger else prompt for prompt in prompts)
 
 
 def expected_training_s(workshop: Workshop, adapter: Adapter) -> float | None:

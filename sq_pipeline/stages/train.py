@@ -1,18 +1,17 @@
-"""Training one adapter with the trainer that it is given, and drawing its loss. Not here: the training (engines)."""
+"""Training one adapter with the trainer that it is given, and drawing its loss.
+
+Not here: the training (engines), telling how it goes (`training_report`).
+"""
 
 import io
-import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sq_pipeline.core.protocols import CheckpointPlace, Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.stages.dataset import TrainingDataset
-
-OnProgress = Callable[[TrainProgress], None]
+from sq_pipeline.stages.training_report import OnProgress
 
 
 def train_adapter(
@@ -21,47 +20,13 @@ def train_adapter(
     output_path: Path,
     on_progress: OnProgress,
     checkpoints: CheckpointPlace | None = None,
+    sample_prompts: Sequence[str] = (),
 ) -> TrainResult:
     """Train over a checked dataset and write the MLX adapter; raises TrainingError, BaseModelError, StorageError."""
-    request = TrainRequest(dataset.base_model, dataset.examples(), dataset.recipe, output_path, checkpoints)
+    request = TrainRequest(
+        dataset.base_model, dataset.examples(), dataset.recipe, output_path, checkpoints, tuple(sample_prompts)
+    )
     return trainer.train(request, on_progress)
-
-
-def log_progress(log: logging.Logger, every_share: float = 0.1) -> OnProgress:
-    """Progress as log lines, one for each tenth (by default): iteration, smoothed loss, time left."""
-    recent: list[float] = []
-
-    def on_progress(progress: TrainProgress) -> None:
-        recent.append(progress.loss)
-        step = max(1, round(progress.iterations * every_share))
-        if progress.iteration % step == 0 or progress.iteration == progress.iterations:
-            loss = sum(recent[-step:]) / len(recent[-step:])
-            log.info(
-                "iteration %d of %d, loss %.4f, %.0f s left",
-                progress.iteration,
-                progress.iterations,
-                loss,
-                progress.remaining_s,
-            )
-
-    return on_progress
-
-
-def show_progress(label: str) -> OnProgress:
-    """Progress as a bar on stderr where that is a terminal; silent otherwise."""
-    bar: tqdm | None = None
-
-    def on_progress(progress: TrainProgress) -> None:
-        nonlocal bar
-        if bar is None:
-            done, total = progress.iteration - 1, progress.iterations  # done: before a resume
-            bar = tqdm(initial=done, total=total, desc=label, file=sys.stderr, disable=None, leave=False)
-        bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
-        bar.update(progress.iteration - bar.n)
-        if progress.iteration == progress.iterations:
-            bar.close()
-
-    return on_progress
 
 
 def at_first(check: Callable[[], None]) -> OnProgress:
@@ -87,8 +52,8 @@ def both(first: OnProgress, second: OnProgress) -> OnProgress:
     return on_progress
 
 
-def draw_loss_curve(losses: Sequence[float], title: str) -> bytes:
-    """The loss over iterations as a PNG: every value, and its running mean over a twentieth of the training."""
+def draw_loss_curve(losses: Sequence[float], title: str, held_out: Sequence[tuple[int, float]] = ()) -> bytes:
+    """The loss over iterations as a PNG: every value, its running mean over a twentieth, the held-out losses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -101,6 +66,9 @@ def draw_loss_curve(losses: Sequence[float], title: str) -> bytes:
     if len(losses) >= window:
         mean = np.convolve(losses, np.ones(window) / window, mode="valid")
         axes.plot(iterations[window - 1 :], mean, color="#1f4e9c", label=f"mean of {window}")
+    if held_out:
+        at, values = zip(*held_out, strict=True)
+        axes.plot(at, values, color="#c4552d", marker="o", markersize=3, label="held out")
     axes.set(title=title, xlabel="iteration", ylabel="loss")
     axes.legend(frameon=False)
     buffer = io.BytesIO()

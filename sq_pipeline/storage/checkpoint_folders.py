@@ -30,6 +30,16 @@ def remove_abandoned_checkpoints(data: DataDir, wanted: Callable[[], Collection[
             _remove(folder)
 
 
+def last_checkpoint(data: DataDir, fingerprint: str) -> int | None:
+    """After which iteration the training with this fingerprint has a checkpoint, by its file's name; None: it has none.
+
+    Whether it can be used is the trainer's to say.
+    """
+    folder = data.checkpoint_folder(fingerprint)
+    found = [int(path.stem) for path in folder.glob("[0-9]*.safetensors") if path.stem.isdecimal()]
+    return max(found, default=None)
+
+
 def _folders(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
 

@@ -1,9 +1,6 @@
 """The training stage with a fake trainer: the request, progress in log and bar, the loss curve, interruptions."""
 
 import io
-import logging
-import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +9,8 @@ from PIL import Image
 
 from sq_pipeline.core.errors import TrainingError
 from sq_pipeline.core.protocols import TrainProgress
-from sq_pipeline.stages import train
 from sq_pipeline.stages.dataset import TrainingDataset
-from sq_pipeline.stages.train import both, draw_loss_curve, log_progress, show_progress, train_adapter
+from sq_pipeline.stages.train import both, draw_loss_curve, train_adapter
 from sq_pipeline.storage.safetensors_file import open_safetensors
 from sq_pipeline.storage.tensor_survey import tensors_data_version
 from sq_pipeline_tests.fakes import FakeTrainer
@@ -56,84 +52,6 @@ def test_the_fake_trainer_is_settled_by_seed_and_captions(dataset: TrainingDatas
         train_adapter(changed, FakeTrainer(), path, _ignore)
         versions.append(tensors_data_version(path))
     assert versions[0] == versions[1] != versions[2]
-
-
-# --- progress
-
-
-def test_progress_reaches_the_log_with_loss_and_time_left(
-    dataset: TrainingDataset, output: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    log = logging.getLogger("test.training")
-    with caplog.at_level(logging.INFO, log.name):
-        train_adapter(dataset, FakeTrainer(), output, log_progress(log))
-    lines = [record.getMessage() for record in caplog.records if record.name == log.name]
-    assert len(lines) == 10
-    smoothed = sum(1 / n for n in range(1, 5)) / 4
-    assert lines[0] == f"iteration 4 of 40, loss {smoothed:.4f}, 72 s left"
-    assert lines[-1].startswith("iteration 40 of 40, loss 0.0")
-    assert lines[-1].endswith(", 0 s left")
-
-
-@pytest.mark.parametrize(
-    ("iterations", "share", "logged"),
-    [
-        (1, 0.1, [1]),
-        (3, 0.1, [1, 2, 3]),
-        (10, 0.5, [5, 10]),
-        (7, 0.5, [4, 7]),
-        (25, 0.1, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 25]),
-    ],
-)
-def test_which_iterations_are_logged(
-    caplog: pytest.LogCaptureFixture, iterations: int, share: float, logged: list[int]
-) -> None:
-    log = logging.getLogger("test.training")
-    on_progress = log_progress(log, share)
-    with caplog.at_level(logging.INFO, log.name):
-        for iteration in range(1, iterations + 1):
-            on_progress(TrainProgress(iteration, iterations, 0.5, 1.0 * iteration))
-    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == logged
-
-
-def test_time_left_goes_by_the_mean_pace() -> None:
-    assert TrainProgress(10, 40, 0.1, 5.0).remaining_s == pytest.approx(15)
-    assert TrainProgress(40, 40, 0.1, 5.0).remaining_s == 0
-    assert TrainProgress(0, 40, 0.1, 0.0).remaining_s == 0
-
-
-class _Terminal(io.StringIO):
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
-        self._is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self._is_terminal
-
-
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_bar_is_drawn_only_on_a_terminal(
-    dataset: TrainingDataset, output: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-) -> None:
-    stream = _Terminal(is_terminal)
-    monkeypatch.setattr(sys, "stderr", stream)
-    train_adapter(dataset, FakeTrainer(), output, show_progress("western/land"))
-    if is_terminal:
-        assert "western/land" in stream.getvalue()
-        assert "0/40" in stream.getvalue()
-    else:
-        assert stream.getvalue() == ""
-
-
-def test_the_bar_shows_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = _Terminal(True)
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(train, "tqdm", partial(train.tqdm, mininterval=0))  # draw every iteration
-    on_progress = show_progress("western/land")
-    for iteration in (1, 2, 3):
-        on_progress(TrainProgress(iteration, 4, 0.125, 1.0))
-    assert "loss 0.1250" in stream.getvalue()
-    assert "3/4" in stream.getvalue()
 
 
 def test_both_are_told_in_order() -> None:
