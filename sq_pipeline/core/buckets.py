@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from sq_pipeline.core.base_models import SizePx
+from sq_pipeline.core.recipe import Recipe
 
 _STEP_PX = 16  # one token
 _ASPECT_MAX = 2.0
@@ -25,6 +26,19 @@ def bucket_sizes(resolution: SizePx) -> tuple[SizePx, ...]:
         if height_px and 1 / _ASPECT_MAX <= width_px / height_px <= _ASPECT_MAX:
             sizes.append(SizePx(width_px, height_px))
     return tuple(sizes) if resolution in sizes else tuple(sorted([*sizes, resolution], key=lambda s: s.width_px))
+
+
+def training_sizes(recipe: Recipe, training_size: SizePx) -> tuple[SizePx, ...]:
+    """The sizes that a recipe trains at, over a base model with that training size; the first is its resolution."""
+    resolution = training_resolution(recipe, training_size)
+    if not recipe.aspect_buckets:
+        return (resolution,)
+    return resolution, *(size for size in bucket_sizes(resolution) if size != resolution)
+
+
+def training_resolution(recipe: Recipe, training_size: SizePx) -> SizePx:
+    """The recipe's resolution, or the base model's training size."""
+    return training_size if recipe.resolution is None else SizePx(*recipe.resolution)
 
 
 def choose_bucket(width_px: int, height_px: int, sizes: Sequence[SizePx]) -> SizePx | None:

@@ -11,13 +11,14 @@ import mlx.core as mx
 import numpy as np
 
 from sq_pipeline.core.base_models import SizePx
+from sq_pipeline.core.buckets import training_resolution
 from sq_pipeline.core.held_out import held_out_indices
 from sq_pipeline.core.protocols import TrainingExample
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.engines.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.sampler import sample_tokens
-from sq_pipeline.engines.picture_views import Picture, plan_plain_views, plan_views, training_resolution
+from sq_pipeline.engines.picture_views import Picture, plan_plain_views, plan_views
 from sq_pipeline.engines.training_base import Encoders, TrainingBase
 
 _PIXELS_AT_ONCE = 1 << 19  # of one call of the encoder: two pictures of 512², forty of tiny-flux's
@@ -34,7 +35,7 @@ def encode_dataset(
     number_of = {text: number for number, text in enumerate(texts)}
     text, pooled = base.encoders.encode_captions(texts)
     sample_text, sample_pooled = base.encoders.encode_captions(sample_prompts) if sample_prompts else (None, None)
-    size = training_resolution(recipe, base.base_model.training_size)
+    size = base.base_model.training_size
     numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
     pictures = plan_views([example.image_path for example in trained], recipe, size, numbers)
     return EncodedDataset(
@@ -57,7 +58,7 @@ def encode_held_out(base: TrainingBase, examples: Sequence[TrainingExample], rec
     texts = sorted({example.caption for example in measured})
     number_of = {text: number for number, text in enumerate(texts)}
     text, pooled = base.encoders.encode_captions(texts)
-    size = training_resolution(recipe, base.base_model.training_size)
+    size = base.base_model.training_size
     return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, recipe, size))
 
 

@@ -19,7 +19,7 @@ class MlxHeldOutMeter:
 
     def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
         """None where the dataset is too small for pictures to be held out. Raises BaseModelError, AdapterError."""
-        base = open_training_base(resolve_base_model(request.base_model), self._data, request.recipe)
+        base = open_training_base(resolve_base_model(request.base_model), self._data)
         dataset = encode_held_out(base, request.examples, request.recipe)
         if dataset is None:
             return None

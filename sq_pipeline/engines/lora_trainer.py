@@ -15,6 +15,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.buckets import training_resolution
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint, hash_file
 from sq_pipeline.core.lineage import trained_values
@@ -34,7 +35,6 @@ from sq_pipeline.engines.encoded_dataset import EncodedDataset, load_encoded, sa
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.held_out import HeldOutLoss
 from sq_pipeline.engines.lora_layers import add_recipe_lora, save_adapter
-from sq_pipeline.engines.picture_views import training_resolution
 from sq_pipeline.engines.training_base import TrainingBase, open_training_base
 from sq_pipeline.engines.training_loop import LoopState, TrainingLoop
 from sq_pipeline.engines.training_samples import SampleStrips

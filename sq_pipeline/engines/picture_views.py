@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
 from sq_pipeline.core.base_models import SizePx
-from sq_pipeline.core.buckets import bucket_sizes, choose_bucket
+from sq_pipeline.core.buckets import choose_bucket, training_sizes
 from sq_pipeline.core.errors import DatasetError, Fault
 from sq_pipeline.core.recipe import Recipe
 
@@ -43,24 +43,19 @@ class Picture:
         return [cut(image, view) for view in self.views]
 
 
-def training_resolution(recipe: Recipe, training_size: SizePx) -> SizePx:
-    """The size that a recipe trains at, over a base model with that training size."""
-    return training_size if recipe.resolution is None else SizePx(*recipe.resolution)
-
-
 def plan_views(
-    paths: Sequence[Path], recipe: Recipe, resolution: SizePx, numbers: np.random.Generator
+    paths: Sequence[Path], recipe: Recipe, training_size: SizePx, numbers: np.random.Generator
 ) -> list[Picture]:
     """Each picture with its random views; equal ones are one. Raises DatasetError for pictures that are too small."""
     return [
         Picture(path, tuple(dict.fromkeys(_random_views(whole, size, recipe, numbers))))
-        for path, whole, size in _sized(paths, recipe, resolution)
+        for path, whole, size in _sized(paths, recipe, training_size)
     ]
 
 
-def plan_plain_views(paths: Sequence[Path], recipe: Recipe, resolution: SizePx) -> list[Picture]:
+def plan_plain_views(paths: Sequence[Path], recipe: Recipe, training_size: SizePx) -> list[Picture]:
     """Each picture with one view, as large a cut of its middle as there is: what a comparable loss is measured on."""
-    return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, recipe, resolution)]
+    return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, recipe, training_size)]
 
 
 def read_upright(path: Path) -> Image.Image:
@@ -86,16 +81,16 @@ def cut(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
     return np.asarray(ImageOps.mirror(found) if view.is_mirrored else found)
 
 
-def _sized(paths: Sequence[Path], recipe: Recipe, resolution: SizePx) -> list[tuple[Path, SizePx, SizePx]]:
+def _sized(paths: Sequence[Path], recipe: Recipe, training_size: SizePx) -> list[tuple[Path, SizePx, SizePx]]:
     """Each picture with its own size and the one that it is trained at."""
-    sizes = bucket_sizes(resolution) if recipe.aspect_buckets else (resolution,)
+    sizes = training_sizes(recipe, training_size)
     found: list[tuple[Path, SizePx, SizePx]] = []
     faults: list[Fault] = []
     for path in paths:
         width_px, height_px = _upright_size(path)
         size = choose_bucket(width_px, height_px, sizes)
         if size is None:
-            problem = f"is {width_px}×{height_px} pixels, smaller than {resolution.width_px}×{resolution.height_px}"
+            problem = f"is {width_px}×{height_px} pixels, smaller than {sizes[0].width_px}×{sizes[0].height_px}"
             faults.append(Fault(str(path), "", problem, "use a larger picture; it is never scaled up"))
         else:
             found.append((path, SizePx(width_px, height_px), size))

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
+from sq_pipeline.core.buckets import choose_bucket, training_sizes
 from sq_pipeline.core.errors import ContentError, DatasetError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes, hash_file
 from sq_pipeline.core.protocols import TrainingExample
@@ -116,8 +117,10 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
         Fault(f"{name}/{path.name}", "", "is neither image nor caption", "it is ignored") for path in listing.others
     ]
     images: list[DatasetImage] = []
+    # without a recipe and a base model nothing is known of sizes, and any will do
+    sizes = training_sizes(recipe, base_model.training_size) if recipe is not None and base_model is not None else ()
     for path, caption_path in pairs:
-        checked = _check_image(path, folder, name, base_model and base_model.training_size)
+        checked = _check_image(path, folder, name, sizes)
         caption = _read_caption(caption_path, folder, name)
         faults += [found for found in (checked, caption) if isinstance(found, Fault)]
         if isinstance(checked, str) and isinstance(caption, str):
@@ -160,8 +163,8 @@ def _misplaced(path: Path, folder: Path, name: str) -> Fault | None:
     return None
 
 
-def _check_image(path: Path, folder: Path, name: str, size: SizePx | None) -> str | Fault:
-    """The hash of the image's RGB pixels, or what is wrong with it. Without `size`, any size will do."""
+def _check_image(path: Path, folder: Path, name: str, sizes: Sequence[SizePx]) -> str | Fault:
+    """The hash of the image's RGB pixels, or what is wrong with it. It must be as large as one of `sizes`, if any."""
     misplaced = _misplaced(path, folder, name)
     if misplaced is not None:
         return misplaced
@@ -184,8 +187,8 @@ def _check_image(path: Path, folder: Path, name: str, size: SizePx | None) -> st
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return Fault(file, "", f"cannot be decoded ({reason})", "save it again as PNG")
-    if size is not None and (width < size.width_px or height < size.height_px):
-        problem = f"is {width}×{height} pixels, the training resolution is {size.width_px}×{size.height_px}"
+    if sizes and choose_bucket(width, height, sizes) is None:
+        problem = f"is {width}×{height} pixels, the training resolution is {sizes[0].width_px}×{sizes[0].height_px}"
         return Fault(file, "", problem, "use a larger picture; it is never scaled up")
     return hash_bytes(f"{width}x{height}:".encode() + pixels)
 
