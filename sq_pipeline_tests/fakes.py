@@ -1,6 +1,6 @@
 """Fake engines for unit tests: they keep the protocols of `core.protocols`, cost nothing and can be told to misbehave.
 
-Here: a renderer, a meter, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
+Here: a renderer, two meters, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
 """
 
 import hashlib
@@ -15,11 +15,14 @@ import numpy.typing as npt
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault, RenderError, TrainingError
 from sq_pipeline.core.fidelity import FidelityReport, LayerFidelity, missed
+from sq_pipeline.core.held_out import held_out_indices
 from sq_pipeline.core.protocols import (
     AdapterUse,
     AppliedAdapter,
     EngineDescription,
     FidelityRequest,
+    HeldOutLosses,
+    HeldOutRequest,
     RenderedImage,
     RenderRequest,
     TrainProgress,
@@ -32,7 +35,6 @@ from sq_pipeline.storage.safetensors_file import open_safetensors, write_safeten
 Pixels = npt.NDArray[np.uint8]
 ADAPTER_MODULES = ("double_blocks.0.img_attn.proj", "single_blocks.0.linear2")
 _INPUTS, _OUTPUTS = 6, 4
-_CHECKPOINT = "fake_checkpoint.json"
 
 
 def _numbers(*parts: object) -> np.random.Generator:
@@ -140,11 +142,30 @@ def fidelity_report(*slots: str, relative_error: float = 1e-6, misses: int = 0, 
 
 
 @dataclass
+class FakeHeldOutMeter:
+    """Measures 1 for the base model alone, and for each adapter a loss below it that its file's bytes settle.
+
+    `pairs` None: as many pictures as the rule holds out.
+    """
+
+    pairs: int | None = None
+    requests: list[HeldOutRequest] = field(default_factory=list[HeldOutRequest])
+
+    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+        """None where no picture is held out."""
+        self.requests.append(request)
+        held_out = held_out_indices(len(request.examples), request.recipe.held_out_pairs)
+        pairs = len(held_out) if self.pairs is None else self.pairs
+        losses = tuple(float(_numbers(use.path.read_bytes(), use.lora_scale).random()) for use in request.adapters)
+        return HeldOutLosses(1.0, losses, pairs) if pairs else None
+
+
+@dataclass
 class FakeTrainer:
     """Trains nothing: the loss falls as 1/iteration, and a tiny adapter is written that depends on the request.
 
     `interrupt_at` and `fail_at` are iterations; `interrupt_while_writing` leaves with half of the tensors written.
-    Its checkpoint is one JSON file with the identity, the losses and where it was resumed.
+    Its checkpoints are JSON files with the identity, the losses and where it was resumed.
     """
 
     interrupt_at: int | None = None
@@ -169,7 +190,7 @@ class FakeTrainer:
             on_progress(TrainProgress(iteration, request.recipe.iterations, losses[-1], 2.0 * iteration))
             if request.checkpoints and iteration % request.recipe.checkpoint_interval == 0:
                 kept = {"identity": request.checkpoints.identity, "losses": losses, "resumed_at": resumed_at}
-                write_text(request.checkpoints.folder / _CHECKPOINT, json.dumps(kept))
+                write_text(request.checkpoints.folder / f"{iteration:07d}.safetensors", json.dumps(kept))
         layout = self.layout_for(request)
         metadata = {"lora_rank": str(request.recipe.rank)}
         write_safetensors(request.output_path, self._tensors(request, layout), layout, metadata)
@@ -192,9 +213,10 @@ class FakeTrainer:
 
 def _fake_checkpoint(request: TrainRequest) -> tuple[list[float], list[int]]:
     """The losses so far, and after which iterations it was resumed; nothing without a checkpoint of this identity."""
-    if request.checkpoints is None or not (path := request.checkpoints.folder / _CHECKPOINT).is_file():
+    paths = sorted(request.checkpoints.folder.glob("*.safetensors")) if request.checkpoints is not None else []
+    if request.checkpoints is None or not paths:
         return [], []
-    kept: dict[str, Any] = json.loads(path.read_text())
+    kept: dict[str, Any] = json.loads(paths[-1].read_text())
     if kept["identity"] != request.checkpoints.identity:
         return [], []
     return kept["losses"], [*kept["resumed_at"], len(kept["losses"])]

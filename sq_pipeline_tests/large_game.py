@@ -16,7 +16,7 @@ import yaml
 
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.stages import adapter_line, world_line
+from sq_pipeline.stages import adapter_line, adapter_training, world_line
 from sq_pipeline.stages.plan import adapters_of, make_plan
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
@@ -85,7 +85,7 @@ def write_large_game(data: DataDir, worlds: int, places: int) -> None:
 def quick_engines(data: DataDir) -> Engines:
     """The real ones by name and version, so that the real ones find everything up to date; but they do no work."""
     renderer, trainer = QuickRenderer(), WholeTrainer()
-    return replace(real_engines(data), renderer=lambda: renderer, trainer=lambda: trainer)
+    return replace(real_engines(data), renderer=lambda: renderer, trainer=lambda _name: trainer)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def bring_up(data: DataDir, engines: Engines) -> None:
         for key in adapters_of(workshop.catalog.worlds.values()):
             adapter = workshop.catalog.adapters[key]
             adapter_line.make_dataset(workshop, adapter)
-            adapter_line.make_mlx_adapter(workshop, adapter, log)
+            adapter_training.make_mlx_adapter(workshop, adapter, log)
             adapter_line.make_mflux_adapter(workshop, adapter)
             adapter_line.make_verification(workshop, adapter, log)
             adapter_line.promote(workshop, adapter)

@@ -24,7 +24,7 @@ from dagster import (
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import DatasetError
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import adapter_line, adapter_survey
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.training_report import TrainingSnapshot
 from sq_pipeline.stages.workshop import Workshop
@@ -116,7 +116,7 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
         workshop: Workshop = context.resources.workshop
         # an observation shows on the asset's page while the training still runs
         publish = lambda snapshot: context.log_event(AssetObservation(key, metadata=_shown(snapshot)))  # noqa: E731
-        record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, context.log, publish)
+        record, is_made = adapter_training.make_mlx_adapter(workshop, adapter, context.log, publish)
         curve = _picture(workshop, record, "loss_curve", "loss", 420)
         samples = _picture(workshop, record, "samples", "samples by iteration", 640)
         return _result(record, is_made, {**record.info, **curve, **samples})

@@ -5,17 +5,16 @@ Each `make_*` takes up what the store has and does the work only where it has no
 
 import logging
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sq_pipeline.core.content import Adapter
-from sq_pipeline.core.errors import AdapterError, ContentError, DatasetError, Fault, VerificationError
+from sq_pipeline.core.errors import AdapterError, DatasetError, Fault, VerificationError
 from sq_pipeline.core.fingerprints import canonical_json
 from sq_pipeline.core.lineage import (
     dataset_inputs,
 )
-from sq_pipeline.core.protocols import AdapterUse, CheckpointPlace, TrainResult
+from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.core.verdicts import Verdict
 from sq_pipeline.stages.adapter_survey import (
     base_model_for,
@@ -23,7 +22,6 @@ from sq_pipeline.stages.adapter_survey import (
     external_file,
     keymap_of,
     reading_keymap_of,
-    sample_prompts_of,
     source_keymap_of,
     survey_adapter,
     verify_prompts_of,
@@ -33,24 +31,16 @@ from sq_pipeline.stages.dataset import TrainingDataset, check_dataset, fingerpri
 from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.stages.train import at_first, both, draw_loss_curve, train_adapter
-from sq_pipeline.stages.training_report import (
-    TrainingSnapshot,
-    draw_strips,
-    show_progress,
-    tell_snapshots,
-)
 from sq_pipeline.stages.verify import verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.storage.checkpoint_folders import remove_abandoned_checkpoints, remove_checkpoints
-from sq_pipeline.storage.store import Record, StoredObject
+from sq_pipeline.storage.store import Record
 from sq_pipeline.storage.tensor_survey import tensors_data_version
 
 _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
 
-def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
+def ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
     """The step, with everything upstream there; raises AdapterError otherwise."""
     states = survey_adapter(workshop, adapter)
     step = states[name]
@@ -61,11 +51,11 @@ def _ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[
 
 def make_dataset(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Check the dataset. Returns the record, and whether work was done (False: the store had it)."""
-    step, _ = _ready(workshop, adapter, "training_dataset")
+    step, _ = ready(workshop, adapter, "training_dataset")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
-    dataset = _checked(workshop, adapter)
-    _insist_unchanged(workshop, adapter, step)
+    dataset = checked_dataset(workshop, adapter)
+    insist_unchanged(workshop, adapter, step)
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "train.jsonl"
         dataset.write_index(index)
@@ -81,12 +71,12 @@ def make_dataset(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     return workshop.keep(step, record), True
 
 
-def _checked(workshop: Workshop, adapter: Adapter) -> TrainingDataset:
+def checked_dataset(workshop: Workshop, adapter: Adapter) -> TrainingDataset:
     folder = workshop.data.datasets_root / str(adapter.dataset)
     return check_dataset(folder, dataset_label(adapter), workshop.base_model_of_adapter(adapter).name)
 
 
-def _insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> None:
+def insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> None:
     """Raises DatasetError when the folder is no longer what this run is about: its work would bear a wrong name."""
     label = dataset_label(adapter)
     now = fingerprint_folder(workshop.data.datasets_root / str(adapter.dataset), label, workshop.files.hash_of)
@@ -94,100 +84,9 @@ def _insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> No
         raise DatasetError(Fault(label, "", "changed while it was being read", "run again; nothing was kept"))
 
 
-def make_mlx_adapter(
-    workshop: Workshop,
-    adapter: Adapter,
-    log: logging.Logger,
-    publish: Callable[[TrainingSnapshot], None] = lambda _: None,
-) -> tuple[Record, bool]:
-    """Train the adapter, unless the store has it; a training that was cut off is continued.
-
-    `publish` gets snapshots of the training while it runs.
-    """
-    step, states = _ready(workshop, adapter, "mlx_adapter")
-    remove_abandoned_checkpoints(workshop.data, lambda: _trainings(workshop))
-    if step.record is not None:
-        remove_checkpoints(workshop.data, step.fingerprint)
-        return workshop.take_up(step, step.record), False
-    dataset = _checked(workshop, adapter)
-    # the first step follows the reading of all pictures: from there on the folder may change
-    insist = at_first(lambda: _insist_unchanged(workshop, adapter, states["training_dataset"]))
-
-    def tell(snapshot: TrainingSnapshot) -> None:
-        log.info("%s", snapshot.as_line())
-        publish(snapshot)
-
-    on_progress = both(insist, both(tell_snapshots(tell), show_progress(adapter.key)))
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "final_adapters.safetensors"
-        checkpoints = CheckpointPlace(workshop.data.checkpoint_folder(step.fingerprint), step.fingerprint)
-        prompts = _sample_prompts(workshop, adapter, log)
-        result = train_adapter(dataset, workshop.engines.trainer(), output, on_progress, checkpoints, prompts)
-        version = tensors_data_version(output)
-        objects = _training_objects(workshop, adapter, output, result)
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=version,
-        objects=objects,
-        info=_training_info(workshop, dataset, result),
-    )
-    kept = workshop.keep(step, record)
-    remove_checkpoints(workshop.data, step.fingerprint)
-    return kept, True
-
-
-def _sample_prompts(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[str, ...]:
-    try:
-        return sample_prompts_of(workshop, adapter)
-    except ContentError as error:
-        log.warning("no samples are drawn: %s", error)  # the verification will ask for what is missing
-        return ()
-
-
-def _training_objects(
-    workshop: Workshop, adapter: Adapter, output: Path, result: TrainResult
-) -> dict[str, StoredObject]:
-    """The final adapter, `kept-<iteration>` of each that was kept, the loss curve, and the samples if there are any."""
-    store = workshop.store
-    objects = {"adapter": store.put_file(output, ".safetensors")}
-    for kept in result.kept:
-        objects[f"kept-{kept.iteration:07d}"] = store.put_file(kept.path, ".safetensors")
-    curve = draw_loss_curve(result.losses, adapter.key, result.held_out)
-    objects["loss_curve"] = store.put_bytes(curve, ".png")
-    if result.samples:
-        objects["samples"] = store.put_bytes(draw_strips(result.samples), ".png")
-    return objects
-
-
-def _training_info(workshop: Workshop, dataset: TrainingDataset, result: TrainResult) -> dict[str, Any]:
-    tail = result.losses[-max(1, len(result.losses) // 10) :]
-    return {
-        "pairs": len(dataset.images),
-        "iterations": len(result.losses),
-        "tensors": result.tensors,
-        "loss_first": result.losses[0],
-        "loss_last_tenth": sum(tail) / len(tail),
-        "wall_s": round(result.wall_s, 2),
-        "encode_s": round(result.encode_s, 2),
-        "peak_memory_bytes": result.peak_memory_bytes,
-        "chip": workshop.engines.chip,
-        **({"held_out": [list(pair) for pair in result.held_out]} if result.held_out else {}),
-        **({"settings": dict(result.settings)} if result.settings else {}),
-        **({"resumed_at": list(result.resumed_at)} if result.resumed_at else {}),
-    }
-
-
-def _trainings(workshop: Workshop) -> set[str]:
-    """The fingerprints of all adapters that are trained here, as they would be trained now."""
-    surveys = [survey_adapter(workshop, adapter) for adapter in workshop.catalog.adapters.values()]
-    return {states["mlx_adapter"].fingerprint for states in surveys if "mlx_adapter" in states}
-
-
 def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Remap the adapter (or take an external file as it is), unless the store has it."""
-    step, states = _ready(workshop, adapter, "mflux_adapter")
+    step, states = ready(workshop, adapter, "mflux_adapter")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     source = _source_file(workshop, adapter, states)
@@ -230,7 +129,7 @@ def _insist_same_source(adapter: Adapter, source: Path, step: Step) -> None:
 
 def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Verify the adapter, unless the store has the verdicts. A failed verdict is a record like any other."""
-    step, states = _ready(workshop, adapter, "verification")
+    step, states = ready(workshop, adapter, "verification")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     adapter_record = states["mflux_adapter"].record

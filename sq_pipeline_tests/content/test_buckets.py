@@ -1,4 +1,4 @@
-"""Aspect buckets, held-out pictures and the order of drawing: the arithmetic of what a training sees."""
+"""Aspect buckets and the order of drawing: the arithmetic of what a training sees."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from sq_pipeline.core.base_models import SizePx
 from sq_pipeline.core.buckets import bucket_sizes, choose_bucket, training_sizes
 from sq_pipeline.core.draw_order import DrawOrder
-from sq_pipeline.core.held_out import held_out_indices
 from sq_pipeline.core.recipe import Recipe
 
 SIDES = st.integers(2, 64).map(lambda tokens: 16 * tokens)
@@ -61,16 +60,6 @@ def test_without_buckets_there_is_the_resolution_alone() -> None:
     several = training_sizes(Recipe(resolution=(768, 512), aspect_buckets=True), size)
     assert several[0] == SizePx(768, 512)
     assert set(several) == set(bucket_sizes(SizePx(768, 512)))
-
-
-@given(st.integers(0, 3000), st.integers(0, 50))
-def test_at_most_a_tenth_is_held_out_at_even_distances(pairs: int, wanted: int) -> None:
-    indices = held_out_indices(pairs, wanted)
-    assert len(indices) == min(wanted, pairs // 10)
-    assert list(indices) == sorted(set(indices))
-    assert all(0 <= index < pairs for index in indices)
-    steps = np.diff([-1, *indices])
-    assert len(indices) < 2 or steps[1:].max() - steps[1:].min() <= 1
 
 
 COUNTS = st.lists(st.integers(1, 12), min_size=1, max_size=4)

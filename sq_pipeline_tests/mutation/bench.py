@@ -30,11 +30,11 @@ from sq_pipeline.core.protocols import (
     TokenCounts,
     TrainRequest,
 )
-from sq_pipeline.stages import adapter_line, adapter_survey, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer
+from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
@@ -162,10 +162,11 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
         return machine.weights[name]
 
     engines = Engines(
-        trainer=lambda: pupil,
+        trainer=lambda _name: pupil,
         renderer=lambda: painter,
         fidelity_meter=lambda: FakeMeter(METER_ERROR),
-        trainer_versions=machine.trainer,
+        held_out_meter=FakeHeldOutMeter,
+        trainer_versions=lambda _name: machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,
         chip=machine.chip,
@@ -242,7 +243,7 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
             if name == "training_dataset":
                 record, is_made = adapter_line.make_dataset(workshop, adapter)
             elif name == "mlx_adapter":
-                record, is_made = adapter_line.make_mlx_adapter(workshop, adapter, _LOG)
+                record, is_made = adapter_training.make_mlx_adapter(workshop, adapter, _LOG)
             elif name == "mflux_adapter":
                 record, is_made = adapter_line.make_mflux_adapter(workshop, adapter)
             elif name == "verification":

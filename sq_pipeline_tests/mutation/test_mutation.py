@@ -22,7 +22,7 @@ import safetensors.numpy
 from sq_pipeline.core import lineage
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages import adapter_line, adapter_survey, promote, verify, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, promote, verify, world_line
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.workshop import Step
 from sq_pipeline.storage import keymaps
@@ -46,7 +46,7 @@ def _fast() -> Iterator[None]:
 def make_fast(patch: pytest.MonkeyPatch) -> None:
     """Leave out what costs most and decides nothing: these tests pull no plug, and nobody looks at their sheets."""
     patch.setattr(os, "fsync", lambda handle: None)
-    patch.setattr(adapter_line, "draw_loss_curve", lambda losses, title: b"no curve")
+    patch.setattr(adapter_training, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
     patch.setattr(adapter_line, "draw_report_sheet", lambda report: None)
     patch.setattr(keymaps, "check_keymap", _only_once(keymaps.check_keymap))  # pure, and slow
     patch.setattr(world_line, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
@@ -249,12 +249,12 @@ def _the_learning_rate_does_not_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def _what_comes_out_identical_goes_on(patch: pytest.MonkeyPatch) -> None:
-    right, numbers = adapter_line.tensors_data_version, itertools.count()
+    right, numbers = adapter_training.tensors_data_version, itertools.count()
 
     def version_of(path: Path) -> str:
         return f"{right(path)} {next(numbers)}" if path.stem == "final_adapters" else right(path)
 
-    patch.setattr(adapter_line, "tensors_data_version", version_of)
+    patch.setattr(adapter_training, "tensors_data_version", version_of)
 
 
 def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:

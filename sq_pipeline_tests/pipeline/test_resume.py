@@ -49,6 +49,15 @@ def made(game: Game) -> tuple[dict[str, object], str]:
     return record.info, record.data_version
 
 
+def test_a_plan_says_where_the_training_goes_on(cut_off: Game) -> None:
+    workshop = Workshop(cut_off.data, cut_off.engines(cut_off.data))
+    step = survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"]
+    assert step.reasons == ("never made", "goes on after iteration 4, where it was cut off")
+    cut_off.run("west/old")
+    workshop = Workshop(cut_off.data, cut_off.engines(cut_off.data))
+    assert survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"].reasons == ()
+
+
 def test_the_next_run_continues_the_training(cut_off: Game) -> None:
     report = cut_off.run("west/old")
     assert report.trained == ["west/loras/west_land/mlx_adapter"]

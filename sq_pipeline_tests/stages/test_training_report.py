@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sq_pipeline.stages import training_report
 from sq_pipeline.stages.training_report import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
 
 
-def _told(iterations: int, share: float = 0.1, **extra: dict[int, object]) -> list[TrainingSnapshot]:
+def _told(iterations: int, share: float = 0.1, **extra: Mapping[int, object]) -> list[TrainingSnapshot]:
     """The snapshots of a training whose loss is 1 / iteration, two seconds each; `extra` by iteration."""
     told: list[TrainingSnapshot] = []
     on_progress = tell_snapshots(told.append, share)
