@@ -87,14 +87,15 @@ class TrainingLoop:
         self._order = DrawOrder([len(bucket.latent_of) for bucket in dataset.buckets], self._numbers)
         self._optimizer = optim.Adam(learning_rate_schedule(recipe))
         self._optimizer.init(network.trainable_parameters())
-        self._loss_and_gradient = value_and_grad(network, flow_matching_loss)
+        self._compiled: dict[tuple[int, int], Callable[..., Any]] = {}
         self._gathered: Any = None
 
     def advance(self) -> float:
         """Run the next iteration; returns its loss."""
         recipe, network = self._recipe, self._network
         self.iteration += 1
-        loss, gradient = self._loss_and_gradient(network, *self._draw())
+        grid, batch = self._draw()
+        loss, gradient = self._loss_and_gradient(grid)(*batch)
         gathered = gradient if self._gathered is None else tree_map(lambda a, b: a + b, self._gathered, gradient)
         if self.iteration % recipe.grad_accumulation == 0 or self.iteration == recipe.iterations:
             parts = (self.iteration - 1) % recipe.grad_accumulation + 1
@@ -106,8 +107,22 @@ class TrainingLoop:
         mx.eval(loss, gathered, network.trainable_parameters(), self._optimizer.state)
         return loss.item()
 
-    def _draw(self) -> tuple[Any, ...]:
-        """The next batch, as `flow_matching_loss` takes it after the network."""
+    def _loss_and_gradient(self, grid: tuple[int, int]) -> Callable[..., Any]:
+        """Compiled once for each size of pictures."""
+        if grid not in self._compiled:
+            network = self._network
+            plain = value_and_grad(network, flow_matching_loss)
+
+            def compute(*batch: mx.array) -> Any:
+                *rest, guidance = batch
+                return plain(network, *rest, grid, guidance)
+
+            state = [network.state]
+            self._compiled[grid] = mx.compile(compute, inputs=state, outputs=state)
+        return self._compiled[grid]
+
+    def _draw(self) -> tuple[tuple[int, int], tuple[mx.array, ...]]:
+        """The next batch: its grid, and the arrays of `flow_matching_loss` with the guidance."""
         recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
         bucket, latents, captions = self._draw_views()
         if recipe.caption_dropout and dataset.empty is not None:
@@ -116,9 +131,9 @@ class TrainingLoop:
         noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
         times = self._time_curve(numbers.random(recipe.batch_size), latents.shape[1])
         chosen = mx.array(captions)
-        guidance = guidance_for(self._network, recipe, recipe.batch_size)
+        guidance = mx.full((recipe.batch_size,), recipe.guidance)  # read only by models that take one
         times = mx.array(times.astype(np.float32))
-        return latents, noise, times, dataset.text[chosen], dataset.pooled[chosen], bucket.grid, guidance
+        return bucket.grid, (latents, noise, times, dataset.text[chosen], dataset.pooled[chosen], guidance)
 
     def _draw_views(self) -> tuple[Bucket, mx.array, list[int]]:
         recipe, dataset, numbers = self._recipe, self._dataset, self._numbers

@@ -98,8 +98,8 @@ class _Modulation(nn.Module):
         self._parts = parts
         self.lin = nn.Linear(hidden, parts * hidden)
 
-    def __call__(self, conditioning: mx.array) -> list[mx.array]:
-        return mx.split(self.lin(nn.silu(conditioning))[:, None], self._parts, axis=-1)
+    def __call__(self, activated: mx.array) -> list[mx.array]:
+        return mx.split(self.lin(activated)[:, None], self._parts, axis=-1)
 
 
 class _MLPEmbedder(nn.Module):
@@ -157,11 +157,11 @@ class DoubleBlock(nn.Module):
         self,
         img: mx.array,
         txt: mx.array,
-        conditioning: mx.array,
+        activated: mx.array,
         rotary: tuple[mx.array, mx.array],
     ) -> tuple[mx.array, mx.array]:
-        i_shift1, i_scale1, i_gate1, i_shift2, i_scale2, i_gate2 = self.img_mod(conditioning)
-        t_shift1, t_scale1, t_gate1, t_shift2, t_scale2, t_gate2 = self.txt_mod(conditioning)
+        i_shift1, i_scale1, i_gate1, i_shift2, i_scale2, i_gate2 = self.img_mod(activated)
+        t_shift1, t_scale1, t_gate1, t_shift2, t_scale2, t_gate2 = self.txt_mod(activated)
         i_qkv = self.img_attn.qkv((1 + i_scale1) * self.img_norm1(img) + i_shift1)
         t_qkv = self.txt_attn.qkv((1 + t_scale1) * self.txt_norm1(txt) + t_shift1)
         i_q, i_k, i_v = _heads(i_qkv, self._heads, self.img_attn.norm)
@@ -193,8 +193,8 @@ class SingleBlock(nn.Module):
         self.pre_norm = nn.LayerNorm(hidden, eps=1e-6, affine=False)
         self.modulation = _Modulation(hidden, 3)
 
-    def __call__(self, x: mx.array, conditioning: mx.array, rotary: tuple[mx.array, mx.array]) -> mx.array:
-        shift, scale, gate = self.modulation(conditioning)
+    def __call__(self, x: mx.array, activated: mx.array, rotary: tuple[mx.array, mx.array]) -> mx.array:
+        shift, scale, gate = self.modulation(activated)
         qkv, mlp = mx.split(
             self.linear1((1 + scale) * self.pre_norm(x) + shift),
             [3 * self._hidden],
@@ -271,11 +271,13 @@ class Flux(nn.Module):
             conditioning = conditioning + self.guidance_in(timestep_embedding(guidance * 1000, self._dims.time_size))
         # the embeddings of times are float32, and would make all that a bfloat16 stream meets float32
         conditioning = (conditioning + self.vector_in(pooled)).astype(img.dtype)
+        # once for all blocks: MLX 0.32's `compile` fails on a gradient in which it finds the same one again and again
+        activated = nn.silu(conditioning)
         rotary = rotary_table(txt.shape[1], *grid)
         call = call_recomputed if self.recomputes_blocks else _call
         for block in self.double_blocks:
-            img, txt = call(block, img, txt, conditioning, rotary)
+            img, txt = call(block, img, txt, activated, rotary)
         stream = mx.concatenate([txt, img], axis=1)
         for block in self.single_blocks:
-            stream = call(block, stream, conditioning, rotary)
+            stream = call(block, stream, activated, rotary)
         return self.final_layer(stream[:, txt.shape[1] :], conditioning)
