@@ -3,7 +3,7 @@
 Not here: pictures and captions (`dataset_encoding`), the trained layers (`lora_layers`), files (`checkpoints`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ class TrainingLoop:
         self._optimizer = optim.Adam(learning_rate_schedule(recipe))
         self._optimizer.init(network.trainable_parameters())
         self._compiled: dict[tuple[int, int], Callable[..., Any]] = {}
+        self._compiled_update: Callable[[Any], None] | None = None
         self._gathered: Any = None
 
     def advance(self) -> float:
@@ -101,7 +102,7 @@ class TrainingLoop:
             parts = (self.iteration - 1) % recipe.grad_accumulation + 1
             if parts > 1:
                 gathered = tree_map(lambda a: a / parts, gathered)
-            self._optimizer.update(network, gathered)
+            self._update(gathered)
             gathered = None
         self._gathered = gathered
         mx.eval(loss, gathered, network.trainable_parameters(), self._optimizer.state)
@@ -120,6 +121,15 @@ class TrainingLoop:
             state = [network.state]
             self._compiled[grid] = mx.compile(compute, inputs=state, outputs=state)
         return self._compiled[grid]
+
+    def _update(self, gradient: Any) -> None:
+        """One step of the optimizer, compiled too."""
+        if self._compiled_update is None:
+            network, optimizer = self._network, self._optimizer
+            state = [network.state, optimizer.state]
+            step = lambda gradient: optimizer.update(network, gradient)  # noqa: E731
+            self._compiled_update = mx.compile(step, inputs=state, outputs=state)
+        self._compiled_update(gradient)
 
     def _draw(self) -> tuple[tuple[int, int], tuple[mx.array, ...]]:
         """The next batch: its grid, and the arrays of `flow_matching_loss` with the guidance."""
@@ -172,6 +182,7 @@ class TrainingLoop:
         self._numbers.bit_generator.state = dict(state.numbers)
         self._network.update(adapter)
         self._optimizer.state = optimizer
+        self._compiled_update = None  # it holds the state that was
         self._gathered = gathered
         high, low = key.tolist()
         mx.random.seed(high << 32 | low)  # MLX's state can only be set as a seed, whose halves become the key
@@ -194,10 +205,3 @@ def _taken(tree: Any, kind: str, arrays: Mapping[str, mx.array]) -> Any:
         return new
 
     return tree_map_with_path(take, tree)
-
-
-def training_steps(network: Flux, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> Iterator[float]:
-    """Run the recipe from the start; yields each iteration's loss."""
-    loop = TrainingLoop(network, dataset, recipe, time_curve)
-    while loop.iteration < recipe.iterations:
-        yield loop.advance()
