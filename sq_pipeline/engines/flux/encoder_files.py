@@ -22,7 +22,6 @@ _TOKENIZER_FILES: Mapping[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "clip": ("tokenizer", (("tokenizer.json",), ("vocab.json", "merges.txt"))),
     "t5": ("tokenizer_2", (("tokenizer.json",),)),
 }
-TOKENIZER_FOLDERS = tuple(folder for folder, _ in _TOKENIZER_FILES.values())
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,15 @@ class EncoderFiles:
     tokenizers: Mapping[str, Any]
 
 
-def check_encoders(root: Path, base_model: BaseModel, dims: EncoderDims | None = None) -> EncoderFiles:
+def check_encoders(
+    root: Path, base_model: BaseModel, dims: EncoderDims | None = None, *, how_to_get: str | None = None
+) -> EncoderFiles:
     """Check `text_encoder/`, `text_encoder_2/`, `vae/`, `tokenizer/` and `tokenizer_2/` of the folder `root`.
 
-    Raises one BaseModelError with every fault of all of them. Reads headers and tokenizers, but no tensor.
+    `how_to_get` None: the base model's. Raises one BaseModelError with every fault of all of them. Reads headers and
+    tokenizers, but no tensor.
     """
-    dims, how = dims or EncoderDims(), base_model.how_to_get
+    dims, how = dims or EncoderDims(), how_to_get or base_model.how_to_get
     faults: list[Fault] = []
     weights: dict[str, WeightFiles] = {}
     for part in PARTS:

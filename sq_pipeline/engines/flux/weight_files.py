@@ -87,7 +87,8 @@ def tensor_faults(
 ) -> Iterator[Fault]:
     """Tensors that are missing, unknown, of another shape than in `wanted`, or not floating point.
 
-    `what` names the part (`FLUX.1's VAE`), `layout` its layout where there are several. `unused` are names that such files may hold and nobody reads.
+    `what` names the part (`FLUX.1's VAE`), `layout` its layout where there are several. `unused` are names that such
+    files may hold and nobody reads.
     """
     if not wanted.keys() & files.tensors.keys():
         if files.tensors:
