@@ -102,6 +102,7 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> mx
 def test_the_tensors_are_those_that_mflux_s_networks_are_made_of(part: EncoderPart) -> None:
     """At full size: every name through mflux's mapping, every shape as mflux's network has it, and nothing else."""
     component = next(c for c in FluxWeightDefinition.get_components() if c.hf_subdir == part.part.folder)
+    assert component.mapping_getter is not None
     empty = {name: mx.zeros(shape) for name, shape in part.shapes(EncoderDims()).items()}  # lazy, never evaluated
     assert not WeightMapper.missing_required_names(empty, component.mapping_getter(), component.num_blocks)
     mapped = WeightMapper.apply_mapping(empty, component.mapping_getter(), component.num_blocks)

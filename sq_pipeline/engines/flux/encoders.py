@@ -158,6 +158,7 @@ def load_part(part: EncoderPart, files: EncoderFiles, network: Any, dtype: mx.Dt
             Fault(str(path), "", f"cannot be read ({error})", "if it was just written, run this again")
         ) from error
     component = next(c for c in FluxWeightDefinition.get_components() if c.hf_subdir == part.part.folder)
+    assert component.mapping_getter is not None
     mapped = WeightMapper.apply_mapping(read, component.mapping_getter(), num_blocks=component.num_blocks)
     network.update(mapped)
     network.freeze()
