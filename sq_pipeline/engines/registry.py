@@ -3,7 +3,8 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from sq_pipeline.storage.stat_cache import StatCache
 _TRAINER_REVISION, _MLX_EXAMPLES_REVISION, _RENDERER_REVISION = "2", "1", "1"
 
 _TINY_FILES = ("model.safetensors", "tokenizer.json")
+ENCODER_FOLDERS = ("text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2")
 
 
 def describe_trainer() -> EngineDescription:
@@ -114,15 +116,7 @@ def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
             cached = _cached_snapshot(base_model)
             if cached is not None:
                 return cached
-        needed = (
-            "transformer",
-            "text_encoder",
-            "text_encoder_2",
-            "vae",
-            "tokenizer",
-            "tokenizer_2",
-        )
-        wanted = [name for name in needed if not (local / name).is_dir()]
+        wanted = [name for name in ("transformer", *ENCODER_FOLDERS) if not (local / name).is_dir()]
     if wanted:
         place = data.relative(local)
         raise BaseModelError(
@@ -170,13 +164,8 @@ def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
     local = data.models_root / base_model.name
     cached = None if local.is_dir() else _cached_folder(base_model)
     for folder in (local, cached):
-        if folder is None:
-            continue
-        if (folder / "transformer").is_dir():
-            return folder
-        single = folder / f"{base_model.name}.safetensors"
-        if single.is_symlink() or single.is_file():
-            return single
+        if folder is not None and (place := transformer_in(folder, base_model)) is not None:
+            return place
     problem = f"{base_model.name} is not on this machine"
     if local.is_dir():
         problem = f"holds neither transformer/ nor {base_model.name}.safetensors"
@@ -185,13 +174,72 @@ def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
     raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
 
 
+def transformer_in(folder: Path, base_model: BaseModel) -> Path | None:
+    """FLUX.1's transformer in a model's folder: the folder itself when it has `transformer/`, else BFL's file."""
+    if (folder / "transformer").is_dir():
+        return folder
+    single = folder / f"{base_model.name}.safetensors"
+    return single if single.is_symlink() or single.is_file() else None
+
+
+def training_folder(base_model: BaseModel, data: DataDir) -> Path:
+    """The one folder that all parts of a FLUX.1 are trained from, whatever of it is there.
+
+    That is `models/<name>` of the data directory, if there is such a folder, else the local Hugging Face cache.
+    Downloads nothing; raises BaseModelError where there is neither.
+    """
+    local = data.models_root / base_model.name
+    folder = local if local.is_dir() else _cached_folder(base_model)
+    if folder is None:
+        problem = f"{base_model.name} is not on this machine"
+        raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
+    return folder
+
+
+def how_to_complete(base_model: BaseModel, data: DataDir, parts: Sequence[str] = ()) -> str:
+    """The commands that bring `parts` (folders; none: everything) to where `training_folder` looks for them."""
+    plain = f"hf download {_HUB_NAMES[base_model.name]}"
+    command = plain + "".join(f" --include '{part}/*'" for part in parts)
+    local = data.models_root / base_model.name
+    if local.is_dir():
+        command += f" --local-dir {shlex.quote(str(local))}"
+    return base_model.how_to_get.replace(plain, command)
+
+
+def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
+    """Where a training finds the transformer, and the folder of the encoders and tokenizers. Looks for folders only.
+
+    The transformer may be BFL's single file, with the other parts beside it. Downloads nothing; raises BaseModelError
+    with all that is missing and the commands that get it.
+    """
+    if base_model.name == "tiny-flux":
+        folder = base_model_folder(base_model, data)
+        return folder, folder
+    folder = training_folder(base_model, data)
+    transformer = transformer_in(folder, base_model)
+    missing = [part for part in ENCODER_FOLDERS if not (folder / part).is_dir()]
+    if transformer is None or missing:
+        parts = missing if transformer is not None else ["transformer", *missing]
+        names = ", ".join([*([] if transformer else [f"transformer/ or {base_model.name}.safetensors"]), *missing])
+        problem = f"{base_model.name} is not whole on this machine ({names} missing)"
+        raise BaseModelError(Fault(data.relative(folder), "", problem, how_to_complete(base_model, data, parts)))
+    return transformer, folder
+
+
 def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     """`sha256:…` over the model's files; raises BaseModelError.
 
-    A file is hashed once; its stat tells whether the remembered hash still holds.
+    A file is hashed once; its stat tells whether the remembered hash still holds. A model that is whole for training
+    only (BFL's single file) has a hash too.
     """
     base_model = resolve_base_model(base_model_name)
-    folder = base_model_folder(base_model, data)
+    try:
+        folder = base_model_folder(base_model, data)
+    except BaseModelError as error:
+        try:
+            _, folder = training_places(base_model, data)
+        except BaseModelError:
+            raise error from None
     names = (
         [folder / name for name in _TINY_FILES]
         if base_model.name == "tiny-flux"

@@ -16,7 +16,8 @@ from mflux.models.common.config.model_config import ModelConfig
 from sq_pipeline.core.base_models import BaseModel, SizePx
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.flux.times import TimeCurve, logit_normal
+from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
+from sq_pipeline.engines.flux.training_parts import open_flux_parts
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
@@ -74,9 +75,21 @@ class TrainingBase:
 
 def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
     """Check that all of it is there, by its headers; raises BaseModelError with every fault."""
-    if base_model.name == "tiny-flux":
-        return _open_tiny(base_model, data)
-    raise NotImplementedError
+    return _open_tiny(base_model, data) if base_model.name == "tiny-flux" else _open_flux(base_model, data)
+
+
+def _open_flux(base_model: BaseModel, data: DataDir) -> TrainingBase:
+    dtype = mflux_build.rendering_dtype()
+    parts = open_flux_parts(base_model, data, dtype)
+    is_dev = base_model.guidance is not None
+    return TrainingBase(
+        base_model=base_model,
+        dtype=dtype,
+        time_curve=shifted_uniform if is_dev else quarters,
+        encoders=parts.encoders,
+        load_network=parts.load_network,
+        config=ModelConfig.dev() if is_dev else ModelConfig.schnell(),
+    )
 
 
 def _open_tiny(base_model: BaseModel, data: DataDir) -> TrainingBase:

@@ -4,19 +4,18 @@ Here: a place on disk → a `Flux` with those weights. Not here: finding a base 
 (`weight_names`), headers (`weight_files`), other networks of FLUX.1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from sq_pipeline.core.adapter_form import FLOATS
 from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.mflux_names import swap_halves
 from sq_pipeline.engines.flux.network import Flux, FluxDims
-from sq_pipeline.engines.flux.weight_files import WeightFiles, read_headers
+from sq_pipeline.engines.flux.weight_files import WeightFiles, read_headers, tensor_faults
 from sq_pipeline.engines.flux.weight_names import LAYOUTS, Layout, Origin, origins_of
 
 _T5_SIZE, _CLIP_POOLED_SIZE = 4096, 768
@@ -57,9 +56,8 @@ def check_weights(place: Path, dims: FluxDims, how_to_get: str) -> TransformerWe
     files = read_headers(place, how_to_get)
     shapes = {name: array.shape for name, array in tree_flatten(Flux(dims).parameters())}
     layout, origins = _choose_layout(shapes, files)
-    faults = [*files.faults]
-    if files.tensors:
-        faults += _name_faults(origins, files, layout, how_to_get)
+    wanted = {piece.name: piece.shape for origin in origins.values() for piece in origin.pieces}
+    faults = [*files.faults, *tensor_faults(files, wanted, "FLUX.1's transformer", how_to_get, layout=layout)]
     if faults:
         raise BaseModelError(faults)
     return TransformerWeights(layout, files, origins)
@@ -74,27 +72,6 @@ def _choose_layout(shapes: Mapping[str, tuple[int, ...]], files: WeightFiles) ->
 
     layout = max(LAYOUTS, key=known)
     return layout, found[layout]
-
-
-def _name_faults(origins: Mapping[str, Origin], files: WeightFiles, layout: Layout, how: str) -> Iterator[Fault]:
-    wanted = {piece.name: piece.shape for origin in origins.values() for piece in origin.pieces}
-    if not wanted.keys() & files.tensors.keys():
-        problem = f"none of its {len(files.tensors)} tensors has a name of FLUX.1's transformer: {min(files.tensors)!r}"
-        yield Fault(str(files.root), "", problem, f"name a transformer in BFL's or diffusers' layout, or {how}")
-        return
-    for name in sorted(wanted.keys() - files.tensors.keys()):
-        if files.unread is not None and name not in files.unread:
-            yield Fault(str(files.root), name, f"is missing ({layout} layout)", how)
-    for name, (path, info) in sorted(files.tensors.items()):
-        if name not in wanted:
-            yield Fault(str(path), name, "is no tensor of this model", f"is it another model's? {how}")
-            continue
-        if info.shape != wanted[name]:
-            problem = f"has the shape {list(info.shape)}, not {list(wanted[name])}"
-            yield Fault(str(path), name, problem, f"is it another model's? {how}")
-        if info.dtype not in FLOATS:
-            problem = f"holds {info.dtype}, not {', '.join(sorted(FLOATS))}: a quantized model"
-            yield Fault(str(path), name, problem, f"training needs the full weights: {how}")
 
 
 def load_weights(weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = mx.bfloat16) -> Flux:
