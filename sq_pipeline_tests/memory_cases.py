@@ -116,64 +116,6 @@ def measure(case: Case) -> Measured:
     optimizer.update(network, gathered)
     del gathered, gradient
     mx.eval(loss, network.trainable_parameters(), optimizer.state)
-    return Measured(**json.loads(done.stdout))
-
-
-def measure(case: Case) -> Measured:
-    """Two accumulated iterations with their optimizer step, as `engines.training_loop` does them."""
-    import mlx.core as mx
-    from mlx import optimizers as optim
-    from mlx.nn.utils import value_and_grad
-    from mlx.utils import tree_flatten, tree_map
-
-    from sq_pipeline.engines.flux.network import Flux
-    from sq_pipeline.engines.flux.quantized import quantize_blocks, weights_bytes
-    from sq_pipeline.engines.flux.weights import dims_of
-    from sq_pipeline.engines.lora_layers import add_lora
-
-    dtype = mx.float32 if case.dtype == "float32" else mx.bfloat16
-    dims = dims_of(case.base_model)
-    network = Flux(dims)
-    network.set_dtype(dtype)
-    if case.bits != 16:
-        quantize_blocks(network, case.bits)
-    mx.eval(network.parameters())
-    weights = weights_bytes(network)
-    add_lora(network, case.rank)
-    network.recomputes_blocks = case.recomputes
-    tokens = case.grid[0] * case.grid[1]
-    latents = mx.random.normal((case.batch_size, tokens, 64)).astype(dtype)
-    noise = mx.random.normal(latents.shape).astype(dtype)
-    text = mx.random.normal((case.batch_size, case.text_tokens, dims.text_size)).astype(dtype)
-    pooled = mx.random.normal((case.batch_size, dims.pooled_size)).astype(dtype)
-    times, guidance = mx.full((case.batch_size,), 0.4, dtype=dtype), mx.full((case.batch_size,), 4.0, dtype=dtype)
-    optimizer = optim.Adam(1e-4)
-    optimizer.init(network.trainable_parameters())
-
-    def loss_of(*arrays: mx.array) -> mx.array:
-        latents, noise, text, pooled, times, guidance = arrays
-        t = times[:, None, None]
-        prediction = network((1 - t) * latents + t * noise, text, pooled, times, case.grid, guidance)
-        return ((prediction + latents - noise) ** 2).mean()
-
-    loss_and_gradient: Any = value_and_grad(network, loss_of)
-    if case.is_compiled:
-        state = [network.state]
-        loss_and_gradient = partial(mx.compile, inputs=state, outputs=state)(loss_and_gradient)
-    batch = (latents, noise, text, pooled, times, guidance)
-    mx.eval(network.parameters(), optimizer.state, batch)
-    adapter = sum(array.nbytes for _, array in tree_flatten(network.trainable_parameters()))
-    start = 0.0
-    for _ in range(2):
-        mx.reset_peak_memory()
-        start = time.perf_counter()
-        loss, gathered = loss_and_gradient(*batch)
-        mx.eval(loss, gathered)
-        loss, gradient = loss_and_gradient(*batch)
-        gathered = tree_map(lambda a, b: (a + b) / 2, gathered, gradient)
-        optimizer.update(network, gathered)
-        del gathered, gradient
-        mx.eval(loss, network.trainable_parameters(), optimizer.state)
     return Measured(weights, adapter, mx.get_peak_memory(), (time.perf_counter() - start) / 2)
 
 

@@ -2,7 +2,7 @@
 
 Counted: weights, the adapter's matrices, their gradients (this iteration's and the gathered ones), Adam's two moments.
 Measured: activations. `sq_pipeline_tests.benchmark_memory` takes the peak memory of real steps at growing sizes and
-fits the numbers below; its largest case of each kind is left out of the fit, and says how far off the model is.
+fits the numbers below; the largest cases are left out of the fit, and say how far off the model is.
 
 All bytes are what MLX holds (`mx.get_peak_memory`), without its cache of freed buffers, Python or the pictures' files.
 Not here: which settings fit a machine (`training_fit`).

@@ -48,6 +48,13 @@ def trainer(data: DataDir) -> Trainer:
     return MlxLoraTrainer(data)
 
 
+def usable_memory_bytes() -> int:
+    """How much memory MLX may use on this machine, bytes."""
+    from sq_pipeline.engines.device_memory import usable_bytes
+
+    return usable_bytes()
+
+
 def renderer(data: DataDir) -> Renderer:
     """The mflux renderer over the base models of this data directory; loads nothing yet."""
     from sq_pipeline.engines.mflux_renderer import MfluxRenderer
