@@ -66,15 +66,12 @@ def _show_trainings(report: dict[str, Any]) -> None:
     print_line(f"memory for a training, of {_gib(report['usable_memory_bytes'])} GiB that MLX may use, in GiB:")
     rows: list[tuple[str, ...]] = []
     for row in report["trainings"]:
-        settings = row["settings"]
-        bits = "none fit" if settings is None else str(settings["base_bits"])
-        checkpointing = "" if settings is None else ("yes" if settings["gradient_checkpointing"] else "no")
         optimizer = row["adapter_bytes"] + row["gradients_bytes"] + row["optimizer_bytes"]
         activations = row["activations_bytes"] + row["margin_bytes"]
-        parts = (row["weights_bytes"], optimizer, activations, row["encoders_bytes"], row["total_bytes"])
-        rows.append((row["name"], row["base_model"], bits, checkpointing, *map(_gib, parts)))
-    columns = ("training", "base model", "bits", "checkpointing", "weights", "optimizer", "activations", "encoding")
-    print_table((*columns, "needs"), rows)
+        parts = " + ".join(map(_gib, (row["weights_bytes"], optimizer, activations)))
+        name = row["name"] if row["name"] == row["base_model"] else f"{row['name']} ({row['base_model']})"
+        rows.append((name, row["fits_with"], parts, _gib(row["encoders_bytes"]), _gib(row["total_bytes"])))
+    print_table(("training", "fits with", "weights + optimizer + activations", "encoding", "needs"), rows)
     for row in report["trainings"]:
         for fault in row["faults"]:
             print_line(f"{row['name']}: {fault}")

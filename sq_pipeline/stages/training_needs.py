@@ -42,6 +42,7 @@ class TrainingFit:
             "rank": self.rank,
             "image_tokens": self.image_tokens,
             "settings": self.settings.as_json() if self.settings else None,
+            "fits_with": str(self.settings) if self.settings else "nothing",
             **self.need.as_json(),
             "faults": [str(fault) for fault in self.faults],
         }
