@@ -176,7 +176,11 @@ def measure_ratios() -> None:
         measure_apart(Case(512, 2, 4, grid=(4, 4), dtype="bfloat16", bits=bits)).weights_bytes for bits in sizes
     )
     rows = [
-        ("peak with checkpointing, 12 blocks, over without", f"{again[0].peak_bytes / kept[0].peak_bytes:.3f}", "≤ 0.6"),
+        (
+            "peak with checkpointing, 12 blocks, over without",
+            f"{again[0].peak_bytes / kept[0].peak_bytes:.3f}",
+            "≤ 0.6",
+        ),
         (f"time with checkpointing over without, median of {_ROUNDS}", f"{slower:.2f}", ""),
         ("weights in 8 bits over bfloat16 (hidden 512)", f"{quantized[0] / full:.3f}", ""),
         ("weights in 4 bits over bfloat16 (hidden 512)", f"{quantized[1] / full:.3f}", "≤ 0.4"),

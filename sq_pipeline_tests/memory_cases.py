@@ -4,6 +4,7 @@ Here: a case and its measurement, in a process of its own or in this one. Not he
 them (`benchmark_memory`).
 """
 
+import gc
 import json
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def measure_apart(case: Case) -> Measured:
 
 
 def measure(case: Case) -> Measured:
-    """Two accumulated iterations with their optimizer step, as `engines.training_loop` does them."""
+    """Two accumulated iterations with their optimizer step, as `engines.training_loop` does them, in this process."""
     import mlx.core as mx
     from mlx import optimizers as optim
     from mlx.nn.utils import value_and_grad
@@ -75,6 +76,8 @@ def measure(case: Case) -> Measured:
     from sq_pipeline.engines.flux.weights import dims_of
     from sq_pipeline.engines.lora_layers import add_lora
 
+    gc.collect()
+    before = mx.get_active_memory()
     dtype = mx.float32 if case.dtype == "float32" else mx.bfloat16
     dims = dims_of(case.base_model)
     network = Flux(dims)
@@ -116,7 +119,7 @@ def measure(case: Case) -> Measured:
     optimizer.update(network, gathered)
     del gathered, gradient
     mx.eval(loss, network.trainable_parameters(), optimizer.state)
-    return Measured(weights, adapter, mx.get_peak_memory(), (time.perf_counter() - start) / 2)
+    return Measured(weights, adapter, mx.get_peak_memory() - before, (time.perf_counter() - start) / 2)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """Gradient checkpointing and a quantized base change memory; the gradients of what is trained stay what they are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.core.training_memory import TrainingSettings, activation_bytes, training_need, weight_bytes
+from sq_pipeline.core.training_memory import TrainingSettings, training_need, weight_bytes
 from sq_pipeline.engines.flux.network import Flux, FluxDims
 from sq_pipeline.engines.flux.quantized import fill_quantized, quantize_blocks, weights_bytes
 from sq_pipeline.engines.flux.weights import check_weights, dims_of, load_weights
-from sq_pipeline_tests.memory_cases import Case, measure_apart
+from sq_pipeline_tests.memory_cases import Case, measure
 
 # isort: split
 # after our engines package, which makes BLAS ready before MLX is loaded
@@ -26,7 +27,7 @@ from sq_pipeline.engines.lora_layers import LoRALinear, add_lora, block_linears
 from sq_pipeline_tests.engines.flux_files import bfl_arrays, diffusers_arrays
 
 DIMS = FluxDims(256, 2, 2, 96, 64, takes_guidance=True)
-GRID = (4, 6)
+GRID = (3, 4)
 
 
 def make_network(
@@ -125,12 +126,12 @@ def test_trainings_are_the_same_to_the_bit() -> None:
 def test_more_blocks_need_hardly_more_memory() -> None:
     """Each block more takes its outputs, a thirtieth of what it keeps otherwise; at 12 blocks the peak is far less."""
     peaks: dict[tuple[int, bool], int] = {}
-    for single in (2, 10):
+    for single in (1, 9):
         for recomputes in (False, True):
-            measured = measure_apart(Case(256, 2, single, 16, (12, 12), recomputes=recomputes))
+            measured = measure(Case(128, 3, single, 16, (8, 12), recomputes=recomputes))
             peaks[single, recomputes] = measured.peak_bytes - measured.weights_bytes - 5 * measured.adapter_bytes
-    assert peaks[10, True] - peaks[2, True] < 0.1 * (peaks[10, False] - peaks[2, False])
-    assert peaks[10, True] < 0.4 * peaks[10, False]
+    assert peaks[9, True] - peaks[1, True] < 0.1 * (peaks[9, False] - peaks[1, False])
+    assert peaks[9, True] < 0.4 * peaks[9, False]
 
 
 # --- the memory model
@@ -148,19 +149,19 @@ def test_weights_are_counted_to_the_byte(dims: FluxDims, bits: Literal[16, 8, 4]
 
 
 @pytest.mark.parametrize("recomputes", [False, True])
-@pytest.mark.parametrize(("dtype", "bits"), [("float32", 16), ("bfloat16", 16), ("float32", 4)])
-def test_the_model_foretells_a_step(dtype: Any, bits: Any, recomputes: bool) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_model_foretells_a_step(dtype: Any, recomputes: bool) -> None:
     """Sizes that are not among those it was fitted to; the margin is for the error."""
-    case = Case(384, 1, 3, 48, (10, 10), rank=12, bits=bits, dtype=dtype, recomputes=recomputes)
-    measured = measure_apart(case)
-    recipe, settings = Recipe(rank=case.rank), TrainingSettings(bits, recomputes)
+    case = Case(256, 1, 2, 48, (9, 10), rank=12, dtype=dtype, recomputes=recomputes)
+    measured = measure(case)
+    recipe, settings = Recipe(rank=case.rank), TrainingSettings(16, recomputes)
     base_model, tokens = case.base_model, case.shape.image_tokens
+    base_model = replace(base_model, t5_token_budget=case.text_tokens)
     need = training_need(base_model, recipe, tokens, settings, dtype=dtype)
-    activations = activation_bytes(base_model, case.shape, dtype, is_checkpointed=recomputes)
-    foretold = need.weights + need.adapter + need.gradients + need.optimizer + activations
+    foretold = need.training_bytes - need.margin
     assert need.weights == measured.weights_bytes
     assert need.adapter == measured.adapter_bytes
-    assert abs(foretold - measured.peak_bytes) < 0.1 * activations
+    assert abs(foretold - measured.peak_bytes) < need.margin
 
 
 # --- a quantized base
