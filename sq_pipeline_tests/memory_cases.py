@@ -109,7 +109,7 @@ def measure(case: Case) -> Measured:
         loss_and_gradient = partial(mx.compile, inputs=state, outputs=state)(loss_and_gradient)
     batch = (latents, noise, text, pooled, times, guidance)
     mx.eval(network.parameters(), optimizer.state, batch)
-    adapter = sum(array.nbytes for _, array in tree_flatten(network.trainable_parameters()))
+    adapter = sum(array.nbytes for array in dict(tree_flatten(network.trainable_parameters())).values())
     mx.reset_peak_memory()
     start = time.perf_counter()
     loss, gathered = loss_and_gradient(*batch)

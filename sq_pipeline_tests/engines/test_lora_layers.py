@@ -115,9 +115,9 @@ def test_matrices_stay_float32_over_a_bfloat16_base() -> None:
     network = Flux(DIMS)
     network.set_dtype(mx.bfloat16)
     add_lora(network, 4)
-    layer = network.single_blocks[0].linear1
+    layer = next(module for _, module in network.named_modules() if isinstance(module, LoRALinear))
     layer.lora_b = mx.random.normal(layer.lora_b.shape)
-    x = mx.random.normal((4, 256)).astype(mx.bfloat16)
+    x = mx.random.normal((4, layer.lora_a.shape[0])).astype(mx.bfloat16)
     assert layer(x).dtype == mx.bfloat16
     assert (layer.lora_a.dtype, layer.lora_b.dtype) == (mx.float32, mx.float32)
     exact = layer.linear(x).astype(mx.float32) + x.astype(mx.float32) @ layer.lora_a @ layer.lora_b

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sq_pipeline.cli import main
@@ -50,9 +50,9 @@ def choose(recipe: Recipe, memory_gib: float, base_model=DEV) -> TrainingSetting
     ],
 )
 def test_the_first_that_fits(recipe: Recipe, memory_gib: float, bits: int, is_checkpointed: bool) -> None:
-    settings = choose(recipe, memory_gib)
-    assert settings == TrainingSettings(bits, is_checkpointed)  # type: ignore[arg-type]
-    assert settings.as_json() == {"base_bits": bits, "gradient_checkpointing": is_checkpointed}
+    chosen = choose(recipe, memory_gib)
+    assert chosen == TrainingSettings(bits, is_checkpointed)  # type: ignore[arg-type]
+    assert chosen.as_json() == {"base_bits": bits, "gradient_checkpointing": is_checkpointed}
 
 
 @pytest.mark.parametrize(
@@ -107,32 +107,34 @@ recipes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(recipes, st.integers(GIB, 256 * GIB), st.integers(0, 256 * GIB), st.integers(0, GIB))
 def test_what_is_chosen_fits_and_more_memory_never_costs_precision(
     recipe: Recipe, memory_bytes: int, more_bytes: int, encoded_bytes: int
 ) -> None:
     tokens = tokens_of_recipe(recipe, DEV)
     try:
-        settings = choose_settings(recipe, DEV, tokens, memory_bytes, encoded_bytes=encoded_bytes)
+        chosen = choose_settings(recipe, DEV, tokens, memory_bytes, encoded_bytes=encoded_bytes)
     except TrainingError:
         assert least_need(recipe, DEV, tokens, encoded_bytes).total_bytes > memory_bytes
         return
-    need = training_need(DEV, recipe, tokens, settings, encoded_bytes=encoded_bytes)
+    need = training_need(DEV, recipe, tokens, chosen, encoded_bytes=encoded_bytes)
     assert need.total_bytes <= memory_bytes
-    assert recipe.base_bits in ("auto", settings.base_bits)
-    assert recipe.gradient_checkpointing in ("auto", settings.gradient_checkpointing)
+    assert recipe.base_bits in ("auto", chosen.base_bits)
+    assert recipe.gradient_checkpointing in ("auto", chosen.gradient_checkpointing)
     richer = choose_settings(recipe, DEV, tokens, memory_bytes + more_bytes, encoded_bytes=encoded_bytes)
-    assert richer.base_bits >= settings.base_bits
-    if richer.base_bits == settings.base_bits:
-        assert richer.gradient_checkpointing <= settings.gradient_checkpointing
+    assert richer.base_bits >= chosen.base_bits
+    if richer.base_bits == chosen.base_bits:
+        assert richer.gradient_checkpointing <= chosen.gradient_checkpointing
 
 
+@settings(deadline=None)
 @given(recipes, st.sampled_from([16, 8, 4]), st.booleans(), st.integers(1, 9000))
 def test_the_need_grows_with_each_size(recipe: Recipe, bits: Any, is_checkpointed: bool, tokens: int) -> None:
-    settings = TrainingSettings(bits, is_checkpointed)
+    asked = TrainingSettings(bits, is_checkpointed)
 
-    def need(base_model=DEV, tokens=tokens, settings=settings, **changes: Any) -> int:
-        return training_need(base_model, recipe.model_copy(update=changes), tokens, settings).training_bytes
+    def need(base_model=DEV, tokens=tokens, chosen=asked, **changes: Any) -> int:
+        return training_need(base_model, recipe.model_copy(update=changes), tokens, chosen).training_bytes
 
     now = need()
     assert need(tokens=tokens + 64) > now
@@ -140,8 +142,8 @@ def test_the_need_grows_with_each_size(recipe: Recipe, bits: Any, is_checkpointe
     assert need(batch_size=recipe.batch_size + 1) > now
     assert need(replace(DEV, single_blocks=39)) > now
     assert need(replace(DEV, hidden_size=3072 + 128)) > now
-    assert need(settings=TrainingSettings(16, is_checkpointed)) >= now
-    assert need(settings=TrainingSettings(bits, True)) <= now
+    assert need(chosen=TrainingSettings(16, is_checkpointed)) >= now
+    assert need(chosen=TrainingSettings(bits, True)) <= now
 
 
 def test_flux_as_counted_elsewhere() -> None:
