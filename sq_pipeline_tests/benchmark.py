@@ -89,6 +89,7 @@ def measure_training(data: DataDir, examples: Sequence[TrainingExample]) -> tupl
     from mlx.nn.utils import value_and_grad
 
     from sq_pipeline.core.protocols import TrainRequest
+    from sq_pipeline.core.training_memory import TrainingSettings
     from sq_pipeline.engines.lora_layers import add_lora
     from sq_pipeline.engines.lora_trainer import prepare
     from sq_pipeline.engines.training_base import open_training_base
@@ -97,11 +98,12 @@ def measure_training(data: DataDir, examples: Sequence[TrainingExample]) -> tupl
     recipe = Recipe(trigger="x", rank=8, batch_size=8, grad_accumulation=1, iterations=100_000)
     request = TrainRequest("tiny-flux", tuple(examples), recipe, Path("unused"))
     base = open_training_base(BASE_MODELS["tiny-flux"], data)
-    network, dataset = prepare(base, request, "")
+    settings = TrainingSettings(16, False)
+    network, dataset = prepare(base, settings, request, "")
     add_lora(network, recipe.rank)
     loop = TrainingLoop(network, dataset, recipe, base.time_curve)
 
-    other, _ = prepare(open_training_base(BASE_MODELS["tiny-flux"], data), request, "")
+    other, _ = prepare(open_training_base(BASE_MODELS["tiny-flux"], data), settings, request, "")
     add_lora(other, recipe.rank)
     optimizer = optimizers.Adam(1e-4)
     optimizer.init(other.trainable_parameters())

@@ -1,13 +1,19 @@
 """`prompts` and `dataset check`: looking at content before anything is made of it."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
+from sq_pipeline.core.errors import TrainingError
 from sq_pipeline.storage.layout import data_root
+
+if TYPE_CHECKING:
+    from sq_pipeline.stages.dataset import TrainingDataset
+    from sq_pipeline.stages.training_needs import TrainingFit
 
 
 def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
@@ -71,6 +77,22 @@ def _show_prompts(result: dict[str, Any]) -> None:
             print_line(f"{kind[:-1]}: {line}")
 
 
+def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
+    """How the training fits this machine; None over tiny-flux, which always does. Raises TrainingError otherwise."""
+    from sq_pipeline.core.base_models import resolve_base_model
+    from sq_pipeline.core.training_fit import is_modelled
+    from sq_pipeline.engines import registry
+    from sq_pipeline.stages.training_needs import fit_training
+
+    base_model = resolve_base_model(dataset.base_model)
+    if base_model.name == "tiny-flux" or not is_modelled(base_model):
+        return None
+    fit = fit_training(dataset.name, dataset.recipe, base_model, registry.usable_memory_bytes())
+    if fit.settings is None:
+        raise TrainingError(replace(fault, file=f"{dataset.name}/{fault.file}") for fault in fit.faults)
+    return fit
+
+
 def register(app: typer.Typer, dataset: typer.Typer) -> None:
     """Add the commands to the application and to the `dataset` group."""
 
@@ -91,11 +113,15 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
         from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL
         from sq_pipeline.stages.dataset import check_dataset
 
-        report = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL).as_json()
+        checked = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL)
+        fit = _fit_memory(checked)
+        report = {**checked.as_json(), "memory": fit.as_json() if fit else None}
         if as_json:
             print_json(report)
             return
         trigger = f", trigger {report['trigger']!r}" if report["trigger"] else ""
         print_line(f"{report['pairs']} pairs, {report['kind']}{trigger}: fit to train on {report['base_model']}")
+        if fit is not None:
+            print_line(fit.describe())
         for line in report["warnings"]:
             print_line(f"warning: {line}")

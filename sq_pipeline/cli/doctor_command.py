@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,41 @@ def collect(data_root: Path) -> dict[str, Any]:
     }
 
 
+def collect_trainings(data_root: Path) -> dict[str, Any]:
+    """What each training of the data directory needs of this machine's memory, as one JSON-able object."""
+    from sq_pipeline.defs.engines import real_engines
+    from sq_pipeline.engines import registry
+    from sq_pipeline.stages.training_needs import survey_trainings
+    from sq_pipeline.stages.workshop import Workshop
+    from sq_pipeline.storage.layout import DataDir
+
+    data = DataDir(data_root.resolve())
+    usable_bytes = registry.usable_memory_bytes()
+    fits, faults = survey_trainings(Workshop(data, real_engines(data)), usable_bytes)
+    return {"usable_memory_bytes": usable_bytes, "trainings": [fit.as_json() for fit in fits], "faults": faults}
+
+
+def _show_trainings(report: dict[str, Any]) -> None:
+    print_line(f"memory for a training, of {_gib(report['usable_memory_bytes'])} GiB that MLX may use, in GiB:")
+    rows: list[tuple[str, ...]] = []
+    for row in report["trainings"]:
+        optimizer = row["adapter_bytes"] + row["gradients_bytes"] + row["optimizer_bytes"]
+        activations = row["activations_bytes"] + row["margin_bytes"]
+        parts = " + ".join(map(_gib, (row["weights_bytes"], optimizer, activations)))
+        name = row["name"] if row["name"] == row["base_model"] else f"{row['name']} ({row['base_model']})"
+        rows.append((name, row["fits_with"], parts, _gib(row["encoders_bytes"]), _gib(row["total_bytes"])))
+    print_table(("training", "fits with", "weights + optimizer + activations", "encoding", "needs"), rows)
+    for row in report["trainings"]:
+        for fault in row["faults"]:
+            print_line(f"{row['name']}: {fault}")
+    for fault in report["faults"]:
+        print_line(f"fault: {fault}")
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f}"
+
+
 def _show(report: dict[str, Any]) -> None:
     print_line(f"{report['chip']}, {report['memory_bytes'] / 2**30:.0f} GiB, Python {report['python']}")
     print_line(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
@@ -67,10 +102,20 @@ def register(app: typer.Typer) -> None:
     from sq_pipeline.storage.layout import data_root
 
     @app.command()
-    def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
+    def doctor(
+        data: DataOption = None,
+        as_json: JsonOption = False,
+        train: Annotated[
+            bool, typer.Option("--train", help="Also show what each training needs of this machine's memory.")
+        ] = False,
+    ) -> None:
         """Show chip, memory, versions, BLAS speed, and which base models are ready."""
-        report = collect(data_root(data))
+        root = data_root(data)
+        report = collect(root)
+        training = collect_trainings(root) if train else None
         if as_json:
-            print_json(report)
-        else:
-            _show(report)
+            print_json(report if training is None else {**report, "training": training})
+            return
+        _show(report)
+        if training is not None:
+            _show_trainings(training)

@@ -38,14 +38,14 @@ def modules_of(base_model: BaseModel) -> Iterator[tuple[str, int, int]]:
                 yield name, inputs * base_model.hidden_size, outputs * base_model.hidden_size
 
 
-def pattern_faults(patterns: Iterable[str], names: Iterable[str]) -> Iterator[Fault]:
+def pattern_faults(patterns: Iterable[str], names: Iterable[str], file: str = "lora.yaml") -> Iterator[Fault]:
     """A fault for each pattern of a recipe's `modules` that matches none of the modules' names."""
     known = tuple(names)
     for index, pattern in enumerate(patterns):
         if not any(fnmatchcase(name, pattern) for name in known):
             problem = f"{pattern!r} matches no module of the base model"
             mend = "write one such as `single_blocks.*` or `*.img_attn.qkv`"
-            yield Fault("lora.yaml", f"modules[{index}]", problem, mend)
+            yield Fault(file, f"modules[{index}]", problem, mend)
 
 
 def sample_keys(index: int) -> Iterator[str]:

@@ -33,8 +33,9 @@ def encode_dataset(
     prior = recipe.prior_prompts if recipe.prior_mix else ()
     texts = list(dict.fromkeys([*captions, *prior]))
     number_of = {text: number for number, text in enumerate(texts)}
-    text, pooled = base.encoders.encode_captions(texts)
-    sample_text, sample_pooled = base.encoders.encode_captions(sample_prompts) if sample_prompts else (None, None)
+    groups = [texts, list(sample_prompts)] if sample_prompts else [texts]
+    (text, pooled), *samples = _encode_texts(base, groups)
+    sample_text, sample_pooled = samples[0] if samples else (None, None)
     size = base.base_model.training_size
     numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
     pictures = plan_views([example.image_path for example in trained], recipe, size, numbers)
@@ -57,9 +58,18 @@ def encode_held_out(base: TrainingBase, examples: Sequence[TrainingExample], rec
         return None
     texts = sorted({example.caption for example in measured})
     number_of = {text: number for number, text in enumerate(texts)}
-    text, pooled = base.encoders.encode_captions(texts)
+    ((text, pooled),) = _encode_texts(base, [texts])
     size = base.base_model.training_size
     return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, recipe, size))
+
+
+def _encode_texts(base: TrainingBase, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
+    """In what the transformer computes in: mflux's T5 gives float32 whatever its weights are, which is cast there."""
+    encoded = [
+        (text.astype(base.dtype), pooled.astype(base.dtype)) for text, pooled in base.encoders.encode_groups(groups)
+    ]
+    mx.eval(encoded)
+    return encoded
 
 
 def split_held_out(

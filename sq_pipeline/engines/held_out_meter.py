@@ -7,6 +7,7 @@ from sq_pipeline.core.protocols import HeldOutLosses, HeldOutRequest
 from sq_pipeline.engines.dataset_encoding import encode_held_out
 from sq_pipeline.engines.held_out import HeldOutLoss
 from sq_pipeline.engines.lora_layers import Wardrobe
+from sq_pipeline.engines.lora_trainer import settings_for
 from sq_pipeline.engines.training_base import open_training_base
 from sq_pipeline.storage.layout import DataDir
 
@@ -24,7 +25,7 @@ class MlxHeldOutMeter:
         if dataset is None:
             return None
         base.encoders.free()
-        network = base.load_network()
+        network = base.load_network(settings_for(request.recipe, base.base_model))
         meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
         wardrobe = Wardrobe(network)
         losses: list[float] = []

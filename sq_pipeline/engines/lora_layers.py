@@ -41,7 +41,7 @@ class LoRALinear(nn.Module):
         self.lora_b = mx.zeros((rank, outputs))
 
     def __call__(self, x: mx.array) -> mx.array:
-        update = (x @ self.lora_a) @ self.lora_b
+        update = (x @ self.lora_a.astype(x.dtype)) @ self.lora_b.astype(x.dtype)
         if self.update_scale != 1:
             update = self.update_scale * update
         # a float32 update must not turn a bfloat16 stream into float32

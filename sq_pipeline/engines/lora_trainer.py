@@ -14,8 +14,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from sq_pipeline.core.base_models import resolve_base_model
-from sq_pipeline.core.buckets import training_resolution
+from sq_pipeline.core.base_models import BaseModel, resolve_base_model
+from sq_pipeline.core.buckets import training_resolution, training_sizes
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint, hash_file
 from sq_pipeline.core.lineage import trained_values
@@ -28,9 +28,12 @@ from sq_pipeline.core.protocols import (
     TrainResult,
 )
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.training_fit import choose_settings
+from sq_pipeline.core.training_memory import TrainingSettings, image_tokens_of
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
+from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.encoded_dataset import EncodedDataset, load_encoded, save_encoded
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.held_out import HeldOutLoss
@@ -65,7 +68,8 @@ class MlxLoraTrainer:
         mx.reset_peak_memory()
         recipe = request.recipe
         base = open_training_base(resolve_base_model(request.base_model), self._data)
-        network, dataset = prepare(base, request, self._identity(request, _encoded_from(request)))
+        settings = settings_for(recipe, base.base_model)
+        network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
         add_recipe_lora(network, recipe)
@@ -76,7 +80,9 @@ class MlxLoraTrainer:
             folder = place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             run = _Run(base, network, dataset, request, folder)
             checkpoints = (
-                CheckpointFolder(folder, self._identity(request, _encoded_as(dataset))) if place is not None else None
+                CheckpointFolder(folder, self._identity(request, settings, _encoded_as(dataset)))
+                if place is not None
+                else None
             )
             run.resume(checkpoints)
             run.go(checkpoints, on_progress)
@@ -91,9 +97,10 @@ class MlxLoraTrainer:
                 held_out=tuple(run.held_out),
                 kept=(*run.kept(), KeptAdapter(recipe.iterations, request.output_path)),
                 samples=run.samples.drawn(recipe.iterations) if place is not None else (),
+                settings=settings.as_json(),
             )
 
-    def _identity(self, request: TrainRequest, encoded: Mapping[str, object]) -> str:
+    def _identity(self, request: TrainRequest, settings: TrainingSettings, encoded: Mapping[str, object]) -> str:
         """A hash of what settles a training, and of what is `encoded` for it."""
         engine = self.describe()
         return fingerprint(
@@ -101,6 +108,7 @@ class MlxLoraTrainer:
                 "request": request.checkpoints.identity if request.checkpoints is not None else None,
                 "recipe": trained_values(request.recipe),
                 "base_model": request.base_model,
+                "settings": settings.as_json(),
                 **encoded,
                 "trainer": dict(engine.versions),
                 "chip": engine.chip,  # another one's arithmetic would continue another run
@@ -117,7 +125,16 @@ def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
     return {"encoded": dataset.content_hash(with_samples=False)}
 
 
-def prepare(base: TrainingBase, request: TrainRequest, identity: str) -> tuple[Flux, EncodedDataset]:
+def settings_for(recipe: Recipe, base_model: BaseModel) -> TrainingSettings:
+    """The settings with which the recipe fits this machine; raises TrainingError with what would help if none do."""
+    sizes = training_sizes(recipe, base_model.training_size)
+    tokens = max(image_tokens_of(size.width_px, size.height_px) for size in sizes)
+    return choose_settings(recipe, base_model, tokens, usable_bytes())
+
+
+def prepare(
+    base: TrainingBase, settings: TrainingSettings, request: TrainRequest, identity: str
+) -> tuple[Flux, EncodedDataset]:
     """The transformer, and the dataset as it is trained on. Encoded before, it is read from beside the checkpoints.
 
     Encoders are freed before the transformer is loaded.
@@ -125,10 +142,10 @@ def prepare(base: TrainingBase, request: TrainRequest, identity: str) -> tuple[F
     cache = request.checkpoints.folder / _ENCODED if request.checkpoints is not None else None
     dataset = load_encoded(cache, identity) if cache is not None else None
     if dataset is not None:
-        return base.load_network(), dataset
+        return base.load_network(settings), dataset
     dataset = encode_dataset(base, request.examples, request.recipe, request.sample_prompts)
     base.encoders.free()
-    network = base.load_network()
+    network = base.load_network(settings)
     dataset = add_prior(dataset, base, network, request.recipe)
     if cache is not None:
         save_encoded(cache, dataset, identity)

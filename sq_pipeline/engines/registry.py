@@ -83,6 +83,13 @@ def held_out_meter(data: DataDir) -> HeldOutMeter:
     return MlxHeldOutMeter(data)
 
 
+def usable_memory_bytes() -> int:
+    """How much memory MLX may use on this machine, bytes."""
+    from sq_pipeline.engines.device_memory import usable_bytes
+
+    return usable_bytes()
+
+
 def renderer(data: DataDir) -> Renderer:
     """The mflux renderer over the base models of this data directory; loads nothing yet."""
     from sq_pipeline.engines.mflux_renderer import MfluxRenderer

@@ -14,6 +14,7 @@ from mflux.models.common.config.config import Config
 from mflux.models.common.config.model_config import ModelConfig
 
 from sq_pipeline.core.base_models import BaseModel, SizePx
+from sq_pipeline.core.training_memory import TrainingSettings
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
@@ -29,8 +30,8 @@ Pixels = npt.NDArray[np.uint8]
 class Encoders(Protocol):
     """Text and pictures to what the transformer reads, and back. Networks are loaded when they are first needed."""
 
-    def encode_captions(self, captions: Sequence[str]) -> tuple[mx.array, mx.array]:
-        """Text (captions, tokens, width) and pooled text (captions, width)."""
+    def encode_groups(self, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
+        """For each group text (captions, tokens, width) and pooled text (captions, width). Groups are not empty."""
         ...
 
     def encode_pictures(self, pixels: Pixels) -> mx.array:
@@ -48,7 +49,7 @@ class Encoders(Protocol):
 
 @dataclass(frozen=True)
 class TrainingBase:
-    """One base model, ready to be loaded: `load_network` gives the transformer, frozen.
+    """One base model, ready to be loaded: `load_network` gives the transformer, frozen, with such settings.
 
     `dtype` is what texts and the transformer compute in; `time_curve` says which times are trained at.
     """
@@ -57,7 +58,7 @@ class TrainingBase:
     dtype: mx.Dtype
     time_curve: TimeCurve
     encoders: Encoders
-    load_network: Callable[[], Flux]
+    load_network: Callable[[TrainingSettings], Flux]
     config: ModelConfig
 
     def sigmas(self, size: SizePx) -> list[float]:
@@ -82,12 +83,18 @@ def _open_flux(base_model: BaseModel, data: DataDir) -> TrainingBase:
     dtype = mflux_build.rendering_dtype()
     parts = open_flux_parts(base_model, data, dtype)
     is_dev = base_model.guidance is not None
+
+    def load_network(settings: TrainingSettings) -> Flux:
+        network = parts.load_network(None if settings.base_bits == 16 else settings.base_bits)
+        network.recomputes_blocks = settings.gradient_checkpointing
+        return network
+
     return TrainingBase(
         base_model=base_model,
         dtype=dtype,
         time_curve=shifted_uniform if is_dev else quarters,
         encoders=parts.encoders,
-        load_network=parts.load_network,
+        load_network=load_network,
         config=ModelConfig.dev() if is_dev else ModelConfig.schnell(),
     )
 
@@ -95,11 +102,17 @@ def _open_flux(base_model: BaseModel, data: DataDir) -> TrainingBase:
 def _open_tiny(base_model: BaseModel, data: DataDir) -> TrainingBase:
     folder = registry.base_model_folder(base_model, data)
     encoders = TinyEncoders(folder)
+
+    def load_network(settings: TrainingSettings) -> Flux:
+        network = encoders.transformer()
+        network.recomputes_blocks = settings.gradient_checkpointing
+        return network
+
     return TrainingBase(
         base_model=base_model,
         dtype=mx.float32,
         time_curve=logit_normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD),
         encoders=encoders,
-        load_network=encoders.transformer,
+        load_network=load_network,
         config=mflux_build.model_config(),
     )

@@ -15,8 +15,10 @@ from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
 from sq_pipeline.core.buckets import choose_bucket, training_sizes
 from sq_pipeline.core.errors import ContentError, DatasetError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes, hash_file
+from sq_pipeline.core.flux_modules import modules_of, pattern_faults
 from sq_pipeline.core.protocols import TrainingExample
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.training_fit import is_modelled
 from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.datasets import FolderListing, list_folder, read_recipe
 
@@ -95,9 +97,10 @@ def _hash_entry(path: Path, folder: Path, hash_of: Callable[[Path], str]) -> str
 def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingDataset:
     """The preflight. `name` names the folder in errors. Raises DatasetError with every fault found.
 
-    Checked: the folder; the recipe; pairing both ways; the number of pairs; each image decodes whole, converts to RGB
-    and is at least as large as the training resolution; no two show the same pixels; captions (style: exactly the
-    trigger; subject: a sentence of its own, with the trigger). A broken recipe hides only what depends on it.
+    Checked: the folder; the recipe, and that its `modules` exist; pairing both ways; the number of pairs; each image
+    decodes whole, converts to RGB and is at least as large as the training resolution; no two show the same pixels;
+    captions (style: exactly the trigger; subject: a sentence of its own, with the trigger). A broken recipe hides only
+    what depends on it.
     """
     listing = list_folder(folder, name)
     faults: list[Fault] = []
@@ -108,6 +111,9 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
     except (DatasetError, ContentError) as error:
         faults += error.faults
     faults += _check_pairing(listing, name)
+    if recipe is not None and base_model is not None and is_modelled(base_model):
+        modules = [module for module, _, _ in modules_of(base_model)]
+        faults += pattern_faults(recipe.modules, modules, f"{name}/lora.yaml")
     captions = {path.stem: path for path in listing.captions}
     pairs = [(path, captions[path.stem]) for path in listing.images if path.stem in captions]
     if recipe is not None and len(pairs) < recipe.min_pairs:

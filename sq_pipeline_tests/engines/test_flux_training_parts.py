@@ -72,7 +72,7 @@ def test_a_training_reads_texts_pictures_and_the_transformer(layout: str, encode
     pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
     tokens = parts.encoders.encode_pictures(pixels)
     parts.encoders.free()
-    network = parts.load_network()
+    network = parts.load_network(None)
     assert not tree_flatten(network.trainable_parameters())
     prediction = network(tokens, text, pooled, mx.array([0.5, 0.5]), (2, 3), mx.array([4.0, 4.0]))
     assert prediction.shape == (2, 6, 64)

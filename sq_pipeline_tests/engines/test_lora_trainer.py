@@ -13,6 +13,7 @@ from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import BaseModelError, TrainingError
 from sq_pipeline.core.protocols import TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.training_memory import TrainingSettings
 from sq_pipeline.engines import lora_trainer, picture_views, registry, training_loop
 from sq_pipeline.engines.lora_layers import add_lora
 from sq_pipeline.engines.training_base import open_training_base
@@ -97,7 +98,7 @@ def test_gradient_accumulation_equals_the_larger_batch(shipped: DataDir, example
 
     request = TrainRequest("tiny-flux", examples, RECIPE, Path("unused.safetensors"))
     base = open_training_base(BASE_MODELS["tiny-flux"], shipped)
-    network, dataset = lora_trainer.prepare(base, request, "")
+    network, dataset = lora_trainer.prepare(base, TrainingSettings(16, False), request, "")
     add_lora(network, 4)
     (bucket,) = dataset.buckets
     numbers = np.random.default_rng(3)

@@ -1,6 +1,6 @@
 """What a training sees and shows: views, buckets, held-out losses, the prior, samples, kept adapters. Real engines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from sq_pipeline.core.protocols import (
     TrainResult,
 )
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.training_memory import TrainingSettings
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
 from sq_pipeline.engines.held_out_meter import MlxHeldOutMeter
@@ -111,7 +112,7 @@ def test_a_hundred_and_fifty_pictures_with_one_caption_encode_the_text_once(
     asked: list[int] = []
     encode = TinyEncoders.encode_captions
 
-    def count(self: TinyEncoders, captions: list[str]):
+    def count(self: TinyEncoders, captions: Sequence[str]):
         asked.append(len(captions))
         return encode(self, captions)
 
@@ -138,7 +139,9 @@ def test_the_prior_is_what_the_renderer_makes_of_its_prompts(
 ) -> None:
     prompts = ("a tower in the snow at night", "a lake at noon")
     recipe = _recipe(prior_mix=0.5, prior_prompts=prompts, prior_pictures=3, seed=5)
-    dataset = add_prior(encode_dataset(base, examples, recipe, ()), base, base.load_network(), recipe)
+    dataset = add_prior(
+        encode_dataset(base, examples, recipe, ()), base, base.load_network(TrainingSettings(16, False)), recipe
+    )
     (bucket,) = dataset.prior
     assert [dataset.prior_texts.index(caption) for caption in bucket.caption_of] == [0, 1, 0]
     for number in (0, 2):  # the longest text, which needs no padding

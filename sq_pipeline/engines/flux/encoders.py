@@ -60,6 +60,16 @@ class FluxEncoders:
             mx.eval(text, pooled)
         return text, pooled
 
+    def encode_groups(self, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
+        """`encode_captions` of each group, with each network loaded once for all of them."""
+        text, pooled = self.encode_captions([caption for group in groups for caption in group])
+        found: list[tuple[mx.array, mx.array]] = []
+        for group in groups:
+            found.append((text[: len(group)], pooled[: len(group)]))
+            text, pooled = text[len(group) :], pooled[len(group) :]
+        mx.eval(found)
+        return found
+
     def encode_pictures(self, pixels: Pixels) -> mx.array:
         """RGB pictures (pictures, height, width, 3) → latent tokens (pictures, height/16 · width/16, 64), float32.
 

@@ -15,16 +15,17 @@ from sq_pipeline.engines.flux.encoder_files import check_encoders
 from sq_pipeline.engines.flux.encoder_tensors import EncoderDims
 from sq_pipeline.engines.flux.encoders import FluxEncoders
 from sq_pipeline.engines.flux.network import Flux, FluxDims
+from sq_pipeline.engines.flux.quantized import Bits
 from sq_pipeline.engines.flux.weights import check_weights, dims_of, load_weights
 from sq_pipeline.storage.layout import DataDir
 
 
 @dataclass(frozen=True)
 class FluxParts:
-    """`load_network` reads the transformer, frozen. Free the encoders before."""
+    """`load_network` reads the transformer, frozen, quantized to so many bits (None: not). Free the encoders before."""
 
     encoders: FluxEncoders
-    load_network: Callable[[], Flux]
+    load_network: Callable[[Bits | None], Flux]
 
 
 def open_flux_parts(
@@ -60,4 +61,4 @@ def open_flux_parts(
         faults += error.faults
     if weights is None or encoders is None:
         raise BaseModelError(faults)
-    return FluxParts(FluxEncoders(encoders, dtype), lambda: load_weights(weights, dims, dtype))
+    return FluxParts(FluxEncoders(encoders, dtype), lambda bits: load_weights(weights, dims, dtype, bits=bits))

@@ -15,6 +15,7 @@ from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.mflux_names import swap_halves
 from sq_pipeline.engines.flux.network import Flux, FluxDims
+from sq_pipeline.engines.flux.quantized import Bits, fill_quantized, quantize_blocks
 from sq_pipeline.engines.flux.weight_files import WeightFiles, read_headers, tensor_faults
 from sq_pipeline.engines.flux.weight_names import LAYOUTS, Layout, Origin, origins_of
 
@@ -74,12 +75,17 @@ def _choose_layout(shapes: Mapping[str, tuple[int, ...]], files: WeightFiles) ->
     return layout, found[layout]
 
 
-def load_weights(weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = mx.bfloat16) -> Flux:
-    """The network with these weights, frozen, in `dtype`. Raises BaseModelError when a file changed since its check.
+def load_weights(
+    weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = mx.bfloat16, *, bits: Bits | None = None
+) -> Flux:
+    """The network with these weights, frozen, in `dtype`; with `bits` the blocks' linear layers are quantized.
 
-    One parameter is read at a time, so that no more than the weights and one parameter's pieces are in memory.
+    One parameter is read (and quantized) at a time, so that no more than the weights as they are kept and one
+    parameter's pieces are in memory. Raises BaseModelError when a file changed since its check.
     """
     network = Flux(dims)
+    if bits is not None:
+        quantize_blocks(network, bits)
     opened: dict[Path, dict[str, mx.array]] = {}
     path: Path = weights.files.root
     try:
@@ -94,7 +100,8 @@ def load_weights(weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = 
             del pieces
             array = (swap_halves(array) if origin.swaps_halves else array).astype(dtype)
             mx.eval(array)
-            network.load_weights([(parameter, array)], strict=False)
+            if not fill_quantized(network, parameter, array):
+                network.load_weights([(parameter, array)], strict=False)
     except (RuntimeError, KeyError) as error:
         raise BaseModelError(
             Fault(str(path), "", f"cannot be read ({error})", "if it was just written, run this again")
@@ -105,8 +112,13 @@ def load_weights(weights: TransformerWeights, dims: FluxDims, dtype: mx.Dtype = 
 
 
 def load_transformer(
-    place: Path, base_model: BaseModel, *, dims: FluxDims | None = None, dtype: mx.Dtype = mx.bfloat16
+    place: Path,
+    base_model: BaseModel,
+    *,
+    dims: FluxDims | None = None,
+    dtype: mx.Dtype = mx.bfloat16,
+    bits: Bits | None = None,
 ) -> Flux:
     """Check the weights of `base_model` at `place`, then load them; `dims` where they are not those of `dims_of`."""
     dims = dims or dims_of(base_model)
-    return load_weights(check_weights(place, dims, base_model.how_to_get), dims, dtype)
+    return load_weights(check_weights(place, dims, base_model.how_to_get), dims, dtype, bits=bits)

@@ -29,6 +29,10 @@ class TinyEncoders:
         mx.eval(text, pooled)
         return text, pooled
 
+    def encode_groups(self, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
+        """`encode_captions` of each group for itself: no group's texts are padded for another's sake."""
+        return [self.encode_captions(group) for group in groups]
+
     def encode_pictures(self, pixels: npt.NDArray[np.uint8]) -> mx.array:
         """RGB pictures (pictures, height, width, 3) → latent tokens (pictures, rows · columns, 64), float32."""
         pictures = mx.array(pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
