@@ -12,22 +12,31 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from sq_pipeline.storage.atomic import disk_error
+
 _GRACE_S = 5  # between being asked to end, and being ended
 _GUARD = f'read -r _; trap "" TERM; kill -TERM 0; sleep {_GRACE_S}; kill -KILL 0'
+
+
+class CannotStart(OSError):
+    """The command could not be started at all."""
 
 
 class GuardedProcess:
     """A running command: the lines it prints, and how it ended."""
 
-    def __init__(self, child: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
-        self._child, self._log = child, log
+    def __init__(self, child: "subprocess.Popen[bytes]", log: IO[bytes], log_path: Path) -> None:
+        self._child, self._log, self._log_path = child, log, log_path
 
     def lines(self) -> Iterator[str]:
-        """Each line of its standard output as it comes, also written to the log, until it closes it."""
+        """Each line of its standard output as it comes, also written to the log; raises StorageError if that fails."""
         assert self._child.stdout is not None
         for raw in self._child.stdout:
-            self._log.write(raw)
-            self._log.flush()
+            try:
+                self._log.write(raw)
+                self._log.flush()
+            except OSError as error:
+                raise disk_error(self._log_path, error) from error
             yield raw.decode(errors="replace").rstrip("\r\n")
 
     def wait(self) -> int:
@@ -42,24 +51,38 @@ def run_guarded(
     """Run a command in `folder`, its errors and its output in the file `log`, as long as the block lasts.
 
     What still runs when the block is left, in whatever way, is asked to end (SIGTERM), then ended (SIGKILL).
-    Raises OSError where it cannot be started.
+    Raises CannotStart where it cannot be started, StorageError where the log cannot be written.
     """
-    with log.open("wb") as opened:
+    try:
+        log.unlink(missing_ok=True)
+        opened = log.open("ab", buffering=0)
+    except OSError as error:
+        raise disk_error(log, error) from error
+    with opened:
         guard = subprocess.Popen(["/bin/sh", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0)
         child = None
         try:
-            child = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=opened,
-                process_group=guard.pid,
-            )
-            yield GuardedProcess(child, opened)
+            child = _start(command, folder, environment, opened, guard.pid)
+            yield GuardedProcess(child, opened, log)
         finally:
             _end(guard, child)
+
+
+def _start(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: IO[bytes], group: int
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            process_group=group,
+        )
+    except OSError as error:
+        raise CannotStart(error.errno, error.strerror) from error
 
 
 def _end(guard: "subprocess.Popen[bytes]", child: "subprocess.Popen[bytes] | None") -> None:

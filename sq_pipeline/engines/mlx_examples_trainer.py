@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
 from sq_pipeline.core.errors import Fault, SqPipelineError, TrainingError
@@ -23,7 +24,7 @@ from sq_pipeline.core.protocols import (
     TrainResult,
 )
 from sq_pipeline.engines import machine, registry
-from sq_pipeline.engines.guarded_process import run_guarded
+from sq_pipeline.engines.guarded_process import CannotStart, run_guarded
 from sq_pipeline.engines.mlx_examples_adapter import check_adapter
 from sq_pipeline.engines.mlx_examples_checkout import MlxExamplesCheckout, open_checkout
 from sq_pipeline.engines.mlx_examples_dataset import write_dataset
@@ -48,6 +49,7 @@ _log = logging.getLogger(__name__)
 
 LOG = "mlx-examples.log"
 _TAIL_BYTES = 1 << 16
+_Made = TypeVar("_Made")
 
 
 class MlxExamplesTrainer:
@@ -90,7 +92,7 @@ class MlxExamplesTrainer:
             return _Training(request, base_model, checkout, folder, on_progress).run(dataset)
 
 
-def _collect[T](faults: list[Fault], make: Callable[[], T]) -> T | None:
+def _collect(faults: list[Fault], make: Callable[[], _Made]) -> _Made | None:
     try:
         return make()
     except SqPipelineError as error:
@@ -130,9 +132,7 @@ class _Training:
                 for line in process.lines():
                     self._read(line)
                 code = process.wait()
-        except OSError as error:
-            if isinstance(error, SqPipelineError):
-                raise
+        except CannotStart as error:
             problem = f"{self.checkout.python} could not be run ({error.strerror or error})"
             raise TrainingError(Fault("sq.yaml", "mlx_examples.python", problem, "mend the path")) from error
         if code != 0:
@@ -223,6 +223,7 @@ class _Training:
         final = self.folder / FINAL if (self.folder / FINAL).is_file() else last
         kept = [KeptAdapter(iteration, adapter_path(self.folder, iteration)) for iteration in self.kept_iterations[:-1]]
         faults: list[Fault] = []
+        tensors = None
         for path in (*(adapter.path for adapter in kept), final):
             tensors = _collect(faults, lambda path=path: check_adapter(path, self.base_model, recipe.rank))
         if not self.losses:

@@ -100,7 +100,12 @@ def draw(args, iteration):
 def main():
     args = parse()
     Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-    told = {**vars(args), "offline": os.environ.get("HF_HUB_OFFLINE"), "cwd": os.getcwd(), "seen": read_dataset(args)}
+    told = {
+        **vars(args),
+        "offline": os.environ.get("HF_HUB_OFFLINE"),
+        "cwd": str(Path.cwd()),
+        "seen": read_dataset(args),
+    }
     if "told" in SWITCHES:
         Path(SWITCHES["told"]).write_text(json.dumps(told))
     if SWITCHES["form"] == "new":
