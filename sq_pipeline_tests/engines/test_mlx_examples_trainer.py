@@ -198,9 +198,7 @@ def test_a_loss_that_is_no_number_stops_it(place: Place, pictures: tuple[Trainin
 
 
 def has_ended(pid: Path) -> bool:
-    """True when the script that hung is gone, or never came so far; `pid` is the file it tells its number in."""
-    if not pid.exists():
-        return True
+    """True when the script is gone, within some seconds; `pid` is the file it tells its number in."""
     for _ in range(150):
         try:
             state = Path(f"/proc/{pid.read_text()}/stat").read_text() if sys.platform == "linux" else ""
@@ -233,7 +231,7 @@ def test_it_ends_with_who_started_it(tmp_path: Path, number: signal.Signals) -> 
     """Ctrl-C ends it in order; after kill -9 the guard does."""
     parent = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], stderr=subprocess.PIPE, text=True)
     pid = tmp_path / "data/pid"
-    while not (pid.exists() and pid.read_text()):
+    while not pid.with_name("hangs").exists():
         assert parent.poll() is None, parent.communicate()
         time.sleep(0.05)
     parent.send_signal(number)

@@ -2,7 +2,7 @@
 
 `FAKE` in the environment is a JSON object: `form` ("new", "old": nothing final is saved), `hidden_size` and blocks of
 the adapters, `fail_at`, `nan_at`, `hang_at` (iterations), `damage` of what is saved last, `told` (a file that gets the
-arguments and what was seen of the dataset).
+arguments and what was seen of the dataset), `pid` (a file that gets its number; `hangs` comes beside it).
 """
 
 import argparse
@@ -106,8 +106,8 @@ def main():
         "cwd": str(Path.cwd()),
         "seen": read_dataset(args),
     }
-    if "told" in SWITCHES:
-        Path(SWITCHES["told"]).write_text(json.dumps(told))
+    Path(SWITCHES["told"]).write_text(json.dumps(told))
+    Path(SWITCHES["pid"]).write_text(str(os.getpid()))
     if SWITCHES["form"] == "new":
         (Path(args.output_dir) / "adapter_config.json").write_text("{}")
         print(f"Load the local dataset {args.dataset}/train.jsonl .", flush=True)
@@ -121,7 +121,7 @@ def main():
         if at == SWITCHES.get("fail_at"):
             raise ValueError("[load] no such thing\nand a second line")
         if at == SWITCHES.get("hang_at"):
-            Path(SWITCHES["pid"]).write_text(str(os.getpid()))
+            Path(SWITCHES["pid"]).with_name("hangs").touch()
             time.sleep(300)
         loss = math.nan if at == SWITCHES.get("nan_at") else 1 / at
         if at % 10 == 0:
