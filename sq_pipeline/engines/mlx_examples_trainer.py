@@ -127,6 +127,7 @@ class _Training:
         command = [str(self.checkout.python), str(self.checkout.script)]
         command += arguments(self.request, self.base_model, dataset, self.folder)
         _log.info("mlx-examples trains from the beginning, it cannot be continued; its log is %s", self._log_path)
+        self._log_choices()
         try:
             with run_guarded(command, self.checkout.folder, child_environment(), self._log_path) as process:
                 for line in process.lines():
@@ -152,6 +153,15 @@ class _Training:
                 "resolution": "{0.width_px}x{0.height_px}".format(training_size(self.request.recipe, self.base_model)),
             },
         )
+
+    def _log_choices(self) -> None:
+        """What it does otherwise than the recipe says, without another adapter coming of it."""
+        recipe, prompts = self.request.recipe, self.request.sample_prompts
+        every = checkpoint_every(recipe, is_kept=self.request.checkpoints is not None)
+        if every < recipe.checkpoint_interval:
+            _log.warning("an adapter is saved every %d iterations, so that those to be kept are among them", every)
+        if len(prompts) > 1:
+            _log.info("mlx-examples draws one prompt: the first of %d, %r", len(prompts), prompts[0])
 
     @property
     def _log_path(self) -> Path:

@@ -37,7 +37,7 @@ _T5_PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetenso
 
 def child_environment() -> dict[str, str]:
     """This process's environment, offline for the hub unless a person set that otherwise."""
-    return {OFFLINE: "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, OFFLINE: os.environ.get(OFFLINE) or "1", "PYTHONUNBUFFERED": "1"}
 
 
 def check_weights(base_model: BaseModel) -> list[Fault]:
@@ -45,7 +45,7 @@ def check_weights(base_model: BaseModel) -> list[Fault]:
 
     Empty where a person set HF_HUB_OFFLINE to 0, and with that allowed the download.
     """
-    if child_environment()[OFFLINE].lower() in ("0", "false", "no", "off"):
+    if child_environment()[OFFLINE].upper() not in ("1", "ON", "YES", "TRUE"):  # the words that the hub knows
         return []
     missing = list(_missing(base_model))
     if not missing:
