@@ -69,6 +69,10 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
 
     Raises TrainingError for a trainer that is not there.
     """
+    if name == "mlx-examples":
+        from sq_pipeline.engines.mlx_examples_trainer import MlxExamplesTrainer
+
+        return MlxExamplesTrainer(data)
     if name != "mlx":
         raise _no_trainer(name)
     from sq_pipeline.engines.lora_trainer import MlxLoraTrainer
