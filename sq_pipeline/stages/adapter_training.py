@@ -101,7 +101,7 @@ def _training_info(workshop: Workshop, dataset: TrainingDataset, result: TrainRe
     tail = result.losses[-max(1, len(result.losses) // 10) :]
     return {
         "pairs": len(dataset.images),
-        "iterations": len(result.losses),
+        "iterations": dataset.recipe.iterations,
         "tensors": result.tensors,
         "loss_first": result.losses[0],
         "loss_last_tenth": sum(tail) / len(tail),
