@@ -106,6 +106,7 @@ def bring_up(data: DataDir, engines: Engines) -> None:
             adapter = workshop.catalog.adapters[key]
             adapter_line.make_dataset(workshop, adapter)
             adapter_line.make_mlx_adapter(workshop, adapter, log)
+            checkpoint_choice.make_chosen_checkpoint(workshop, adapter, log)
             adapter_line.make_mflux_adapter(workshop, adapter)
             adapter_line.make_verification(workshop, adapter, log)
             adapter_line.promote(workshop, adapter)

@@ -20,7 +20,7 @@ from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, wri
 from sq_pipeline_tests.pipeline.game import Game
 
 LORAS, WORLD = "west/loras/west_land", "west/worlds/old"
-LINE = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
+LINE = ("training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter")
 
 OLD_STACK = {f"{WORLD}/stack", *(f"{WORLD}/poi_images:{slug}" for slug in ("mill", "mine", "inn")), f"{WORLD}/gallery"}
 
