@@ -16,7 +16,7 @@ import yaml
 
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.stages import adapter_line, world_line
+from sq_pipeline.stages import adapter_line, checkpoint_choice, world_line
 from sq_pipeline.stages.plan import adapters_of, make_plan
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import DataDir, shipped_data_root

@@ -91,11 +91,12 @@ def mean_distance(pictures: Sequence[Pixels]) -> float:
     if len(pictures) < 2:
         raise ValueError("a distance needs two pictures")
     maps = [_normalise(edge_map(picture)) for picture in pictures]
+    return float(np.mean([_distance(first, second) for first, second in combinations(maps, 2)]))
+
+
+def _distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
     # two pictures without any edge are alike, though they have no correlation
-    distances = [
-        1.0 - first @ second if first.any() or second.any() else 0.0 for first, second in combinations(maps, 2)
-    ]
-    return float(np.mean(distances))
+    return 1.0 - float(first @ second) if first.any() or second.any() else 0.0
 
 
 def measure_separation(with_adapter: Sequence[Pixels], without: Sequence[Pixels]) -> float | None:

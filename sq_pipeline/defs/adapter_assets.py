@@ -1,4 +1,4 @@
-"""The assets of one adapter: dataset → MLX adapter → chosen checkpoint → mflux adapter → verification → promoted adapter.
+"""The assets of one adapter: dataset → MLX adapter → chosen checkpoint → mflux adapter → verification → promotion.
 
 Here: translating records into Dagster's results. Not here: the work (`stages.adapter_line`).
 """
@@ -118,7 +118,7 @@ def _chosen_checkpoint(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefi
         group_name=adapter.genre,
         pool=GPU_POOL,
         required_resource_keys={WORKSHOP},
-        description=f"The checkpoint of {adapter.name}'s training that is used: the one proposed, or a person's choice.",
+        description=f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice.",
     )
     def chosen_checkpoint(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop

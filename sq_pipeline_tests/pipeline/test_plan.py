@@ -201,7 +201,8 @@ def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:
     with pytest.raises(AdapterError) as caught:
         make_mflux_adapter(workshop, workshop.adapter("west_land"))
     assert str(caught.value) == (
-        f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/mlx_adapter ← training_dataset (never made)"
+        f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/chosen_checkpoint ← mlx_adapter "
+        "← training_dataset (never made)"
     )
 
 
