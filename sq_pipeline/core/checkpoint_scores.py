@@ -1,4 +1,4 @@
-"""Which checkpoint of a training to keep: how far apart it leaves the subjects of its pictures, and which one to propose.
+"""Which checkpoint of a training to keep: how far apart it leaves its pictures' subjects, and which one to propose.
 
 Here: the measure, the scores and the rule, all pure. Not here: rendering and losses (`stages.checkpoint_scores`), what
 a person chooses instead (`stages.checkpoint_choice`).

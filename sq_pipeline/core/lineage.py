@@ -131,7 +131,7 @@ def chosen_checkpoint_inputs(
         "training": training_version,
         **scores,
         **{f"limit.{name}": value for name, value in limits.items()},
-        "choice": chosen_iteration,
+        "choice": "the proposed one" if chosen_iteration is None else chosen_iteration,
         "proposal": PROPOSAL_REVISION,
     }
 

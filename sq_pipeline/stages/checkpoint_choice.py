@@ -149,6 +149,7 @@ def _take_scores(
     )
     insist_unchanged(workshop, adapter, states["training_dataset"])
     figures = _finite(scores.as_json())
+    info = {**figures, "wall_s": round(scores.wall_s, 2), "chip": workshop.engines.chip}
     record = Record(
         kind=SCORES,
         fingerprint=fingerprint(inputs),
@@ -158,7 +159,7 @@ def _take_scores(
             "grid": workshop.store.put_bytes(draw_grid(scores), ".png"),
             "scores": workshop.store.put_bytes(canonical_json(figures).encode(), ".json"),
         },
-        info=figures,
+        info=info,
     )
     workshop.store.write_record(record)
     return record

@@ -67,12 +67,11 @@ class CheckpointScores:
     wall_s: float
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as plain values."""
+        """The figures as plain values, without the time they took."""
         return {
             "scores": [cell.score.as_json() for cell in self.cells],
             "base_loss": self.base_loss,
             "held_out_pairs": self.held_out_pairs,
-            "wall_s": round(self.wall_s, 2),
         }
 
 
