@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.core.content import Adapter
-from sq_pipeline.core.errors import AdapterError, Fault, VerificationError
+from sq_pipeline.core.errors import AdapterError, DatasetError, Fault, VerificationError
 from sq_pipeline.core.fingerprints import canonical_json
+from sq_pipeline.core.lineage import (
+    dataset_inputs,
+)
 from sq_pipeline.core.protocols import AdapterUse, CheckpointPlace
 from sq_pipeline.core.verdicts import Verdict
 from sq_pipeline.stages.adapter_survey import (
     base_model_for,
     dataset_label,
     external_file,
-    insist_unchanged,
     keymap_of,
     reading_keymap_of,
-    ready_step,
     source_keymap_of,
     survey_adapter,
     trainer_of,
@@ -28,7 +29,7 @@ from sq_pipeline.stages.adapter_survey import (
 )
 from sq_pipeline.stages.chain import problems_of
 from sq_pipeline.stages.checkpoint_report import describe_choice
-from sq_pipeline.stages.dataset import TrainingDataset, check_dataset
+from sq_pipeline.stages.dataset import TrainingDataset, check_dataset, fingerprint_folder
 from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
@@ -43,9 +44,18 @@ from sq_pipeline.storage.tensor_survey import tensors_data_version
 _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
 
+def ready(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
+    """The step, with everything upstream there; raises AdapterError otherwise."""
+    states = survey_adapter(workshop, adapter)
+    step = states[name]
+    if step.status in ("pending", "blocked") and step.record is None:
+        raise AdapterError([Fault(step.asset, "", problem, "") for problem in problems_of(step)])
+    return step, states
+
+
 def make_dataset(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Check the dataset. Returns the record, and whether work was done (False: the store had it)."""
-    step, _ = ready_step(workshop, adapter, "training_dataset")
+    step, _ = ready(workshop, adapter, "training_dataset")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     dataset = _checked(workshop, adapter)
@@ -70,9 +80,17 @@ def _checked(workshop: Workshop, adapter: Adapter) -> TrainingDataset:
     return check_dataset(folder, dataset_label(adapter), workshop.base_model_of_adapter(adapter).name)
 
 
+def insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> None:
+    """Raises DatasetError when the folder is no longer what this run is about: its work would bear a wrong name."""
+    label = dataset_label(adapter)
+    now = fingerprint_folder(workshop.data.datasets_root / str(adapter.dataset), label, workshop.files.hash_of)
+    if dataset_inputs(now) != dataset.inputs:
+        raise DatasetError(Fault(label, "", "changed while it was being read", "run again; nothing was kept"))
+
+
 def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Train the adapter, unless the store has it; a training that was cut off is continued."""
-    step, states = ready_step(workshop, adapter, "mlx_adapter")
+    step, states = ready(workshop, adapter, "mlx_adapter")
     remove_abandoned_checkpoints(workshop.data, lambda: _trainings(workshop))
     if step.record is not None:
         remove_checkpoints(workshop.data, step.fingerprint)
@@ -125,7 +143,7 @@ def _trainings(workshop: Workshop) -> set[str]:
 
 def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
     """Remap the adapter (or take an external file as it is), unless the store has it."""
-    step, states = ready_step(workshop, adapter, "mflux_adapter")
+    step, states = ready(workshop, adapter, "mflux_adapter")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     source = _source_file(workshop, adapter, states)
@@ -168,7 +186,7 @@ def _insist_same_source(adapter: Adapter, source: Path, step: Step) -> None:
 
 def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Verify the adapter, unless the store has the verdicts. A failed verdict is a record like any other."""
-    step, states = ready_step(workshop, adapter, "verification")
+    step, states = ready(workshop, adapter, "verification")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     adapter_record = states["mflux_adapter"].record

@@ -13,7 +13,7 @@ from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.checkpoint_scores import SCORED_SCALES
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import Dialect
-from sq_pipeline.core.errors import AdapterError, DatasetError, Fault, SqPipelineError
+from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
@@ -28,7 +28,7 @@ from sq_pipeline.core.lineage import (
 )
 from sq_pipeline.core.recipe import Recipe, TrainerName
 from sq_pipeline.stages.adapter_source import dialect_of
-from sq_pipeline.stages.chain import follow, problems_of
+from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.stages.kept_checkpoints import choice_for, kept_checkpoints, score_limits, scored_prompts
 from sq_pipeline.stages.workshop import Step, Workshop
@@ -80,23 +80,6 @@ def trainer_of(workshop: Workshop, adapter: Adapter) -> TrainerName:
 def base_model_for(workshop: Workshop, adapter: Adapter) -> BaseModel:
     """The base model that the adapter is trained over and verified with."""
     return base_model_of(recipe_of(workshop, adapter), workshop.base_model_of_adapter(adapter).name)
-
-
-def ready_step(workshop: Workshop, adapter: Adapter, name: str) -> tuple[Step, dict[str, Step]]:
-    """The step, with everything upstream there, and all steps; raises AdapterError otherwise."""
-    states = survey_adapter(workshop, adapter)
-    step = states[name]
-    if step.status in ("pending", "blocked") and step.record is None:
-        raise AdapterError([Fault(step.asset, "", problem, "") for problem in problems_of(step)])
-    return step, states
-
-
-def insist_unchanged(workshop: Workshop, adapter: Adapter, dataset: Step) -> None:
-    """Raises DatasetError when the folder is no longer what this run is about: its work would bear a wrong name."""
-    label = dataset_label(adapter)
-    now = fingerprint_folder(workshop.data.datasets_root / str(adapter.dataset), label, workshop.files.hash_of)
-    if dataset_inputs(now) != dataset.inputs:
-        raise DatasetError(Fault(label, "", "changed while it was being read", "run again; nothing was kept"))
 
 
 def survey_adapter(workshop: Workshop, adapter: Adapter) -> dict[str, Step]:
@@ -158,6 +141,28 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
     return workshop.step(asset_name(adapter, name), name, inputs)
 
 
+def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Step:
+    adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
+    assert adapter_record is not None
+    assert verification is not None
+    asset = asset_name(adapter, "promoted_adapter")
+    inputs = promotion_inputs(adapter_record.data_version, verification.data_version)
+    if not verification.info["has_passed"]:
+        failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
+        return Step(asset, "promoted_adapter", "blocked", inputs, reasons=("did not pass verification", *failed))
+    step = workshop.step(asset, "promoted_adapter", inputs)
+    if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
+    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
+    if step.record is not None and step.record.info.get("file") != adapter.file:
+        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
+        step = replace(step, status="stale", record=None, reasons=(reason,))
+    if step.status == "stale" and step.record is None and workshop.settings.promotion == "manual":
+        reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
+    return step
+
+
 def _chosen_checkpoint_inputs(workshop: Workshop, adapter: Adapter, states: Mapping[str, Step]) -> Inputs:
     training = states["mlx_adapter"].record
     assert training is not None
@@ -189,28 +194,6 @@ def checkpoint_scores_inputs_of(workshop: Workshop, adapter: Adapter, states: Ma
         workshop.engines.renderer_versions,
         workshop.trainer_versions("mlx"),
     )
-
-
-def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Step:
-    adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
-    assert adapter_record is not None
-    assert verification is not None
-    asset = asset_name(adapter, "promoted_adapter")
-    inputs = promotion_inputs(adapter_record.data_version, verification.data_version)
-    if not verification.info["has_passed"]:
-        failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
-        return Step(asset, "promoted_adapter", "blocked", inputs, reasons=("did not pass verification", *failed))
-    step = workshop.step(asset, "promoted_adapter", inputs)
-    if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
-        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
-    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
-    if step.record is not None and step.record.info.get("file") != adapter.file:
-        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
-        step = replace(step, status="stale", record=None, reasons=(reason,))
-    if step.status == "stale" and step.record is None and workshop.settings.promotion == "manual":
-        reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
-        return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
-    return step
 
 
 def folder_inputs(workshop: Workshop, adapter: Adapter) -> dict[str, Any]:

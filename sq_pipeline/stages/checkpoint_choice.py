@@ -16,13 +16,12 @@ from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint
 from sq_pipeline.core.protocols import TrainingExample
+from sq_pipeline.stages.adapter_line import insist_unchanged, ready
 from sq_pipeline.stages.adapter_survey import (
     asset_name,
     base_model_for,
     checkpoint_scores_inputs_of,
-    insist_unchanged,
     keymap_of,
-    ready_step,
     recipe_of,
     source_keymap_of,
     survey_adapter,
@@ -52,7 +51,7 @@ def make_chosen_checkpoint(workshop: Workshop, adapter: Adapter, log: logging.Lo
 
     Where one checkpoint was kept there is nothing to choose, and nothing is scored.
     """
-    step, states = ready_step(workshop, adapter, "chosen_checkpoint")
+    step, states = ready(workshop, adapter, "chosen_checkpoint")
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     training = states["mlx_adapter"].record
