@@ -16,7 +16,7 @@ import yaml
 
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.stages import adapter_line, adapter_training, world_line
+from sq_pipeline.stages import adapter_line, adapter_training, checkpoint_choice, world_line
 from sq_pipeline.stages.plan import adapters_of, make_plan
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
@@ -106,6 +106,7 @@ def bring_up(data: DataDir, engines: Engines) -> None:
             adapter = workshop.catalog.adapters[key]
             adapter_line.make_dataset(workshop, adapter)
             adapter_training.make_mlx_adapter(workshop, adapter, log)
+            checkpoint_choice.make_chosen_checkpoint(workshop, adapter, log)
             adapter_line.make_mflux_adapter(workshop, adapter)
             adapter_line.make_verification(workshop, adapter, log)
             adapter_line.promote(workshop, adapter)

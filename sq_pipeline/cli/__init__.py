@@ -6,6 +6,7 @@ import typer
 
 from sq_pipeline.cli import (
     adapter_verdict_commands,
+    choose_command,
     content_commands,
     doctor_command,
     fidelity_command,
@@ -35,6 +36,7 @@ inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
+choose_command.register(adapter_app)
 ui_command.register(app)
 doctor_command.register(app)
 app.add_typer(dataset_app, name="dataset")

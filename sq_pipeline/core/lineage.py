@@ -19,6 +19,8 @@ Inputs = dict[str, Any]
 REMAP_REVISION = 2
 VERIFY_REVISION = 2
 RENDER_REVISION = 1
+SCORES_REVISION = 1
+PROPOSAL_REVISION = 1
 
 # Recipe fields that decide whether a dataset is accepted, or how safely it is trained, not what is trained on it.
 _NOT_TRAINED = {
@@ -33,6 +35,9 @@ _NOT_TRAINED = {
     "sample_interval",
     "sample_prompts",
 }
+
+# Recipe fields that decide which pictures are held out, and how they are looked at.
+_HELD_OUT = ("held_out_pairs", "resolution", "aspect_buckets", "guidance")
 
 
 def trained_values(recipe: Recipe) -> Inputs:
@@ -65,15 +70,69 @@ def mflux_adapter_inputs(
 
     Both are None where a file is taken as it is.
     """
+    return {"source": source_version, **_remapping(keymap, reading), "base_model": base_model}
+
+
+def _remapping(keymap: Keymap | None, reading: Keymap | None) -> Inputs:
     values = {} if keymap is None else keymap.meaning()
     rules = values.pop("rules", None)
     return {
-        "source": source_version,
         "keymap": rules,
         **{f"keymap.{name}": value for name, value in values.items()},
         "read_by": None if reading is None else reading.meaning(),
-        "base_model": base_model,
         "remap": REMAP_REVISION,
+    }
+
+
+def checkpoint_scores_inputs(
+    kept: Mapping[int, str],
+    dataset_version: str,
+    recipe: Recipe,
+    keymap: Keymap,
+    reading: Keymap,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    lora_scales: Sequence[float],
+    base_model: BaseModel,
+    weights_hash: str,
+    renderer_versions: Mapping[str, str],
+    meter_versions: Mapping[str, str],
+) -> Inputs:
+    """The scores of a training's kept checkpoints, `kept` by iteration: what is rendered, and what is held out.
+
+    Pictures are of the size that is trained at: a fraction of the work, and all of them are held against each other.
+    """
+    size = base_model.training_size
+    return {
+        "kept": {str(iteration): version for iteration, version in kept.items()},
+        "dataset": dataset_version,
+        **{f"recipe.{name}": getattr(recipe, name) for name in _HELD_OUT},
+        **_remapping(keymap, reading),
+        "trigger": trigger,
+        "verify_prompts": dict(prompts),
+        "scales": list(lora_scales),
+        "scores": SCORES_REVISION,
+        **{f"meter.{name}": version for name, version in meter_versions.items()},
+        **_rendering(base_model, weights_hash, "landscape", renderer_versions),
+        "size_px": [size.width_px, size.height_px],
+    }
+
+
+def chosen_checkpoint_inputs(
+    training_version: str, scores: Inputs | None, limits: Mapping[str, float], chosen_iteration: int | None
+) -> Inputs:
+    """The checkpoint that goes on to the remap. Without `scores` only one was kept, and nothing is to be chosen.
+
+    `chosen_iteration` is a person's choice, None where the proposal holds; `limits` are what the proposal goes by.
+    """
+    if scores is None:
+        return {"training": training_version}
+    return {
+        "training": training_version,
+        **scores,
+        **{f"limit.{name}": value for name, value in limits.items()},
+        "choice": "the proposed one" if chosen_iteration is None else chosen_iteration,
+        "proposal": PROPOSAL_REVISION,
     }
 
 

@@ -1,4 +1,4 @@
-"""The assets of one adapter: dataset → MLX adapter → mflux adapter → verification → promoted adapter.
+"""The assets of one adapter: dataset → MLX adapter → chosen checkpoint → mflux adapter → verification → promotion.
 
 Here: translating records into Dagster's results. Not here: the work (`stages.adapter_line`).
 """
@@ -24,7 +24,7 @@ from dagster import (
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.errors import DatasetError
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, checkpoint_choice
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.training_report import TrainingSnapshot
 from sq_pipeline.stages.workshop import Workshop
@@ -43,6 +43,7 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
     builders: dict[str, Callable[[Adapter, list[AssetKey]], AssetsDefinition]] = {
         "training_dataset": _training_dataset,
         "mlx_adapter": _mlx_adapter,
+        "chosen_checkpoint": _chosen_checkpoint,
         "mflux_adapter": _mflux_adapter,
         "verification": _verification,
         "promoted_adapter": _promoted_adapter,
@@ -51,8 +52,10 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
     keys: dict[str, AssetKey] = {}
     for step in adapter_survey.steps_of(adapter):
         upstream = list(keys.values())[-1:]
-        if step == "verification" and "mlx_adapter" in keys:
-            upstream.append(keys["mlx_adapter"])  # what the remapped adapter is held against
+        if step == "verification" and "chosen_checkpoint" in keys:
+            upstream.append(keys["chosen_checkpoint"])  # what the remapped adapter is held against
+        if step == "chosen_checkpoint":
+            upstream.append(keys["training_dataset"])  # whose held-out pictures it is scored on
         built.append(builders[step](adapter, upstream))
         keys[step] = adapter_key(adapter, step)
     return built
@@ -122,6 +125,25 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
         return _result(record, is_made, {**record.info, **curve, **samples})
 
     return mlx_adapter
+
+
+def _chosen_checkpoint(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:
+    @asset(
+        key=adapter_key(adapter, "chosen_checkpoint"),
+        deps=upstream,
+        group_name=adapter.genre,
+        pool=GPU_POOL,
+        required_resource_keys={WORKSHOP},
+        description=f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice.",
+    )
+    def chosen_checkpoint(context: AssetExecutionContext) -> MaterializeResult:
+        workshop: Workshop = context.resources.workshop
+        record, is_made = checkpoint_choice.make_chosen_checkpoint(workshop, adapter, context.log)
+        table = workshop.store.path_of(record.objects["table"]).read_text(encoding="utf-8")
+        grid = _picture(workshop, record, "grid", "checkpoints", 960)
+        return _result(record, is_made, {**record.info, "table": MetadataValue.md(table), **grid})
+
+    return chosen_checkpoint
 
 
 def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition:

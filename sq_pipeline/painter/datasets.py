@@ -22,6 +22,7 @@ batch_size: 8
 grad_accumulation: 1
 learning_rate: 0.001
 warmup_steps: 10
+kept_checkpoints: 2
 seed: {seed}
 """
 

@@ -27,6 +27,7 @@ from sq_pipeline.stages.adapter_survey import (
     verify_prompts_of,
 )
 from sq_pipeline.stages.chain import problems_of
+from sq_pipeline.stages.checkpoint_report import describe_choice
 from sq_pipeline.stages.dataset import TrainingDataset, check_dataset, fingerprint_folder
 from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
@@ -113,8 +114,8 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
 
 
 def _source_file(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Path:
-    """The adapter before the remap: as it was trained, or the file from elsewhere."""
-    upstream = states.get("mlx_adapter")
+    """The adapter before the remap: the chosen checkpoint of its training, or the file from elsewhere."""
+    upstream = states.get("chosen_checkpoint")
     if upstream is None or upstream.record is None:
         return external_file(workshop, adapter)
     return workshop.store.path_of(upstream.record.objects["adapter"])
@@ -222,6 +223,9 @@ def _provenance(states: dict[str, Step], verification: Record) -> dict[str, Any]
         state = states.get(name)
         if state is not None and state.record is not None:
             made_from[name] = state.record.data_version
+    chosen = states.get("chosen_checkpoint")
+    if chosen is not None and chosen.record is not None:
+        made_from["checkpoint"] = describe_choice(chosen.record.info)
     mflux = states["mflux_adapter"].record
     if mflux is not None and "keymap" in mflux.info:
         made_from["keymap"] = f"{mflux.info['keymap']} {mflux.info['keymap_version']} {mflux.info['rules_hash']}"

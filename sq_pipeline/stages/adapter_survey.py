@@ -5,17 +5,21 @@ The doing is in `adapter_line`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.checkpoint_scores import SCORED_SCALES
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import Dialect
 from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
+    Inputs,
+    checkpoint_scores_inputs,
+    chosen_checkpoint_inputs,
     dataset_inputs,
     mflux_adapter_inputs,
     mlx_adapter_inputs,
@@ -26,6 +30,7 @@ from sq_pipeline.core.recipe import Recipe, TrainerName
 from sq_pipeline.stages.adapter_source import dialect_of
 from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
+from sq_pipeline.stages.kept_checkpoints import choice_for, kept_checkpoints, score_limits, scored_prompts
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.checkpoint_folders import last_checkpoint
 from sq_pipeline.storage.datasets import read_recipe
@@ -38,7 +43,7 @@ from sq_pipeline.storage.verify_prompts import VerifyPrompts, load_verify_prompt
 
 _LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped
 _SAMPLES = 4
-STEPS = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
+STEPS = ("training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter")
 
 
 def adapter_folder(adapter: Adapter) -> str:
@@ -53,7 +58,7 @@ def asset_name(adapter: Adapter, step: str) -> str:
 
 def steps_of(adapter: Adapter) -> tuple[str, ...]:
     """The steps of this adapter; an external file needs no dataset and no training."""
-    return STEPS if adapter.dataset is not None else STEPS[2:]
+    return STEPS if adapter.dataset is not None else STEPS[3:]
 
 
 def dataset_label(adapter: Adapter) -> str:
@@ -115,6 +120,8 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             workshop.trainer_versions(trainer_of(workshop, adapter)),
         )
         return _with_resume(workshop, workshop.step(asset_name(adapter, name), name, inputs))
+    elif name == "chosen_checkpoint":
+        inputs = _chosen_checkpoint_inputs(workshop, adapter, states)
     elif name == "mflux_adapter":
         reading = reading_keymap_of(workshop, adapter)
         keymap = None if reading is None else keymap_of(workshop)
@@ -167,6 +174,39 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
     return step
 
 
+def _chosen_checkpoint_inputs(workshop: Workshop, adapter: Adapter, states: Mapping[str, Step]) -> Inputs:
+    training = states["mlx_adapter"].record
+    assert training is not None
+    kept = kept_checkpoints(workshop, training)
+    choice = choice_for(workshop, adapter, training, kept)
+    scores = checkpoint_scores_inputs_of(workshop, adapter, states) if len(kept) > 1 else None
+    limits = asdict(score_limits(workshop.settings.thresholds))
+    return chosen_checkpoint_inputs(training.data_version, scores, limits, choice.iteration if choice else None)
+
+
+def checkpoint_scores_inputs_of(workshop: Workshop, adapter: Adapter, states: Mapping[str, Step]) -> Inputs:
+    """What the scores of an adapter's kept checkpoints are made from."""
+    dataset, training = states["training_dataset"].record, states["mlx_adapter"].record
+    assert dataset is not None
+    assert training is not None
+    base_model = base_model_for(workshop, adapter)
+    kept = kept_checkpoints(workshop, training)
+    return checkpoint_scores_inputs(
+        {iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
+        dataset.data_version,
+        recipe_of(workshop, adapter),
+        keymap_of(workshop),
+        source_keymap_of(workshop, adapter),
+        adapter.trigger,
+        scored_prompts(verify_prompts_of(workshop, adapter)).model_dump(),
+        SCORED_SCALES,
+        base_model,
+        workshop.weights_hash(base_model),
+        workshop.engines.renderer_versions,
+        workshop.trainer_versions("mlx"),
+    )
+
+
 def folder_inputs(workshop: Workshop, adapter: Adapter) -> dict[str, Any]:
     """What the adapter's dataset holds, see `fingerprint_folder`."""
     folder = workshop.data.datasets_root / str(adapter.dataset)
@@ -185,9 +225,9 @@ def external_file(workshop: Workshop, adapter: Adapter) -> Path:
 
 
 def _source_version(workshop: Workshop, adapter: Adapter, versions: Mapping[str, str]) -> str:
-    """The data version of what goes into the remap: the trained adapter, or the file from elsewhere."""
-    if "mlx_adapter" in versions:
-        return versions["mlx_adapter"]
+    """The data version of what goes into the remap: the chosen checkpoint, or the file from elsewhere."""
+    if "chosen_checkpoint" in versions:
+        return versions["chosen_checkpoint"]
     path = external_file(workshop, adapter)
     return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path))
 

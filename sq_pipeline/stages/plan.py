@@ -1,6 +1,6 @@
 """The plan: everything that is not fresh, and why. Reads files and records; loads no model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.chain import chain_of
+from sq_pipeline.stages.kept_checkpoints import outdated_choice
 from sq_pipeline.stages.settled import count_settled, settle
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.stages.world_line import WorldState, survey_world
@@ -80,4 +81,13 @@ def make_plan(workshop: Workshop, world: str | None) -> Plan:
         settle(workshop, state)
         states.append(state)
     workshop.files.save()
-    return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), workshop.catalog.warnings)
+    warnings = (*workshop.catalog.warnings, *_outdated_choices(workshop, adapters))
+    return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
+
+
+def _outdated_choices(workshop: Workshop, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
+    for key, steps in adapters.items():
+        training = steps["mlx_adapter"].record if "mlx_adapter" in steps else None
+        warning = outdated_choice(workshop, workshop.catalog.adapters[key], training) if training else None
+        if warning is not None:
+            yield warning

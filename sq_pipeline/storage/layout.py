@@ -74,6 +74,10 @@ class DataDir:
     def manifest(self, genre: str) -> Path:
         return self.lora_root / genre / f"{genre}.yaml"
 
+    def checkpoint_choices(self, genre: str) -> Path:
+        """What people chose among kept checkpoints; named so that no genre's manifest can have the same path."""
+        return self.lora_root / genre / f"{genre}.choices.yaml"
+
     def relative(self, path: Path) -> str:
         """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
         try:

@@ -45,5 +45,9 @@ def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
 
 def write_manifest(data: DataDir, genre: str, adapters: dict[str, dict[str, Any]]) -> None:
     """Write the manifest atomically; equal content gives equal bytes."""
-    body = yaml.dump({"adapters": adapters}, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=110)
-    write_text(data.manifest(genre), _HEAD + body)
+    write_text(data.manifest(genre), _HEAD + dump_yaml({"adapters": adapters}))
+
+
+def dump_yaml(value: dict[str, Any]) -> str:
+    """A mapping as YAML that `strict_yaml` reads back as it was; equal mappings give equal texts."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=110)

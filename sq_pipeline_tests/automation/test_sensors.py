@@ -203,7 +203,14 @@ def test_by_night_one_training_at_a_time(ticks: Ticks) -> None:
     ((request,), _) = ticks.tick("night")
     assert assets(request) == [
         f"west/loras/west_land/{step}"
-        for step in ("mflux_adapter", "mlx_adapter", "promoted_adapter", "training_dataset", "verification")
+        for step in (
+            "chosen_checkpoint",
+            "mflux_adapter",
+            "mlx_adapter",
+            "promoted_adapter",
+            "training_dataset",
+            "verification",
+        )
     ]
     ticks.pretend(request, DagsterRunStatus.NOT_STARTED)
     assert ticks.tick("night") == ([], "west/loras/west_land/mlx_adapter is being trained; one at a time")

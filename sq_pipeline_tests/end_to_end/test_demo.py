@@ -196,6 +196,7 @@ def test_plan_without_a_store_still_knows_what_is_promoted(remade: DataDir) -> N
     assert {item["asset"].rpartition("/")[2] for item in stale if "/loras/" in item["asset"]} == {
         "training_dataset",
         "mlx_adapter",
+        "chosen_checkpoint",
         "mflux_adapter",
         "verification",
         "promoted_adapter",

@@ -30,7 +30,7 @@ from sq_pipeline.core.protocols import (
     TokenCounts,
     TrainRequest,
 )
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, checkpoint_choice, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
@@ -244,6 +244,8 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
                 record, is_made = adapter_line.make_dataset(workshop, adapter)
             elif name == "mlx_adapter":
                 record, is_made = adapter_training.make_mlx_adapter(workshop, adapter, _LOG)
+            elif name == "chosen_checkpoint":
+                record, is_made = checkpoint_choice.make_chosen_checkpoint(workshop, adapter, _LOG)
             elif name == "mflux_adapter":
                 record, is_made = adapter_line.make_mflux_adapter(workshop, adapter)
             elif name == "verification":
@@ -252,7 +254,7 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
                 record, is_made = adapter_line.promote(workshop, adapter)
         except SqPipelineError:
             return
-        if is_made and name != "training_dataset":
+        if is_made and name not in ("training_dataset", "chosen_checkpoint"):
             getattr(made, _KINDS.get(name, "promoted")).add(key)
         if name == "verification" and not record.info["has_passed"]:
             return

@@ -11,7 +11,7 @@ from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
 
-STEPS = ["training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter"]
+STEPS = ["training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"]
 
 
 @pytest.fixture
@@ -52,9 +52,10 @@ def test_lineage_follows_the_content(game: DataDir) -> None:
     assert parents(defs, "west/worlds/old/gallery") == {"west/worlds/old/poi_images"}
     line = "west/loras/west_land"
     for before, after in pairwise(STEPS):
-        # a verification holds the remapped adapter against the trained one
-        also = {f"{line}/mlx_adapter"} if after == "verification" else set()
-        assert parents(defs, f"{line}/{after}") == {f"{line}/{before}"} | also
+        # a verification holds the remapped adapter against the trained one; checkpoints are scored on held-out pictures
+        also = {"verification": "chosen_checkpoint", "chosen_checkpoint": "training_dataset"}
+        wanted = {before, also.get(after, before)}
+        assert parents(defs, f"{line}/{after}") == {f"{line}/{step}" for step in wanted}
 
 
 def test_pictures_are_partitioned_by_place(game: DataDir) -> None:
@@ -114,7 +115,7 @@ def test_an_external_adapter_starts_at_the_remap(game: DataDir) -> None:
     shutil.rmtree(game.datasets_root / "west/landscape")
     loaded = keys(load(game))
     assert "west/loras/west_land/mlx_adapter" not in loaded
-    assert {f"west/loras/west_land/{step}" for step in STEPS[2:]} <= loaded
+    assert {f"west/loras/west_land/{step}" for step in STEPS[3:]} <= loaded
     assert parents(load(game), "west/loras/west_land/verification") == {"west/loras/west_land/mflux_adapter"}
 
 

@@ -20,7 +20,7 @@ from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, wri
 from sq_pipeline_tests.pipeline.game import Game
 
 LORAS, WORLD = "west/loras/west_land", "west/worlds/old"
-LINE = ("training_dataset", "mlx_adapter", "mflux_adapter", "verification", "promoted_adapter")
+LINE = ("training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter")
 
 OLD_STACK = {f"{WORLD}/stack", *(f"{WORLD}/poi_images:{slug}" for slug in ("mill", "mine", "inn")), f"{WORLD}/gallery"}
 
@@ -201,7 +201,8 @@ def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:
     with pytest.raises(AdapterError) as caught:
         make_mflux_adapter(workshop, workshop.adapter("west_land"))
     assert str(caught.value) == (
-        f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/mlx_adapter ← training_dataset (never made)"
+        f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/chosen_checkpoint ← mlx_adapter "
+        "← training_dataset (never made)"
     )
 
 

@@ -10,8 +10,9 @@ import pytest
 from sq_pipeline.core.errors import TrainingError
 from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.engines import registry
-from sq_pipeline.stages.adapter_line import make_dataset, make_mflux_adapter, make_mlx_adapter
+from sq_pipeline.stages.adapter_line import make_dataset, make_mflux_adapter
 from sq_pipeline.stages.adapter_survey import survey_adapter
+from sq_pipeline.stages.adapter_training import make_mlx_adapter
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.safetensors_file import open_safetensors

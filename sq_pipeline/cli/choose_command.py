@@ -1,0 +1,56 @@
+"""`adapter choose`: a person's checkpoint in place of the proposed one, or the proposed one again."""
+
+from typing import Annotated, Any
+
+import typer
+
+from sq_pipeline.cli.options import DataOption, JsonOption
+from sq_pipeline.cli.printing import print_json, print_line
+from sq_pipeline.storage.layout import data_root
+
+
+def register(adapter: typer.Typer) -> None:
+    """Add the command to the `adapter` group."""
+
+    @adapter.command()
+    def choose(
+        name: Annotated[str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.")],
+        iteration: Annotated[int | None, typer.Option("--iteration", help="The kept checkpoint to use.")] = None,
+        by: Annotated[str | None, typer.Option("--by", help="Who chooses it.")] = None,
+        proposed: Annotated[bool, typer.Option("--proposed", help="Go back to the proposed one.")] = False,
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Use another checkpoint of an adapter's training than the proposed one, in somebody's name."""
+        from sq_pipeline.core.errors import Fault, SelectionError
+        from sq_pipeline.defs.engines import real_engines
+        from sq_pipeline.stages.checkpoint_choice import choose_checkpoint, choose_proposed
+        from sq_pipeline.stages.workshop import Workshop
+        from sq_pipeline.storage.layout import open_data_dir
+
+        if proposed == (iteration is not None) or (proposed and by is not None):
+            mend = "give `--iteration N --by WHO`, or `--proposed` alone"
+            raise SelectionError(Fault("", "--iteration", "say which checkpoint", mend))
+        directory = open_data_dir(data_root(data))
+        workshop = Workshop(directory, real_engines(directory))
+        chosen = workshop.adapter(name)
+        if iteration is None:
+            result = choose_proposed(workshop, chosen)
+        else:
+            result = choose_checkpoint(workshop, chosen, iteration, by or "")
+        if as_json:
+            print_json(result)
+        else:
+            print_line(_sentence(result))
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    kept = ", ".join(map(str, result["kept"]))
+    proposed = result["proposed"]
+    if result["by"] is None:
+        which = "the proposed checkpoint" if proposed is None else f"iteration {proposed}, the proposed one"
+        said = f"{result['adapter']}: {which}, of {kept}"
+    else:
+        instead = "" if proposed is None else f"; proposed is {proposed}"
+        said = f"{result['adapter']}: iteration {result['iteration']} of {kept}, chosen by {result['by']}{instead}"
+    return f"{said}. `sq-pipeline run` brings up to date what follows"

@@ -1,0 +1,274 @@
+"""The chosen checkpoint in the line of an adapter: proposed or chosen, scored once, and what follows from it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sq_pipeline.cli import app
+from sq_pipeline.core.errors import AdapterError, SelectionError
+from sq_pipeline.stages.adapter_line import make_mflux_adapter, make_verification, promote
+from sq_pipeline.stages.adapter_survey import survey_adapter
+from sq_pipeline.stages.checkpoint_choice import SCORES, choose_checkpoint, choose_proposed, make_chosen_checkpoint
+from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.storage.manifests import read_manifest
+from sq_pipeline.storage.safetensors_file import write_safetensors
+from sq_pipeline.storage.store import Record
+from sq_pipeline_tests.pipeline.fast import LAYOUT
+from sq_pipeline_tests.pipeline.game import Game
+
+LOG = logging.getLogger("test")
+CHOSEN = "west/loras/west_land/chosen_checkpoint"
+
+
+def workshop_of(game: Game) -> Workshop:
+    return Workshop(game.data, game.engines(game.data))
+
+
+def steps(game: Game) -> dict[str, Step]:
+    workshop = workshop_of(game)
+    return survey_adapter(workshop, workshop.adapter("west_land"))
+
+
+def record_of(game: Game, name: str) -> Record:
+    record = steps(game)[name].record
+    assert record is not None
+    return record
+
+
+def keep_checkpoints(game: Game, folder: Path, iterations: Sequence[int] = (1, 2)) -> Record:
+    """The training of `west_land` as if it had kept these checkpoints before its last one, after iteration 3."""
+    workshop, training = workshop_of(game), record_of(game, "mlx_adapter")
+    objects = {"adapter": training.objects["adapter"], "kept-0000003": training.objects["adapter"]}
+    for iteration in iterations:
+        path, numbers = folder / f"{iteration}.safetensors", np.random.default_rng(iteration)
+        bits = ((info, numbers.normal(0, 0.1, info.shape).astype(np.float32).view(np.uint32)) for info in LAYOUT)
+        write_safetensors(path, bits, LAYOUT, {"lora_rank": "1"})
+        objects[f"kept-{iteration:07d}"] = workshop.store.put_file(path, ".safetensors")
+    record = training.model_copy(update={"objects": objects})
+    workshop.store.write_record(record)
+    return record
+
+
+def make(game: Game) -> tuple[Record, bool]:
+    workshop = workshop_of(game)
+    return make_chosen_checkpoint(workshop, workshop.adapter("west_land"), LOG)
+
+
+def bring_up(game: Game) -> set[str]:
+    """Make what follows the training, in order; the steps that cost work."""
+    made: set[str] = set()
+    for name, function in (
+        ("chosen_checkpoint", lambda w, a: make_chosen_checkpoint(w, a, LOG)),
+        ("mflux_adapter", make_mflux_adapter),
+        ("verification", lambda w, a: make_verification(w, a, LOG)),
+        ("promoted_adapter", promote),
+    ):
+        workshop = workshop_of(game)
+        _, is_made = function(workshop, workshop.adapter("west_land"))
+        made |= {name} if is_made else set()
+    return made
+
+
+def choose(game: Game, iteration: int, by: str = "Ada") -> dict[str, Any]:
+    workshop = workshop_of(game)
+    return choose_checkpoint(workshop, workshop.adapter("west_land"), iteration, by)
+
+
+@pytest.fixture
+def kept(done: Game, tmp_path: Path) -> Game:
+    """A game whose adapter was trained with three checkpoints to choose among, which nobody looked at yet."""
+    keep_checkpoints(done, tmp_path)
+    return done
+
+
+def other_than(game: Game, iteration: int) -> int:
+    return next(other for other in record_of(game, "chosen_checkpoint").info["kept"] if other != iteration)
+
+
+def test_where_one_checkpoint_was_kept_nothing_is_scored(done: Game, tmp_path: Path) -> None:
+    requests = len(done.engines.renderer.requests)
+    info = record_of(done, "chosen_checkpoint").info
+    assert (info["iteration"], info["kept"], info["is_scored"]) == (3, [3], False)
+    keep_checkpoints(done, tmp_path, ())
+    assert steps(done)["chosen_checkpoint"].status == "fresh"
+    assert len(done.engines.renderer.requests) == requests
+    assert read_manifest(done.data, "west")["west_land"]["made_from"]["checkpoint"] == "iteration 3, the only one kept"
+
+
+def test_what_was_kept_is_scored_once_and_one_is_proposed(kept: Game) -> None:
+    step = steps(kept)["chosen_checkpoint"]
+    assert step.status == "stale"
+    assert any("kept" in reason for reason in step.reasons)
+    requests = len(kept.engines.renderer.requests)
+    record, is_made = make(kept)
+    assert is_made
+    assert len(kept.engines.renderer.requests) - requests == 4 + 3 * 2 * (4 + 1)
+    assert record.info["proposed"] == record.info["iteration"]
+    assert record.info["kept"] == [1, 2, 3]
+    assert record.info["reason"].startswith(f"iteration {record.info['iteration']} at scale ")
+    assert set(record.objects) == {"adapter", "table", "grid", "scores"}
+    assert make(kept)[1] is False
+    assert len(kept.engines.renderer.requests) - requests == 34
+
+
+def test_another_choice_renders_no_scores_again(kept: Game) -> None:
+    proposed = make(kept)[0].info["proposed"]
+    other = other_than(kept, proposed)
+    told = choose(kept, other)
+    assert told == {
+        "adapter": "west/west_land",
+        "kept": [1, 2, 3],
+        "proposed": proposed,
+        "file": "content/lora/west/west.choices.yaml",
+        "iteration": other,
+        "by": "Ada",
+    }
+    assert steps(kept)["chosen_checkpoint"].reasons == (f"choice: the proposed one → {other}",)
+    requests = len(kept.engines.renderer.requests)
+    record, is_made = make(kept)
+    assert is_made
+    assert len(kept.engines.renderer.requests) == requests
+    assert (record.info["iteration"], record.info["chosen_by"]) == (other, "Ada")
+    table = workshop_of(kept).store.path_of(record.objects["table"]).read_text()
+    assert f"Chosen by Ada: iteration {other}." in table
+    assert f"Proposed: iteration {proposed} " in table
+
+
+def test_a_choice_goes_all_the_way_and_back(kept: Game) -> None:
+    bring_up(kept)
+    proposed = record_of(kept, "chosen_checkpoint")
+    promoted = record_of(kept, "promoted_adapter").data_version
+    other = other_than(kept, proposed.info["iteration"])
+    choose(kept, other)
+    assert [name for name, step in steps(kept).items() if step.is_to_do] == [
+        "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"
+    ]  # fmt: skip
+    assert bring_up(kept) == {"chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"}
+    assert record_of(kept, "chosen_checkpoint").data_version != proposed.data_version
+    assert record_of(kept, "promoted_adapter").data_version != promoted
+    made_from = read_manifest(kept.data, "west")["west_land"]["made_from"]
+    assert made_from["checkpoint"] == f"iteration {other}, chosen by Ada"
+    workshop = workshop_of(kept)
+    choose_proposed(workshop, workshop.adapter("west_land"))
+    assert not kept.data.checkpoint_choices("west").exists()
+    assert bring_up(kept) == set()
+    assert record_of(kept, "promoted_adapter").data_version == promoted
+
+
+def test_where_the_last_one_is_chosen_nothing_downstream_is_made_again(kept: Game) -> None:
+    """Through Dagster, as the chain is: the step is made again, and comes out as it was."""
+    choose(kept, 3)
+    requests = len(kept.engines.renderer.requests)
+    report = kept.run()
+    assert report.trained == report.remapped == report.verified == report.rendered == report.failed == []
+    assert len(kept.engines.renderer.requests) == requests + 34
+    assert {step.status for step in steps(kept).values()} == {"fresh"}
+
+
+def test_a_choice_for_another_training_no_longer_applies(kept: Game) -> None:
+    make(kept)
+    proposed = record_of(kept, "chosen_checkpoint").info["proposed"]
+    choose(kept, other_than(kept, proposed))
+    path = kept.data.checkpoint_choices("west")
+    training = record_of(kept, "mlx_adapter").data_version
+    path.write_text(path.read_text().replace(training, f"sha256:{'0' * 64}"))
+    assert steps(kept)["chosen_checkpoint"].status == "fresh"
+    (warning,) = [text for text in kept.plan()["warnings"] if "choices" in text]
+    assert "Ada's choice of iteration" in warning
+    assert "was for another training; the proposal holds" in warning
+    assert make(kept)[0].info["iteration"] == proposed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("iteration: 2", "iteration: 7", "iteration 7 was not kept; choose 1 or 2 or 3"),
+        ("iteration: 2", "iteration: two", "choices.west_land.iteration"),
+        ("by: Ada", "bye: Ada", "choices.west_land.bye: unknown key"),
+        ("choices:", "choices: [", "west.choices.yaml"),
+    ],
+)
+def test_a_choice_that_cannot_be_used_blocks_the_step(kept: Game, old: str, new: str, told: str) -> None:
+    choose(kept, 2)
+    path = kept.data.checkpoint_choices("west")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    (blocked,) = [item for item in kept.plan()["blocked"] if item["asset"] == CHOSEN]
+    assert told in "; ".join(blocked["reasons"])
+    with pytest.raises(AdapterError, match="choices"):
+        make(kept)
+
+
+@pytest.mark.parametrize(
+    ("iteration", "by", "told"),
+    [(5, "Ada", ["--iteration: iteration 5 was not kept; choose 1 or 2 or 3"]), (5, " ", ["--iteration", "--by"])],
+)
+def test_what_cannot_be_chosen_is_told_all_at_once(kept: Game, iteration: int, by: str, told: list[str]) -> None:
+    with pytest.raises(SelectionError) as caught:
+        choose(kept, iteration, by)
+    assert len(caught.value.faults) == len(told)
+    assert all(part in str(fault) for part, fault in zip(told, caught.value.faults, strict=True))
+    assert not kept.data.checkpoint_choices("west").exists()
+
+
+def test_an_adapter_that_is_not_trained_has_nothing_to_choose(game: Game) -> None:
+    with pytest.raises(SelectionError, match="is not trained yet"):
+        choose(game, 1)
+
+
+def test_a_moved_threshold_chooses_again_and_renders_nothing(kept: Game) -> None:
+    make(kept)
+    kept.data.settings_file.write_text("promotion: automatic\nthresholds: {ssim_trigger_max: 0.98}\n")
+    requests = len(kept.engines.renderer.requests)
+    assert make(kept)[1]
+    assert len(kept.engines.renderer.requests) == requests
+
+
+def test_another_renderer_scores_again(kept: Game) -> None:
+    make(kept)
+    kept.engines.renderer_versions = {"fake": "2"}
+    requests = len(kept.engines.renderer.requests)
+    make(kept)
+    assert len(kept.engines.renderer.requests) == requests + 34
+
+
+def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
+    record, _ = make(kept)
+    workshop = workshop_of(kept)
+    workshop.store.path_of(record.objects["grid"]).unlink()
+    requests = len(kept.engines.renderer.requests)
+    again, is_made = make(kept)
+    assert is_made
+    assert len(kept.engines.renderer.requests) == requests + 34
+    assert again.objects == record.objects
+    assert SCORES not in steps(kept)
+
+
+def test_the_command(kept: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sq_pipeline.defs.engines.real_engines", kept.engines)
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["adapter", "choose", "west_land", "--data", str(kept.data.root), *arguments])
+        assert result.exception is None, result.exception
+        return result.stdout
+
+    told = json.loads(run("--iteration", "2", "--by", "Ada", "--json"))
+    assert (told["adapter"], told["iteration"], told["by"], told["kept"]) == ("west/west_land", 2, "Ada", [1, 2, 3])
+    assert "by: Ada" in (kept.data.root / told["file"]).read_text()
+    assert "iteration 2 of 1, 2, 3, chosen by Ada" in run("--iteration", "2", "--by", "Ada")
+    assert json.loads(run("--proposed", "--json"))["by"] is None
+    assert not kept.data.checkpoint_choices("west").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--by", "Ada"], ["--proposed", "--iteration", "2"], ["--proposed", "--by", "Ada"]]
+)
+def test_the_command_wants_one_of_two(kept: Game, arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["adapter", "choose", "west_land", "--data", str(kept.data.root), *arguments])
+    assert isinstance(result.exception, SelectionError)
