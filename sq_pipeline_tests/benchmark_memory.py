@@ -1,4 +1,4 @@
-"""Memory of a training, measured and extrapolated: `python -m sq_pipeline_tests.benchmark_memory`; 15 minutes.
+"""Memory of a training, measured and extrapolated: `python -m sq_pipeline_tests.benchmark_memory` (15 minutes).
 
 Steps of growing width, depth, tokens and batch are measured, each in a process of its own; `core.training_memory`'s
 numbers are fitted again from them and shown beside the ones in use; the largest cases are left out of the fit and

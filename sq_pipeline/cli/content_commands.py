@@ -87,7 +87,14 @@ def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
     base_model = resolve_base_model(dataset.base_model)
     if base_model.name == "tiny-flux" or not is_modelled(base_model):
         return None
-    fit = fit_training(dataset.name, dataset.recipe, base_model, registry.usable_memory_bytes())
+    fit = fit_training(
+        dataset.name,
+        dataset.recipe,
+        base_model,
+        registry.usable_memory_bytes(),
+        pairs=len(dataset.images),
+        captions=len({image.caption for image in dataset.images}),
+    )
     if fit.settings is None:
         raise TrainingError(replace(fault, file=f"{dataset.name}/{fault.file}") for fault in fit.faults)
     return fit

@@ -152,7 +152,7 @@ def weight_bytes(base_model: BaseModel, bits: BaseBits, dtype: Dtype) -> int:
     matrices = sum(inputs * outputs for _, inputs, outputs in modules_of(base_model))
     biases = sum(outputs for _, _, outputs in modules_of(base_model))
     norms = _HEAD_WIDTH * (4 * base_model.double_blocks + 2 * base_model.single_blocks)
-    text_size, pooled_size = _TINY_TEXT_SIZES if base_model.name == "tiny-flux" else _TEXT_SIZES
+    text_size, pooled_size = _text_sizes(base_model)
     embedders = [pooled_size, _TIME_SIZE, *([_TIME_SIZE] if base_model.guidance is not None else [])]
     outside = sum((inputs + 1) * hidden + (hidden + 1) * hidden for inputs in embedders)
     outside += (_LATENT_SIZE + 1 + text_size + 1) * hidden  # latents and text in
@@ -180,6 +180,18 @@ def activation_bytes(base_model: BaseModel, shape: StepShape, dtype: Dtype, *, i
         of_streams = double * costs.double_stream + single * costs.single_stream + costs.work_stream
         of_scores = double + single + costs.work_scores
     return round((of_streams * stream + of_scores * scores) * _BYTES_OF[dtype])
+
+
+def encoded_bytes_of(base_model: BaseModel, recipe: Recipe, image_tokens: int, pairs: int, captions: int) -> int:
+    """Bytes of an encoded dataset: each picture's cuts as float32 latents, each caption in the base's dtype."""
+    text_size, pooled_size = _text_sizes(base_model)
+    latents = pairs * recipe.num_augmentations * image_tokens * _LATENT_SIZE * _BYTES_OF["float32"]
+    texts = captions * (base_model.t5_token_budget * text_size + pooled_size)
+    return latents + texts * _BYTES_OF[training_dtype(base_model)]
+
+
+def _text_sizes(base_model: BaseModel) -> tuple[int, int]:
+    return _TINY_TEXT_SIZES if base_model.name == "tiny-flux" else _TEXT_SIZES
 
 
 def training_need(

@@ -17,7 +17,7 @@ from sq_pipeline.core.training_fit import (
     least_need,
     tokens_of_recipe,
 )
-from sq_pipeline.core.training_memory import MemoryNeed, TrainingSettings, training_need
+from sq_pipeline.core.training_memory import MemoryNeed, TrainingSettings, encoded_bytes_of, training_need
 from sq_pipeline.stages.adapter_survey import base_model_for, recipe_of
 from sq_pipeline.stages.workshop import Workshop
 
@@ -53,15 +53,18 @@ class TrainingFit:
         return f"needs {need}: {self.settings}" if self.settings else f"needs {need} at least"
 
 
-def fit_training(name: str, recipe: Recipe, base_model: BaseModel, memory_bytes: int) -> TrainingFit:
-    """A recipe on a machine with so much memory, over a FLUX.1."""
+def fit_training(
+    name: str, recipe: Recipe, base_model: BaseModel, memory_bytes: int, *, pairs: int = 0, captions: int = 0
+) -> TrainingFit:
+    """A recipe on a machine with so much memory, over a FLUX.1; with the encoded dataset where its size is given."""
     tokens = tokens_of_recipe(recipe, base_model)
+    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions)
     try:
-        settings = choose_settings(recipe, base_model, tokens, memory_bytes)
+        settings = choose_settings(recipe, base_model, tokens, memory_bytes, encoded_bytes=encoded)
     except TrainingError as error:
-        least = least_need(recipe, base_model, tokens)
+        least = least_need(recipe, base_model, tokens, encoded)
         return TrainingFit(name, base_model.name, recipe.rank, tokens, None, least, error.faults)
-    need = training_need(base_model, recipe, tokens, settings)
+    need = training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded)
     return TrainingFit(name, base_model.name, recipe.rank, tokens, settings, need)
 
 

@@ -265,7 +265,10 @@ def test_the_preflight_tells_the_need(
     assert run_cli(monkeypatch, "dataset", "check", str(folder)) == 0
     assert "GiB of memory: full precision, without checkpointing" in capsys.readouterr().out
     assert run_cli(monkeypatch, "dataset", "check", str(folder), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["memory"]["settings"]["base_bits"] == 16
+    report = json.loads(capsys.readouterr().out)["memory"]
+    assert report["settings"]["base_bits"] == 16
+    latents, text = 2 * 5 * 1024 * 64 * 4, (256 * 4096 + 768) * 2  # two pictures in five cuts, one shared caption
+    assert report["encoded_bytes"] == latents + text
 
 
 def test_the_preflight_refuses_what_can_never_fit(
