@@ -79,8 +79,9 @@ ACTIVATION_COSTS: Mapping[Dtype, ActivationCosts] = {
     "bfloat16": ActivationCosts(36.57, 34.14, 51.53, 1.34, 97.70, 1.61),
     "float32": ActivationCosts(31.00, 31.86, 41.94, 1.08, 92.24, 1.14),
 }
-# added to the measured part: no measured step needed more than this share above the fit
-MARGIN_SHARE = 0.1
+# added to the measured part: no measured step needed more than a tenth above the fit, and compiling it (the steps of
+# the fit were not) took another 4 to 8 % of the activations
+MARGIN_SHARE = 0.15
 
 # T5-XXL's encoder (4,762 M parameters) and CLIP-L's (123 M) in bfloat16, and what 512 tokens take in them
 _TEXT_ENCODER_BYTES = 2 * (4_762_310_656 + 123_060_480) + 300_000_000

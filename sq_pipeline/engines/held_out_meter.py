@@ -25,7 +25,7 @@ class MlxHeldOutMeter:
         if dataset is None:
             return None
         base.encoders.free()
-        network = base.load_network(settings_for(request.recipe, base.base_model))
+        network = base.load_network(settings_for(request.recipe, base.base_model, request.examples))
         meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
         wardrobe = Wardrobe(network)
         losses: list[float] = []

@@ -7,7 +7,7 @@ layers and the file (`lora_layers`), the base models (`training_base`), prefligh
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +23,14 @@ from sq_pipeline.core.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.core.protocols import (
     EngineDescription,
     KeptAdapter,
+    TrainingExample,
     TrainProgress,
     TrainRequest,
     TrainResult,
 )
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_fit import choose_settings
-from sq_pipeline.core.training_memory import TrainingSettings, image_tokens_of
+from sq_pipeline.core.training_memory import TrainingSettings, encoded_bytes_of, image_tokens_of
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
@@ -68,7 +69,7 @@ class MlxLoraTrainer:
         mx.reset_peak_memory()
         recipe = request.recipe
         base = open_training_base(resolve_base_model(request.base_model), self._data)
-        settings = settings_for(recipe, base.base_model)
+        settings = settings_for(recipe, base.base_model, request.examples)
         network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
@@ -125,11 +126,13 @@ def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
     return {"encoded": dataset.content_hash(with_samples=False)}
 
 
-def settings_for(recipe: Recipe, base_model: BaseModel) -> TrainingSettings:
-    """The settings with which the recipe fits this machine; raises TrainingError with what would help if none do."""
+def settings_for(recipe: Recipe, base_model: BaseModel, examples: Sequence[TrainingExample]) -> TrainingSettings:
+    """The settings with which a training fits this machine; raises TrainingError with what would help if none do."""
     sizes = training_sizes(recipe, base_model.training_size)
     tokens = max(image_tokens_of(size.width_px, size.height_px) for size in sizes)
-    return choose_settings(recipe, base_model, tokens, usable_bytes())
+    captions = len({example.caption for example in examples})
+    encoded = encoded_bytes_of(base_model, recipe, tokens, len(examples), captions)
+    return choose_settings(recipe, base_model, tokens, usable_bytes(), encoded_bytes=encoded)
 
 
 def prepare(
