@@ -1,6 +1,6 @@
 """Fake engines for unit tests: they keep the protocols of `core.protocols`, cost nothing and can be told to misbehave.
 
-Here: a renderer, a meter, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
+Here: a renderer, two meters, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
 """
 
 import hashlib
@@ -15,11 +15,14 @@ import numpy.typing as npt
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.errors import AdapterError, Fault, RenderError, TrainingError
 from sq_pipeline.core.fidelity import FidelityReport, LayerFidelity, missed
+from sq_pipeline.core.held_out import held_out_indices
 from sq_pipeline.core.protocols import (
     AdapterUse,
     AppliedAdapter,
     EngineDescription,
     FidelityRequest,
+    HeldOutLosses,
+    HeldOutRequest,
     RenderedImage,
     RenderRequest,
     TrainProgress,
@@ -137,6 +140,25 @@ def fidelity_report(*slots: str, relative_error: float = 1e-6, misses: int = 0, 
     ]
     problems = (problem,) if problem else ()
     return FidelityReport("fake 1", "tiny-flux", "float32", False, None, None, tuple(layers), (), problems)
+
+
+@dataclass
+class FakeHeldOutMeter:
+    """Measures 1 for the base model alone, and for each adapter a loss below it that its file's bytes settle.
+
+    `pairs` None: as many pictures as the rule holds out.
+    """
+
+    pairs: int | None = None
+    requests: list[HeldOutRequest] = field(default_factory=list[HeldOutRequest])
+
+    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+        """None where no picture is held out."""
+        self.requests.append(request)
+        held_out = held_out_indices(len(request.examples), request.recipe.held_out_pairs)
+        pairs = len(held_out) if self.pairs is None else self.pairs
+        losses = tuple(float(_numbers(use.path.read_bytes(), use.lora_scale).random()) for use in request.adapters)
+        return HeldOutLosses(1.0, losses, pairs) if pairs else None
 
 
 @dataclass

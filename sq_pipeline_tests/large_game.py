@@ -85,7 +85,7 @@ def write_large_game(data: DataDir, worlds: int, places: int) -> None:
 def quick_engines(data: DataDir) -> Engines:
     """The real ones by name and version, so that the real ones find everything up to date; but they do no work."""
     renderer, trainer = QuickRenderer(), WholeTrainer()
-    return replace(real_engines(data), renderer=lambda: renderer, trainer=lambda: trainer)
+    return replace(real_engines(data), renderer=lambda: renderer, trainer=lambda _name: trainer)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from sq_pipeline.core.protocols import Renderer, Trainer
+from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.engines import machine, registry
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
@@ -16,17 +17,18 @@ def _renderer(root: Path) -> Renderer:
 
 
 @cache
-def _trainer(root: Path) -> Trainer:
-    return registry.trainer(DataDir(root))
+def _trainer(root: Path, name: TrainerName) -> Trainer:
+    return registry.trainer(DataDir(root), name)
 
 
 def real_engines(data: DataDir) -> Engines:
     """MLX and mflux over a data directory's base models; loads nothing yet."""
     return Engines(
-        trainer=lambda: _trainer(data.root),
+        trainer=lambda name: _trainer(data.root, name),
         renderer=lambda: _renderer(data.root),
         fidelity_meter=lambda: registry.fidelity_meter(data),
-        trainer_versions=registry.describe_trainer().versions,
+        held_out_meter=lambda: registry.held_out_meter(data),
+        trainer_versions=lambda name: registry.trainer_versions(data, name),
         renderer_versions=registry.describe_renderer().versions,
         mflux_version=machine.version_of("mflux"),
         chip=machine.chip_name(),

@@ -8,33 +8,53 @@ from functools import cache
 from pathlib import Path
 
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, Family, as_flux1, resolve_base_model
-from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
     EngineDescription,
     FidelityMeter,
+    HeldOutMeter,
     Renderer,
     TokenCounter,
     Trainer,
 )
-from sq_pipeline.engines import machine, token_counters
+from sq_pipeline.core.recipe import TrainerName
+from sq_pipeline.engines import machine, mlx_examples_checkout, token_counters
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
-_TRAINER_REVISION, _RENDERER_REVISION = "1", "1"
+_TRAINER_REVISION, _MLX_EXAMPLES_REVISION, _RENDERER_REVISION = "1", "1", "1"
 
 _TINY_FILES = ("model.safetensors", "tokenizer.json")
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 
 
 def describe_trainer() -> EngineDescription:
-    """The LoRA trainer's description, without loading it."""
+    """The description of our own LoRA trainer, without loading it."""
     return EngineDescription(
         "mlx-lora",
         {"revision": _TRAINER_REVISION, "mlx": machine.version_of("mlx")},
         machine.chip_name(),
     )
+
+
+def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
+    """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every survey.
+
+    Raises TrainingError or ContentError where a trainer of the user's own is not there.
+    """
+    if name == "mlx":  # no name: what was trained before trainers had one stays as it is
+        return describe_trainer().versions
+    if name == "mlx-examples":
+        checkout = mlx_examples_checkout.open_checkout(data)
+        versions = {"mlx": checkout.mlx_version, "sources": checkout.sources_hash()}
+        return {"name": name, "revision": _MLX_EXAMPLES_REVISION, **versions}
+    raise _no_trainer(name)
+
+
+def _no_trainer(name: str) -> TrainingError:
+    return TrainingError(Fault("", "trainer", f"there is no trainer {name} here", "use `trainer: mlx`"))
 
 
 def describe_renderer() -> EngineDescription:
@@ -43,11 +63,23 @@ def describe_renderer() -> EngineDescription:
     return EngineDescription("mflux", {"revision": _RENDERER_REVISION, **versions}, machine.chip_name())
 
 
-def trainer(data: DataDir) -> Trainer:
-    """The MLX LoRA trainer over the base models of this data directory."""
+def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
+    """The trainer of that name over the base models of this data directory; loads nothing yet.
+
+    Raises TrainingError for a trainer that is not there.
+    """
+    if name != "mlx":
+        raise _no_trainer(name)
     from sq_pipeline.engines.lora_trainer import MlxLoraTrainer
 
     return MlxLoraTrainer(data)
+
+
+def held_out_meter(data: DataDir) -> HeldOutMeter:
+    """The meter of held-out losses over the base models of this data directory; loads nothing yet."""
+    from sq_pipeline.engines.held_out import MlxHeldOutMeter
+
+    return MlxHeldOutMeter(data)
 
 
 def renderer(data: DataDir) -> Renderer:

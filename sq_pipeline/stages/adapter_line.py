@@ -24,6 +24,7 @@ from sq_pipeline.stages.adapter_survey import (
     reading_keymap_of,
     source_keymap_of,
     survey_adapter,
+    trainer_of,
     verify_prompts_of,
 )
 from sq_pipeline.stages.chain import problems_of
@@ -100,7 +101,8 @@ def make_mlx_adapter(workshop: Workshop, adapter: Adapter, log: logging.Logger) 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
         checkpoints = CheckpointPlace(workshop.data.checkpoint_folder(step.fingerprint), step.fingerprint)
-        result = train_adapter(dataset, workshop.engines.trainer(), output, on_progress, checkpoints)
+        trainer = workshop.engines.trainer(trainer_of(workshop, adapter))
+        result = train_adapter(dataset, trainer, output, on_progress, checkpoints)
         version = tensors_data_version(output)
         objects = {
             "adapter": workshop.store.put_file(output, ".safetensors"),

@@ -22,7 +22,7 @@ from sq_pipeline.core.lineage import (
     promotion_inputs,
     verification_inputs,
 )
-from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.recipe import Recipe, TrainerName
 from sq_pipeline.stages.adapter_source import dialect_of
 from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
@@ -67,6 +67,11 @@ def recipe_of(workshop: Workshop, adapter: Adapter) -> Recipe:
     return workshop.remember(("recipe", adapter.key), lambda: read_recipe(folder, dataset_label(adapter)))
 
 
+def trainer_of(workshop: Workshop, adapter: Adapter) -> TrainerName:
+    """Who trains the adapter: its recipe's trainer, else that of `sq.yaml`."""
+    return recipe_of(workshop, adapter).trainer or workshop.settings.trainer
+
+
 def base_model_for(workshop: Workshop, adapter: Adapter) -> BaseModel:
     """The base model that the adapter is trained over and verified with."""
     return base_model_of(recipe_of(workshop, adapter), workshop.base_model_of_adapter(adapter).name)
@@ -105,7 +110,7 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             recipe_of(workshop, adapter),
             base_model,
             workshop.weights_hash(base_model),
-            workshop.engines.trainer_versions,
+            workshop.trainer_versions(trainer_of(workshop, adapter)),
         )
     elif name == "mflux_adapter":
         reading = reading_keymap_of(workshop, adapter)

@@ -13,7 +13,8 @@ from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import Inputs
-from sq_pipeline.core.protocols import FidelityMeter, Renderer, TokenCounter, Trainer
+from sq_pipeline.core.protocols import FidelityMeter, HeldOutMeter, Renderer, TokenCounter, Trainer
+from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline.storage.settings import Settings, load_settings
@@ -27,12 +28,17 @@ TAKEN_UP = "is as it was once before; taken from the store"
 
 @dataclass(frozen=True)
 class Engines:
-    """The doors to the engines. Only the first three load anything, and only when they are called."""
+    """The doors to the engines. Only the first four load anything, and only when what they give is used.
 
-    trainer: Callable[[], Trainer]
+    `trainer` and `trainer_versions` take a trainer's name, and raise TrainingError or ContentError for one that is
+    not there; the versions enter fingerprints and are cheap.
+    """
+
+    trainer: Callable[[TrainerName], Trainer]
     renderer: Callable[[], Renderer]
     fidelity_meter: Callable[[], FidelityMeter]
-    trainer_versions: Mapping[str, str]
+    held_out_meter: Callable[[], HeldOutMeter]
+    trainer_versions: Callable[[TrainerName], Mapping[str, str]]
     renderer_versions: Mapping[str, str]
     mflux_version: str
     chip: str
@@ -97,6 +103,10 @@ class Workshop:
     def token_counter(self, base_model: BaseModel) -> TokenCounter:
         """The counter of a base model; raises BaseModelError."""
         return self.remember(("tokens", base_model.name), lambda: self.engines.token_counter(base_model.name))
+
+    def trainer_versions(self, name: TrainerName) -> Mapping[str, str]:
+        """What of a trainer enters fingerprints; raises TrainingError or ContentError where it is not there."""
+        return self.remember(("trainer", name), lambda: self.engines.trainer_versions(name))
 
     def base_model_of_world(self, world: World) -> BaseModel:
         """What a world is rendered with: `sq.yaml`, else the pack's `preferred_model`, else tiny-flux."""

@@ -1,12 +1,14 @@
 """`sq.yaml`: a data directory's settings. Every default is here."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.core.base_models import resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
+from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping, validate
@@ -21,14 +23,30 @@ class NightWindow(BaseModel):
     end: str = Field(default="06:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
 
 
+class MlxExamples(BaseModel):
+    """The user's own checkout of mlx-examples, and the Python that runs it (None: the one that runs this).
+
+    Paths as a person writes them: absolute, from the home folder (`~/…`), or from the data directory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkout: str = Field(min_length=1)
+    python: str | None = Field(default=None, min_length=1)
+
+
 class Settings(BaseModel):
-    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's."""
+    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's.
+
+    `trainer` trains where a recipe names none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     promotion: Literal["manual", "automatic"] = "manual"
     base_model: str | None = None
-    trainer: Literal["mlx"] = "mlx"
+    trainer: TrainerName = "mlx"
+    mlx_examples: MlxExamples | None = None
     night_window: NightWindow = NightWindow()
     thresholds: Thresholds = Thresholds()
 
@@ -45,3 +63,12 @@ def load_settings(data: DataDir) -> Settings:
         except BaseModelError as error:
             raise ContentError(Fault(file, "base_model", f.problem, f.mend) for f in error.faults) from None
     return settings
+
+
+def written_path(data: DataDir, text: str, field: str) -> Path:
+    """A path of `sq.yaml` as it is meant: absolute, from `~`, or from the data directory. Raises ContentError."""
+    try:
+        return data.root / Path(text).expanduser()
+    except RuntimeError:
+        file = data.relative(data.settings_file)
+        raise ContentError(Fault(file, field, f"no home folder is known for {text!r}", "write the path out")) from None

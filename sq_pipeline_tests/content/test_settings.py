@@ -46,6 +46,8 @@ def test_an_empty_file_gives_the_defaults(data: DataDir, text: str):
         ("promotion: automatic", {"promotion": "automatic"}),
         ("base_model: schnell", {"base_model": "schnell"}),
         ("base_model:", {"base_model": None}),
+        ("trainer: mlx-examples", {"trainer": "mlx-examples"}),
+        ("mlx_examples: {checkout: ~/mlx-examples}", {"mlx_examples": {"checkout": "~/mlx-examples", "python": None}}),
         ("night_window: {start: 21:30}", {"night_window": {"start": "21:30", "end": "06:00"}}),
         ("night_window: {end: 05:00}", {"night_window": {"start": "22:00", "end": "05:00"}}),
         (

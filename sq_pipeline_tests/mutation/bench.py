@@ -34,7 +34,7 @@ from sq_pipeline.stages import adapter_line, adapter_survey, world_line
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer
+from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
@@ -162,10 +162,11 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
         return machine.weights[name]
 
     engines = Engines(
-        trainer=lambda: pupil,
+        trainer=lambda _name: pupil,
         renderer=lambda: painter,
         fidelity_meter=lambda: FakeMeter(METER_ERROR),
-        trainer_versions=machine.trainer,
+        held_out_meter=FakeHeldOutMeter,
+        trainer_versions=lambda _name: machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,
         chip=machine.chip,

@@ -11,12 +11,13 @@ from PIL import Image
 
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.base_models import FLUX1_MODELS
-from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.protocols import FidelityMeter, TokenCounts, TrainRequest
+from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.fakes import FakeMeter, FakeRenderer, FakeTrainer
+from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeRenderer, FakeTrainer
 
 LAYOUT = [
     TensorInfo(f"{module}.{matrix}", "F32", shape)
@@ -46,21 +47,28 @@ class FastEngines:
     renderer: FakeRenderer = field(default_factory=lambda: FakeRenderer(trigger="west"))
     trainer: WholeTrainer = field(default_factory=WholeTrainer)
     meter: FidelityMeter = field(default_factory=FakeMeter)
+    trainer_versions: dict[str, dict[str, str]] = field(default_factory=lambda: {"mlx": {"fake": "1"}})
     renderer_versions: dict[str, str] = field(default_factory=lambda: {"fake": "1"})
     weights: dict[str, str] = field(default_factory=lambda: {"tiny-flux": "sha256:" + "0" * 64})
 
     def __call__(self, data: DataDir) -> Engines:
         return Engines(
-            trainer=lambda: self.trainer,
+            trainer=lambda _name: self.trainer,
             renderer=lambda: self.renderer,
             fidelity_meter=lambda: self.meter,
-            trainer_versions={"fake": "1"},
+            held_out_meter=FakeHeldOutMeter,
+            trainer_versions=self._trainer_versions,
             renderer_versions=self.renderer_versions,
             mflux_version="0.24.0",
             chip="no chip",
             token_counter=lambda name: WordCounter(),
             weights_hash=self._weights_hash,
         )
+
+    def _trainer_versions(self, name: TrainerName) -> Mapping[str, str]:
+        if name not in self.trainer_versions:
+            raise TrainingError(Fault("sq.yaml", "trainer", f"there is no {name}", "get it"))
+        return self.trainer_versions[name]
 
     def _weights_hash(self, name: str) -> str:
         if name not in self.weights:

@@ -187,7 +187,7 @@ def test_the_first_plan_of_all_names_what_was_never_made(game: Game) -> None:
 
 
 def test_a_plan_opens_no_engine(done: Game) -> None:
-    def refuse() -> Any:
+    def refuse(*_: object) -> Any:
         raise AssertionError("a plan loads no model")
 
     engines = replace(done.engines(done.data), trainer=refuse, renderer=refuse)
