@@ -80,7 +80,7 @@ def mflux_adapter_inputs(
 def verification_inputs(
     adapter_version: str,
     source_version: str,
-    reading: Keymap,
+    reading: Keymap | str,
     trigger: str | None,
     prompts: Mapping[str, Any],
     thresholds: Mapping[str, Any],
@@ -92,12 +92,12 @@ def verification_inputs(
     """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with.
 
     `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
-    say what that one means.
+    say what that one means, or the name of a family's.
     """
     return {
         "adapter": adapter_version,
         "source": source_version,
-        "read_by": reading.meaning(),
+        "read_by": reading if isinstance(reading, str) else reading.meaning(),
         "trigger": trigger,
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},
