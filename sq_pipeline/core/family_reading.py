@@ -94,6 +94,11 @@ def _shape_problem(info: TensorInfo, matrix: str) -> str:
     return ""
 
 
+def _matrix(info: TensorInfo) -> Matrix:
+    rows, columns = info.shape
+    return Matrix(info.name, info.dtype, rows, columns)
+
+
 def _read_slot(slot: _Slot, alphas: Mapping[str, float], peft: PeftScales | None, file: str) -> Patch | list[Fault]:
     """One slot's patch, or what is wrong with it."""
     infos = slot.infos
@@ -103,7 +108,7 @@ def _read_slot(slot: _Slot, alphas: Mapping[str, float], peft: PeftScales | None
         return [Fault(file, slot.name, problem, _MEND)]
     if any(_shape_problem(info, matrix) for matrix, info in infos.items()):
         return []  # said already
-    down, up = (Matrix(infos[name].name, infos[name].dtype, *infos[name].shape) for name in ("down", "up"))
+    down, up = _matrix(infos["down"]), _matrix(infos["up"])
     if down.rows != up.columns:
         problem = f"misshapen: the ranks {down.rows} and {up.columns} of its matrices differ"
         return [Fault(file, slot.name, problem, _MEND)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import mlx.core as mx
 from mflux.models.common.config.model_config import AVAILABLE_MODELS, ModelConfig
 from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from mflux.models.flux2.model.flux2_transformer.transformer import Flux2Transformer
@@ -48,5 +49,9 @@ def shapes_of(base_model: QwenModel) -> dict[str, tuple[int, int]]:
     """Every linear layer that mflux's mapping has a LoRA for: its path, and (outputs, inputs). Computes no weight."""
     parts = parts_of(base_model)
     layers = linear_layers(parts.make_transformer(), parts.mapping())
-    shapes = {path: layer.weight.shape for path, layer in layers.items()}
-    return {path: (outputs, inputs) for path, (outputs, inputs) in shapes.items()}
+    found: dict[str, tuple[int, int]] = {}
+    for path, layer in layers.items():
+        weight: mx.array = layer.weight
+        outputs, inputs = weight.shape
+        found[path] = (outputs, inputs)
+    return found
