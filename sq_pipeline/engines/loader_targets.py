@@ -1,5 +1,5 @@
-"""What mflux's LoRA loader looks for: its mapping and layers of a base model, which keys of a file it knows, and the mapping
-narrowed to one layer, so that a loader that is given one layer does there what it does on a transformer.
+"""What mflux's LoRA loader looks for: its mapping and layers of a base model, which keys of a file it knows, and its
+mapping narrowed to one layer, so that a loader that is given one layer does there what it does on a transformer.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The process that `mflux-train` runs in: mflux's own command, after BLAS is ready, in the dtype that pictures are made in.
+"""The process of `mflux-train`: mflux's own command, after BLAS is ready, in the dtype that pictures are made in.
 
 Run as `python -m sq_pipeline.engines.mflux_train_process` with the command's own arguments. It ends with the process
 that started it: that one holds the other end of its standard input.

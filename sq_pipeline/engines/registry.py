@@ -25,6 +25,7 @@ from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
 _TRAINER_REVISION, _MLX_EXAMPLES_REVISION, _RENDERER_REVISION = "1", "1", "1"
+_MFLUX_TRAIN_REVISION = "1"
 
 _TINY_FILES = ("model.safetensors", "tokenizer.json")
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -39,6 +40,12 @@ def describe_trainer() -> EngineDescription:
     )
 
 
+def describe_mflux_train() -> EngineDescription:
+    """The description of `mflux-train`, without loading it."""
+    versions = {name: machine.version_of(name) for name in ("mflux", "mlx")}
+    return EngineDescription("mflux-train", {"revision": _MFLUX_TRAIN_REVISION, **versions}, machine.chip_name())
+
+
 def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
     """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every survey.
 
@@ -50,6 +57,8 @@ def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, s
         checkout = mlx_examples_checkout.open_checkout(data)
         versions = {"mlx": checkout.mlx_version, "sources": checkout.sources_hash()}
         return {"name": name, "revision": _MLX_EXAMPLES_REVISION, **versions}
+    if name == "mflux-train":
+        return {"name": name, **describe_mflux_train().versions}
     raise _no_trainer(name)
 
 
@@ -68,6 +77,10 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
 
     Raises TrainingError for a trainer that is not there.
     """
+    if name == "mflux-train":
+        from sq_pipeline.engines.mflux_train_trainer import MfluxTrainTrainer
+
+        return MfluxTrainTrainer(data)
     if name != "mlx":
         raise _no_trainer(name)
     from sq_pipeline.engines.lora_trainer import MlxLoraTrainer

@@ -33,9 +33,7 @@ def write_pictures(
         for copy in range(recipe.num_augmentations):
             rng = np.random.default_rng([recipe.seed, index, copy])
             cut = cut_picture(picture, recipe, size_for(picture.size, recipe, size), rng)
-            path = folder / f"{number:05d}.png"
-            _save(cut, path)
-            write_text(path.with_suffix(".txt"), example.caption)
+            _save(cut, example.caption, folder / f"{number:05d}.png")
             digest.update(f"{cut.size} {example.caption}\n".encode() + cut.tobytes())
             number += 1
     for index, prompt in enumerate(prompts):
@@ -43,16 +41,17 @@ def write_pictures(
     return f"sha256:{digest.hexdigest()}"
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(picture: Image.Image, caption: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path, format="PNG", compress_level=1)
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
     except OSError as error:
         raise disk_error(path, error) from error
 
 
 def size_for(picture_px: tuple[int, int], recipe: Recipe, size: SizePx) -> SizePx:
-    """What a picture is trained at: the training's size, or with aspect buckets one of its area and the picture's shape."""
+    """What a picture is trained at: the training's size; with aspect buckets one of that area in the picture's shape."""
     if not recipe.aspect_buckets:
         return size
     ratio = min(max(picture_px[0] / picture_px[1], 1 / _MOST_RATIO), _MOST_RATIO)
