@@ -49,7 +49,7 @@ def run_child(
     on_line: Callable[[str], None],
     on_tick: Callable[[], bool],
 ) -> ChildResult:
-    """Run a program in `folder` until it ends, or `on_tick` says True: it is asked a few times a second, and at the end.
+    """Run a program in `folder` until it ends, or `on_tick`, asked a few times a second and at the end, says True.
 
     Lines are what stands between line ends and carriage returns, of both outputs. An exception of a callback, and
     KeyboardInterrupt, end the child and pass through. Raises OSError where there is nothing to run.

@@ -47,7 +47,7 @@ OnProgress = Callable[[TrainProgress], None]
 
 
 class MfluxTrainTrainer:
-    """The `Trainer` of `core.protocols` over mflux's own. `command` is what runs it, for tests; its arguments follow."""
+    """The `Trainer` of `core.protocols` over mflux's own. `command` is what runs it; its arguments follow."""
 
     def __init__(self, data: DataDir, command: Sequence[str] = _COMMAND) -> None:
         self._data, self._command = data, tuple(command)
@@ -145,7 +145,6 @@ class _Run:
         }
         checkpoint = self._folder.open(fingerprint(settled_by))
         if checkpoint is None:
-            write_pictures(folder / DATA, examples, recipe, size, prompts)
             write_text(folder / "train.json", json.dumps(self._config, indent=2))
             arguments = ("--config", "train.json")
         else:
@@ -170,10 +169,14 @@ class _Run:
         self._shown = {key for key in self._folder.samples() if key[0] <= iteration}
         self._earlier_s = self._folder.notes.elapsed_s.get(str(iteration), 0.0)
         self._insist_on_numbers(range(1, iteration + 1))
+        for done, path in self._folder.new_checkpoints():  # one may have become whole with nobody to note it
+            elapsed_s = self._folder.notes.elapsed_s.get(str(done), self._earlier_s)
+            self._folder.adopt(done, path, elapsed_s, self._plan.kept)
         if iteration >= self._iterations:
             self._is_done = True
             return
-        self._folder.note_resume(iteration)
+        if iteration:
+            self._folder.note_resume(iteration)
         _log.info("resumed after iteration %d", iteration)
 
     def _elapsed_s(self) -> float:

@@ -21,7 +21,7 @@ from sq_pipeline.storage.atomic import disk_error, write_bytes, write_text
 _log = logging.getLogger(__name__)
 
 _KEPT_CHECKPOINTS = 2
-_NOTES = "training.json"
+_NOTES, _KEPT = "training.json", "kept"
 _LOSSES = re.compile(r"const data = (\{.*\});")
 _PREVIEW = re.compile(r"(\d+)_preview_image_preview_(\d+)\.png")
 
@@ -65,20 +65,22 @@ class TrainFolder:
         return None
 
     def clear(self) -> None:
-        """Remove everything that a training leaves here; raises StorageError."""
+        """Remove everything that a training leaves here, its pictures aside; raises StorageError."""
         try:
-            for name in (RUN, "kept"):
+            for name in (RUN, _KEPT):
                 if (self.folder / name).exists():
                     shutil.rmtree(self.folder / name)
-            self.clear_data()
             (self.folder / _NOTES).unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(self.folder, error) from error
 
     def clear_data(self) -> None:
-        """Remove the pictures; raises OSError."""
-        if (self.folder / DATA).exists():
-            shutil.rmtree(self.folder / DATA)
+        """Remove the pictures; raises StorageError."""
+        try:
+            if (self.folder / DATA).exists():
+                shutil.rmtree(self.folder / DATA)
+        except OSError as error:
+            raise disk_error(self.folder, error) from error
 
     def checkpoints(self) -> dict[int, Path]:
         """The checkpoints by iteration, whole or not."""
@@ -96,10 +98,10 @@ class TrainFolder:
 
     def kept_path(self, iteration: int) -> Path:
         """Where the adapter of an iteration is kept."""
-        return self.folder / "kept" / f"{iteration:07d}.safetensors"
+        return self.folder / _KEPT / f"{iteration:07d}.safetensors"
 
     def adopt(self, iteration: int, path: Path, elapsed_s: float, kept: Collection[int]) -> None:
-        """Note a checkpoint, keep its adapter if it is one of `kept`, remove all but the last two. Raises StorageError."""
+        """Note a checkpoint, keep its adapter if it is `kept`, remove all but the last two. Raises StorageError."""
         if iteration in kept:
             write_bytes(self.kept_path(iteration), read_member(path, "_adapter.safetensors"))
         self.notes.elapsed_s[str(iteration)] = round(elapsed_s, 3)
@@ -110,7 +112,6 @@ class TrainFolder:
 
     def note_resume(self, iteration: int) -> None:
         """Note that the training goes on after this iteration; raises StorageError."""
-        self._seen = set(self.checkpoints().values())
         self.notes.resumed_at.append(iteration)
         self._write_notes()
 

@@ -51,7 +51,7 @@ def _save(picture: Image.Image, caption: str, path: Path) -> None:
 
 
 def size_for(picture_px: tuple[int, int], recipe: Recipe, size: SizePx) -> SizePx:
-    """What a picture is trained at: the training's size; with aspect buckets one of that area in the picture's shape."""
+    """What a picture is trained at: the training's size; with aspect buckets one of that area in its own shape."""
     if not recipe.aspect_buckets:
         return size
     ratio = min(max(picture_px[0] / picture_px[1], 1 / _MOST_RATIO), _MOST_RATIO)
