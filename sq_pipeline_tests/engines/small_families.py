@@ -43,19 +43,19 @@ from mflux.models.z_image.model.z_image_vae.vae import VAE
 from mflux.models.z_image.variants.z_image import ZImage
 from mlx import nn
 from mlx.utils import tree_map
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import pre_tokenizers
+from transformers import Qwen2TokenizerFast
 
 _CHANNELS = 32
 _TEXT = 16
-_WORDS = ("[UNK]", "<pad>", "<user>", "<end>", "<assistant>", "a", "mill", "tower", "at", "noon", "old_print", "town")
-_TEMPLATE = "{% for message in messages %}<user> {{ message['content'] }} <end> {% endfor %}<assistant>"
+_END = "<|endoftext|>"
+_TEMPLATE = "{% for message in messages %}user: {{ message['content'] }}. {% endfor %}assistant:"
 _SIZES = {
     "z-image": {"dim": 128, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 1, "cap_feat_dim": _TEXT},
     "flux2": {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1, "joint_attention_dim": 3 * _TEXT},
 }
 _ENCODER: dict[str, Any] = {
-    "vocab_size": len(_WORDS),
+    "vocab_size": 300,
     "hidden_size": _TEXT,
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
@@ -141,7 +141,7 @@ def write_folder(base_model: QwenModel, folder: Path) -> None:
         model.bits, model.tokenizers = None, {}
         definition = z_image_initializer.ZImageWeightDefinition if is_z else Flux2KleinWeightDefinition
         tokenizer = _tokenizer()
-        with patch.object(definition, "get_tokenizers", lambda: []):
+        with patch.object(definition, "get_tokenizers", list):
             model.save_model(str(folder))
         tokenizer.save_pretrained(str(folder / "tokenizer"))
 
@@ -157,9 +157,9 @@ def _config(base_model: QwenModel) -> Any:
     return AVAILABLE_MODELS[base_model.mflux_name]
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(_WORDS)}, unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="<pad>", eos_token="<end>")
+def _tokenizer() -> Qwen2TokenizerFast:
+    """A Qwen2 tokenizer without merges: a token a byte."""
+    alphabet = {letter: index for index, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    fast = Qwen2TokenizerFast(vocab=alphabet, merges=[], unk_token=_END, eos_token=_END, pad_token=_END)
     fast.chat_template = _TEMPLATE
     return fast
