@@ -81,6 +81,10 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
         from sq_pipeline.engines.mflux_train_trainer import MfluxTrainTrainer
 
         return MfluxTrainTrainer(data)
+    if name == "mlx-examples":
+        from sq_pipeline.engines.mlx_examples_trainer import MlxExamplesTrainer
+
+        return MlxExamplesTrainer(data)
     if name != "mlx":
         raise _no_trainer(name)
     from sq_pipeline.engines.lora_trainer import MlxLoraTrainer

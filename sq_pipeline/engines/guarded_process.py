@@ -1,0 +1,108 @@
+"""A command that runs for hours and never outlives who started it. Not here: which command, or what it says.
+
+A small shell leads the command's process group and waits at a pipe that only this process holds open: however this
+process ends (kill -9 too), the pipe closes, and the shell ends the group. Ctrl-C does not reach the group by itself.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from sq_pipeline.storage.atomic import disk_error
+
+_GRACE_S = 5  # between being asked to end, and being ended
+_GUARD = f'read -r _; trap "" TERM; kill -TERM 0; sleep {_GRACE_S}; kill -KILL 0'
+
+
+class CannotStart(OSError):
+    """The command could not be started at all."""
+
+
+class GuardedProcess:
+    """A running command: the lines it prints, and how it ended."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", log: IO[bytes], log_path: Path) -> None:
+        self._child, self._log, self._log_path = child, log, log_path
+
+    def lines(self) -> Iterator[str]:
+        """Each line of its standard output as it comes, also written to the log; raises StorageError if that fails."""
+        assert self._child.stdout is not None
+        for raw in self._child.stdout:
+            try:
+                self._log.write(raw)
+                self._log.flush()
+            except OSError as error:
+                raise disk_error(self._log_path, error) from error
+            yield raw.decode(errors="replace").rstrip("\r\n")
+
+    def wait(self) -> int:
+        """Its exit code; negative: the signal that ended it."""
+        return self._child.wait()
+
+
+@contextmanager
+def run_guarded(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[GuardedProcess]:
+    """Run a command in `folder`, its errors and its output in the file `log`, as long as the block lasts.
+
+    What still runs when the block is left, in whatever way, is asked to end (SIGTERM), then ended (SIGKILL).
+    Raises CannotStart where it cannot be started, StorageError where the log cannot be written.
+    """
+    try:
+        log.unlink(missing_ok=True)
+        opened = log.open("ab", buffering=0)
+    except OSError as error:
+        raise disk_error(log, error) from error
+    with opened:
+        guard = subprocess.Popen(["/bin/sh", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0)
+        child = None
+        try:
+            child = _start(command, folder, environment, opened, guard.pid)
+            yield GuardedProcess(child, opened, log)
+        finally:
+            _end(guard, child)
+
+
+def _start(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: IO[bytes], group: int
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            process_group=group,
+        )
+    except OSError as error:
+        raise CannotStart(error.errno, error.strerror) from error
+
+
+def _end(guard: "subprocess.Popen[bytes]", child: "subprocess.Popen[bytes] | None") -> None:
+    """End the group. The guard is reaped last, so that its number stays the group's until then."""
+    try:
+        _signal(guard.pid, signal.SIGTERM)
+        if child is not None:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_GRACE_S)
+    finally:
+        _signal(guard.pid, signal.SIGKILL)
+        if child is not None:
+            child.wait()
+            assert child.stdout is not None
+            child.stdout.close()
+        guard.wait()
+        assert guard.stdin is not None
+        guard.stdin.close()
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS forbids it where all of a group has ended
+        os.killpg(group, number)

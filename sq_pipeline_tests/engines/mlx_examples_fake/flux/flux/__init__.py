@@ -1,0 +1,1 @@
+"""Stands where mlx-examples has its FLUX.1 package."""
