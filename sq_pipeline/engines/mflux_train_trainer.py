@@ -34,6 +34,7 @@ from sq_pipeline.engines.families import train_config
 from sq_pipeline.engines.families.train_config import DATA, RECIPE_FILE, CheckpointPlan
 from sq_pipeline.engines.families.train_folder import TrainFolder, losses_of
 from sq_pipeline.engines.families.train_pictures import write_pictures
+from sq_pipeline.engines.guarded_process import CannotStart
 from sq_pipeline.storage.atomic import copy_file, write_text
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.safetensors_file import open_safetensors
@@ -42,6 +43,7 @@ from sq_pipeline.storage.tensor_survey import survey_tensors
 _log = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-m", "sq_pipeline.engines.mflux_train_process")
+_LOG = "mflux-train.log"
 _MEND_LOSS = "lower it"
 OnProgress = Callable[[TrainProgress], None]
 
@@ -151,16 +153,18 @@ class _Run:
             self._take_up(checkpoint)
             arguments = ("--resume", str(checkpoint.relative_to(folder)))
         if not self._is_done:
-            result = run_child(
-                [*command, *arguments],
-                folder=folder,
-                environment=_environment(),
-                on_line=_log.debug,
-                on_tick=self._look,
-            )
-            if not self._is_done:
-                raise self._failure(result)
+            self._run([*command, *arguments])
         return self._result()
+
+    def _run(self, command: Sequence[str]) -> None:
+        folder = self._folder.folder
+        try:
+            result = run_child(command, folder, _environment(), folder / _LOG, self._look)
+        except CannotStart as error:
+            problem = f"{command[0]} cannot be started ({error.strerror})"
+            raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "install mflux again")) from error
+        if not self._is_done:
+            raise self._failure(result)
 
     def _take_up(self, checkpoint: Path) -> None:
         iteration = int(checkpoint.name.partition("_")[0])
@@ -231,12 +235,10 @@ class _Run:
         return TrainingError(Fault(RECIPE_FILE, "learning_rate", problem, f"{_MEND_LOSS}{last}"))
 
     def _failure(self, result: ChildResult) -> TrainingError:
-        for line in result.last_lines:
-            _log.info("mflux-train: %s", line)
         if result.exit_code == 0 and self._told < self._iterations and "non-finite" in " ".join(result.last_lines):
             return self._stopped(self._told + 1)
         problem = f"mflux-train ended after iteration {self._told} of {self._iterations}: {result.last_words}"
-        return TrainingError(Fault(RECIPE_FILE, "trainer", problem, "its last lines are in the log"))
+        return TrainingError(Fault(RECIPE_FILE, "trainer", problem, f"all that it said is in {_LOG}"))
 
     def _result(self) -> TrainResult:
         final = self._folder.kept_path(self._iterations)

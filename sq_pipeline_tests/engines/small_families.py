@@ -137,6 +137,7 @@ def write_folder(base_model: QwenModel, folder: Path) -> None:
         model.model_config, model.small_text_encoder, model.small_decoder = _config(base_model), False, False
         initializer._init_models(model)
         for part in (model.transformer, model.text_encoder, model.vae):
+            assert part is not None
             part.update(tree_map(_livelier, part.parameters()))
         model.bits, model.tokenizers = None, {}
         definition = z_image_initializer.ZImageWeightDefinition if is_z else Flux2KleinWeightDefinition

@@ -170,7 +170,7 @@ run = pathlib.Path("run"); (run / "loss").mkdir(parents=True)
 def tell(losses):
     data = json.dumps({"steps": list(losses), "losses": list(losses.values())})
     (run / "loss" / "loss.html").write_text(f"<script>\\n      const data = {data};\\n</script>")
-print("Loading"); print("  3%|a bar| 1/30 [00:01<00:29]", file=sys.stderr)
+print("Loading", file=sys.stderr); print("  3%|a bar| 1/30 [00:01<00:29]", file=sys.stderr)
 """
 
 
