@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sq_pipeline.cli.printing import print_table, say
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.storage.safetensors_file import write_safetensors
 
@@ -31,7 +31,7 @@ def write_adapter(path: Path, rank: int, blocks: int | None = None) -> Path:
     """An adapter in mlx-examples' layout at flux1-dev's widths, F32: 608 tensors, or those of the first blocks."""
     random = np.random.default_rng(0)
     layout: list[TensorInfo] = []
-    for module, inputs, outputs in modules_of(BASE_MODELS["flux1-dev"]):
+    for module, inputs, outputs in modules_of(FLUX1_MODELS["flux1-dev"]):
         if blocks is None or int(module.split(".")[1]) < blocks:
             layout += [TensorInfo(f"{module}.lora_a", "F32", (inputs, rank))]
             layout += [TensorInfo(f"{module}.lora_b", "F32", (rank, outputs))]

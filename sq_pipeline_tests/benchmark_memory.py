@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from sq_pipeline.cli.printing import print_line, print_table, say
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.core.training_memory import (
@@ -190,7 +190,7 @@ def measure_ratios() -> None:
 
 def show_flux() -> None:
     """The table for FLUX.1-dev."""
-    base_model, rows = BASE_MODELS["flux1-dev"], list[tuple[str, ...]]()
+    base_model, rows = FLUX1_MODELS["flux1-dev"], list[tuple[str, ...]]()
     for side in (512, 768):
         for rank in (8, 16):
             for is_checkpointed in (False, True):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.core.training_memory import StepShape
 
 
@@ -35,10 +35,10 @@ class Case:
     is_compiled: bool = False
 
     @property
-    def base_model(self) -> BaseModel:
+    def base_model(self) -> Flux1Model:
         """A base model of these sizes, which takes guidance as flux1-dev does."""
         sizes = {name: getattr(self, name) for name in ("hidden_size", "double_blocks", "single_blocks")}
-        return replace(BASE_MODELS["flux1-dev"], **sizes)
+        return replace(FLUX1_MODELS["flux1-dev"], **sizes)
 
     @property
     def shape(self) -> StepShape:

@@ -17,12 +17,10 @@ def _verify(
     from sq_pipeline.core.fidelity import FidelityReport
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.stages.adapter_source import reading_keymap_for
-    from sq_pipeline.stages.fidelity import measure_fidelity
+    from sq_pipeline.stages.fidelity import measure_fidelity, reading_for
     from sq_pipeline.stages.verify import verify_adapter
     from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
     from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.safetensors_file import open_safetensors
     from sq_pipeline.storage.settings import load_settings
     from sq_pipeline.storage.tensor_survey import tensors_data_version
     from sq_pipeline.storage.verify_prompts import load_verify_prompts
@@ -31,7 +29,7 @@ def _verify(
     engines, model, use = real_engines(data), resolve_base_model(base_model), AdapterUse(file.resolve(), 1.0)
 
     def measure() -> FidelityReport:
-        reading = reading_keymap_for(open_safetensors(source), data.keymaps_root)
+        reading = reading_for(source, model, data.keymaps_root)
         return measure_fidelity(use, source, model, engines.fidelity_meter(), reading)
 
     report = verify_adapter(

@@ -47,10 +47,7 @@ def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
                     "negative_prompt": text.negative_prompt,
                     "negative_prompt_is_read": workshop.base_model_of_world(selected).reads_negative_prompt,
                     "seed": text.seed,
-                    "t5_tokens": text.counts.t5,
-                    "t5_budget": text.counts.t5_budget,
-                    "clip_tokens": text.counts.clip,
-                    "clip_budget": text.counts.clip_budget,
+                    **text.counts.as_json(),
                     "dropped": list(text.dropped),
                 }
             )
@@ -60,18 +57,23 @@ def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
     return {"prompts": rows, "faults": list(dict.fromkeys(faults)), "warnings": warnings}
 
 
+def _tokens(row: dict[str, Any], encoder: str) -> str:
+    tokens, budget = row[f"{encoder.lower()}_tokens"], row[f"{encoder.lower()}_budget"]
+    note = " (CLIP reads the beginning only)" if encoder == "CLIP" and tokens > budget else ""
+    return f"{encoder} {tokens}/{budget}{note}"
+
+
 def _show_prompts(result: dict[str, Any]) -> None:
     rows: list[tuple[str, ...]] = []
     for row in result["prompts"]:
-        clip = f"{row['clip_tokens']}/{row['clip_budget']}"
-        if row["clip_tokens"] > row["clip_budget"]:
-            clip += " (CLIP reads the beginning only)"
-        t5 = f"{row['t5_tokens']}/{row['t5_budget']}"
+        tokens = ", ".join(
+            _tokens(row, encoder) for encoder in ("T5", "CLIP", "Qwen3") if f"{encoder.lower()}_tokens" in row
+        )
         world, dropped = f"{row['genre']}/{row['world']}", ", ".join(row["dropped"])
-        rows.append((world, row["name"], row["positive_prompt"], str(row["seed"]), t5, clip, dropped))
-    print_table(("world", "place", "prompt", "seed", "T5", "CLIP", "dropped"), rows)
+        rows.append((world, row["name"], row["positive_prompt"], str(row["seed"]), tokens, dropped))
+    print_table(("world", "place", "prompt", "seed", "tokens", "dropped"), rows)
     if any(row["negative_prompt"] and not row["negative_prompt_is_read"] for row in result["prompts"]):
-        print_line("negative prompts are not read by FLUX.1; changing one makes nothing again")
+        print_line("the base model reads no negative prompt; changing one makes nothing again")
     for kind in ("faults", "warnings"):
         for line in result[kind]:
             print_line(f"{kind[:-1]}: {line}")
@@ -79,13 +81,12 @@ def _show_prompts(result: dict[str, Any]) -> None:
 
 def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
     """How the training fits this machine; None over tiny-flux, which always does. Raises TrainingError otherwise."""
-    from sq_pipeline.core.base_models import resolve_base_model
-    from sq_pipeline.core.training_fit import is_modelled
+    from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
     from sq_pipeline.engines import registry
     from sq_pipeline.stages.training_needs import fit_training
 
     base_model = resolve_base_model(dataset.base_model)
-    if base_model.name == "tiny-flux" or not is_modelled(base_model):
+    if base_model.name == "tiny-flux" or not isinstance(base_model, Flux1Model):
         return None
     fit = fit_training(
         dataset.name,

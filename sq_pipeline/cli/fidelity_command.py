@@ -30,21 +30,19 @@ def _measure(
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.core.verdicts import judge_fidelity
     from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.stages.adapter_source import reading_keymap_for
-    from sq_pipeline.stages.fidelity import measure_fidelity
+    from sq_pipeline.stages.fidelity import measure_fidelity, reading_for
     from sq_pipeline.stages.fidelity_report import layer_lines, threshold_lines
     from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.safetensors_file import open_safetensors
     from sq_pipeline.storage.settings import load_settings
 
-    data = open_data_dir(root)
+    data, model = open_data_dir(root), resolve_base_model(base_model)
     limits = load_settings(data).thresholds.fidelity
     report = measure_fidelity(
         AdapterUse(file.resolve(), 1.0),
         source,
-        resolve_base_model(base_model),
+        model,
         real_engines(data).fidelity_meter(),
-        reading_keymap_for(open_safetensors(source), data.keymaps_root),
+        reading_for(source, model, data.keymaps_root),
         is_baked=is_baked,
         dtype=dtype,
         bits=None if bits is None else _BITS[bits],

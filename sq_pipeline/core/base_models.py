@@ -4,9 +4,13 @@ Here: facts about the models. Not here: finding or loading their weights (`engin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from sq_pipeline.core.errors import BaseModelError, Fault
+
+Family = Literal["flux1", "z-image", "flux2"]
+FAMILY_NAMES: Mapping[Family, str] = {"flux1": "FLUX.1", "z-image": "Z-Image", "flux2": "FLUX.2"}
 
 
 @dataclass(frozen=True)
@@ -17,26 +21,49 @@ class SizePx:
     height_px: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BaseModel:
-    """One FLUX.1 model. Token budgets include the end mark. `guidance` is None where the model takes none.
+    """What every base model has. `guidance` is None where the model takes none.
 
-    `reads_negative_prompt` is False for all of FLUX.1: mflux 0.24's `Flux1.generate_image` accepts one and ignores it.
+    What only one architecture has is in its subclass, so that nobody asks it of another.
     """
 
     name: str
     aliases: tuple[str, ...]
-    double_blocks: int
-    single_blocks: int
-    hidden_size: int
     num_inference_steps: int
     guidance: float | None
-    t5_token_budget: int
-    clip_token_budget: int
     sizes: Mapping[str, SizePx]
     training_size: SizePx
     how_to_get: str
     reads_negative_prompt: bool = False
+
+    @property
+    def family(self) -> Family:
+        """The architecture, which says what adapters for it look like and who trains them."""
+        raise NotImplementedError
+
+    def size_for(self, tier: str) -> SizePx:
+        """The picture size of a tier; tiers not named in `sizes` use `landscape`."""
+        return self.sizes.get(tier, self.sizes["landscape"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flux1Model(BaseModel):
+    """One FLUX.1 model. Token budgets include the end mark.
+
+    `reads_negative_prompt` is False for all of them: mflux 0.24's `Flux1.generate_image` accepts one and ignores it.
+    """
+
+    double_blocks: int
+    single_blocks: int
+    hidden_size: int
+    t5_token_budget: int
+    clip_token_budget: int
+
+    @property
+    def family(self) -> Family:
+        """Always FLUX.1."""
+        return "flux1"
 
     @property
     def adapter_modules(self) -> int:
@@ -53,9 +80,29 @@ class BaseModel:
         """Layers mflux patches for an adapter over all blocks: fused q/k/v (and MLP) are split there."""
         return 14 * self.double_blocks + 6 * self.single_blocks
 
-    def size_for(self, tier: str) -> SizePx:
-        """The picture size of a tier; tiers not named in `sizes` use `landscape`."""
-        return self.sizes.get(tier, self.sizes["landscape"])
+
+@dataclass(frozen=True, kw_only=True)
+class QwenModel(BaseModel):
+    """One model that reads its prompts through a Qwen3: Z-Image and FLUX.2 klein. `mflux_name`: what mflux calls it.
+
+    `token_budget` counts the words of the chat template around the prompt too. `trained_over` names the base model
+    that adapters for this one are trained over, where that is another: a distilled model renders in few steps because
+    of a training of its own, which a LoRA training over it would undo. `assistant` is an adapter of the hub
+    (`repository:file`) that mflux-train puts under the training for the same reason, where there is one.
+    `transformer_sizes`: arguments of mflux's constructor where the model is not of the sizes that mflux has for it.
+    """
+
+    family_name: Literal["z-image", "flux2"]
+    mflux_name: str
+    token_budget: int = 512
+    trained_over: str | None = None
+    assistant: str | None = None
+    transformer_sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def family(self) -> Family:
+        """Z-Image or FLUX.2."""
+        return self.family_name
 
 
 _FLUX_SIZES = {
@@ -64,10 +111,10 @@ _FLUX_SIZES = {
     "creature": SizePx(1024, 1024),
 }
 
-BASE_MODELS: Mapping[str, BaseModel] = {
+FLUX1_MODELS: Mapping[str, Flux1Model] = {
     model.name: model
     for model in (
-        BaseModel(
+        Flux1Model(
             name="tiny-flux",
             aliases=("tiny",),
             double_blocks=2,
@@ -81,7 +128,7 @@ BASE_MODELS: Mapping[str, BaseModel] = {
             training_size=SizePx(128, 96),
             how_to_get="it is shipped in data/models/tiny-flux; restore that folder from the repository",
         ),
-        BaseModel(
+        Flux1Model(
             name="flux1-dev",
             aliases=("dev", "flux", "flux1.dev", "flux.1-dev"),
             double_blocks=19,
@@ -98,7 +145,7 @@ BASE_MODELS: Mapping[str, BaseModel] = {
                 "`hf auth login` and `hf download black-forest-labs/FLUX.1-dev`"
             ),
         ),
-        BaseModel(
+        Flux1Model(
             name="flux1-schnell",
             aliases=("schnell", "flux1.schnell", "flux.1-schnell"),
             double_blocks=19,
@@ -115,6 +162,62 @@ BASE_MODELS: Mapping[str, BaseModel] = {
     )
 }
 
+# steps and guidance: mflux 0.24's own and, for the undistilled ones, those of the models' cards
+QWEN_MODELS: Mapping[str, QwenModel] = {
+    model.name: model
+    for model in (
+        QwenModel(
+            name="z-image",
+            aliases=("zimage",),
+            family_name="z-image",
+            mflux_name="z-image",
+            num_inference_steps=50,
+            guidance=4.0,
+            sizes=_FLUX_SIZES,
+            training_size=SizePx(512, 512),
+            how_to_get="run `hf download Tongyi-MAI/Z-Image`",
+            reads_negative_prompt=True,
+        ),
+        QwenModel(
+            name="z-image-turbo",
+            aliases=("zimage-turbo",),
+            family_name="z-image",
+            mflux_name="z-image-turbo",
+            assistant="ostris/zimage_turbo_training_adapter:zimage_turbo_training_adapter_v2.safetensors",
+            num_inference_steps=9,
+            guidance=None,
+            sizes=_FLUX_SIZES,
+            training_size=SizePx(512, 512),
+            how_to_get="run `hf download Tongyi-MAI/Z-Image-Turbo`",
+        ),
+        QwenModel(
+            name="flux2-klein-4b",
+            aliases=("flux2-klein", "klein-4b", "klein"),
+            family_name="flux2",
+            mflux_name="flux2-klein-4b",
+            trained_over="flux2-klein-base-4b",
+            num_inference_steps=4,
+            guidance=None,
+            sizes=_FLUX_SIZES,
+            training_size=SizePx(512, 512),
+            how_to_get="run `hf download black-forest-labs/FLUX.2-klein-4B`",
+        ),
+        QwenModel(
+            name="flux2-klein-base-4b",
+            aliases=("flux2-base-4b", "klein-base-4b"),
+            family_name="flux2",
+            mflux_name="flux2-klein-base-4b",
+            num_inference_steps=50,
+            guidance=4.0,
+            sizes=_FLUX_SIZES,
+            training_size=SizePx(512, 512),
+            how_to_get="run `hf download black-forest-labs/FLUX.2-klein-base-4B`",
+        ),
+    )
+}
+
+BASE_MODELS: Mapping[str, BaseModel] = {**FLUX1_MODELS, **QWEN_MODELS}
+
 DEFAULT_BASE_MODEL = "tiny-flux"
 
 
@@ -126,3 +229,18 @@ def resolve_base_model(name: str) -> BaseModel:
             return model
     known = ", ".join(sorted(BASE_MODELS))
     raise BaseModelError(Fault("", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"))
+
+
+def training_base_of(base_model: BaseModel) -> BaseModel:
+    """What adapters for a base model are trained over: itself, or its undistilled sibling. Raises BaseModelError."""
+    name = base_model.trained_over if isinstance(base_model, QwenModel) else None
+    return base_model if name is None else resolve_base_model(name)
+
+
+def as_flux1(base_model: BaseModel, wanted_for: str) -> Flux1Model:
+    """The base model as a FLUX.1; raises BaseModelError, which names what it was `wanted_for`, for any other family."""
+    if isinstance(base_model, Flux1Model):
+        return base_model
+    known = ", ".join(FLUX1_MODELS)
+    problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}: {wanted_for} is for FLUX.1 alone"
+    raise BaseModelError(Fault("", "base_model", problem, f"use one of {known}"))

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sq_pipeline.core.adapter_form import parts_of
 from sq_pipeline.core.adapter_pairs import Pair
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.findings import Finding
 from sq_pipeline.core.flux_modules import DOUBLE_MODULES, SINGLE_MODULES, modules_of
 
@@ -36,7 +36,7 @@ class FluxFit:
     misfit: str
 
 
-def fit(pairs: Iterable[Pair], base_models: Sequence[BaseModel]) -> FluxFit:
+def fit(pairs: Iterable[Pair], base_models: Sequence[Flux1Model]) -> FluxFit:
     """Compare the modules of FLUX.1's blocks in a file with the base models. Raises nothing: misfits are findings."""
     known = [pair for pair in pairs if pair.module]
     votes = Counter(width for pair in known if pair.is_whole for width in _hidden_sizes(pair))
@@ -91,7 +91,7 @@ def _check_widths(pair: Pair, hidden_size: int) -> Iterator[Finding]:
         yield Finding("width", pair.name, detail)
 
 
-def _missing(known: Iterable[Pair], model: BaseModel) -> Iterator[tuple[str, str]]:
+def _missing(known: Iterable[Pair], model: Flux1Model) -> Iterator[tuple[str, str]]:
     """Modules without update, and parts of those that have some: (module, part or '')."""
     have: dict[str, set[str]] = {}
     for pair in known:
@@ -107,7 +107,7 @@ def _missing(known: Iterable[Pair], model: BaseModel) -> Iterator[tuple[str, str
             yield from ((module, part) for part, _ in parts_of(module) if part not in parts)
 
 
-def _grouped(missing: Iterable[tuple[str, str]], model: BaseModel) -> Iterator[str]:
+def _grouped(missing: Iterable[tuple[str, str]], model: Flux1Model) -> Iterator[str]:
     """`img_mod.lin of all 19 double blocks`; kinds that miss in the same blocks are told together."""
     blocks: dict[tuple[str, str], list[int]] = {}
     for module, part in missing:

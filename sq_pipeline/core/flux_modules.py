@@ -7,7 +7,7 @@ Source of names: Black Forest Labs' FLUX.1 and mlx-examples' adapters; widths in
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.errors import Fault
 
 # kind of module: (inputs, outputs) in hidden sizes
@@ -26,7 +26,7 @@ SINGLE_MODULES: Mapping[str, tuple[int, int]] = {"linear1": (1, 7), "linear2": (
 MATRICES = ("lora_a", "lora_b")
 
 
-def modules_of(base_model: BaseModel) -> Iterator[tuple[str, int, int]]:
+def modules_of(base_model: Flux1Model) -> Iterator[tuple[str, int, int]]:
     """Every module of a base model's blocks: BFL name, inputs, outputs."""
     for stem, count, kinds in (
         ("double_blocks", base_model.double_blocks, DOUBLE_MODULES),

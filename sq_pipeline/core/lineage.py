@@ -88,8 +88,8 @@ def checkpoint_scores_inputs(
     kept: Mapping[int, str],
     dataset_version: str,
     recipe: Recipe,
-    keymap: Keymap,
-    reading: Keymap,
+    keymap: Keymap | None,
+    reading: Keymap | None,
     trigger: str | None,
     prompts: Mapping[str, Any],
     lora_scales: Sequence[float],
@@ -139,7 +139,7 @@ def chosen_checkpoint_inputs(
 def verification_inputs(
     adapter_version: str,
     source_version: str,
-    reading: Keymap,
+    reading: Keymap | str,
     trigger: str | None,
     prompts: Mapping[str, Any],
     thresholds: Mapping[str, Any],
@@ -151,12 +151,12 @@ def verification_inputs(
     """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with.
 
     `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
-    say what that one means.
+    say what that one means, or the name of a family's.
     """
     return {
         "adapter": adapter_version,
         "source": source_version,
-        "read_by": reading.meaning(),
+        "read_by": reading if isinstance(reading, str) else reading.meaning(),
         "trigger": trigger,
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},

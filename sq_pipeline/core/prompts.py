@@ -21,7 +21,8 @@ class Prompt:
     """What one picture is asked with. `dropped` names the parts left out to fit, in the order they went.
 
     FLUX.1 reads the whole prompt through T5 and only a pooled vector through CLIP: T5's budget decides what is
-    dropped; `counts.clip` over `counts.clip_budget` means that CLIP sees the beginning only.
+    dropped; `counts.clip` over `counts.clip_budget` means that CLIP sees the beginning only. Other families have one
+    encoder, whose budget decides.
     """
 
     genre: str
@@ -69,9 +70,9 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
     """Assemble and fit the prompt.
 
     Parts, in order: triggers; the visual prompt (or name and description); the tags of the POI's type; the tier's
-    suffix; the positive suffix. Over T5's budget, the description's sentences go first, from the last to the second;
-    then the positive suffix, the tier's suffix, the type's tags. Triggers, a visual prompt and a description's first
-    sentence are never dropped: ContentError when they alone do not fit.
+    suffix; the positive suffix. Over the encoder's budget, the description's sentences go first, from the last to the
+    second; then the positive suffix, the tier's suffix, the type's tags. Triggers, a visual prompt and a description's
+    first sentence are never dropped: ContentError when they alone do not fit.
     """
     style = world.style
     triggers = triggers_of(stack_for(world, tier))
@@ -89,7 +90,7 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
     while True:
         text = assemble()
         counts = counter.count_tokens(text)
-        if counts.t5 <= counts.t5_budget:
+        if counts.tokens <= counts.budget:
             break
         if len(body) > 1:
             dropped.append(f"description sentence {len(body)}")
@@ -97,7 +98,7 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
             continue
         name = next((name for name in ("positive suffix", "tier suffix", "type tags") if tail[name]), None)
         if name is None:
-            problem = f"{counts.t5} tokens, the model reads {counts.t5_budget}"
+            problem = f"{counts.tokens} tokens, the model reads {counts.budget}"
             field = f"{poi.name}: {'visual_prompt' if poi.visual_prompt else 'description'}"
             raise ContentError(Fault(world.key, field, problem, "shorten it"))
         dropped.append(name)

@@ -179,17 +179,34 @@ class RenderedImage:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Tokens of a prompt, end marks included, and how many of them the base model reads."""
+    """Tokens of a prompt, end marks included, and how many of them the base model's `encoder` reads.
 
-    t5: int
-    clip: int
-    t5_budget: int
-    clip_budget: int
+    FLUX.1's is T5, and it reads a pooled vector through CLIP besides; `clip` and its budget are None for other models.
+    """
+
+    encoder: Literal["T5", "Qwen3"]
+    tokens: int
+    budget: int
+    clip: int | None = None
+    clip_budget: int | None = None
 
     @property
     def fits(self) -> bool:
-        """True when neither encoder cuts anything off."""
-        return self.t5 <= self.t5_budget and self.clip <= self.clip_budget
+        """True when no encoder cuts anything off."""
+        return self.tokens <= self.budget and not self.is_cut_by_clip
+
+    @property
+    def is_cut_by_clip(self) -> bool:
+        """True when there is a CLIP that sees the beginning only."""
+        return self.clip is not None and self.clip_budget is not None and self.clip > self.clip_budget
+
+    def as_json(self) -> dict[str, int]:
+        """Counts and budgets, each under the name of its encoder: `t5_tokens`, `clip_budget`, `qwen3_tokens`."""
+        name = self.encoder.lower()
+        found: dict[str, int] = {f"{name}_tokens": self.tokens, f"{name}_budget": self.budget}
+        if self.clip is not None and self.clip_budget is not None:
+            found |= {"clip_tokens": self.clip, "clip_budget": self.clip_budget}
+        return found
 
 
 class TokenCounter(Protocol):
@@ -278,5 +295,8 @@ class HeldOutMeter(Protocol):
     """Measures the held-out loss of adapters, whoever trained them."""
 
     def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
-        """None where the dataset is too small for pictures to be held out. Raises BaseModelError, AdapterError."""
+        """None where no picture is held out, or the base model's family has no such measure.
+
+        Raises BaseModelError, AdapterError.
+        """
         ...

@@ -19,8 +19,8 @@ class Recipe(BaseModel):
     """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; what it does not have is off.
 
     `name` is for people. `trainer` None: the one of `sq.yaml`. The update is scaled by `alpha` / `rank`; `alpha` None
-    means `rank`. `modules` are patterns over BFL module names (`single_blocks.*`, `*.img_attn.qkv`); one that matches
-    nothing of the base model is a fault of the training.
+    means `rank`. `modules` are patterns over BFL module names (`single_blocks.*`, `*.img_attn.qkv`), for other
+    families over mflux's; one that matches nothing of the base model is a fault of the training.
 
     `learning_rate` warms up linearly over `warmup_steps` and decays on a cosine to zero at `iterations`; both count
     optimizer steps, one in `grad_accumulation` iterations.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sq_pipeline.core.adapter_form import Matrix, Patch, parts_of
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_join import Joined, MatrixFacts, Piece, join_parts, leave_alone
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.keymap import Keymap, Renamed
@@ -58,7 +58,7 @@ def plan_remap(
     keymap: Keymap,
     facts: MatrixFacts,
     file: str,
-    base_model: BaseModel | None = None,
+    base_model: Flux1Model | None = None,
 ) -> RemapPlan:
     """Plan the writing of a whole adapter. Total by construction: every patch goes somewhere, in the right shape.
 
@@ -175,7 +175,7 @@ def _notes(updates: Sequence[_Update], keymap: Keymap, *, folds: bool) -> Iterat
         )
 
 
-def _check_coverage(patches: Mapping[str, Patch], base_model: BaseModel, file: str) -> Iterator[Fault]:
+def _check_coverage(patches: Mapping[str, Patch], base_model: Flux1Model, file: str) -> Iterator[Fault]:
     modules: dict[str, list[Patch]] = {}
     for patch in patches.values():
         modules.setdefault(patch.module, []).append(patch)

@@ -5,7 +5,7 @@ Here: the choice and its words. Not here: what a training needs (`training_memor
 
 from collections.abc import Iterator
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_memory import (
@@ -28,17 +28,12 @@ _WORTH_SAYING = 0.99  # of the need now
 _GIB = 2**30
 
 
-def is_modelled(base_model: BaseModel) -> bool:
-    """True for FLUX.1, whose training is built in; what other families' trainers need is theirs to say."""
-    return base_model.name == "tiny-flux" or base_model.name.startswith("flux1-")
-
-
 def describe_gib(count: int) -> str:
     """Bytes as a person reads them."""
     return f"{count / _GIB:.1f} GiB"
 
 
-def tokens_of_recipe(recipe: Recipe, base_model: BaseModel) -> int:
+def tokens_of_recipe(recipe: Recipe, base_model: Flux1Model) -> int:
     """Image tokens of a picture of the recipe's resolution, else of the base model's training size."""
     size = base_model.training_size
     width, height = recipe.resolution or (size.width_px, size.height_px)
@@ -46,7 +41,7 @@ def tokens_of_recipe(recipe: Recipe, base_model: BaseModel) -> int:
 
 
 def choose_settings(
-    recipe: Recipe, base_model: BaseModel, tokens: int, memory_bytes: int, *, encoded_bytes: int = 0
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, *, encoded_bytes: int = 0
 ) -> TrainingSettings:
     """The first settings that fit `memory_bytes`: the base model whole, then with checkpointing, then 8 bits, 4 bits.
 
@@ -63,7 +58,7 @@ def choose_settings(
     raise TrainingError(_faults(recipe, base_model, tokens, memory_bytes, encoded_bytes))
 
 
-def _candidates(recipe: Recipe, base_model: BaseModel) -> list[TrainingSettings]:
+def _candidates(recipe: Recipe, base_model: Flux1Model) -> list[TrainingSettings]:
     """What the recipe leaves open, in the order of preference."""
     wanted_bits, wanted_checkpointing = recipe.base_bits, recipe.gradient_checkpointing
     if base_model.name == "tiny-flux":
@@ -77,7 +72,7 @@ def _candidates(recipe: Recipe, base_model: BaseModel) -> list[TrainingSettings]
     return [s for s in options if wanted_checkpointing in ("auto", s.gradient_checkpointing)]
 
 
-def least_need(recipe: Recipe, base_model: BaseModel, tokens: int, encoded_bytes: int = 0) -> MemoryNeed:
+def least_need(recipe: Recipe, base_model: Flux1Model, tokens: int, encoded_bytes: int = 0) -> MemoryNeed:
     """The need with the most sparing settings that the recipe allows."""
     needs = (
         training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded_bytes)
@@ -87,7 +82,7 @@ def least_need(recipe: Recipe, base_model: BaseModel, tokens: int, encoded_bytes
 
 
 def _faults(
-    recipe: Recipe, base_model: BaseModel, tokens: int, memory_bytes: int, encoded_bytes: int
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, encoded_bytes: int
 ) -> Iterator[Fault]:
     now = least_need(recipe, base_model, tokens, encoded_bytes)
     lacking = f"needs {describe_gib(now.total_bytes)} at least, and there are {describe_gib(memory_bytes)}"
@@ -108,7 +103,7 @@ def _faults(
     yield from faults or [Fault("lora.yaml", "base_model", lacking, "train on a larger machine")]
 
 
-def _ways_out(recipe: Recipe, base_model: BaseModel, tokens: int) -> dict[str, list[tuple[str, Recipe, int]]]:
+def _ways_out(recipe: Recipe, base_model: Flux1Model, tokens: int) -> dict[str, list[tuple[str, Recipe, int]]]:
     """What a person may change, by field: its values from the mildest on, the recipe with each, its image tokens."""
     changes: dict[str, list[tuple[str, Recipe, int]]] = {}
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.thresholds import Dtype
@@ -142,12 +142,12 @@ def image_tokens_of(width_px: int, height_px: int) -> int:
     return (width_px // 16) * (height_px // 16)
 
 
-def training_dtype(base_model: BaseModel) -> Dtype:
+def training_dtype(base_model: Flux1Model) -> Dtype:
     """What a base model is trained in: tiny-flux in float32, for CPUs; the others as they are published."""
     return "float32" if base_model.name == "tiny-flux" else "bfloat16"
 
 
-def weight_bytes(base_model: BaseModel, bits: BaseBits, dtype: Dtype) -> int:
+def weight_bytes(base_model: Flux1Model, bits: BaseBits, dtype: Dtype) -> int:
     """Bytes of the transformer in memory. Below 16 bits the blocks' linear layers are quantized, all else is not."""
     hidden, value = base_model.hidden_size, _BYTES_OF[dtype]
     matrices = sum(inputs * outputs for _, inputs, outputs in modules_of(base_model))
@@ -162,13 +162,13 @@ def weight_bytes(base_model: BaseModel, bits: BaseBits, dtype: Dtype) -> int:
     return of_matrices + (biases + norms + outside) * value
 
 
-def adapter_bytes(base_model: BaseModel, recipe: Recipe) -> int:
+def adapter_bytes(base_model: Flux1Model, recipe: Recipe) -> int:
     """Bytes of the adapter's matrices."""
     covered = (inputs + outputs for name, inputs, outputs in modules_of(base_model) if recipe.covers(name))
     return _MATRIX_BYTES * recipe.rank * sum(covered)
 
 
-def activation_bytes(base_model: BaseModel, shape: StepShape, dtype: Dtype, *, is_checkpointed: bool) -> int:
+def activation_bytes(base_model: Flux1Model, shape: StepShape, dtype: Dtype, *, is_checkpointed: bool) -> int:
     """Bytes of activations at the peak of a step."""
     costs = ACTIVATION_COSTS[dtype]
     stream = shape.batch_size * shape.tokens * base_model.hidden_size
@@ -183,7 +183,7 @@ def activation_bytes(base_model: BaseModel, shape: StepShape, dtype: Dtype, *, i
     return round((of_streams * stream + of_scores * scores) * _BYTES_OF[dtype])
 
 
-def encoded_bytes_of(base_model: BaseModel, recipe: Recipe, image_tokens: int, pairs: int, captions: int) -> int:
+def encoded_bytes_of(base_model: Flux1Model, recipe: Recipe, image_tokens: int, pairs: int, captions: int) -> int:
     """Bytes of an encoded dataset: each picture's cuts as float32 latents, each caption in the base's dtype."""
     text_size, pooled_size = _text_sizes(base_model)
     latents = pairs * recipe.num_augmentations * image_tokens * _LATENT_SIZE * _BYTES_OF["float32"]
@@ -191,12 +191,12 @@ def encoded_bytes_of(base_model: BaseModel, recipe: Recipe, image_tokens: int, p
     return latents + texts * _BYTES_OF[training_dtype(base_model)]
 
 
-def _text_sizes(base_model: BaseModel) -> tuple[int, int]:
+def _text_sizes(base_model: Flux1Model) -> tuple[int, int]:
     return _TINY_TEXT_SIZES if base_model.name == "tiny-flux" else _TEXT_SIZES
 
 
 def training_need(
-    base_model: BaseModel,
+    base_model: Flux1Model,
     recipe: Recipe,
     image_tokens: int,
     settings: TrainingSettings,

@@ -17,6 +17,7 @@ from mlx import nn
 
 from sq_pipeline.core.errors import Fault, RenderError
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
+from sq_pipeline.engines.loader_paths import linear_layers
 from sq_pipeline.engines.loader_targets import match_keys
 from sq_pipeline.engines.module_paths import get_module, put_module
 
@@ -27,19 +28,9 @@ class AdapterStack:
     def __init__(self, transformer: nn.Module, mapping: list[LoRATarget]) -> None:
         self._transformer = transformer
         self._mapping = mapping
-        self._base: dict[str, nn.Module] = {path: get_module(transformer, path) for path in self._target_paths()}
+        self._base: dict[str, nn.Module] = linear_layers(transformer, mapping)
         self._uses: tuple[AdapterUse, ...] = ()
         self._applied: tuple[AppliedAdapter, ...] = ()
-
-    def _target_paths(self) -> Iterator[str]:
-        blocks = {
-            "transformer_blocks": len(self._transformer.transformer_blocks),
-            "single_transformer_blocks": len(self._transformer.single_transformer_blocks),
-        }
-        for target in self._mapping:
-            if "{block}" in target.model_path:
-                count = blocks[target.model_path.partition(".")[0]]
-                yield from (target.model_path.format(block=index) for index in range(count))
 
     def use(self, uses: tuple[AdapterUse, ...]) -> tuple[AppliedAdapter, ...]:
         """Make exactly `uses` apply; a stack that is already on stays. Raises RenderError and leaves none on."""

@@ -23,8 +23,8 @@ from sq_pipeline.core.protocols import FidelityRequest, UpdateSource
 from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.base_weights import WeightOf, open_weights
-from sq_pipeline.engines.flux.mflux_layers import MfluxLayer, layers_of
-from sq_pipeline.engines.loader_targets import mapping_for, match_keys, narrow
+from sq_pipeline.engines.flux.mflux_layers import MfluxLayer
+from sq_pipeline.engines.loader_targets import layers_of, mapping_for, match_keys, narrow
 from sq_pipeline.engines.module_paths import get_module, grow_tree
 from sq_pipeline.engines.tiny_flux.mflux_build import rendering_dtype
 from sq_pipeline.engines.update_norms import (

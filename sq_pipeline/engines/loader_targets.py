@@ -1,16 +1,20 @@
-"""What mflux's LoRA loader looks for: its own mapping for a base model, which keys of a file it knows, and the mapping
-narrowed to one layer, so that a loader that is given a single layer does there what it does on a whole transformer.
+"""What mflux's LoRA loader looks for: its mapping and layers of a base model, which keys of a file it knows, and its
+mapping narrowed to one layer, so that a loader that is given one layer does there what it does on a transformer.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 from mflux.models.common.lora.mapping.lora_loader import LoRALoader
 from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import FLUX1_MODELS, BaseModel, QwenModel, as_flux1
+from sq_pipeline.engines.families import layers as family_layers
+from sq_pipeline.engines.families.mflux_parts import parts_of
+from sq_pipeline.engines.flux import mflux_layers as flux1_layers
+from sq_pipeline.engines.flux.mflux_layers import MfluxLayer
 from sq_pipeline.engines.tiny_flux.mflux_build import small_lora_mapping
 
 _PATTERNS = tuple(field.name for field in fields(LoRATarget) if field.name.endswith("_patterns"))
@@ -25,10 +29,20 @@ class KeyMatches:
 
 
 def mapping_for(base_model: BaseModel) -> list[LoRATarget]:
-    """mflux's own mapping; where the model is narrower than FLUX.1, with the fused `linear1` split at its width."""
-    if base_model.hidden_size == BASE_MODELS["flux1-dev"].hidden_size:
+    """mflux's own mapping for the family; for a narrower FLUX.1, with the fused `linear1` split at its width."""
+    if isinstance(base_model, QwenModel):
+        return parts_of(base_model).mapping()
+    hidden_size = as_flux1(base_model, "this mapping").hidden_size
+    if hidden_size == FLUX1_MODELS["flux1-dev"].hidden_size:
         return FluxLoRAMapping.get_mapping()
-    return small_lora_mapping(base_model.hidden_size)
+    return small_lora_mapping(hidden_size)
+
+
+def layers_of(base_model: BaseModel) -> Iterator[MfluxLayer]:
+    """Every linear layer of a base model that adapters change."""
+    if isinstance(base_model, QwenModel):
+        return family_layers.layers_of(base_model)
+    return flux1_layers.layers_of(as_flux1(base_model, "this table"))
 
 
 def match_keys(keys: Iterable[str], mapping: list[LoRATarget]) -> KeyMatches:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from sq_pipeline.core.base_models import BaseModel, resolve_base_model
+from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
 from sq_pipeline.core.buckets import training_resolution, training_sizes
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint, hash_file
@@ -126,7 +126,7 @@ def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
     return {"encoded": dataset.content_hash(with_samples=False)}
 
 
-def settings_for(recipe: Recipe, base_model: BaseModel, examples: Sequence[TrainingExample]) -> TrainingSettings:
+def settings_for(recipe: Recipe, base_model: Flux1Model, examples: Sequence[TrainingExample]) -> TrainingSettings:
     """The settings with which a training fits this machine; raises TrainingError with what would help if none do."""
     sizes = training_sizes(recipe, base_model.training_size)
     tokens = max(image_tokens_of(size.width_px, size.height_px) for size in sizes)

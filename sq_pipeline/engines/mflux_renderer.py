@@ -1,7 +1,7 @@
 """Rendering through mflux, in process: one base model loaded at a time, adapters swapped on it.
 
-Here: requests to `Flux1.generate_image` and back. Not here: how adapters are put on (`adapter_stack`), how
-tiny-flux becomes a `Flux1` (`tiny_flux.mflux_build`).
+Here: checking a request, and what it became. Not here: how adapters are put on (`adapter_stack`), mflux's classes for
+the families (`mflux_pipelines`).
 """
 
 import contextlib
@@ -10,8 +10,6 @@ import logging
 import time
 
 import numpy as np
-from mflux.models.common.config.model_config import ModelConfig
-from mflux.models.flux.variants.txt2img.flux import Flux1
 from mflux.utils.exceptions import StopImageGenerationException
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
@@ -20,12 +18,11 @@ from sq_pipeline.core.protocols import EngineDescription, RenderedImage, RenderR
 from sq_pipeline.engines import registry, token_counters
 from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.loader_targets import mapping_for
+from sq_pipeline.engines.mflux_pipelines import open_pipeline
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.storage.layout import DataDir
 
 _log = logging.getLogger(__name__)
-
-_MFLUX_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
 
 
 class _Loaded:
@@ -36,15 +33,8 @@ class _Loaded:
         self.base_model = base_model
         self.tokens = token_counters.open_counter(base_model, folder)
         start = time.perf_counter()
-        if base_model.name == "tiny-flux":
-            self.flux = mflux_build.build(folder)
-        else:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self.flux = Flux1(
-                    model_config=_MFLUX_CONFIGS[base_model.name](),
-                    model_path=str(folder),
-                )
-        self.adapters = AdapterStack(self.flux.transformer, mapping_for(base_model))
+        self.pipeline = open_pipeline(base_model, folder)
+        self.adapters = AdapterStack(self.pipeline.transformer, mapping_for(base_model))
         _log.info("loaded %s in %.1f s", base_model.name, time.perf_counter() - start)
 
 
@@ -83,18 +73,10 @@ class MfluxRenderer:
         try:
             # mflux draws a progress bar for each picture; the caller shows progress over pictures
             with contextlib.redirect_stderr(io.StringIO()):
-                generated = loaded.flux.generate_image(
-                    seed=request.seed,
-                    prompt=request.positive_prompt,
-                    num_inference_steps=request.num_inference_steps,
-                    height=request.height_px,
-                    width=request.width_px,
-                    guidance=0.0 if request.guidance is None else request.guidance,
-                    negative_prompt=request.negative_prompt,
-                )
+                image = loaded.pipeline.draw(request)
         except StopImageGenerationException:
             raise KeyboardInterrupt from None  # mflux turns Ctrl-C into its own exception
-        pixels = np.asarray(generated.image.convert("RGB"), dtype=np.uint8)
+        pixels = np.asarray(image.convert("RGB"), dtype=np.uint8)
         return RenderedImage(pixels=pixels, elapsed_s=time.perf_counter() - start, applied=applied)
 
     @staticmethod
@@ -114,12 +96,12 @@ class MfluxRenderer:
                     )
                 )
         counts = loaded.tokens.count_tokens(request.positive_prompt)
-        if counts.t5 > counts.t5_budget:
+        if counts.tokens > counts.budget:
             faults.append(
                 Fault(
                     "",
                     "positive_prompt",
-                    f"{counts.t5} tokens, {counts.t5_budget} are read",
+                    f"{counts.tokens} tokens, {counts.budget} are read",
                     "shorten the prompt",
                 )
             )

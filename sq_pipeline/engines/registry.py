@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, resolve_base_model
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, Family, as_flux1, resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
@@ -26,8 +26,10 @@ from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
 _TRAINER_REVISION, _MLX_EXAMPLES_REVISION, _RENDERER_REVISION = "2", "1", "1"
+_MFLUX_TRAIN_REVISION = "1"
 
 _TINY_FILES = ("model.safetensors", "tokenizer.json")
+_HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 ENCODER_FOLDERS = ("text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2")
 
 
@@ -38,6 +40,12 @@ def describe_trainer() -> EngineDescription:
         {"revision": _TRAINER_REVISION, "mlx": machine.version_of("mlx")},
         machine.chip_name(),
     )
+
+
+def describe_mflux_train() -> EngineDescription:
+    """The description of `mflux-train`, without loading it."""
+    versions = {name: machine.version_of(name) for name in ("mflux", "mlx")}
+    return EngineDescription("mflux-train", {"revision": _MFLUX_TRAIN_REVISION, **versions}, machine.chip_name())
 
 
 def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
@@ -51,6 +59,8 @@ def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, s
         checkout = mlx_examples_checkout.open_checkout(data)
         versions = {"mlx": checkout.mlx_version, "sources": checkout.sources_hash()}
         return {"name": name, "revision": _MLX_EXAMPLES_REVISION, **versions}
+    if name == "mflux-train":
+        return {"name": name, **describe_mflux_train().versions}
     raise _no_trainer(name)
 
 
@@ -69,6 +79,10 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
 
     Raises TrainingError for a trainer that is not there.
     """
+    if name == "mflux-train":
+        from sq_pipeline.engines.mflux_train_trainer import MfluxTrainTrainer
+
+        return MfluxTrainTrainer(data)
     if name == "mlx-examples":
         from sq_pipeline.engines.mlx_examples_trainer import MlxExamplesTrainer
 
@@ -119,15 +133,13 @@ def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
 
     Downloads nothing; raises BaseModelError with how to get the model.
     """
-    local = data.models_root / base_model.name
+    folder = local = data.models_root / base_model.name
     if base_model.name == "tiny-flux":
         wanted = [name for name in _TINY_FILES if not (local / name).is_file()]
     else:
         if not local.is_dir():
-            cached = _cached_snapshot(base_model)
-            if cached is not None:
-                return cached
-        wanted = [name for name in ("transformer", *ENCODER_FOLDERS) if not (local / name).is_dir()]
+            folder = _cached_snapshot(base_model) or local
+        wanted = [name for name in _PARTS[base_model.family] if not (folder / name).is_dir()]
     if wanted:
         place = data.relative(local)
         raise BaseModelError(
@@ -138,12 +150,22 @@ def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
                 base_model.how_to_get,
             )
         )
-    return local
+    return folder
 
+
+_PARTS: Mapping[Family, tuple[str, ...]] = {
+    "flux1": ("transformer", "text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2"),
+    "z-image": ("transformer", "text_encoder", "vae", "tokenizer"),
+    "flux2": ("transformer", "text_encoder", "vae", "tokenizer"),
+}
 
 _HUB_NAMES = {
     "flux1-dev": "black-forest-labs/FLUX.1-dev",
     "flux1-schnell": "black-forest-labs/FLUX.1-schnell",
+    "z-image": "Tongyi-MAI/Z-Image",
+    "z-image-turbo": "Tongyi-MAI/Z-Image-Turbo",
+    "flux2-klein-4b": "black-forest-labs/FLUX.2-klein-4B",
+    "flux2-klein-base-4b": "black-forest-labs/FLUX.2-klein-base-4B",
 }
 
 
@@ -172,6 +194,7 @@ def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
     folder when it has `transformer/` in it, else its file `<name>.safetensors`, which is in BFL's layout. Downloads
     nothing; raises BaseModelError with how to get the model.
     """
+    as_flux1(base_model, "this layout")
     local = data.models_root / base_model.name
     cached = None if local.is_dir() else _cached_folder(base_model)
     for folder in (local, cached):
@@ -254,7 +277,7 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     names = (
         [folder / name for name in _TINY_FILES]
         if base_model.name == "tiny-flux"
-        else sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".model", ".txt"})
+        else sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
     )
     with StatCache(data).saving() as files:
         hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in names}

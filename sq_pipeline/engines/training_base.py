@@ -13,7 +13,8 @@ import numpy.typing as npt
 from mflux.models.common.config.config import Config
 from mflux.models.common.config.model_config import ModelConfig
 
-from sq_pipeline.core.base_models import BaseModel, SizePx
+from sq_pipeline.core.base_models import FAMILY_NAMES, BaseModel, Flux1Model, SizePx
+from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.core.training_memory import TrainingSettings
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.flux.network import Flux
@@ -54,7 +55,7 @@ class TrainingBase:
     `dtype` is what texts and the transformer compute in; `time_curve` says which times are trained at.
     """
 
-    base_model: BaseModel
+    base_model: Flux1Model
     dtype: mx.Dtype
     time_curve: TimeCurve
     encoders: Encoders
@@ -76,10 +77,13 @@ class TrainingBase:
 
 def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
     """Check that all of it is there, by its headers; raises BaseModelError with every fault."""
+    if not isinstance(base_model, Flux1Model):
+        problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}, and this trainer trains FLUX.1 alone"
+        raise BaseModelError(Fault("lora.yaml", "trainer", problem, "write `trainer: mflux-train`"))
     return _open_tiny(base_model, data) if base_model.name == "tiny-flux" else _open_flux(base_model, data)
 
 
-def _open_flux(base_model: BaseModel, data: DataDir) -> TrainingBase:
+def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
     dtype = mflux_build.rendering_dtype()
     parts = open_flux_parts(base_model, data, dtype)
     is_dev = base_model.guidance is not None
@@ -99,7 +103,7 @@ def _open_flux(base_model: BaseModel, data: DataDir) -> TrainingBase:
     )
 
 
-def _open_tiny(base_model: BaseModel, data: DataDir) -> TrainingBase:
+def _open_tiny(base_model: Flux1Model, data: DataDir) -> TrainingBase:
     folder = registry.base_model_folder(base_model, data)
     encoders = TinyEncoders(folder)
 

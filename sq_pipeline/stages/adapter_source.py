@@ -87,7 +87,7 @@ def read_adapter(
 ) -> tuple[AdapterSource, Reading]:
     """What `open_adapter` does with an opened file, with the faults beside it."""
     alphas = {
-        name: to_number(info, file.read_bytes(name)) for name, info in file.tensors.items() if _is_alpha(name, info)
+        name: to_number(info, file.read_bytes(name)) for name, info in file.tensors.items() if is_alpha(name, info)
     }
     reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options)
     source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out)
@@ -113,7 +113,8 @@ def dialect_of(file: SafetensorsFile) -> Dialect:
     raise AdapterError(Fault(path, "", problem, "see `adapter inspect`; is it for another model?"))
 
 
-def _is_alpha(name: str, info: TensorInfo) -> bool:
+def is_alpha(name: str, info: TensorInfo) -> bool:
+    """True for a tensor that is the alpha of a module: one number."""
     return name.endswith(".alpha") and math.prod(info.shape) == 1 and info.dtype in ALPHA_DTYPES
 
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import BaseModel, training_base_of
 from sq_pipeline.core.checkpoint_scores import SCORED_SCALES
 from sq_pipeline.core.content import Adapter
 from sq_pipeline.core.dialects import Dialect
 from sq_pipeline.core.errors import AdapterError, Fault, SqPipelineError
+from sq_pipeline.core.family_names import NAMES_REVISION
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
@@ -30,6 +31,7 @@ from sq_pipeline.core.recipe import Recipe, TrainerName
 from sq_pipeline.stages.adapter_source import dialect_of
 from sq_pipeline.stages.chain import follow
 from sq_pipeline.stages.dataset import base_model_of, fingerprint_folder
+from sq_pipeline.stages.family_source import open_family_adapter
 from sq_pipeline.stages.kept_checkpoints import choice_for, kept_checkpoints, score_limits, scored_prompts
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.checkpoint_folders import last_checkpoint
@@ -80,7 +82,7 @@ def trainer_of(workshop: Workshop, adapter: Adapter) -> TrainerName:
 
 
 def base_model_for(workshop: Workshop, adapter: Adapter) -> BaseModel:
-    """The base model that the adapter is trained over and verified with."""
+    """The base model that the adapter is for: verified with it, and trained over it or its `training_base_of`."""
     return base_model_of(recipe_of(workshop, adapter), workshop.base_model_of_adapter(adapter).name)
 
 
@@ -112,11 +114,12 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
     if name == "training_dataset":
         inputs = dataset_inputs(folder_inputs(workshop, adapter))
     elif name == "mlx_adapter":
+        trained_over = training_base_of(base_model)
         inputs = mlx_adapter_inputs(
             versions["training_dataset"],
             recipe_of(workshop, adapter),
-            base_model,
-            workshop.weights_hash(base_model),
+            trained_over,
+            workshop.weights_hash(trained_over),
             workshop.trainer_versions(trainer_of(workshop, adapter)),
         )
         return _with_resume(workshop, workshop.step(asset_name(adapter, name), name, inputs))
@@ -130,7 +133,7 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
         inputs = verification_inputs(
             versions["mflux_adapter"],
             _source_version(workshop, adapter, versions),
-            source_keymap_of(workshop, adapter),
+            source_keymap_of(workshop, adapter) or family_names_of(base_model),
             adapter.trigger,
             verify_prompts_of(workshop, adapter).model_dump(),
             workshop.settings.thresholds.model_dump(),
@@ -191,12 +194,13 @@ def checkpoint_scores_inputs_of(workshop: Workshop, adapter: Adapter, states: Ma
     assert training is not None
     base_model = base_model_for(workshop, adapter)
     kept = kept_checkpoints(workshop, training)
+    reading = source_keymap_of(workshop, adapter)
     return checkpoint_scores_inputs(
         {iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
         dataset.data_version,
         recipe_of(workshop, adapter),
-        keymap_of(workshop),
-        source_keymap_of(workshop, adapter),
+        None if reading is None else keymap_of(workshop),
+        reading,
         adapter.trigger,
         scored_prompts(verify_prompts_of(workshop, adapter)).model_dump(),
         SCORED_SCALES,
@@ -233,19 +237,36 @@ def _source_version(workshop: Workshop, adapter: Adapter, versions: Mapping[str,
 
 
 def reading_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap | None:
-    """The keymap that the adapter is read by for the remap; None for an external file that mflux loads as it is.
+    """The keymap that the adapter is read by for the remap; None where mflux loads the file as it is.
 
-    Raises AdapterError for a file of no dialect that is known, or of two.
+    That is an external file in names of mflux's, and any of another family than FLUX.1: there is no other form of
+    those. Raises AdapterError for a file of no dialect that is known, of two, or of another family's names.
     """
+    base_model = base_model_for(workshop, adapter)
+    if base_model.family != "flux1":
+        if adapter.dataset is None:
+            path, family = external_file(workshop, adapter), base_model.family
+            workshop.remember(("family", adapter.key), lambda: open_family_adapter(path, family))
+        return None
     if _dialect_of_source(workshop, adapter) in _LOADS_AS_IT_IS:
         return None
     return source_keymap_of(workshop, adapter)
 
 
-def source_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap:
-    """The keymap that says what the adapter means as it was trained; raises AdapterError or KeymapError."""
+def source_keymap_of(workshop: Workshop, adapter: Adapter) -> Keymap | None:
+    """The keymap that says what the adapter means as it was trained; None where the names of its family say it.
+
+    Raises AdapterError or KeymapError.
+    """
+    if base_model_for(workshop, adapter).family != "flux1":
+        return None
     dialect, root = _dialect_of_source(workshop, adapter), workshop.data.keymaps_root
     return workshop.remember(("read_by", dialect), lambda: select_reading_keymap(root, dialect))
+
+
+def family_names_of(base_model: BaseModel) -> str:
+    """What says what an adapter of another family than FLUX.1 means, for fingerprints."""
+    return f"names of {base_model.family}, revision {NAMES_REVISION}"
 
 
 def _dialect_of_source(workshop: Workshop, adapter: Adapter) -> Dialect:

@@ -129,14 +129,15 @@ def _take_scores(
     known = workshop.store.read_record(SCORES, fingerprint(inputs))
     if known is not None:
         return known
+    reading = source_keymap_of(workshop, adapter)
     request = ScoringRequest(
         checkpoints={iteration: path_of(workshop, checkpoint) for iteration, checkpoint in kept.items()},
         lora_scales=SCORED_SCALES,
         prompts=scored_prompts(verify_prompts_of(workshop, adapter)),
         trigger=adapter.trigger,
         base_model=base_model_for(workshop, adapter),
-        keymap=keymap_of(workshop),
-        reading=source_keymap_of(workshop, adapter),
+        keymap=None if reading is None else keymap_of(workshop),
+        reading=reading,
         examples=_examples(workshop, adapter, states["training_dataset"]),
         recipe=recipe_of(workshop, adapter),
     )

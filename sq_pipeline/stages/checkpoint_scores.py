@@ -35,15 +35,18 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """What is scored and how: `checkpoints` are MLX adapters by iteration; pictures have the training's size."""
+    """What is scored and how: `checkpoints` are adapters as trained, by iteration; pictures have the training's size.
+
+    Without `reading` and `keymap` mflux loads them as they are.
+    """
 
     checkpoints: Mapping[int, Path]
     lora_scales: Sequence[float]
     prompts: ScoredPrompts
     trigger: str | None
     base_model: BaseModel
-    keymap: Keymap
-    reading: Keymap
+    keymap: Keymap | None
+    reading: Keymap | None
     examples: tuple[TrainingExample, ...]
     recipe: Recipe
 
@@ -92,11 +95,7 @@ def score_checkpoints(
     scored: list[ScoredCell] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (iteration, scale) in enumerate(cells):
-            remapped = Path(folder) / f"{iteration:07d}.safetensors"
-            if not remapped.exists():
-                source, model = request.checkpoints[iteration], request.base_model
-                remap_adapter(source, remapped, request.keymap, model, reading=request.reading)
-            use = AdapterUse(remapped, scale)
+            use = AdapterUse(_loadable(request, iteration, Path(folder)), scale)
             pictures = tuple(render(_with(request.trigger, prompt), use) for prompt in words)
             controls = [
                 render(_with(request.prompts.control_word, prompt), use)
@@ -113,6 +112,17 @@ def score_checkpoints(
             scored.append(ScoredCell(score, pictures))
     base_loss, pairs = (None, 0) if losses is None else (losses.base, losses.pairs)
     return CheckpointScores(tuple(scored), without, base_loss, pairs, time.perf_counter() - start)
+
+
+def _loadable(request: ScoringRequest, iteration: int, folder: Path) -> Path:
+    """The checkpoint under the names that mflux loads, remapped into `folder` where that is needed."""
+    source = request.checkpoints[iteration]
+    if request.keymap is None or request.reading is None:
+        return source
+    remapped = folder / f"{iteration:07d}.safetensors"
+    if not remapped.exists():
+        remap_adapter(source, remapped, request.keymap, request.base_model, reading=request.reading)
+    return remapped
 
 
 def _measure_losses(

@@ -11,14 +11,13 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sq_pipeline.core.base_models import BaseModel, SizePx, resolve_base_model
+from sq_pipeline.core.base_models import BaseModel, Flux1Model, SizePx, resolve_base_model
 from sq_pipeline.core.buckets import choose_bucket, training_sizes
 from sq_pipeline.core.errors import ContentError, DatasetError, Fault
 from sq_pipeline.core.fingerprints import fingerprint, hash_bytes, hash_file
 from sq_pipeline.core.flux_modules import modules_of, pattern_faults
 from sq_pipeline.core.protocols import TrainingExample
 from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.core.training_fit import is_modelled
 from sq_pipeline.storage.atomic import write_text
 from sq_pipeline.storage.datasets import FolderListing, list_folder, read_recipe
 
@@ -111,7 +110,7 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
     except (DatasetError, ContentError) as error:
         faults += error.faults
     faults += _check_pairing(listing, name)
-    if recipe is not None and base_model is not None and is_modelled(base_model):
+    if recipe is not None and isinstance(base_model, Flux1Model):
         modules = [module for module, _, _ in modules_of(base_model)]
         faults += pattern_faults(recipe.modules, modules, f"{name}/lora.yaml")
     captions = {path.stem: path for path in listing.captions}

@@ -12,11 +12,20 @@ from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.protocols import AdapterUse, FidelityMeter, FidelityRequest
 from sq_pipeline.core.thresholds import Dtype
 from sq_pipeline.stages.adapter_source import read_adapter, reading_keymap_for
+from sq_pipeline.stages.family_source import open_family_adapter
 from sq_pipeline.storage.safetensors_file import open_safetensors
 
 _OPTIONS = ReadOptions(missing_alpha_is_rank=True)
 
 MeasureFidelity = Callable[[], FidelityReport]
+
+
+def reading_for(source: Path, base_model: BaseModel, keymaps_root: Path) -> Keymap | None:
+    """The keymap that `measure_fidelity` reads a source by; None for a family whose names need none.
+
+    Raises AdapterError or KeymapError.
+    """
+    return reading_keymap_for(open_safetensors(source), keymaps_root) if base_model.family == "flux1" else None
 
 
 def measure_fidelity(
@@ -32,9 +41,13 @@ def measure_fidelity(
 ) -> FidelityReport:
     """What the meter's loader applies of the file against what `source` says, which may be the file itself.
 
-    The source is read by `reading`, or by the shipped keymap of its dialect; an alpha that it does not give counts as
-    its rank, as mflux and diffusers read it. Raises AdapterError for a source or a file that cannot be read.
+    The source is read by `reading`, or by the shipped keymap of its dialect; that of another family than FLUX.1 by the
+    names of the family. An alpha that it does not give counts as its rank, as mflux and diffusers read it. Raises
+    AdapterError for a source or a file that cannot be read.
     """
+    if base_model.family != "flux1":
+        family_source = open_family_adapter(source, base_model.family)
+        return meter.measure(FidelityRequest(base_model, use, family_source, is_baked, dtype, bits))
     file = open_safetensors(source)
     opened, form = read_adapter(file, reading or reading_keymap_for(file), _OPTIONS)
     if form.faults:

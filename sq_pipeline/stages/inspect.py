@@ -16,7 +16,7 @@ from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_pairs import READABLE_FLOATS, Pair, pair_up
 from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
 from sq_pipeline.core.adapter_scales import Scale
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.core.dialects import DIALECT_NAMES, dialect_counts, name_dialect
 from sq_pipeline.core.findings import Finding, lines_of
 from sq_pipeline.core.flux_fit import fit
@@ -43,7 +43,7 @@ def report_adapter(
     *,
     with_spectrum: bool = False,
     loader: str | None = None,
-    base_models: Sequence[BaseModel] = tuple(BASE_MODELS.values()),
+    base_models: Sequence[Flux1Model] = tuple(FLUX1_MODELS.values()),
 ) -> AdapterReport:
     """The report on a file; its faults are lines of the report. `with_spectrum` adds effective ranks.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.adapter_join import Piece
 from sq_pipeline.core.adapter_reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptions
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import FLUX1_MODELS, BaseModel, as_flux1
 from sq_pipeline.core.dialects import DIALECT_NAMES
 from sq_pipeline.core.errors import AdapterError, Fault
 from sq_pipeline.core.findings import Doubt
@@ -67,8 +67,9 @@ def remap_adapter(
     """Write `target` by `keymap` from the adapter `source`, read by `reading`, or by the shipped one of its dialect.
 
     Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is
-    written; StorageError when the disk refuses. With `base_model` all its modules must be covered. `allowed`: doubts
-    that are no reason to stop (`remap_doubts`); without it nothing is doubted.
+    written; StorageError when the disk refuses; BaseModelError for a `base_model` that is no FLUX.1. With one all its
+    modules must be covered. `allowed`: doubts that are no reason to stop (`remap_doubts`); without it nothing is
+    doubted.
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
@@ -118,10 +119,11 @@ def _plan(
     if faults := [*faults, *broken]:
         raise AdapterError(faults)
     if allowed is not None:
-        doubts = list(find_doubts(adapter, survey.zeros, tuple(BASE_MODELS.values()), allowed))
+        doubts = list(find_doubts(adapter, survey.zeros, tuple(FLUX1_MODELS.values()), allowed))
         if doubts:
             raise AdapterError(doubts)
-    plan = plan_remap(adapter.patches, keymap, adapter, path, base_model)
+    flux1 = None if base_model is None else as_flux1(base_model, "the remap")
+    plan = plan_remap(adapter.patches, keymap, adapter, path, flux1)
     if plan.faults:
         raise AdapterError(plan.faults)
     return plan

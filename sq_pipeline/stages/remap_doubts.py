@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sq_pipeline.core.adapter_pairs import pair_up
 from sq_pipeline.core.adapter_scales import Scale, judge_scale
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.findings import Doubt, lines_of
 from sq_pipeline.core.flux_fit import fit
@@ -16,7 +16,7 @@ from sq_pipeline.stages.adapter_source import AdapterSource
 
 
 def find_doubts(
-    adapter: AdapterSource, zeros: Collection[str], base_models: Sequence[BaseModel], allowed: Collection[Doubt]
+    adapter: AdapterSource, zeros: Collection[str], base_models: Sequence[Flux1Model], allowed: Collection[Doubt]
 ) -> Iterator[Fault]:
     """A fault for each doubt that is not allowed. `zeros`: the tensors that hold nothing but zeros.
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import BASE_MODELS, Flux1Model
 from sq_pipeline.core.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_fit import (
     choose_settings,
     describe_gib,
-    is_modelled,
     least_need,
     tokens_of_recipe,
 )
@@ -54,7 +53,7 @@ class TrainingFit:
 
 
 def fit_training(
-    name: str, recipe: Recipe, base_model: BaseModel, memory_bytes: int, *, pairs: int = 0, captions: int = 0
+    name: str, recipe: Recipe, base_model: Flux1Model, memory_bytes: int, *, pairs: int = 0, captions: int = 0
 ) -> TrainingFit:
     """A recipe on a machine with so much memory, over a FLUX.1; with the encoded dataset where its size is given."""
     tokens = tokens_of_recipe(recipe, base_model)
@@ -73,7 +72,7 @@ def survey_trainings(workshop: Workshop, memory_bytes: int) -> tuple[list[Traini
     fits = [
         fit_training(base_model.name, Recipe(), base_model, memory_bytes)
         for _, base_model in sorted(BASE_MODELS.items())
-        if is_modelled(base_model)
+        if isinstance(base_model, Flux1Model)
     ]
     faults: list[str] = []
     for name, found in _recipes(workshop):
@@ -84,7 +83,7 @@ def survey_trainings(workshop: Workshop, memory_bytes: int) -> tuple[list[Traini
     return fits, faults
 
 
-def _recipes(workshop: Workshop) -> Iterator[tuple[str, tuple[Recipe, BaseModel] | SqPipelineError]]:
+def _recipes(workshop: Workshop) -> Iterator[tuple[str, tuple[Recipe, Flux1Model] | SqPipelineError]]:
     """Recipe and base model of each adapter that the built-in trainer trains, or what is wrong with them."""
     for key, adapter in sorted(workshop.catalog.adapters.items()):
         if adapter.dataset is None:
@@ -95,5 +94,5 @@ def _recipes(workshop: Workshop) -> Iterator[tuple[str, tuple[Recipe, BaseModel]
         except SqPipelineError as error:
             yield key, error
             continue
-        if is_modelled(base_model) and (recipe.trainer or workshop.settings.trainer) == "mlx":
+        if isinstance(base_model, Flux1Model) and (recipe.trainer or workshop.settings.trainer) == "mlx":
             yield key, (recipe, base_model)

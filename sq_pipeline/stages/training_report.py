@@ -52,6 +52,7 @@ class TrainingSnapshot:
 def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: float = 0.1) -> OnProgress:
     """Publishes a snapshot for each tenth of the training (by default), for each new strip, and at the end."""
     recent: list[float] = []
+    samples: list[tuple[int, Path]] = []
     held_out: float | None = None
 
     def on_progress(progress: TrainProgress) -> None:
@@ -64,7 +65,12 @@ def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: flo
         is_last = progress.iteration == progress.iterations
         if progress.iteration % step and not is_last and progress.sample is None:
             return
-        strips = strips_beside(progress.sample, progress.iteration) if progress.sample is not None else None
+        strips = None
+        if progress.sample is not None:
+            if not samples:
+                samples.extend(_drawn_before(progress.sample, progress.iteration))
+            samples.append((progress.iteration, progress.sample))
+            strips = draw_strips(samples)
         publish(
             TrainingSnapshot(
                 progress.iteration,
@@ -105,10 +111,10 @@ def show_progress(label: str) -> OnProgress:
     return on_progress
 
 
-def strips_beside(sample: Path, until: int) -> bytes:
-    """All strips of a training up to an iteration, from the folder of one of them."""
+def _drawn_before(sample: Path, iteration: int) -> list[tuple[int, Path]]:
+    """The strips of before a resume, and of the start: those beside this one that bear an earlier iteration's name."""
     found = ((int(path.stem.rpartition("-")[2]), path) for path in sorted(sample.parent.glob("sample-*.png")))
-    return draw_strips([(iteration, path) for iteration, path in found if iteration <= until])
+    return [(at, path) for at, path in found if at < iteration]
 
 
 def draw_strips(samples: Sequence[tuple[int, Path]]) -> bytes:

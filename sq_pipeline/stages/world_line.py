@@ -193,7 +193,8 @@ def make_prompts(workshop: Workshop, world: World, slugs: Collection[str]) -> di
 def _make_prompt(workshop: Workshop, step: Step, text: Prompt) -> Record:
     if step.record is not None:
         return workshop.take_up(step, step.record)
-    info = {"t5_tokens": text.counts.t5, "clip_tokens": text.counts.clip, "dropped": list(text.dropped)}
+    counts = {name: count for name, count in text.counts.as_json().items() if name.endswith("_tokens")}
+    info = {**counts, "dropped": list(text.dropped)}
     return workshop.keep(step, _plain_record(step, info))
 
 

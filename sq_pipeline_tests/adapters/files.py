@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel
+from sq_pipeline.core.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.storage.layout import shipped_data_root
 
 KEYMAPS = shipped_data_root() / "keymaps"
-SMALL = replace(BASE_MODELS["tiny-flux"], name="small", double_blocks=1, single_blocks=1, hidden_size=4)
-FULL = replace(BASE_MODELS["flux1-dev"], hidden_size=2)  # all names of flux1-dev, at the smallest width
+SMALL = replace(FLUX1_MODELS["tiny-flux"], name="small", double_blocks=1, single_blocks=1, hidden_size=4)
+FULL = replace(FLUX1_MODELS["flux1-dev"], hidden_size=2)  # all names of flux1-dev, at the smallest width
 
 # safetensors' word in a file: the reference library's word for it, bytes
 DTYPES: Mapping[str, tuple[str, int]] = {
@@ -96,7 +96,7 @@ def entry(dtype: str, shape: Iterable[int], start: int, end: int) -> dict[str, A
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
-def mlx_tensors(base_model: BaseModel = SMALL, rank: int = 2, dtype: str = "F32", seed: int = 0) -> Tensors:
+def mlx_tensors(base_model: Flux1Model = SMALL, rank: int = 2, dtype: str = "F32", seed: int = 0) -> Tensors:
     """A whole adapter in mlx-examples' layout: `lora_a` (inputs, rank), `lora_b` (rank, outputs)."""
     random = np.random.default_rng(seed)
     tensors: Tensors = {}

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import Tensors, entry, load_bits, mlx_tensors, save, save_raw, to_bits, with_value
 from sq_pipeline_tests.loaders.dialect_files import write_diffusers, write_kohya, write_mflux_tiled
 from sq_pipeline_tests.loaders.factors import Recipe
 
-TINY = BASE_MODELS["tiny-flux"]
+TINY = FLUX1_MODELS["tiny-flux"]
 SD_WIDTHS = replace(TINY, name="of another width", hidden_size=1280, double_blocks=1, single_blocks=1)
 QKV = "double_blocks.0.img_attn.qkv"
 KOHYA_QKV = "lora_unet_double_blocks_0_img_attn_qkv"

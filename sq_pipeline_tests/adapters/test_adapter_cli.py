@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from sq_pipeline import cli
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import KEYMAPS, SMALL, load, mlx_tensors, save, save_raw, to_bits, with_value
 
-TINY = BASE_MODELS["tiny-flux"]
+TINY = FLUX1_MODELS["tiny-flux"]
 
 
 class Shell:
@@ -71,7 +71,7 @@ def adapter(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_adapter(tmp_path: Path) -> Path:
     """As `adapter`, for a base model that is known."""
-    return save(tmp_path / "tiny.safetensors", mlx_tensors(BASE_MODELS["tiny-flux"], rank=2), {"lora_rank": "2"})
+    return save(tmp_path / "tiny.safetensors", mlx_tensors(FLUX1_MODELS["tiny-flux"], rank=2), {"lora_rank": "2"})
 
 
 def test_inspect_prints_one_json_object(shell: Shell, tiny_adapter: Path):
@@ -137,7 +137,7 @@ def test_inspect_shows_faults_whole_and_as_they_are(shell: Shell, tmp_path: Path
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_inspect_prints_json_that_others_can_read(shell: Shell, tmp_path: Path, value: float):
-    tensors = with_value(mlx_tensors(BASE_MODELS["tiny-flux"]), "single_blocks.0.linear2.lora_a", value)
+    tensors = with_value(mlx_tensors(FLUX1_MODELS["tiny-flux"]), "single_blocks.0.linear2.lora_a", value)
     _, out, _ = shell.run("inspect", save(tmp_path / "a.safetensors", tensors), "--json")
     assert "NaN" not in out.replace("holds NaN or infinity", "")
     assert "Infinity" not in out

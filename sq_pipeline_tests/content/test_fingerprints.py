@@ -186,7 +186,7 @@ _HASHES = [hash_bytes(bytes([number])) for number in range(3)]
 def _prompt(**changes: Any) -> Prompt:
     values = {"positive_prompt": "a mill", "negative_prompt": "text", "seed": 1, **changes}
     return Prompt(
-        "western", "dust", "Mill", "mill", "landscape", counts=TokenCounts(2, 2, 96, 77), dropped=(), **values
+        "western", "dust", "Mill", "mill", "landscape", counts=TokenCounts("T5", 2, 96, 2, 77), dropped=(), **values
     )
 
 

@@ -26,7 +26,7 @@ class WordCounter:
 
     def count_tokens(self, text: str) -> TokenCounts:
         words = len(text.split())
-        return TokenCounts(t5=words, clip=words, t5_budget=self.budget, clip_budget=self.clip_budget)
+        return TokenCounts("T5", words, self.budget, words, self.clip_budget)
 
 
 def entry(name: str, trigger: str | None, *tiers: str) -> LoraEntry:
@@ -73,7 +73,7 @@ def test_the_whole_record():
         positive_prompt="Mill: Old., close up, wide shot",
         negative_prompt="text, watermark",
         seed=seed_for("western", "dust", "Mill", "portrait", 7),
-        counts=TokenCounts(t5=6, clip=6, t5_budget=9, clip_budget=3),
+        counts=TokenCounts("T5", 6, 9, clip=6, clip_budget=3),
         dropped=(),
     )
     assert not prompt.counts.fits  # CLIP sees the beginning only, and the record says so
@@ -286,7 +286,7 @@ def test_parts_are_dropped_in_the_stated_order_and_recorded(budget: int, dropped
     prompt = write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), MILL, "landscape", WordCounter(budget))
     assert prompt.positive_prompt == text
     assert prompt.dropped == _DROPS[:dropped]
-    assert prompt.counts.t5 == len(text.split()) <= budget
+    assert prompt.counts.tokens == len(text.split()) <= budget
 
 
 def test_a_visual_prompt_is_never_cut():
@@ -322,7 +322,7 @@ def test_a_prompt_that_cannot_fit_is_an_error(poi: Poi, field: str):
 def test_clip_s_budget_drops_nothing():
     prompt = write_prompt(world_with(style=FULL_STYLE), MILL, "landscape", WordCounter(clip_budget=1))
     assert prompt.dropped == ()
-    assert prompt.counts.clip > prompt.counts.clip_budget
+    assert prompt.counts.is_cut_by_clip
 
 
 _sentences = st.lists(st.sampled_from(["One two.", "Three!", "Four five six?", "Seven"]), min_size=1, max_size=6)
@@ -342,7 +342,7 @@ def test_within_any_budget_the_prompt_fits_or_is_refused(sentences: list[str], b
     except ContentError:
         assert len(least.split()) > budget
     else:
-        assert prompt.counts.t5 <= budget
+        assert prompt.counts.tokens <= budget
         assert prompt.positive_prompt.startswith(least)
         assert bool(prompt.dropped) == (len(positive(world, poi).split()) > budget)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import safetensors
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import load_bits, metadata_of
 from sq_pipeline_tests.loaders.diffusers_source import run_wheel
 from sq_pipeline_tests.loaders.layers import Layer, layers_of, put_together
@@ -21,7 +21,7 @@ from sq_pipeline_tests.loaders.peft_rule import updates_of
 from sq_pipeline_tests.loaders.wheels import wheel_folder
 
 
-def apply_with_diffusers(loader: Loader, files: Sequence[tuple[Path, BaseModel]]) -> list[Outcome]:
+def apply_with_diffusers(loader: Loader, files: Sequence[tuple[Path, Flux1Model]]) -> list[Outcome]:
     """One outcome for each file."""
     folder = wheel_folder("diffusers", loader.version)
     if isinstance(folder, NotRun):
@@ -29,7 +29,7 @@ def apply_with_diffusers(loader: Loader, files: Sequence[tuple[Path, BaseModel]]
     return [_apply(folder / "diffusers", file, base_model) for file, base_model in files]
 
 
-def _apply(package: Path, file: Path, base_model: BaseModel) -> Outcome:
+def _apply(package: Path, file: Path, base_model: Flux1Model) -> Outcome:
     warnings: list[str] = []
     names = run_wheel(package, base_model, _FILES, warnings)
     layers = layers_of(base_model, "diffusers")

@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline_tests.loaders.numpy_torch import TORCH, StandIn
 from sq_pipeline_tests.loaders.peft_rule import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
@@ -60,7 +60,7 @@ _TAKEN: dict[str, dict[str, Collection[str]]] = {
 }
 
 
-def run_wheel(package: Path, base_model: BaseModel, files: StandIn, warnings: list[str]) -> dict[str, Any]:
+def run_wheel(package: Path, base_model: Flux1Model, files: StandIn, warnings: list[str]) -> dict[str, Any]:
     """The wheel's names, ready to call; `files` is its `safetensors`, and `warnings` collects what it logs."""
     code = _wheel_code(package, base_model.double_blocks, base_model.single_blocks, base_model.hidden_size)
     return _run_code(code, files, warnings)

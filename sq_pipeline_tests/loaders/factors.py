@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline_tests.adapters.files import SMALL, Bits, to_bits
 from sq_pipeline_tests.loaders.layers import Update, layers_of, no_update
@@ -30,7 +30,7 @@ class Recipe:
     `only`: a pattern found in the names of what is covered (`double_blocks.0.img_attn.qkv`, with `.q` for a part).
     """
 
-    base_model: BaseModel = SMALL
+    base_model: Flux1Model = SMALL
     ranks: int | Sequence[int] = 2
     dtype: Dtype = "F32"
     alpha: Alpha = "none"

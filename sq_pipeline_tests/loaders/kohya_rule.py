@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline_tests.adapters.files import load_bits
 from sq_pipeline_tests.loaders.factors import from_bits
@@ -17,12 +17,12 @@ from sq_pipeline_tests.loaders.layers import no_update
 from sq_pipeline_tests.loaders.outcomes import Applied, Outcome, Refused
 
 
-def apply_with_kohya(files: Sequence[tuple[Path, BaseModel]]) -> list[Outcome]:
+def apply_with_kohya(files: Sequence[tuple[Path, Flux1Model]]) -> list[Outcome]:
     """One outcome for each file."""
     return [_apply(file, base_model) for file, base_model in files]
 
 
-def _apply(file: Path, base_model: BaseModel) -> Outcome:
+def _apply(file: Path, base_model: Flux1Model) -> Outcome:
     unread = {name: from_bits(bits, dtype) for name, (dtype, bits) in load_bits(file).items()}
     updates = no_update(base_model)
     for module, inputs, outputs in modules_of(base_model):

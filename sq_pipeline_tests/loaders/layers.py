@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 
 Update = npt.NDArray[np.float64]  # what is added to a weight: (outputs, inputs)
@@ -58,7 +58,7 @@ class Layer:
         return f"{self.module}.{self.part}" if self.part else self.module
 
 
-def layers_of(base_model: BaseModel, naming: Naming) -> list[Layer]:
+def layers_of(base_model: Flux1Model, naming: Naming) -> list[Layer]:
     """Every layer of the base model's blocks: 14 a double block, 6 a single block."""
     layers: list[Layer] = []
     for module, inputs, outputs in modules_of(base_model):
@@ -76,13 +76,13 @@ def layers_of(base_model: BaseModel, naming: Naming) -> list[Layer]:
     return layers
 
 
-def no_update(base_model: BaseModel) -> dict[str, Update]:
+def no_update(base_model: Flux1Model) -> dict[str, Update]:
     """Zeros for every module."""
     return {module: np.zeros((outputs, inputs)) for module, inputs, outputs in modules_of(base_model)}
 
 
 def put_together(
-    base_model: BaseModel, layers: Iterable[Layer], deltas: Mapping[str, npt.NDArray[Any]]
+    base_model: Flux1Model, layers: Iterable[Layer], deltas: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, Update]:
     """The modules' updates from those of layers, by path; layers without one count as zero. Shapes must fit."""
     updates = no_update(base_model)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import load
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
@@ -35,12 +35,12 @@ class Row:
 
     label: str
     wanted: Mapping[str, Update]
-    base_model: BaseModel
+    base_model: Flux1Model
     targets: Mapping[Loader, Target]
 
     @staticmethod
     def for_all(
-        label: str, wanted: Mapping[str, Update], base_model: BaseModel, target: Target, loaders: Sequence[Loader]
+        label: str, wanted: Mapping[str, Update], base_model: Flux1Model, target: Target, loaders: Sequence[Loader]
     ) -> "Row":
         """The same file for every loader."""
         return Row(label, wanted, base_model, dict.fromkeys(loaders, target))

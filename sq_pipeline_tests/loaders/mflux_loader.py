@@ -11,7 +11,7 @@ from pathlib import Path
 import mflux
 import numpy as np
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline_tests.loaders.layers import layers_of, put_together
 from sq_pipeline_tests.loaders.outcomes import MFLUX_LOCKED, Applied, Loader, NotRun, Outcome, Refused
 from sq_pipeline_tests.loaders.wheels import wheel_folder
@@ -19,7 +19,7 @@ from sq_pipeline_tests.loaders.wheels import wheel_folder
 _WORKER = Path(__file__).with_name("mflux_worker.py")
 
 
-def apply_with_mflux(loader: Loader, files: Sequence[tuple[Path, BaseModel]]) -> list[Outcome]:
+def apply_with_mflux(loader: Loader, files: Sequence[tuple[Path, Flux1Model]]) -> list[Outcome]:
     """One outcome for each file."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     environment.pop("PYTHONPATH", None)

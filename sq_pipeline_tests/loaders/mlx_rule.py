@@ -7,7 +7,7 @@ by name what it finds (`load_weights(strict=False)`), passing over the rest with
 from collections.abc import Sequence
 from pathlib import Path
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline_tests.adapters.files import load_bits, metadata_of
 from sq_pipeline_tests.loaders.factors import from_bits
@@ -15,12 +15,12 @@ from sq_pipeline_tests.loaders.layers import no_update
 from sq_pipeline_tests.loaders.outcomes import Applied, Outcome, Refused
 
 
-def apply_with_mlx(files: Sequence[tuple[Path, BaseModel]]) -> list[Outcome]:
+def apply_with_mlx(files: Sequence[tuple[Path, Flux1Model]]) -> list[Outcome]:
     """One outcome for each file."""
     return [_apply(file, base_model) for file, base_model in files]
 
 
-def _apply(file: Path, base_model: BaseModel) -> Outcome:
+def _apply(file: Path, base_model: Flux1Model) -> Outcome:
     rank_said = metadata_of(file).get("lora_rank", "8")
     if not rank_said.isdigit():
         return Refused(f"ValueError: invalid literal for int(): {rank_said!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import SMALL, Tensors, load_bits, metadata_of, save, to_bits
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import (
@@ -149,7 +149,7 @@ class Answers:
     def of(self, loader: Loader, name: str) -> Outcome:
         """The outcome; skips the test where the loader cannot be had."""
         if loader not in self._outcomes:
-            files: list[tuple[Path, BaseModel]] = [
+            files: list[tuple[Path, Flux1Model]] = [
                 (built.path, _BASE_MODELS.get(name, SMALL)) for name, built in self.built.items()
             ]
             self._outcomes[loader] = dict(zip(FILES, applied_updates(loader, files), strict=True))

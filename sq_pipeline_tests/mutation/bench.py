@@ -19,7 +19,7 @@ from PIL import Image
 
 from sq_pipeline.core import lineage
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, SizePx
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, SizePx, as_flux1
 from sq_pipeline.core.errors import BaseModelError, Fault, SqPipelineError
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.protocols import (
@@ -96,7 +96,7 @@ class Pupil(FakeTrainer):
     def layout_for(self, request: TrainRequest) -> list[TensorInfo]:
         return [
             TensorInfo(f"{module}.{matrix}", "F32", shape)
-            for module, inputs, outputs in modules_of(BASE_MODELS[request.base_model])
+            for module, inputs, outputs in modules_of(as_flux1(BASE_MODELS[request.base_model], "this game"))
             for matrix, shape in (("lora_a", (inputs, 1)), ("lora_b", (1, outputs)))
         ]
 
@@ -121,7 +121,7 @@ class Words:
     """A token a word."""
 
     def count_tokens(self, text: str) -> TokenCounts:
-        return TokenCounts(len(text.split()), len(text.split()), TOKENS, TOKENS)
+        return TokenCounts("T5", len(text.split()), TOKENS, len(text.split()), TOKENS)
 
 
 def registry_of(machine: Machine) -> dict[str, BaseModel]:

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.protocols import FidelityMeter, TokenCounts, TrainRequest
@@ -21,7 +21,7 @@ from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeRenderer, F
 
 LAYOUT = [
     TensorInfo(f"{module}.{matrix}", "F32", shape)
-    for module, inputs, outputs in modules_of(BASE_MODELS["tiny-flux"])
+    for module, inputs, outputs in modules_of(FLUX1_MODELS["tiny-flux"])
     for matrix, shape in (("lora_a", (inputs, 1)), ("lora_b", (1, outputs)))
 ]
 
@@ -37,7 +37,7 @@ class WordCounter:
     """A token a word."""
 
     def count_tokens(self, text: str) -> TokenCounts:
-        return TokenCounts(len(text.split()), len(text.split()), 96, 77)
+        return TokenCounts("T5", len(text.split()), 96, len(text.split()), 77)
 
 
 @dataclass

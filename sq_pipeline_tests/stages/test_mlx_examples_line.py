@@ -13,6 +13,7 @@ from sq_pipeline.engines import registry
 from sq_pipeline.stages.adapter_line import make_dataset, make_mflux_adapter
 from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.adapter_training import make_mlx_adapter
+from sq_pipeline.stages.checkpoint_choice import make_chosen_checkpoint
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import shipped_data_root
 from sq_pipeline.storage.safetensors_file import open_safetensors
@@ -27,14 +28,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A game with one adapter, which mlx-examples trains over FLUX.1-dev."""
     place = make_place(tmp_path, monkeypatch)
     data = place.data
-    (data.root / "keymaps").symlink_to(shipped_data_root() / "keymaps")
+    for name in ("keymaps", "verify_prompts"):
+        (data.root / name).symlink_to(shipped_data_root() / name)
     settings = data.settings_file.read_text()
     data.settings_file.write_text(f"trainer: mlx-examples\nbase_model: flux1-dev\n{settings}")
     write_yaml(data.genre_root("west") / "visual_style.yaml", {"loras": [lora("west_land", "west/landscape")]})
     folder = data.datasets_root / "west/landscape"
     for example in draw_pictures(folder, 12):
         example.image_path.with_suffix(".txt").write_text("west\n")
-    write_yaml(folder / "lora.yaml", {"trigger": "west", "min_pairs": 3, "iterations": 20, "rank": 2})
+    write_yaml(
+        folder / "lora.yaml", {"trigger": "west", "min_pairs": 3, "iterations": 20, "rank": 2, "kept_checkpoints": 2}
+    )
     return place
 
 
@@ -59,6 +63,9 @@ def test_the_adapter_enters_the_flow(place: Place) -> None:
     assert record.inputs["trainer.name"] == "mlx-examples"
     assert record.inputs["trainer.sources"].startswith("sha256:")
     assert len(place.told["seen"]) == 11
+    assert {name for name in record.objects if name.startswith("kept-")} == {"kept-0000010", "kept-0000020"}
+    chosen, _ = make_chosen_checkpoint(workshop, adapter, _LOG)
+    assert chosen.objects["adapter"] in (record.objects["kept-0000010"], record.objects["kept-0000020"])
     remapped, _ = make_mflux_adapter(workshop, adapter)
     assert len(open_safetensors(workshop.store.path_of(remapped.objects["adapter"])).tensors) > 0
     again = Workshop(place.data, engines_of(place))

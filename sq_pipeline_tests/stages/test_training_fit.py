@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sq_pipeline.cli import main
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline.core.errors import TrainingError
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_fit import choose_settings, least_need, tokens_of_recipe
@@ -21,7 +21,7 @@ from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.stages.builders import make_image, write_dataset
 
 GIB = 2**30
-DEV, TINY = BASE_MODELS["flux1-dev"], BASE_MODELS["tiny-flux"]
+DEV, TINY = FLUX1_MODELS["flux1-dev"], FLUX1_MODELS["tiny-flux"]
 
 
 def choose(recipe: Recipe, memory_gib: float, base_model=DEV) -> TrainingSettings:

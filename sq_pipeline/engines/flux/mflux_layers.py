@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sq_pipeline.core.adapter_form import parts_of
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import Flux1Model
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.engines.flux.mflux_names import DOUBLE_NAMES, SINGLE_NAMES
 
@@ -19,9 +19,10 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class MfluxLayer:
-    """One layer: its weight is (outputs, inputs), the rows `rows` of the BFL module's (module_outputs, inputs).
+    """One layer: its weight is (outputs, inputs), the rows `rows` of the module's (module_outputs, inputs).
 
-    `part` is the layer's name within a module that mflux has in parts (`q`), empty otherwise.
+    `module` is BFL's, or of another family that of `core.family_names`. `part` is the layer's name within a module that
+    mflux has in parts (`q`), empty otherwise.
     """
 
     path: str
@@ -38,7 +39,7 @@ class MfluxLayer:
         return f"{self.module}.{self.part}" if self.part else self.module
 
 
-def layers_of(base_model: BaseModel) -> Iterator[MfluxLayer]:
+def layers_of(base_model: Flux1Model) -> Iterator[MfluxLayer]:
     """Every such layer of a base model, block by block."""
     for module, inputs, outputs in modules_of(base_model):
         stem, index, kind = module.split(".", 2)

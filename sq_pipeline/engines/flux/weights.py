@@ -11,7 +11,7 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import BaseModel, as_flux1
 from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.mflux_names import swap_halves
 from sq_pipeline.engines.flux.network import Flux, FluxDims
@@ -24,10 +24,11 @@ _T5_SIZE, _CLIP_POOLED_SIZE = 4096, 768
 
 def dims_of(base_model: BaseModel) -> FluxDims:
     """The sizes of a FLUX.1 that reads T5-XXL and CLIP-L: all but tiny-flux."""
+    flux1 = as_flux1(base_model, "this network")
     return FluxDims(
-        hidden_size=base_model.hidden_size,
-        double_blocks=base_model.double_blocks,
-        single_blocks=base_model.single_blocks,
+        hidden_size=flux1.hidden_size,
+        double_blocks=flux1.double_blocks,
+        single_blocks=flux1.single_blocks,
         text_size=_T5_SIZE,
         pooled_size=_CLIP_POOLED_SIZE,
         takes_guidance=base_model.guidance is not None,

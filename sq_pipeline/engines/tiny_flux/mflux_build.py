@@ -33,11 +33,11 @@ from mlx import nn
 from mlx.utils import tree_flatten
 from transformers import PreTrainedTokenizerFast
 
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
 from sq_pipeline.engines.flux.mflux_names import to_mflux_weights
 from sq_pipeline.engines.tiny_flux import model, text
 
-_BASE = BASE_MODELS["tiny-flux"]
+_BASE = FLUX1_MODELS["tiny-flux"]
 
 
 class _SmallAdaLayerNormZero(AdaLayerNormZero):

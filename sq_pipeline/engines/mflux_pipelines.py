@@ -1,0 +1,91 @@
+"""A base model loaded into mflux, whatever its family: its transformer, and a picture of a request.
+
+Not here: adapters (`adapter_stack`), checks of a request and results (`mflux_renderer`).
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mflux.models.common.config.model_config import ModelConfig
+from mflux.models.flux.variants.txt2img.flux import Flux1
+from mflux.models.flux2.variants.txt2img.flux2_klein import Flux2Klein
+from mflux.models.z_image.variants.z_image import ZImage
+from mlx import nn
+from PIL import Image
+
+from sq_pipeline.core.base_models import BaseModel, QwenModel
+from sq_pipeline.core.protocols import RenderRequest
+from sq_pipeline.engines.families.mflux_parts import parts_of
+from sq_pipeline.engines.tiny_flux import mflux_build
+
+_FLUX1_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
+_NO_GUIDANCE = 1.0  # FLUX.2's: the prompt alone, once a step
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """`draw` makes one picture with the transformer as it is now; mflux's own exceptions pass through."""
+
+    transformer: nn.Module
+    draw: Callable[[RenderRequest], Image.Image]
+
+
+def open_pipeline(base_model: BaseModel, folder: Path) -> Pipeline:
+    """Load a base model from its folder. Raises BaseModelError for tiny-flux, mflux's own errors for others."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        if isinstance(base_model, QwenModel):
+            return (_open_z_image if base_model.family == "z-image" else _open_flux2)(base_model, folder)
+        if base_model.name == "tiny-flux":
+            return _flux1(mflux_build.build(folder))
+        return _flux1(Flux1(model_config=_FLUX1_CONFIGS[base_model.name](), model_path=str(folder)))
+
+
+def _flux1(flux: Flux1) -> Pipeline:
+    def draw(request: RenderRequest) -> Image.Image:
+        return flux.generate_image(
+            seed=request.seed,
+            prompt=request.positive_prompt,
+            num_inference_steps=request.num_inference_steps,
+            height=request.height_px,
+            width=request.width_px,
+            guidance=0.0 if request.guidance is None else request.guidance,
+            negative_prompt=request.negative_prompt,
+        ).image
+
+    return Pipeline(flux.transformer, draw)
+
+
+def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
+    model = ZImage(model_config=parts_of(base_model).config, model_path=str(folder))
+
+    def draw(request: RenderRequest) -> Image.Image:
+        return model.generate_image(
+            seed=request.seed,
+            prompt=request.positive_prompt,
+            num_inference_steps=request.num_inference_steps,
+            height=request.height_px,
+            width=request.width_px,
+            guidance=0.0 if request.guidance is None else request.guidance,
+            negative_prompt=request.negative_prompt,
+        ).image
+
+    return Pipeline(model.transformer, draw)
+
+
+def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
+    model = Flux2Klein(model_config=parts_of(base_model).config, model_path=str(folder))
+
+    def draw(request: RenderRequest) -> Image.Image:
+        return model.generate_image(
+            seed=request.seed,
+            prompt=request.positive_prompt,
+            num_inference_steps=request.num_inference_steps,
+            height=request.height_px,
+            width=request.width_px,
+            guidance=_NO_GUIDANCE if request.guidance is None else request.guidance,
+        ).image
+
+    return Pipeline(model.transformer, draw)
