@@ -1,5 +1,6 @@
 """The command line. Here: the application, its groups, how errors leave it. Commands are in modules of their own."""
 
+import os
 import sys
 
 import typer
@@ -16,6 +17,7 @@ from sq_pipeline.cli import (
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.core.errors import SqPipelineError
+from sq_pipeline.telemetry.exporters import wanted_exporters
 
 _INTERRUPTED = 130
 
@@ -48,6 +50,7 @@ def main() -> None:
     """
     insist_on_interrupts()
     try:
+        wanted_exporters(os.environ)  # a wrong setting is told before the work, not in the middle of it
         code = app(standalone_mode=False)
     except SqPipelineError as error:
         for fault in error.faults:

@@ -21,6 +21,7 @@ class SizePx:
 class BaseModel:
     """One FLUX.1 model. Token budgets include the end mark. `guidance` is None where the model takes none.
 
+    `scheduler` is mflux's name of the one that it renders the model with unasked.
     `reads_negative_prompt` is False for all of FLUX.1: mflux 0.24's `Flux1.generate_image` accepts one and ignores it.
     """
 
@@ -37,6 +38,7 @@ class BaseModel:
     training_size: SizePx
     how_to_get: str
     reads_negative_prompt: bool = False
+    scheduler: str = "linear"
 
     @property
     def adapter_modules(self) -> int:
