@@ -14,6 +14,7 @@ from sq_pipeline.cli import (
     pipeline_commands,
     remap_command,
     ui_command,
+    verify_image_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.core.errors import SqPipelineError
@@ -37,6 +38,7 @@ inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
+verify_image_command.register(app)
 ui_command.register(app)
 doctor_command.register(app)
 app.add_typer(dataset_app, name="dataset")

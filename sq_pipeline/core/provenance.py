@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from sq_pipeline.core.errors import Fault, PictureError
 from sq_pipeline.core.fingerprints import canonical_json
+from sq_pipeline.core.text_change import printable
 
 SCHEMA_VERSION = 1
 
@@ -165,8 +166,8 @@ def read_provenance(texts: dict[str, str], file: str) -> tuple[Provenance, dict[
     except ValidationError as error:
         provenance = None
         for item in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
-            where = ".".join((PROVENANCE, *map(str, item["loc"])))
-            faults.append(Fault(file, where, item["msg"], "the metadata was changed"))
+            where = printable(".".join((PROVENANCE, *map(str, item["loc"]))))[:_MOST_SHOWN]
+            faults.append(Fault(file, where, printable(item["msg"])[:_MOST_SHOWN], "the metadata was changed"))
     except ValueError as error:  # canonical JSON of a number beyond Python's own limits
         provenance = None
         faults.append(Fault(file, PROVENANCE, str(error), "the metadata was changed"))
@@ -176,7 +177,7 @@ def read_provenance(texts: dict[str, str], file: str) -> tuple[Provenance, dict[
     return provenance, inputs
 
 
-_MOST_FAULTS = 10
+_MOST_FAULTS, _MOST_SHOWN = 10, 200
 
 
 def _read_inputs(text: str, file: str, faults: list[Fault]) -> dict[str, Any]:
@@ -187,6 +188,8 @@ def _read_inputs(text: str, file: str, faults: list[Fault]) -> dict[str, Any]:
         if canonical_json(inputs) != text:
             raise ValueError("not written as it should be")
     except (ValueError, TypeError, RecursionError) as error:
-        faults.append(Fault(file, INPUTS, f"cannot be read ({error})", "the metadata was changed"))
+        faults.append(
+            Fault(file, INPUTS, f"cannot be read ({printable(str(error))[:_MOST_SHOWN]})", "the metadata was changed")
+        )
         return {}
     return inputs  # pyright: ignore[reportUnknownVariableType]

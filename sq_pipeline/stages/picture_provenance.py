@@ -101,3 +101,10 @@ def update_norm(path: Path) -> float | None:
 def scaled_norm(norm: float | None, lora_scale: float) -> float | None:
     """The norm as it was applied. Six digits: the last ones of a sum depend on how many threads took part in it."""
     return None if norm is None else float(f"{abs(lora_scale) * norm:.6g}")
+
+
+def is_same_norm(first: float | None, second: float | None) -> bool:
+    """Equal but for the last of six digits, which may turn with the number of threads."""
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= 2e-6 * max(first, second)
