@@ -31,7 +31,7 @@ def picture(game: Game, slug: str = "mill") -> Path:
 
 
 def verify(game: Game, path: Path | None = None, *, is_rendered_again: bool = False) -> ImageReport:
-    workshop = Workshop(game.data, game.engines(game.data))
+    workshop = Workshop(game.data, game.engines(game.data), looks_ahead=False)
     return verify_image(workshop, path or picture(game), is_rendered_again=is_rendered_again)
 
 
@@ -199,7 +199,7 @@ def test_one_forged_field_is_found(
 
 def test_consistently_forged_metadata_does_not_survive_a_render(done: Game, tmp_path: Path) -> None:
     """Nobody but the pixels contradicts a forger who rewrites everything, so the render does."""
-    path = forge(done, tmp_path / "a.png", _set("positive_prompt", "west, a castle of Mill, wide"))
+    path = forge(done, tmp_path / "a.png", _set("positive_prompt", "west, wide, a castle of Mill"))
     report = verify(done, path)
     assert outcomes(report, "differs") == set()
     assert outcomes(report, "cannot be told") == {"store"}
@@ -316,7 +316,7 @@ BAD: list[tuple[str, Callable[[dict[str, str]], dict[str, str]], str]] = [
     ("NaN", lambda texts: {**texts, INPUTS: '{"a":NaN}'}, "sq.inputs: cannot be read"),
     ("a repeated key", lambda t: {**t, INPUTS: t[INPUTS][:-1] + ',"seed":1}'}, "sq.inputs: cannot be read"),
     ("spaces", lambda t: {**t, PROVENANCE: t[PROVENANCE] + " "}, "sq.provenance: is not written as it should be"),
-    ("one more", lambda t: {**t, PROVENANCE: '{"\x1b[2Jevil":1,' + t[PROVENANCE][1:]}, r"sq.provenance.\x1b[2Jevil"),
+    ("one more", lambda t: {**t, PROVENANCE: '{"\\u001b[2Jevil":1,' + t[PROVENANCE][1:]}, r"sq.provenance.\x1b[2Jevil"),
     ("a later one", lambda t: {**t, PROVENANCE: t[PROVENANCE].replace('"schema_version":1', '"schema_version":2')},
      "sq.provenance.schema_version: Input should be 1"),
     ("half", lambda t: {k: v for k, v in t.items() if k != STACK}, "sq.stack: is missing"),
