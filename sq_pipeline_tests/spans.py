@@ -35,3 +35,12 @@ def recorded_spans() -> Iterator[Spans]:
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
+
+
+def parent_id(span: ReadableSpan) -> int | None:
+    return None if span.parent is None else span.parent.span_id
+
+
+def own_id(span: ReadableSpan) -> int:
+    assert span.context is not None
+    return span.context.span_id

@@ -20,7 +20,7 @@ from sq_pipeline.storage.keymaps import select_keymap
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.png_file import encode_png
 from sq_pipeline_tests.engines.conftest import RECIPE, TRIGGER
-from sq_pipeline_tests.spans import attributes, recorded_spans
+from sq_pipeline_tests.spans import attributes, own_id, parent_id, recorded_spans
 
 _LEAST_CHANGED = 0.001  # of the pixels
 TINY = BASE_MODELS["tiny-flux"]
@@ -68,8 +68,7 @@ def test_swaps_are_told_inside_the_render_that_needs_them(renderer: Renderer, ad
     renders, swaps = spans.named("flux_mlx.render"), spans.named("flux_mlx.swap_stack")
     assert [attributes(item)["render.lora.matched_keys"] for item in renders] == [(64,), (64,), ()]
     assert [attributes(item)["lora.stack_size"] for item in swaps] == [1, 0]
-    parents = [item.parent.span_id for item in swaps if item.parent is not None]
-    assert parents == [renders[0].context.span_id, renders[2].context.span_id]
+    assert [parent_id(item) for item in swaps] == [own_id(renders[0]), own_id(renders[2])]
 
 
 @pytest.mark.parametrize("name", sorted(BASE_MODELS))

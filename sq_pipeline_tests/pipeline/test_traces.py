@@ -10,7 +10,7 @@ from sq_pipeline.core.protocols import AppliedAdapter
 from sq_pipeline.stages.pictures import FailedPicture, make_pictures
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline_tests.pipeline.game import Game
-from sq_pipeline_tests.spans import Spans, attributes, recorded_spans
+from sq_pipeline_tests.spans import Spans, attributes, own_id, parent_id, recorded_spans
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_run_tells_of_its_trainings_verifications_and_renders(game: Game, span
     assert [attributes(item)["verify.has_passed"] for item in verified] == [True, True]
     renders = spans.named("flux_mlx.render")
     inside = [item for item in renders if item.parent is not None]
-    assert {item.parent.span_id for item in inside if item.parent} == {item.context.span_id for item in verified}
+    assert {parent_id(item) for item in inside} == {own_id(item) for item in verified}
     assert len(renders) == len(game.engines.renderer.requests)
     assert len(renders) - len(inside) == len(made.rendered)
     files = {attributes(item)["render.lora.files"] for item in renders if item.parent is None}
