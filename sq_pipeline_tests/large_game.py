@@ -16,7 +16,7 @@ import yaml
 
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.stages import adapter_line, adapter_training, checkpoint_choice, world_line
+from sq_pipeline.stages import adapter_line, adapter_training, checkpoint_choice, pictures, world_line
 from sq_pipeline.stages.plan import adapters_of, make_plan
 from sq_pipeline.stages.workshop import Engines, Workshop
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
@@ -114,8 +114,8 @@ def bring_up(data: DataDir, engines: Engines) -> None:
             slugs = {poi.slug for poi in world.pois}
             world_line.make_stack(workshop, world)
             world_line.make_prompts(workshop, world, slugs)
-            for outcome in world_line.make_pictures(workshop, world, slugs):
-                assert isinstance(outcome, world_line.MadePicture), outcome
+            for outcome in pictures.make_pictures(workshop, world, slugs):
+                assert isinstance(outcome, pictures.MadePicture), outcome
             world_line.make_gallery(workshop, world)
         make_plan(workshop, None)
 

@@ -1,5 +1,6 @@
 """The command line. Here: the application, its groups, how errors leave it. Commands are in modules of their own."""
 
+import os
 import sys
 
 import typer
@@ -14,9 +15,11 @@ from sq_pipeline.cli import (
     pipeline_commands,
     remap_command,
     ui_command,
+    verify_image_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.core.errors import SqPipelineError
+from sq_pipeline.telemetry.exporters import wanted_exporters
 
 _INTERRUPTED = 130
 
@@ -37,6 +40,7 @@ remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
 choose_command.register(adapter_app)
+verify_image_command.register(app)
 ui_command.register(app)
 doctor_command.register(app)
 app.add_typer(dataset_app, name="dataset")
@@ -50,6 +54,7 @@ def main() -> None:
     """
     insist_on_interrupts()
     try:
+        wanted_exporters(os.environ)  # a wrong setting is told before the work, not in the middle of it
         code = app(standalone_mode=False)
     except SqPipelineError as error:
         for fault in error.faults:

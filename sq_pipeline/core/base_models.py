@@ -26,6 +26,7 @@ class BaseModel:
     """What every base model has. `guidance` is None where the model takes none.
 
     What only one architecture has is in its subclass, so that nobody asks it of another.
+    `scheduler` is mflux's name of the one that it renders the model with unasked.
     """
 
     name: str
@@ -36,6 +37,7 @@ class BaseModel:
     training_size: SizePx
     how_to_get: str
     reads_negative_prompt: bool = False
+    scheduler: str = "linear"
 
     @property
     def family(self) -> Family:
@@ -171,6 +173,7 @@ QWEN_MODELS: Mapping[str, QwenModel] = {
             aliases=("zimage",),
             family_name="z-image",
             mflux_name="z-image",
+            scheduler="flow_match_euler_discrete",
             num_inference_steps=50,
             guidance=4.0,
             sizes=_FLUX_SIZES,
@@ -195,6 +198,7 @@ QWEN_MODELS: Mapping[str, QwenModel] = {
             aliases=("flux2-klein", "klein-4b", "klein"),
             family_name="flux2",
             mflux_name="flux2-klein-4b",
+            scheduler="flow_match_euler_discrete",
             trained_over="flux2-klein-base-4b",
             num_inference_steps=4,
             guidance=None,
@@ -207,6 +211,7 @@ QWEN_MODELS: Mapping[str, QwenModel] = {
             aliases=("flux2-base-4b", "klein-base-4b"),
             family_name="flux2",
             mflux_name="flux2-klein-base-4b",
+            scheduler="flow_match_euler_discrete",
             num_inference_steps=50,
             guidance=4.0,
             sizes=_FLUX_SIZES,

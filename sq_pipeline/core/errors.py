@@ -77,3 +77,11 @@ class RenderError(SqPipelineError, RuntimeError):
 
 class StorageError(SqPipelineError, OSError):
     """The disk refused: full, read-only, missing."""
+
+
+class TelemetryError(SqPipelineError, ValueError):
+    """The environment asks for traces in a way that cannot be met."""
+
+
+class PictureError(SqPipelineError, ValueError):
+    """A picture file cannot be read, or does not say what made it."""

@@ -170,11 +170,12 @@ class AppliedAdapter:
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """`pixels`: `(height, width, 3)` uint8, 0–255."""
+    """`pixels`: `(height, width, 3)` uint8, 0–255. `rendered_by`: in which process, for provenance."""
 
     pixels: npt.NDArray[np.uint8]
     elapsed_s: float
     applied: tuple[AppliedAdapter, ...] = field(default=())
+    rendered_by: str = "in process"
 
 
 @dataclass(frozen=True)

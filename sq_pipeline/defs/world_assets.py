@@ -24,7 +24,7 @@ from dagster import (
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import ContentError, Fault
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import world_line
+from sq_pipeline.stages import pictures, world_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
 
@@ -154,8 +154,8 @@ def _make_pictures(
     renderer = workshop.engines.renderer()
     loads, rendered = renderer.model_loads, 0
     upstream = _upstream_versions(workshop, world)
-    for outcome in world_line.make_pictures(workshop, world, slugs):
-        if isinstance(outcome, world_line.FailedPicture):
+    for outcome in pictures.make_pictures(workshop, world, slugs):
+        if isinstance(outcome, pictures.FailedPicture):
             context.log.error(f"{outcome.poi.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.poi.slug] = outcome.reason
         else:
@@ -168,7 +168,7 @@ def _make_pictures(
     )
     if failed:
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
-        for outcome in world_line.take_up_pictures(workshop, world, set(context.partition_keys) - set(slugs)):
+        for outcome in pictures.take_up_pictures(workshop, world, set(context.partition_keys) - set(slugs)):
             yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
@@ -188,7 +188,7 @@ def _upstream_versions(workshop: Workshop, world: World) -> dict[str, dict[str, 
     }
 
 
-def _describe_picture(made: world_line.MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
+def _describe_picture(made: pictures.MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
     record = made.record
     metadata = {
         "picture": MetadataValue.md(thumbnail_markdown(made.png, made.poi.name)),

@@ -20,6 +20,7 @@ from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
 from sq_pipeline.engines.loader_paths import linear_layers
 from sq_pipeline.engines.loader_targets import match_keys
 from sq_pipeline.engines.module_paths import get_module, put_module
+from sq_pipeline.telemetry.spans import span
 
 
 class AdapterStack:
@@ -35,13 +36,14 @@ class AdapterStack:
     def use(self, uses: tuple[AdapterUse, ...]) -> tuple[AppliedAdapter, ...]:
         """Make exactly `uses` apply; a stack that is already on stays. Raises RenderError and leaves none on."""
         if uses != self._uses:
-            self.take_off()
-            try:
-                self._applied = tuple(self._put_on(use) for use in uses)
-            except BaseException:
+            with span("flux_mlx.swap_stack", {"lora.stack_size": len(uses)}):
                 self.take_off()
-                raise
-            self._uses = uses
+                try:
+                    self._applied = tuple(self._put_on(use) for use in uses)
+                except BaseException:
+                    self.take_off()
+                    raise
+                self._uses = uses
         return self._applied
 
     def take_off(self) -> None:

@@ -21,6 +21,7 @@ from sq_pipeline.engines.loader_targets import mapping_for
 from sq_pipeline.engines.mflux_pipelines import open_pipeline
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.telemetry.spans import span
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ class MfluxRenderer:
         base_model = resolve_base_model(name)
         if self._loaded is None or self._loaded.base_model.name != base_model.name:
             self._loaded = None  # free the old model before the new one takes its place
-            mflux_build.use_float32()
-            self._loaded = _Loaded(base_model, self._data)
+            with span("flux_mlx.load_model", {"model.name": base_model.name}):
+                mflux_build.use_float32()
+                self._loaded = _Loaded(base_model, self._data)
             self._model_loads += 1
         return self._loaded
 

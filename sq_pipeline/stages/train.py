@@ -12,6 +12,7 @@ import numpy as np
 from sq_pipeline.core.protocols import CheckpointPlace, Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.training_report import OnProgress
+from sq_pipeline.telemetry.spans import span
 
 
 def train_adapter(
@@ -26,7 +27,13 @@ def train_adapter(
     request = TrainRequest(
         dataset.base_model, dataset.examples(), dataset.recipe, output_path, checkpoints, tuple(sample_prompts)
     )
-    return trainer.train(request, on_progress)
+    asked = {"train.base_model": dataset.base_model, "train.pairs": len(request.examples)}
+    with span("flux_mlx.train_adapter", {**asked, "train.iterations": request.recipe.iterations}) as told:
+        result = trainer.train(request, on_progress)
+        told.set({"train.tensors": result.tensors, "train.elapsed_ms": result.wall_s * 1000})
+        if result.losses:
+            told.set({"train.loss_first": result.losses[0], "train.loss_last": result.losses[-1]})
+        return result
 
 
 def at_first(check: Callable[[], None]) -> OnProgress:

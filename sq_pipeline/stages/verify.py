@@ -21,8 +21,10 @@ from sq_pipeline.core.verdicts import (
     judge_trigger,
     verdicts_version,
 )
+from sq_pipeline.stages import rendering
 from sq_pipeline.stages.fidelity import MeasureFidelity
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
+from sq_pipeline.telemetry.spans import span
 
 Pixels = npt.NDArray[np.uint8]
 OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
@@ -121,6 +123,28 @@ def verify_adapter(
     exception; after the former nothing is rendered. Change is measured on the same text, trigger included, so that only
     the adapter differs.
     """
+    asked = {"verify.adapter": name, "verify.base_model": base_model.name, "verify.tier": tier}
+    with span("flux_mlx.verify_adapter", asked) as told:
+        report = _verify(
+            name, use, adapter_version, trigger, base_model, tier, measure, renderer, prompts, thresholds, on_picture
+        )
+        told.set({"verify.has_passed": report.has_passed, "verify.pictures": len(report.pictures)})
+        return report
+
+
+def _verify(
+    name: str,
+    use: AdapterUse,
+    adapter_version: str,
+    trigger: str | None,
+    base_model: BaseModel,
+    tier: str,
+    measure: MeasureFidelity,
+    renderer: Renderer,
+    prompts: VerifyPrompts,
+    thresholds: Thresholds,
+    on_picture: OnPicture | None,
+) -> VerificationReport:
     fidelity, first = _check_fidelity(measure, thresholds)
     report = VerificationReport(name, adapter_version, trigger, base_model.name, (first,), thresholds, fidelity)
     if first.outcome == "failed":
@@ -131,18 +155,17 @@ def verify_adapter(
 
     def render(text: str, seed: int, *, with_adapter: bool) -> Pixels:
         nonlocal done
-        image = renderer.render(
-            RenderRequest(
-                base_model=base_model.name,
-                positive_prompt=text,
-                seed=seed,
-                num_inference_steps=base_model.num_inference_steps,
-                width_px=size.width_px,
-                height_px=size.height_px,
-                guidance=base_model.guidance,
-                adapters=(use,) if with_adapter else (),
-            )
+        request = RenderRequest(
+            base_model=base_model.name,
+            positive_prompt=text,
+            seed=seed,
+            num_inference_steps=base_model.num_inference_steps,
+            width_px=size.width_px,
+            height_px=size.height_px,
+            guidance=base_model.guidance,
+            adapters=(use,) if with_adapter else (),
         )
+        image = rendering.render(renderer, request, tier, must_be_whole=False)
         if with_adapter:
             # a renderer that says nothing of the adapter has not applied it
             applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))

@@ -1,27 +1,19 @@
-"""The line of one world: stack, prompts, pictures, gallery. What is to do, and doing it."""
+"""The line of one world: stack, prompts, pictures, gallery. What is to do, and doing it; pictures: `pictures`."""
 
-import io
-import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from sq_pipeline.core.content import Poi, World
 from sq_pipeline.core.errors import Fault, RenderError, SqPipelineError
-from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes
+from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.core.prompts import Prompt, write_prompt
-from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.core.stacks import stack_for
 from sq_pipeline.stages.adapter_survey import promoted_record, survey_adapter
-from sq_pipeline.stages.chain import follow, problems_of, trace
+from sq_pipeline.stages.chain import follow, trace
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.storage.atomic import copy_file
 from sq_pipeline.storage.store import Record
 
 TIER = "landscape"
@@ -196,145 +188,6 @@ def _make_prompt(workshop: Workshop, step: Step, text: Prompt) -> Record:
     counts = {name: count for name, count in text.counts.as_json().items() if name.endswith("_tokens")}
     info = {**counts, "dropped": list(text.dropped)}
     return workshop.keep(step, _plain_record(step, info))
-
-
-@dataclass(frozen=True)
-class MadePicture:
-    """A picture that is there now; `is_rendered` tells whether it had to be rendered for it."""
-
-    poi: Poi
-    record: Record
-    png: bytes
-    is_rendered: bool
-
-
-@dataclass(frozen=True)
-class FailedPicture:
-    """A place whose picture could not be made, and why. `may_pass`: trying again may help; `trace` is for the log."""
-
-    poi: Poi
-    reason: str
-    may_pass: bool = True
-    trace: str = ""
-
-
-def make_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> Iterator[MadePicture | FailedPicture]:
-    """Render what the store has not and publish all, one by one; a place that fails hinders no other.
-
-    What failed is tried once more after the others, then given up with its reason. KeyboardInterrupt passes
-    through; pictures finished before it stay.
-    """
-    state = survey_world(workshop, world)
-    failed: list[Poi] = []
-    for poi in world.pois:
-        if poi.slug in slugs:
-            outcome = _make_picture(workshop, state, poi)
-            if isinstance(outcome, FailedPicture) and outcome.may_pass:
-                failed.append(poi)
-            else:
-                yield outcome
-    for poi in failed:
-        yield _make_picture(workshop, state, poi)
-
-
-def take_up_pictures(workshop: Workshop, world: World, slugs: Collection[str]) -> Iterator[MadePicture]:
-    """The pictures of these places that are there as they should be; renders nothing."""
-    state = survey_world(workshop, world)
-    for poi in world.pois:
-        step = state.pictures[poi.slug]
-        if poi.slug in slugs and step.status == "fresh" and step.record is not None:
-            png = workshop.store.path_of(step.record.objects["picture"]).read_bytes()
-            yield MadePicture(poi, step.record, png, is_rendered=False)
-
-
-def _make_picture(workshop: Workshop, state: WorldState, poi: Poi) -> MadePicture | FailedPicture:
-    step = state.pictures[poi.slug]
-    if step.status in ("pending", "blocked") and step.record is None:
-        return FailedPicture(poi, "; ".join(problems_of(step)), may_pass=False)
-    try:
-        record = step.record or _render(workshop, state, poi, step)
-        png = _publish(workshop, state.world, poi, step, record)
-    except SqPipelineError as error:
-        return FailedPicture(poi, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
-    except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
-        reason = (str(error) or "no message").splitlines()[0]
-        return FailedPicture(poi, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
-    return MadePicture(poi, record, png, step.record is None)
-
-
-def _publish(workshop: Workshop, world: World, poi: Poi, step: Step, record: Record) -> bytes:
-    """Put the picture where the game looks, unless it is there; returns its bytes."""
-    source = workshop.store.path_of(record.objects["picture"])
-    published = workshop.data.published_image(world.genre, "poi", poi.slug)
-    png = source.read_bytes()
-    if not published.is_file() or published.read_bytes() != png:
-        copy_file(source, published)
-    # worlds of a genre share the folder, and a place may move from one to another
-    workshop.store.write_published(world.genre, poi.slug, record.fingerprint)
-    workshop.take_up(step, record)
-    return png
-
-
-def _render(workshop: Workshop, state: WorldState, poi: Poi, step: Step) -> Record:
-    base_model, text = workshop.base_model_of_world(state.world), state.texts[poi.slug]
-    size = base_model.size_for(TIER)
-    uses = tuple(
-        AdapterUse(workshop.store.path_of(entry.record.objects["adapter"]), entry.lora_scale) for entry in state.entries
-    )
-    image = workshop.engines.renderer().render(
-        RenderRequest(
-            base_model=base_model.name,
-            positive_prompt=text.positive_prompt,
-            negative_prompt=(text.negative_prompt or None) if base_model.reads_negative_prompt else None,
-            seed=text.seed,
-            num_inference_steps=base_model.num_inference_steps,
-            width_px=size.width_px,
-            height_px=size.height_px,
-            guidance=base_model.guidance,
-            adapters=uses,
-        )
-    )
-    if len(image.applied) != len(uses) or not all(applied.is_whole for applied in image.applied):
-        raise RenderError(
-            Fault(step.asset, "", "an adapter of the stack was not applied whole", "see `adapter inspect`")
-        )
-    stack = [
-        {
-            "name": entry.name,
-            "lora_scale": entry.lora_scale,
-            "adapter_version": entry.record.data_version,
-            "keys_matched": applied.keys_matched,
-            "keys_total": applied.keys_total,
-            "layers_patched": applied.layers_patched,
-        }
-        for entry, applied in zip(state.entries, image.applied, strict=True)
-    ]
-    chunks = {
-        "sq.fingerprint": step.fingerprint,
-        "sq.place": f"{state.world.key}/{poi.slug}",
-        "sq.stack": canonical_json(stack),
-        "sq.inputs": canonical_json(step.inputs),
-        "sq.chip": workshop.engines.chip,
-    }
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=hash_bytes(image.pixels.tobytes()),
-        objects={"picture": workshop.store.put_bytes(_encode_png(image.pixels, chunks), ".png")},
-        info={"stack": stack, "elapsed_s": round(image.elapsed_s, 3), "dropped": list(text.dropped)},
-    )
-    return workshop.keep(step, record)
-
-
-def _encode_png(pixels: np.ndarray, chunks: dict[str, str]) -> bytes:
-    """PNG bytes with text chunks and nothing that differs between two makings of one picture."""
-    notes = PngInfo()
-    for name, value in sorted(chunks.items()):
-        notes.add_itxt(name, value)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=notes)
-    return buffer.getvalue()
 
 
 def make_gallery(workshop: Workshop, world: World) -> tuple[Record, bool]:

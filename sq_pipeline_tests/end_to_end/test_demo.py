@@ -12,6 +12,7 @@ from PIL import Image
 from sq_pipeline.core.fingerprints import hash_file
 from sq_pipeline.stages.verify import ssim
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.png_file import encode_png, read_png
 from sq_pipeline_tests.end_to_end.conftest import Demo, run_command
 
 WORLDS = ("neon_tides/harbour_of_glass", "spaghetti_western/dust_and_iron", "spaghetti_western/the_real_mccoy")
@@ -51,6 +52,22 @@ def test_every_picture_tells_what_it_is_made_from(demo: Demo) -> None:
         }
         prompt = json.loads(notes["sq.inputs"])["positive_prompt"]
         assert prompt.startswith(f"{wanted[picture['world']]}, ")
+
+
+def test_a_picture_tells_the_truth_and_an_edited_one_does_not(demo: Demo, tmp_path: Path) -> None:
+    path = demo.data.published_image("neon_tides", "poi", "turbine_hill")
+    answer = run_command("verify-image", path, "--render", "--json", "--data", demo.data.root)
+    assert answer.code == 0, answer.out
+    assert {check["outcome"] for check in answer.report["checks"]} == {"agrees"}
+    png = read_png(path, "sq.")
+    assert png.pixels is not None
+    pixels = png.pixels.copy()
+    pixels[0, 0] ^= 255
+    edited = tmp_path / "edited.png"
+    edited.write_bytes(encode_png(pixels, png.texts))
+    answer = run_command("verify-image", edited, "--data", demo.data.root)
+    assert (answer.code, answer.err) == (1, "")
+    assert "edited.png: this picture does not tell the truth: pixels" in answer.out
 
 
 def test_chapter_prose_reaches_no_prompt(demo: Demo) -> None:

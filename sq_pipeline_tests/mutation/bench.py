@@ -30,7 +30,14 @@ from sq_pipeline.core.protocols import (
     TokenCounts,
     TrainRequest,
 )
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, checkpoint_choice, world_line
+from sq_pipeline.stages import (
+    adapter_line,
+    adapter_survey,
+    adapter_training,
+    checkpoint_choice,
+    pictures,
+    world_line,
+)
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Engines, Step, Workshop
 from sq_pipeline.storage.layout import DataDir
@@ -278,8 +285,8 @@ def _run_world(workshop: Workshop, state: world_line.WorldState, made: Made) -> 
         world_line.make_stack(workshop, world)
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
     world_line.make_prompts(workshop, world, wanted)
-    for outcome in world_line.make_pictures(workshop, world, wanted):
-        if isinstance(outcome, world_line.FailedPicture):
+    for outcome in pictures.make_pictures(workshop, world, wanted):
+        if isinstance(outcome, pictures.FailedPicture):
             assert state.pictures[outcome.poi.slug].status == "blocked", outcome.reason
         elif outcome.is_rendered:
             made.rendered.add(f"{world.key}/{outcome.poi.slug}")

@@ -22,7 +22,7 @@ import safetensors.numpy
 from sq_pipeline.core import lineage
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, promote, verify, world_line
+from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, pictures, promote, verify, world_line
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.workshop import Step
 from sq_pipeline.storage import keymaps
@@ -51,8 +51,8 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keymaps, "check_keymap", _only_once(keymaps.check_keymap))  # pure, and slow
     patch.setattr(world_line, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
-    encode = world_line._encode_png
-    patch.setattr(world_line, "_encode_png", lambda pixels, chunks: encode(pixels, chunks).ljust(8192, b"\0"))
+    encode = pictures.encode_png
+    patch.setattr(pictures, "encode_png", lambda pixels, chunks: encode(pixels, chunks).ljust(8192, b"\0"))
 
 
 def _only_once(check: Callable[[Keymap, str], None]) -> Callable[[Keymap, str], None]:

@@ -1,0 +1,110 @@
+"""What made a picture, put together while it is made. Not here: its fields (`core.provenance`), checking it later
+(`verify_image`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.content import World
+from sq_pipeline.core.errors import AdapterError
+from sq_pipeline.core.fingerprints import hash_bytes
+from sq_pipeline.core.prompts import Prompt
+from sq_pipeline.core.protocols import AppliedAdapter, RenderedImage, TokenCounts
+from sq_pipeline.core.provenance import AdapterProvenance, Provenance, TokenCount
+from sq_pipeline.stages.inspect import report_adapter
+from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.stages.world_line import AppliedEntry
+
+SAMPLER = "euler"  # what all of mflux's schedulers for these models step by
+
+
+def write_provenance(
+    workshop: Workshop,
+    world: World,
+    text: Prompt,
+    base_model: BaseModel,
+    entries: Sequence[AppliedEntry],
+    step: Step,
+    image: RenderedImage,
+) -> Provenance:
+    """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
+    height, width, _ = image.pixels.shape
+    return Provenance(
+        fingerprint=step.fingerprint,
+        pixels=hash_bytes(image.pixels.tobytes()),
+        genre=text.genre,
+        world=text.world,
+        poi=text.poi,
+        slug=text.slug,
+        tier=text.tier,
+        base_seed=world.style.base_seed,
+        seed=text.seed,
+        positive_prompt=text.positive_prompt,
+        negative_prompt=text.negative_prompt if base_model.reads_negative_prompt else None,
+        tokens=token_counts(text.counts),
+        dropped=text.dropped,
+        sampler=SAMPLER,
+        scheduler=base_model.scheduler,
+        num_inference_steps=base_model.num_inference_steps,
+        guidance=base_model.guidance,
+        width_px=width,
+        height_px=height,
+        base_model=base_model.name,
+        base_weights=workshop.weights_hash(base_model),
+        adapters=tuple(
+            _adapter(workshop, world, entry, applied) for entry, applied in zip(entries, image.applied, strict=True)
+        ),
+        engine=dict(workshop.engines.renderer_versions),
+        chip=workshop.engines.chip,
+    )
+
+
+def token_counts(counts: TokenCounts) -> tuple[TokenCount, ...]:
+    """The counts, an entry an encoder."""
+    found = [TokenCount(encoder=counts.encoder, tokens=counts.tokens, budget=counts.budget)]
+    if counts.clip is not None and counts.clip_budget is not None:
+        found.append(TokenCount(encoder="CLIP", tokens=counts.clip, budget=counts.clip_budget))
+    return tuple(found)
+
+
+def _adapter(workshop: Workshop, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
+    stored = entry.record.objects["adapter"]
+    path = workshop.store.path_of(stored)
+    key = ("update norm", entry.record.data_version)
+    norm: float | None = workshop.remember(key, lambda: update_norm(path))
+    return AdapterProvenance(
+        name=entry.name,
+        file=workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file,
+        lora_scale=entry.lora_scale,
+        data_version=entry.record.data_version,
+        file_sha256=stored.sha256,
+        keys_matched=applied.keys_matched,
+        keys_total=applied.keys_total,
+        layers_patched=applied.layers_patched,
+        layers_expected=applied.layers_expected,
+        update_norm=scaled_norm(norm, entry.lora_scale),
+    )
+
+
+def update_norm(path: Path) -> float | None:
+    """Norm of all updates of a file, at its own scale; None where the norm of a module cannot be told."""
+    try:
+        report = report_adapter(path)
+    except AdapterError:
+        return None  # of a kind that mflux loads and nobody here can measure
+    rows = report.rows
+    is_known = bool(rows) and len(rows) == report.modules and all(row.update_norm is not None for row in rows)
+    return report.update_norm if is_known else None
+
+
+def scaled_norm(norm: float | None, lora_scale: float) -> float | None:
+    """The norm as it was applied. Six digits: the last ones of a sum depend on how many threads took part in it."""
+    return None if norm is None else float(f"{abs(lora_scale) * norm:.6g}")
+
+
+def is_same_norm(first: float | None, second: float | None) -> bool:
+    """Equal but for the last of six digits, which may turn with the number of threads."""
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= 2e-6 * max(first, second)
