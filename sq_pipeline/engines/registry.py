@@ -12,12 +12,13 @@ from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
     EngineDescription,
     FidelityMeter,
-    Renderer,
     TokenCounter,
     Trainer,
+    WatchedRenderer,
 )
 from sq_pipeline.engines import machine, token_counters
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.settings import load_settings
 from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
@@ -48,11 +49,15 @@ def trainer(data: DataDir) -> Trainer:
     return MlxLoraTrainer(data)
 
 
-def renderer(data: DataDir) -> Renderer:
-    """The mflux renderer over the base models of this data directory; loads nothing yet."""
+def renderer(data: DataDir) -> WatchedRenderer:
+    """The mflux renderer over the base models of this data directory; loads nothing yet. Raises ContentError.
+
+    Stacks of adapters stay ready in as much memory as `sq.yaml` says, otherwise in a sixteenth of the machine's.
+    """
     from sq_pipeline.engines.mflux_renderer import MfluxRenderer
 
-    return MfluxRenderer(data)
+    ready_mib = load_settings(data).ready_stacks_mib
+    return MfluxRenderer(data, machine.memory_bytes() // 16 if ready_mib is None else ready_mib << 20)
 
 
 def fidelity_meter(data: DataDir) -> FidelityMeter:
@@ -152,20 +157,33 @@ def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
     raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
 
 
+ModelStamp = tuple[tuple[str, int, int, int, int], ...]
+
+
+def base_model_stamp(base_model: BaseModel, data: DataDir) -> ModelStamp:
+    """What the model's files are known by without reading them: names, sizes, times, inodes. Raises BaseModelError."""
+    _, paths = _weight_files(base_model, data)
+    stats = [(path, path.stat()) for path in paths]
+    return tuple((str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats)
+
+
+def _weight_files(base_model: BaseModel, data: DataDir) -> tuple[Path, list[Path]]:
+    """The model's folder and the files in it that count; raises BaseModelError."""
+    folder = base_model_folder(base_model, data)
+    if base_model.name == "tiny-flux":
+        return folder, [folder / name for name in _TINY_FILES]
+    suffixes = {".safetensors", ".json", ".model", ".txt"}
+    return folder, sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+
+
 def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     """`sha256:…` over the model's files; raises BaseModelError.
 
     A file is hashed once; its stat tells whether the remembered hash still holds.
     """
-    base_model = resolve_base_model(base_model_name)
-    folder = base_model_folder(base_model, data)
-    names = (
-        [folder / name for name in _TINY_FILES]
-        if base_model.name == "tiny-flux"
-        else sorted(path for path in folder.rglob("*") if path.suffix in {".safetensors", ".json", ".model", ".txt"})
-    )
+    folder, paths = _weight_files(resolve_base_model(base_model_name), data)
     with StatCache(data).saving() as files:
-        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in names}
+        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in paths}
     return fingerprint(hashes)
 
 

@@ -22,7 +22,11 @@ class NightWindow(BaseModel):
 
 
 class Settings(BaseModel):
-    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's."""
+    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's.
+
+    `ready_stacks_mib`: how much memory a renderer gives to stacks of adapters that it used last, so that they go on
+    again without a file being read; without it a sixteenth of the machine's, and with 0 only the one in use.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +35,7 @@ class Settings(BaseModel):
     trainer: Literal["mlx"] = "mlx"
     night_window: NightWindow = NightWindow()
     thresholds: Thresholds = Thresholds()
+    ready_stacks_mib: int | None = Field(default=None, ge=0, strict=True)
 
 
 def load_settings(data: DataDir) -> Settings:
