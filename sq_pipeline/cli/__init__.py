@@ -12,6 +12,7 @@ from sq_pipeline.cli import (
     inspect_command,
     pipeline_commands,
     remap_command,
+    serve_command,
     ui_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
@@ -36,6 +37,7 @@ remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
 adapter_verdict_commands.register(adapter_app)
 ui_command.register(app)
+serve_command.register(app)
 doctor_command.register(app)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")

@@ -140,7 +140,8 @@ class AdapterUse:
 class RenderRequest:
     """One picture. Sizes are pixels, multiples of 16. `adapters` are applied in order.
 
-    `clip_prompt`: what FLUX.1's CLIP reads in place of `positive_prompt`, which then goes to T5 alone.
+    `clip_prompt`: what FLUX.1's CLIP reads in place of `positive_prompt`, which then goes to T5 alone. `tier` makes no
+    difference to the pixels; it is for those who watch.
     """
 
     base_model: str
@@ -153,6 +154,7 @@ class RenderRequest:
     adapters: tuple[AdapterUse, ...] = ()
     negative_prompt: str | None = None
     clip_prompt: str | None = None
+    tier: str = "landscape"
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class WatchedRenderer(Renderer, Protocol):
     """A renderer that can be watched and stopped while it works, for a server that holds it warm."""
 
     def render(self, request: RenderRequest, on_step: OnStep | None = None) -> RenderedImage:
-        """As `Renderer.render`; `on_step(done, steps)` is called after every step, and what it raises ends the picture."""
+        """As `Renderer.render`; `on_step(done, steps)` is called after every step, what it raises ends the picture."""
         ...
 
     def figures(self) -> Mapping[str, int]:

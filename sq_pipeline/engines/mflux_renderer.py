@@ -99,7 +99,7 @@ class MfluxRenderer:
         return self._model_loads
 
     def figures(self) -> Mapping[str, int]:
-        """Loads, stack swaps and adapter files read since this renderer was made; bytes of the stacks that are ready."""
+        """Loads, stack swaps and adapter files read since this renderer was made; bytes of the ready stacks."""
         stack = None if self._loaded is None else self._loaded.adapters
         return {
             "model_loads": self._model_loads,

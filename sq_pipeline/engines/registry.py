@@ -3,6 +3,7 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -185,6 +186,19 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     with StatCache(data).saving() as files:
         hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in paths}
     return fingerprint(hashes)
+
+
+def quick_weights_hash(data: DataDir) -> Callable[[str], str]:
+    """`base_model_weights_hash` for a process that asks before every picture: looks only at the files' stat again."""
+    known: dict[ModelStamp, str] = {}
+
+    def hash_of(base_model_name: str) -> str:
+        stamp = base_model_stamp(resolve_base_model(base_model_name), data)
+        if stamp not in known:
+            known[stamp] = base_model_weights_hash(base_model_name, data)
+        return known[stamp]
+
+    return hash_of
 
 
 @cache

@@ -321,7 +321,12 @@ def _render(workshop: Workshop, state: WorldState, poi: Poi, step: Step) -> Reco
         inputs=step.inputs,
         data_version=hash_bytes(image.pixels.tobytes()),
         objects={"picture": workshop.store.put_bytes(_encode_png(image.pixels, chunks), ".png")},
-        info={"stack": stack, "elapsed_s": round(image.elapsed_s, 3), "dropped": list(text.dropped)},
+        info={
+            "stack": stack,
+            "elapsed_s": round(image.elapsed_s, 3),
+            "dropped": list(text.dropped),
+            "rendered_by": image.rendered_by,
+        },
     )
     return workshop.keep(step, record)
 
