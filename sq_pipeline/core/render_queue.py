@@ -6,9 +6,8 @@
 * A client whose next picture needs another base model lets others go first, whose base model is loaded, but at most
   `PASSED_MAX` times in a row: a swap of stacks costs nothing beside a picture, a load costs several.
 
-So with n clients waiting, a picture waits for at most (OVERTAKEN_MAX + its place in its client's line) turns of its
-client, and a turn comes after at most n + PASSED_MAX + 1 pictures of others for each client before it. Not here:
-connections, and rendering.
+So a picture waits for at most OVERTAKEN_MAX turns of its client, and one for each older picture in its client's line;
+with n clients a turn comes after at most n - 1 + PASSED_MAX pictures of others. Not here: connections, and rendering.
 """
 
 from collections.abc import Callable, Hashable, Iterable

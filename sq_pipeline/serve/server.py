@@ -89,9 +89,9 @@ class RenderServer:
         if self._is_stopping and self._running is not None:
             self._say("stopping at the next step")
             self._running.stop("shutting_down")
-        self._stop()
+        self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Refuse what waits and what comes; `_work` ends after the picture in hand."""
         self._is_stopping = True
         for job in self._queue.remove(lambda _: True):
@@ -135,7 +135,7 @@ class RenderServer:
             connection.answer(call.request_id, self._status())
         else:
             connection.answer(call.request_id, {"stopping": True, "running": self._running is not None})
-            self._stop()
+            self.stop()
 
     def _accept(self, connection: Connection, call: Call, params: RenderParams) -> None:
         if self._is_stopping:
