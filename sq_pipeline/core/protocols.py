@@ -234,6 +234,10 @@ class WatchedRenderer(Renderer, Protocol):
         """What it did since it was made: `model_loads`, `stack_swaps`, `adapter_reads`; and `ready_bytes` now."""
         ...
 
+    def close(self) -> None:
+        """Let go of everything; called last, in the thread that rendered."""
+        ...
+
 
 class UpdateSource(Protocol):
     """What an adapter is meant to add, with its numbers at hand (see `core.adapter_form`)."""

@@ -18,6 +18,7 @@ from mlx import nn
 
 from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
+from sq_pipeline.engines.loader_narrowing import narrow_to_keys
 from sq_pipeline.engines.loader_targets import match_keys
 from sq_pipeline.engines.module_paths import get_module, put_module
 from sq_pipeline.engines.ready_stacks import ReadyStack, ReadyStacks, StackKey, is_settled, own_arrays, stack_key
@@ -104,7 +105,7 @@ class AdapterStack:
         try:
             with contextlib.redirect_stdout(said):
                 LoRALoader.load_and_apply_lora(
-                    lora_mapping=self._mapping,
+                    lora_mapping=narrow_to_keys(self._mapping, self._keys(use.path)),
                     transformer=self._transformer,
                     lora_paths=[str(use.path)],
                     lora_scales=[use.lora_scale],
@@ -150,6 +151,10 @@ class AdapterStack:
 
     def _matches(self, path: Path) -> tuple[int, int, int]:
         """Keys of the file that mflux's patterns match, keys in all, and distinct layers they name."""
-        keys = mx.load(str(path)).keys()  # type: ignore[union-attr]  # lazy: reads the header only
+        keys = self._keys(path)
         matches = match_keys(keys, self._mapping)
         return len(matches.matched), len(keys), len(matches.layers)
+
+    @staticmethod
+    def _keys(path: Path) -> list[str]:
+        return list(mx.load(str(path)))  # lazy: reads the header only

@@ -108,6 +108,12 @@ class MfluxRenderer:
             "ready_bytes": stack.ready_bytes if stack else 0,
         }
 
+    def close(self) -> None:
+        """Let go of the model. A thread that ends with MLX's streams still in it can end the whole process."""
+        self._loaded = None
+        mx.synchronize()
+        mx.clear_streams()
+
     def describe(self) -> EngineDescription:
         """Name, versions and chip; see `registry.describe_renderer`."""
         return registry.describe_renderer()

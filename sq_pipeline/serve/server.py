@@ -75,7 +75,10 @@ class RenderServer:
         self._say(f"process {os.getpid()} serves renders of {self._data.root} ({engine.name} {engine.versions})")
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="render") as pool:
-                await self._work(pool)
+                try:
+                    await self._work(pool)
+                finally:
+                    await loop.run_in_executor(pool, self._renderer.close)
         finally:
             server.close()
             await asyncio.gather(*(connection.close(_FLUSH_S) for connection in self._connections))

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import NoMatchError, RenderError
@@ -22,7 +24,8 @@ from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 
-from sq_pipeline.engines.loader_targets import mapping_for
+from sq_pipeline.engines.loader_narrowing import narrow_to_keys
+from sq_pipeline.engines.loader_targets import mapping_for, match_keys
 from sq_pipeline.engines.mflux_renderer import MfluxRenderer
 from sq_pipeline.engines.prompt_cache import PromptCache
 from sq_pipeline.engines.tiny_flux import mflux_build
@@ -244,3 +247,20 @@ def test_a_base_model_whose_files_changed_is_loaded_again(shipped: DataDir, tmp_
     assert hash_of("tiny") != before
     assert renderer.model_loads == 2
     assert renderer.figures()["model_loads"] == 2
+
+
+_MAPPING = mapping_for(TINY)
+_ALL_KEYS = sorted(
+    {
+        name.replace("{block}", block)
+        for match in LoRALoader._build_pattern_mappings(_MAPPING)
+        for name in (match.source_pattern, match.source_pattern.removesuffix(".weight"))
+        for block in ("0", "1", "13")
+    }
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(_ALL_KEYS) | st.sampled_from(["other.0.lora_A.weight", "a.00.b"]), max_size=12))
+def test_patterns_that_are_left_out_match_nothing(keys: list[str]) -> None:
+    assert match_keys(keys, narrow_to_keys(_MAPPING, keys)) == match_keys(keys, _MAPPING)

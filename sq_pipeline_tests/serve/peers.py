@@ -46,6 +46,9 @@ class WatchedFake(FakeRenderer):
     def figures(self) -> Mapping[str, int]:
         return {"model_loads": self.model_loads, "stack_swaps": 0, "adapter_reads": 0, "ready_bytes": 0}
 
+    def close(self) -> None:
+        pass
+
 
 def open_fake(*, is_gated: bool = False) -> WatchedFake:
     fake = WatchedFake()
