@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import random
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +97,47 @@ class Peer:
         self.writer.close()
 
 
+async def storm(
+    join: Callable[[], Awaitable[Peer]], rng: random.Random, renders: int, tally: Counter[str], **change: Any
+) -> None:
+    """One client: renders, some cancelled, malformed lines between them, and now and then a sudden end."""
+    peer, open_ids = await join(), set[int]()
+
+    async def listen(wanted: int) -> None:
+        while len(open_ids) > wanted:
+            answer = await peer.hear()
+            if answer["id"] in open_ids:
+                open_ids.discard(answer["id"])
+                tally[answer["error"]["code"] if "error" in answer else "rendered"] += 1
+            else:
+                tally["other answers"] += 1
+
+    for number in range(renders):
+        peer.render(number, **{"seed": rng.randrange(1000), "steps": 1, **change})
+        open_ids.add(number)
+        tally["asked"] += 1
+        chance = rng.random()
+        if chance < 0.1:
+            peer.call(f"cancel {number}", "cancel", request=number)
+            tally["cancels"] += 1
+        elif chance < 0.27:
+            peer.say(rng.choice([b"{", b"[]", b'{"id": "odd"}', b"\xff\xfe"]))
+            tally["malformed"] += 1
+        elif chance < 0.32:
+            await peer.flush()
+            peer.hang_up()
+            tally["abandoned"] += len(open_ids)
+            open_ids.clear()
+            peer = await join()
+        await listen(5)
+    await listen(0)
+    peer.hang_up()
+
+
+async def join_as_peer(data: DataDir) -> Peer:
+    return Peer(*await asyncio.open_unix_connection(serve_folder(data) / "render.sock", limit=1 << 22))
+
+
 @dataclass
 class Place:
     """A running server with all that was said by it."""
@@ -105,8 +148,7 @@ class Place:
     said: list[str]
 
     async def join(self) -> Peer:
-        reader, writer = await asyncio.open_unix_connection(serve_folder(self.data) / "render.sock", limit=1 << 22)
-        return Peer(reader, writer)
+        return await join_as_peer(self.data)
 
     async def begun(self) -> None:
         """Until a picture has begun."""

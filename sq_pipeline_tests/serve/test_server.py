@@ -13,7 +13,7 @@ import pytest
 from sq_pipeline.core.errors import BaseModelError, Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import OnStep, RenderedImage, RenderRequest
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.serve.peers import Place, WatchedFake, open_fake, serving
+from sq_pipeline_tests.serve.peers import WatchedFake, open_fake, serving, storm
 
 
 def play(scenario: Coroutine[Any, Any, None]) -> None:
@@ -215,48 +215,13 @@ def test_weights_replaced_while_rendering_make_no_picture(data: DataDir) -> None
     play(scenario())
 
 
-async def _storm(place: Place, rng: random.Random, renders: int, tally: Counter[str]) -> None:
-    """One client: renders, some cancelled, malformed lines between them, and now and then a sudden end."""
-    peer, open_ids = await place.join(), set[int]()
-
-    async def listen(wanted: int) -> None:
-        while len(open_ids) > wanted:
-            answer = await peer.hear()
-            if answer["id"] in open_ids:
-                open_ids.discard(answer["id"])
-                tally[answer["error"]["code"] if "error" in answer else "rendered"] += 1
-            else:
-                tally["other answers"] += 1
-
-    for number in range(renders):
-        peer.render(number, seed=rng.randrange(1000), steps=1)
-        open_ids.add(number)
-        tally["asked"] += 1
-        chance = rng.random()
-        if chance < 0.1:
-            peer.call(f"cancel {number}", "cancel", request=number)
-            tally["cancels"] += 1
-        elif chance < 0.25:
-            peer.say(rng.choice([b"{", b"[]", b'{"id": 1}', b"\xff\xfe"]))
-            tally["malformed"] += 1
-        elif chance < 0.3:
-            await peer.flush()
-            peer.hang_up()
-            tally["abandoned"] += len(open_ids)
-            open_ids.clear()
-            peer = await place.join()
-        await listen(5)
-    await listen(0)
-    peer.hang_up()
-
-
 def test_a_storm_of_clients_loses_nothing(data: DataDir) -> None:
     """The same with the real engine, and its memory, is in `benchmark_serve`."""
     tally = Counter[str]()
 
     async def scenario() -> None:
         async with serving(data, open_fake()) as place:
-            await asyncio.gather(*(_storm(place, random.Random(number), 50, tally) for number in range(8)))
+            await asyncio.gather(*(storm(place.join, random.Random(number), 50, tally) for number in range(8)))
             watcher = await place.join()
             status: dict[str, Any] = {"queued": 1, "running": None}
             while status["queued"] or status["running"]:
@@ -265,7 +230,7 @@ def test_a_storm_of_clients_loses_nothing(data: DataDir) -> None:
             assert tally["asked"] == 400
             assert counts["accepted"] == counts["rendered"] + counts.get("cancelled", 0)
             assert tally["rendered"] + tally["cancelled"] + tally["abandoned"] == tally["asked"]
-            assert tally["malformed"] >= 30
+            assert tally["malformed"] >= 50
             assert tally["abandoned"] > 0
             assert tally["cancelled"] > 0
 
