@@ -41,6 +41,7 @@ class Workbench:
 
     def __init__(self, data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str], str]) -> None:
         self._data, self._renderer, self._weights_hash = data, renderer, weights_hash
+        self._engine = renderer.describe()  # of the code that is loaded, whatever is installed meanwhile
 
     def render(self, job: Job, on_step: Callable[[int, int], None] | None) -> dict[str, Any]:
         """The result of a job. Raises ProtocolError; any other exception is a bug, of ours or of an engine."""
@@ -65,7 +66,7 @@ class Workbench:
                 message = f"{job.request.base_model} was replaced while it rendered"
                 raise ProtocolError("weights_differ", message, job.request_id)
             what = describe_picture(self._data, job.params, job.request, image)
-            engine = self._renderer.describe()
+            engine = self._engine
             asked = {"positive_prompt": job.params.positive_prompt, "clip_prompt": job.params.clip_prompt}
             made_by = {**what, **asked, "base_weights": weights, "engine": engine.name, "versions": engine.versions}
             path = write_picture(self._data, image.pixels, {**made_by, "chip": engine.chip})

@@ -180,6 +180,7 @@ class RenderServer:
         return {
             "pid": os.getpid(),
             "uptime_s": round(time.monotonic() - self._since, 3),
+            "cpu_s": round(time.process_time(), 3),
             "clients": len(self._connections),
             "queued": len(self._queue),
             "running": None
