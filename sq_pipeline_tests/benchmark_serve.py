@@ -70,6 +70,7 @@ def _write_random_weights(path: Path) -> int:
         for name, array in tree_flatten(
             Transformer(mflux_build.model_config(), _LARGE.double_blocks, _LARGE.single_blocks).parameters()
         )
+        if isinstance(array, mx.array)
     }
     weights = {name: 0.02 * mx.random.normal(shape, dtype=mx.bfloat16) for name, shape in shapes.items()}
     mx.save_safetensors(str(path), weights)
@@ -267,7 +268,8 @@ def main() -> None:
                 rows += measure_pictures(data, client)
             say("200 pictures over 4 stacks …")
             rows += measure_batch(data, process)
-            say("8 clients, 400 renders …")
+        say("8 clients, 400 renders …")
+        with server_process(data) as process:
             rows += measure_storm(data, process)
         say("swaps against building again …")
         rows += measure_swaps(Path(folder), shipped)

@@ -68,8 +68,9 @@ class ServerFirstRenderer:
         if isinstance(found, str):
             return self._render_here(request, found)
         client, pid = found
+        params = self._params(request)
         try:
-            answer = client.call("render", self._params(request))
+            answer = client.call("render", params)
             image = self._read(answer, request, pid)
         except ProtocolError as error:
             if error.code in _FAULTS:
