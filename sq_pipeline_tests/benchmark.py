@@ -1,5 +1,5 @@
 """Measured figures: `python -m sq_pipeline_tests.benchmark`. All timings are here, in `benchmark_scale`,
-`benchmark_adapters` and `benchmark_memory`; tests have none.
+`benchmark_serve`, `benchmark_adapters` and `benchmark_memory`; tests have none.
 
 The demo is timed by the command line in processes of its own. Throughputs are ratios of interleaved rounds in one run,
 since machines are noisy; the spread over the rounds is printed beside them.

@@ -31,7 +31,7 @@ def _commands() -> list[str]:
 
 
 def test_the_command_line_is_the_contract() -> None:
-    wanted = {"demo", "plan", "run", "prompts", "dataset check", "ui", "doctor", "verify-image"}
+    wanted = {"demo", "plan", "run", "prompts", "dataset check", "ui", "serve", "doctor", "verify-image"}
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose", "promote")}
     assert set(_commands()) == wanted
 

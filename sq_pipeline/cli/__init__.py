@@ -14,6 +14,7 @@ from sq_pipeline.cli import (
     inspect_command,
     pipeline_commands,
     remap_command,
+    serve_command,
     ui_command,
     verify_image_command,
 )
@@ -42,6 +43,7 @@ adapter_verdict_commands.register(adapter_app)
 choose_command.register(adapter_app)
 verify_image_command.register(app)
 ui_command.register(app)
+serve_command.register(app)
 doctor_command.register(app)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")

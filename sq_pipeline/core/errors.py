@@ -75,6 +75,10 @@ class RenderError(SqPipelineError, RuntimeError):
     """A picture could not be made as asked."""
 
 
+class NoMatchError(RenderError):
+    """An adapter has no key that the loader knows: it would change nothing."""
+
+
 class StorageError(SqPipelineError, OSError):
     """The disk refused: full, read-only, missing."""
 

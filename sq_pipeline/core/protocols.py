@@ -138,7 +138,11 @@ class AdapterUse:
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One picture. Sizes are pixels, multiples of 16. `adapters` are applied in order."""
+    """One picture. Sizes are pixels, multiples of 16. `adapters` are applied in order.
+
+    `clip_prompt`: what FLUX.1's CLIP reads in place of `positive_prompt`, which then goes to T5 alone. `tier` makes no
+    difference to the pixels; it is for those who watch.
+    """
 
     base_model: str
     positive_prompt: str
@@ -149,6 +153,8 @@ class RenderRequest:
     guidance: float | None
     adapters: tuple[AdapterUse, ...] = ()
     negative_prompt: str | None = None
+    clip_prompt: str | None = None
+    tier: str = "landscape"
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,25 @@ class Renderer(Protocol):
 
     def render(self, request: RenderRequest) -> RenderedImage:
         """Render one picture; raises RenderError when an adapter is not applied whole."""
+        ...
+
+
+OnStep = Callable[[int, int], None]
+
+
+class WatchedRenderer(Renderer, Protocol):
+    """A renderer that can be watched and stopped while it works, for a server that holds it warm."""
+
+    def render(self, request: RenderRequest, on_step: OnStep | None = None) -> RenderedImage:
+        """As `Renderer.render`; `on_step(done, steps)` is called after every step, what it raises ends the picture."""
+        ...
+
+    def figures(self) -> Mapping[str, int]:
+        """What it did since it was made: `model_loads`, `stack_swaps`, `adapter_reads`; and `ready_bytes` now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; called last, in the thread that rendered."""
         ...
 
 

@@ -1,11 +1,13 @@
 """The real engines, behind the doors that the stages take. The only module outside `engines` that knows them."""
 
+import sys
 from functools import cache
 from pathlib import Path
 
 from sq_pipeline.core.protocols import Renderer, Trainer
 from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.engines import machine, registry
+from sq_pipeline.serve.server_first import ServerFirstRenderer
 from sq_pipeline.stages.workshop import Engines
 from sq_pipeline.storage.layout import DataDir
 
@@ -13,7 +15,16 @@ from sq_pipeline.storage.layout import DataDir
 @cache
 def _renderer(root: Path) -> Renderer:
     # one a process: consecutive runs of one command keep the base model loaded
-    return registry.renderer(DataDir(root))
+    data = DataDir(root)
+    return ServerFirstRenderer(
+        data, lambda: registry.renderer(data), registry.describe_renderer(), registry.quick_weights_hash(data), _say
+    )
+
+
+def _say(line: str) -> None:
+    """A line on stderr: the terminal of a command, the log of a step in Dagster's pages."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 @cache

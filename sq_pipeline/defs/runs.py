@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
+from sq_pipeline.core.render_queue import RenderKey, order_by_stack
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.engines import real_engines
 from sq_pipeline.defs.places import partitions_name, sync_places
@@ -90,7 +91,7 @@ def _bring_up_to_date(
                 plan = make_plan(workshop, world)
         workshop.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
         plan = make_plan(workshop, world)
-        for state in plan.worlds:
+        for state in _by_stack(workshop, plan.worlds):
             made |= _run_world(defs, instance, state, say, report)
         worlds = [survey_world(workshop, state.world) for state in plan.worlds]
         plan = replace(make_plan(workshop, world), worlds=tuple(worlds))
@@ -99,6 +100,16 @@ def _bring_up_to_date(
     _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
+
+
+def _by_stack(workshop: Workshop, worlds: Iterable[WorldState]) -> list[WorldState]:
+    """Worlds of one base model and stack together, so that both change as seldom as can be."""
+
+    def key_of(state: WorldState) -> RenderKey:
+        stack = tuple((entry.record.data_version, entry.lora_scale) for entry in state.entries)
+        return RenderKey(workshop.base_model_of_world(state.world).name, stack)
+
+    return order_by_stack(worlds, key_of)
 
 
 def _run_world(

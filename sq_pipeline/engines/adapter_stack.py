@@ -1,7 +1,8 @@
 """Adapters put on an mflux transformer and taken off again, with a record of what was really applied.
 
 Adapters are applied unbaked: the base weights are never written to, so taking a stack off gives back the
-very same modules, and nothing of an update is lost to rounding. Not here: choosing the adapters.
+very same modules, and nothing of an update is lost to rounding. Not here: choosing the adapters, and which stacks
+stay ready in memory (`ready_stacks`).
 """
 
 import contextlib
@@ -15,50 +16,89 @@ from mflux.models.common.lora.mapping.lora_loader import LoRALoader
 from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from mlx import nn
 
-from sq_pipeline.core.errors import Fault, RenderError
+from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
+from sq_pipeline.engines.loader_narrowing import narrow_to_keys
 from sq_pipeline.engines.loader_paths import linear_layers
 from sq_pipeline.engines.loader_targets import match_keys
 from sq_pipeline.engines.module_paths import get_module, put_module
+from sq_pipeline.engines.ready_stacks import ReadyStack, ReadyStacks, StackKey, is_settled, own_arrays, stack_key
 from sq_pipeline.telemetry.spans import span
 
 
 class AdapterStack:
     """The adapters of one transformer. `mapping` is mflux's own list of targets for its family."""
 
-    def __init__(self, transformer: nn.Module, mapping: list[LoRATarget]) -> None:
+    def __init__(self, transformer: nn.Module, mapping: list[LoRATarget], ready_bytes: int = 0) -> None:
+        """`ready_bytes`: how much memory the stacks that were used last may take, to be put on again unread."""
+        self._ready = ReadyStacks(ready_bytes)
+        self._key: StackKey = ()
+        self.swaps, self.files_read = 0, 0
         self._transformer = transformer
         self._mapping = mapping
         self._base: dict[str, nn.Module] = linear_layers(transformer, mapping)
-        self._uses: tuple[AdapterUse, ...] = ()
         self._applied: tuple[AppliedAdapter, ...] = ()
 
     def use(self, uses: tuple[AdapterUse, ...]) -> tuple[AppliedAdapter, ...]:
-        """Make exactly `uses` apply; a stack that is already on stays. Raises RenderError and leaves none on."""
-        if uses != self._uses:
-            with span("flux_mlx.swap_stack", {"lora.stack_size": len(uses)}):
-                self.take_off()
-                try:
-                    self._applied = tuple(self._put_on(use) for use in uses)
-                except BaseException:
-                    self.take_off()
-                    raise
-                self._uses = uses
-        return self._applied
+        """Make exactly `uses` apply; a stack that is already on stays, unless a file of it was replaced.
+
+        Raises RenderError and leaves none on.
+        """
+        try:
+            key = stack_key(uses)
+        except OSError as error:
+            self.take_off()
+            problem = f"mflux did not apply it: it cannot be read ({error.strerror or error})"
+            raise RenderError(Fault(str(error.filename), "", problem, "see `sq-pipeline adapter inspect`")) from error
+        if key == self._key and is_settled(key):
+            return self._applied
+        with span("flux_mlx.swap_stack", {"lora.stack_size": len(uses)}):
+            stack = self._ready.find(key) if is_settled(key) else None
+            self.take_off()
+            self.swaps += 1
+            if stack is None:
+                stack = self._read(uses, key)
+            for path, layer in stack.layers.items():
+                put_module(self._transformer, path, layer)
+            self._applied, self._key = stack.applied, key
+        return stack.applied
 
     def take_off(self) -> None:
         """Give the transformer back its own modules."""
         for path, module in self._base.items():
             put_module(self._transformer, path, module)
-        self._uses, self._applied = (), ()
+        self._applied, self._key = (), ()
+
+    def _read(self, uses: tuple[AdapterUse, ...], key: StackKey) -> ReadyStack:
+        """The stack from its files, wholly in memory; kept ready. Raises RenderError, with nothing on."""
+        try:
+            applied = tuple(self._put_on(use) for use in uses)
+            now = {path: get_module(self._transformer, path) for path in self._base}
+            layers = {path: layer for path, layer in now.items() if layer is not self._base[path]}
+            arrays = own_arrays(layers)
+            mx.eval(arrays)  # MLX reads a file when its numbers are needed: now, and not after it was replaced
+            if stack_key(uses) != key:
+                raise RenderError(Fault(str(uses[0].path), "", "a file of its stack changed while it was read", ""))
+        except BaseException:
+            self.take_off()
+            raise
+        stack = ReadyStack(layers, applied, sum(array.nbytes for array in arrays))
+        self._ready.keep(key, stack)
+        return stack
+
+    @property
+    def ready_bytes(self) -> int:
+        """What the stacks that are kept ready take up."""
+        return self._ready.byte_count
 
     def _put_on(self, use: AdapterUse) -> AppliedAdapter:
         before = {path: get_module(self._transformer, path) for path in self._base}
         said = io.StringIO()
+        self.files_read += 1
         try:
             with contextlib.redirect_stdout(said):
                 LoRALoader.load_and_apply_lora(
-                    lora_mapping=self._mapping,
+                    lora_mapping=narrow_to_keys(self._mapping, self._keys(use.path)),
                     transformer=self._transformer,
                     lora_paths=[str(use.path)],
                     lora_scales=[use.lora_scale],
@@ -66,7 +106,8 @@ class AdapterStack:
                 )
         except (ValueError, RuntimeError, OSError) as error:
             problem = f"mflux did not apply it: {str(error).splitlines()[0]}"
-            raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
+            kind = NoMatchError if self._is_foreign(use.path) else RenderError
+            raise kind(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
         if faults := list(self._misfits(use.path)):
             raise RenderError(faults)
         matched, total, expected = self._matches(use.path)
@@ -94,8 +135,19 @@ class AdapterStack:
                         )
                         yield Fault(str(path), "", problem, "was it trained for this base model?")
 
+    def _is_foreign(self, path: Path) -> bool:
+        """True for a file that can be read and has no key that mflux knows."""
+        try:
+            return self._matches(path)[0] == 0
+        except (ValueError, RuntimeError, OSError):
+            return False
+
     def _matches(self, path: Path) -> tuple[int, int, int]:
         """Keys of the file that mflux's patterns match, keys in all, and distinct layers they name."""
-        keys = mx.load(str(path)).keys()  # type: ignore[union-attr]  # lazy: reads the header only
+        keys = self._keys(path)
         matches = match_keys(keys, self._mapping)
         return len(matches.matched), len(keys), len(matches.layers)
+
+    @staticmethod
+    def _keys(path: Path) -> list[str]:
+        return list(mx.load(str(path)))  # lazy: reads the header only

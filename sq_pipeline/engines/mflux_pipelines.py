@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mflux.callbacks.callback_registry import CallbackRegistry
 from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.flux.variants.txt2img.flux import Flux1
 from mflux.models.flux2.variants.txt2img.flux2_klein import Flux2Klein
@@ -19,6 +20,7 @@ from PIL import Image
 from sq_pipeline.core.base_models import BaseModel, QwenModel
 from sq_pipeline.core.protocols import RenderRequest
 from sq_pipeline.engines.families.mflux_parts import parts_of
+from sq_pipeline.engines.prompt_cache import PromptCache, encode_apart
 from sq_pipeline.engines.tiny_flux import mflux_build
 
 _FLUX1_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
@@ -27,9 +29,13 @@ _NO_GUIDANCE = 1.0  # FLUX.2's: the prompt alone, once a step
 
 @dataclass(frozen=True)
 class Pipeline:
-    """`draw` makes one picture with the transformer as it is now; mflux's own exceptions pass through."""
+    """`draw` makes one picture with the transformer as it is now; mflux's own exceptions pass through.
+
+    `callbacks` is what mflux calls while it draws.
+    """
 
     transformer: nn.Module
+    callbacks: CallbackRegistry
     draw: Callable[[RenderRequest], Image.Image]
 
 
@@ -44,10 +50,15 @@ def open_pipeline(base_model: BaseModel, folder: Path) -> Pipeline:
 
 
 def _flux1(flux: Flux1) -> Pipeline:
+    flux.prompt_cache = PromptCache()
+
     def draw(request: RenderRequest) -> Image.Image:
+        prompt = request.positive_prompt
+        if request.clip_prompt is not None:
+            prompt = encode_apart(flux, prompt, request.clip_prompt)
         return flux.generate_image(
             seed=request.seed,
-            prompt=request.positive_prompt,
+            prompt=prompt,
             num_inference_steps=request.num_inference_steps,
             height=request.height_px,
             width=request.width_px,
@@ -55,7 +66,7 @@ def _flux1(flux: Flux1) -> Pipeline:
             negative_prompt=request.negative_prompt,
         ).image
 
-    return Pipeline(flux.transformer, draw)
+    return Pipeline(flux.transformer, flux.callbacks, draw)
 
 
 def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
@@ -72,7 +83,7 @@ def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
             negative_prompt=request.negative_prompt,
         ).image
 
-    return Pipeline(model.transformer, draw)
+    return Pipeline(model.transformer, model.callbacks, draw)
 
 
 def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
@@ -88,4 +99,4 @@ def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
             guidance=_NO_GUIDANCE if request.guidance is None else request.guidance,
         ).image
 
-    return Pipeline(model.transformer, draw)
+    return Pipeline(model.transformer, model.callbacks, draw)

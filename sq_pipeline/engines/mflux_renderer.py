@@ -8,13 +8,17 @@ import contextlib
 import io
 import logging
 import time
+from collections.abc import Iterator, Mapping
 
+import mlx.core as mx
 import numpy as np
+from mflux.callbacks.callback_registry import CallbackRegistry
+from mflux.models.common.config.config import Config
 from mflux.utils.exceptions import StopImageGenerationException
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
 from sq_pipeline.core.errors import Fault, RenderError
-from sq_pipeline.core.protocols import EngineDescription, RenderedImage, RenderRequest
+from sq_pipeline.core.protocols import EngineDescription, OnStep, RenderedImage, RenderRequest
 from sq_pipeline.engines import registry, token_counters
 from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.loader_targets import mapping_for
@@ -26,31 +30,78 @@ from sq_pipeline.telemetry.spans import span
 _log = logging.getLogger(__name__)
 
 
-class _Loaded:
-    """A base model in memory."""
+class _StepWatcher:
+    """What mflux calls in its loop. The step is finished first, so that `on_step` tells of work that is done."""
 
-    def __init__(self, base_model: BaseModel, data: DataDir) -> None:
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def call_in_loop(self, t: int, latents: mx.array, config: Config, **_: object) -> None:
+        """After step `t`, counted from 0."""
+        mx.eval(latents)
+        self._on_step(t + 1, config.num_inference_steps)
+
+
+@contextlib.contextmanager
+def _watching(callbacks: CallbackRegistry, on_step: OnStep | None) -> Iterator[None]:
+    if on_step is None:
+        yield
+        return
+    watcher = _StepWatcher(on_step)
+    callbacks.register(watcher)
+    try:
+        yield
+    finally:
+        callbacks.in_loop.remove(watcher)
+
+
+class _Loaded:
+    """A base model in memory, of the files that `stamp` tells of."""
+
+    def __init__(self, base_model: BaseModel, data: DataDir, stamp: registry.ModelStamp, ready_bytes: int) -> None:
         folder = registry.base_model_folder(base_model, data)
+        self.stamp = stamp
         self.base_model = base_model
         self.tokens = token_counters.open_counter(base_model, folder)
         start = time.perf_counter()
         self.pipeline = open_pipeline(base_model, folder)
-        self.adapters = AdapterStack(self.pipeline.transformer, mapping_for(base_model))
+        self.adapters = AdapterStack(self.pipeline.transformer, mapping_for(base_model), ready_bytes)
         _log.info("loaded %s in %.1f s", base_model.name, time.perf_counter() - start)
 
 
 class MfluxRenderer:
-    """The `Renderer` of `core.protocols` over mflux."""
+    """The `Renderer` of `core.protocols` over mflux, which can be watched.
 
-    def __init__(self, data: DataDir) -> None:
+    `ready_bytes`: how much memory the stacks of adapters that were used last may take.
+    """
+
+    def __init__(self, data: DataDir, ready_bytes: int = 0) -> None:
         self._data = data
+        self._ready_bytes = ready_bytes
         self._loaded: _Loaded | None = None
         self._model_loads = 0
+        self._swaps_before, self._reads_before = 0, 0
 
     @property
     def model_loads(self) -> int:
         """How many times a base model was loaded since this renderer was made."""
         return self._model_loads
+
+    def figures(self) -> Mapping[str, int]:
+        """Loads, stack swaps and adapter files read since this renderer was made; bytes of the ready stacks."""
+        stack = None if self._loaded is None else self._loaded.adapters
+        return {
+            "model_loads": self._model_loads,
+            "stack_swaps": self._swaps_before + (stack.swaps if stack else 0),
+            "adapter_reads": self._reads_before + (stack.files_read if stack else 0),
+            "ready_bytes": stack.ready_bytes if stack else 0,
+        }
+
+    def close(self) -> None:
+        """Let go of the model. A thread that ends with MLX's streams still in it can end the whole process."""
+        self._loaded = None
+        mx.synchronize()
+        mx.clear_streams()
 
     def describe(self) -> EngineDescription:
         """Name, versions and chip; see `registry.describe_renderer`."""
@@ -58,23 +109,30 @@ class MfluxRenderer:
 
     def _load(self, name: str) -> _Loaded:
         base_model = resolve_base_model(name)
-        if self._loaded is None or self._loaded.base_model.name != base_model.name:
-            self._loaded = None  # free the old model before the new one takes its place
+        stamp = registry.base_model_stamp(base_model, self._data)
+        loaded = self._loaded
+        if loaded is None or loaded.base_model.name != base_model.name or loaded.stamp != stamp:
+            figures = self.figures()
+            self._swaps_before, self._reads_before = figures["stack_swaps"], figures["adapter_reads"]
+            self._loaded = loaded = None  # free the old model before the new one takes its place
             with span("flux_mlx.load_model", {"model.name": base_model.name}):
                 mflux_build.use_float32()
-                self._loaded = _Loaded(base_model, self._data)
+                self._loaded = loaded = _Loaded(base_model, self._data, stamp, self._ready_bytes)
             self._model_loads += 1
-        return self._loaded
+        return loaded
 
-    def render(self, request: RenderRequest) -> RenderedImage:
-        """One picture; raises RenderError (an adapter not applied whole, sizes, a prompt that would be cut)."""
+    def render(self, request: RenderRequest, on_step: OnStep | None = None) -> RenderedImage:
+        """One picture; raises RenderError (an adapter not applied whole, sizes, a prompt that would be cut).
+
+        `on_step(done, steps)` is called after every step, and what it raises ends the picture and passes through.
+        """
         loaded = self._load(request.base_model)
         self._check(request, loaded)
         start = time.perf_counter()
         applied = loaded.adapters.use(request.adapters)
         try:
             # mflux draws a progress bar for each picture; the caller shows progress over pictures
-            with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()), _watching(loaded.pipeline.callbacks, on_step):
                 image = loaded.pipeline.draw(request)
         except StopImageGenerationException:
             raise KeyboardInterrupt from None  # mflux turns Ctrl-C into its own exception
@@ -107,5 +165,13 @@ class MfluxRenderer:
                     "shorten the prompt",
                 )
             )
+        if request.clip_prompt is not None:
+            counts = loaded.tokens.count_tokens(request.clip_prompt)
+            if counts.clip is None or counts.clip_budget is None:
+                problem = f"{loaded.base_model.name} has no CLIP"
+                faults.append(Fault("", "clip_prompt", problem, "leave it out"))
+            elif counts.clip > counts.clip_budget:
+                problem = f"{counts.clip} tokens, {counts.clip_budget} are read"
+                faults.append(Fault("", "clip_prompt", problem, "shorten it"))
         if faults:
             raise RenderError(faults)

@@ -4,7 +4,7 @@ Cheap to import: mlx and mflux come in only when an engine is made. Not here: wh
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from sq_pipeline.core.protocols import (
     EngineDescription,
     FidelityMeter,
     HeldOutMeter,
-    Renderer,
     TokenCounter,
     Trainer,
+    WatchedRenderer,
 )
 from sq_pipeline.core.recipe import TrainerName
 from sq_pipeline.engines import machine, mlx_examples_checkout, token_counters
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.settings import load_settings
 from sq_pipeline.storage.stat_cache import StatCache
 
 # Raise these when the same request would give other bytes.
@@ -108,11 +109,15 @@ def usable_memory_bytes() -> int:
     return usable_bytes()
 
 
-def renderer(data: DataDir) -> Renderer:
-    """The mflux renderer over the base models of this data directory; loads nothing yet."""
+def renderer(data: DataDir) -> WatchedRenderer:
+    """The mflux renderer over the base models of this data directory; loads nothing yet. Raises ContentError.
+
+    Stacks of adapters stay ready in as much memory as `sq.yaml` says, otherwise in a sixteenth of the machine's.
+    """
     from sq_pipeline.engines.mflux_renderer import MfluxRenderer
 
-    return MfluxRenderer(data)
+    ready_mib = load_settings(data).ready_stacks_mib
+    return MfluxRenderer(data, machine.memory_bytes() // 16 if ready_mib is None else ready_mib << 20)
 
 
 def fidelity_meter(data: DataDir) -> FidelityMeter:
@@ -260,13 +265,21 @@ def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
     return transformer, folder
 
 
-def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
-    """`sha256:…` over the model's files; raises BaseModelError.
+ModelStamp = tuple[tuple[str, int, int, int, int], ...]
 
-    A file is hashed once; its stat tells whether the remembered hash still holds. A model that is whole for training
-    only (BFL's single file) has a hash too.
+
+def base_model_stamp(base_model: BaseModel, data: DataDir) -> ModelStamp:
+    """What the model's files are known by without reading them: names, sizes, times, inodes. Raises BaseModelError."""
+    _, paths = _weight_files(base_model, data)
+    stats = [(path, path.stat()) for path in paths]
+    return tuple((str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for path, s in stats)
+
+
+def _weight_files(base_model: BaseModel, data: DataDir) -> tuple[Path, list[Path]]:
+    """The model's folder and the files in it that count; raises BaseModelError.
+
+    A model that is whole for training only (BFL's single file) has them too.
     """
-    base_model = resolve_base_model(base_model_name)
     try:
         folder = base_model_folder(base_model, data)
     except BaseModelError as error:
@@ -274,14 +287,34 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
             _, folder = training_places(base_model, data)
         except BaseModelError:
             raise error from None
-    names = (
-        [folder / name for name in _TINY_FILES]
-        if base_model.name == "tiny-flux"
-        else sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
-    )
+    if base_model.name == "tiny-flux":
+        return folder, [folder / name for name in _TINY_FILES]
+    return folder, sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
+
+
+def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
+    """`sha256:…` over the model's files; raises BaseModelError.
+
+    A file is hashed once; its stat tells whether the remembered hash still holds. A model that is whole for training
+    only (BFL's single file) has a hash too.
+    """
+    folder, paths = _weight_files(resolve_base_model(base_model_name), data)
     with StatCache(data).saving() as files:
-        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in names}
+        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in paths}
     return fingerprint(hashes)
+
+
+def quick_weights_hash(data: DataDir) -> Callable[[str], str]:
+    """`base_model_weights_hash` for a process that asks before every picture: looks only at the files' stat again."""
+    known: dict[ModelStamp, str] = {}
+
+    def hash_of(base_model_name: str) -> str:
+        stamp = base_model_stamp(resolve_base_model(base_model_name), data)
+        if stamp not in known:
+            known[stamp] = base_model_weights_hash(base_model_name, data)
+        return known[stamp]
+
+    return hash_of
 
 
 @cache

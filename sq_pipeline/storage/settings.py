@@ -39,6 +39,8 @@ class Settings(BaseModel):
     """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's.
 
     `trainer` trains where a recipe names none.
+    `ready_stacks_mib`: how much memory a renderer gives to stacks of adapters that it used last, so that they go on
+    again without a file being read; without it a sixteenth of the machine's, and with 0 only the one in use.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class Settings(BaseModel):
     mlx_examples: MlxExamples | None = None
     night_window: NightWindow = NightWindow()
     thresholds: Thresholds = Thresholds()
+    ready_stacks_mib: int | None = Field(default=None, ge=0, strict=True)
 
 
 def load_settings(data: DataDir) -> Settings:

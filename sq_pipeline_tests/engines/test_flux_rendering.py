@@ -76,7 +76,7 @@ def test_the_same_files_give_the_picture_that_a_training_s_networks_give(
     assert rendered.pixels.std() > 5
     parts = open_flux_parts(DEV, data, mx.float32, dims=DIMS, encoder_dims=SMALL)
     text, pooled = parts.encoders.encode_captions([REQUEST.positive_prompt])
-    network = parts.load_network()
+    network = parts.load_network(None)
     config = Config(model_config=ModelConfig.dev(), num_inference_steps=3, height=32, width=48, guidance=3.5)
     tokens = FluxLatentCreator.create_noise(REQUEST.seed, 32, 48)
     sigmas = config.scheduler.sigmas
@@ -93,7 +93,7 @@ def test_the_same_files_give_the_picture_that_a_training_s_networks_give(
 
 def test_an_adapter_is_applied_whole(renderer: MfluxRenderer, data: DataDir, shipped: DataDir, tmp_path: Path) -> None:
     parts = open_flux_parts(DEV, data, mx.float32, dims=DIMS, encoder_dims=SMALL)
-    network = parts.load_network()
+    network = parts.load_network(None)
     add_lora(network, RANK)
     network.update(tree_map(lambda array: 0.1 * mx.random.normal(array.shape), network.trainable_parameters()))
     save_adapter(tmp_path / "mlx.safetensors", network, RANK)

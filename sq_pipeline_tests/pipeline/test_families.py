@@ -24,6 +24,7 @@ from sq_pipeline.stages.adapter_line import (
 )
 from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.adapter_training import make_mlx_adapter
+from sq_pipeline.stages.checkpoint_choice import make_chosen_checkpoint
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.engines.small_families import small, small_sizes, write_folder
@@ -85,6 +86,7 @@ def test_an_adapter_goes_from_its_dataset_to_its_promotion(
     trained, _ = make_mlx_adapter(workshop, adapter, _log)
     assert (trained.info["iterations"], trained.info["tensors"]) == (4, 32)
     assert trained.inputs["trainer.name"] == "mflux-train"
+    make_chosen_checkpoint(workshop, adapter, _log)
     taken, _ = make_mflux_adapter(workshop, adapter)
     assert taken.info == {"taken": "as it is"}
     assert taken.data_version == trained.data_version

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,12 @@ def test_dagster_sees_only_the_edited_picture_as_planned(done: Game) -> None:
         data = record.event_log_entry.dagster_event.asset_materialization_planned_data  # type: ignore[union-attr]
         planned |= {data.partition} if data.partition else set(data.partitions_subset.get_partition_keys())  # type: ignore[union-attr]
     assert planned == {"mill", "inn"}
+
+
+def test_worlds_of_one_stack_are_rendered_together(game: Game) -> None:
+    """`old` and `zinc` inherit the genre's adapter, `paper` lies between them."""
+    write_yaml(game.data.genre_root("west") / "worlds/zinc/history.yaml", {"chapters": [chapter(poi("Pit"))]})
+    report = game.run()
+    assert len(report.rendered) == 6
+    stacks = [request.adapters for request in game.engines.renderer.requests[-6:]]
+    assert [len(list(group)) for _, group in groupby(stacks)] in ([4, 2], [2, 4])

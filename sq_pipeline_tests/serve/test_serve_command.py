@@ -1,0 +1,146 @@
+"""`sq-pipeline serve` as a process, with mflux and tiny-flux: pictures, faulty adapters, its end, a run over it."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from sq_pipeline.core.protocols import AdapterUse, RenderRequest
+from sq_pipeline.core.render_protocol import ProtocolError
+from sq_pipeline.defs.engines import real_engines
+from sq_pipeline.defs.instance import open_instance
+from sq_pipeline.defs.runs import bring_up_to_date
+from sq_pipeline.engines import registry
+from sq_pipeline.serve.pictures import read_pixels
+from sq_pipeline.serve.socket_place import serve_folder
+from sq_pipeline.stages.pictures import MadePicture, make_pictures
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.stages.world_line import make_stack, survey_world
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.conftest import link_shipped
+from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
+from sq_pipeline_tests.serve.adapters import write_adapter
+from sq_pipeline_tests.serve.peers import PICTURE
+from sq_pipeline_tests.serve.processes import join, server_process
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> DataDir:
+    """A data directory with adapters, good and bad."""
+    data = link_shipped(tmp_path_factory.mktemp("served") / "data", shipped)
+    good = write_adapter(data.lora_root / "good.safetensors", 1)
+    tensors = load_file(good)
+    save_file({f"unet.{key}": value for key, value in tensors.items()}, data.lora_root / "foreign.safetensors")
+    save_file({**tensors, "unet.more": np.zeros(2, np.float32)}, data.lora_root / "partly.safetensors")
+    (data.lora_root / "pickle.safetensors").write_bytes(b"\x80\x02}q\x00.")
+    return data
+
+
+@pytest.fixture(scope="module")
+def process(served: DataDir) -> Iterator["subprocess.Popen[str]"]:
+    with server_process(served) as process:
+        yield process
+
+
+def test_pictures_are_those_of_the_engine_in_process(served: DataDir, process: "subprocess.Popen[str]") -> None:
+    renderer = registry.renderer(served)
+    use = AdapterUse(served.lora_root / "good.safetensors", 0.7)
+    with join(served, process) as client:
+        for uses in ((), (use,), ()):
+            lists = {"lora_paths": ["content/lora/good.safetensors"] * len(uses), "lora_scales": [0.7] * len(uses)}
+            seen: list[tuple[int, int]] = []
+            told = {**PICTURE, **lists, "progress": True}
+            answer = client.call("render", told, lambda done, steps, seen=seen: seen.append((done, steps)))
+            image = renderer.render(RenderRequest("tiny-flux", "a tower", 1, 2, 32, 32, None, uses))
+            assert np.array_equal(read_pixels(served.root / answer["image_path"]), image.pixels)
+            assert answer["matched_keys"] == [64] * len(uses)
+            assert seen == [(1, 2), (2, 2)]
+        assert client.call("status")["engine"]["model_loads"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("foreign", "adapter_no_match"),
+        ("partly", "adapter_not_applied"),
+        ("pickle", "adapter_not_applied"),
+        ("missing", "adapter_missing"),
+    ],
+)
+def test_a_faulty_adapter_is_an_error_and_no_picture(
+    name: str, code: str, served: DataDir, process: "subprocess.Popen[str]"
+) -> None:
+    params = {**PICTURE, "lora_paths": [f"content/lora/{name}.safetensors"], "lora_scales": [1.0]}
+    before = sorted((serve_folder(served) / "pictures").glob("*"))
+    with join(served, process) as client:
+        with pytest.raises(ProtocolError) as caught:
+            client.call("render", params)
+        assert caught.value.code == code
+        assert str(served.root) not in caught.value.message
+        assert f"{name}.safetensors" in caught.value.message
+        with pytest.raises(ProtocolError) as caught:
+            client.call("render", {**PICTURE, "positive_prompt": "a tower " * 200})
+        assert caught.value.code == "prompt_too_long"
+        client.call("ping")
+    assert sorted((serve_folder(served) / "pictures").glob("*")) == before
+
+
+def test_a_second_one_ends_at_once_and_says_why(served: DataDir, process: "subprocess.Popen[str]") -> None:
+    command = [sys.executable, "-c", "from sq_pipeline.cli import main; main()", "serve", "--data", str(served.root)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert f"process {process.pid} serves this data directory already" in second.stderr
+    assert process.poll() is None
+
+
+def test_sigterm_finishes_the_picture_in_hand(data: DataDir, tmp_path: Path) -> None:
+    steps = 0
+    with (tmp_path / "log").open("w") as log, server_process(data, log) as process, join(data, process) as client:
+
+        def on_step(done: int, _: int) -> None:
+            nonlocal steps
+            steps = done
+            if done == 2:
+                process.send_signal(signal.SIGTERM)
+
+        answer = client.call("render", {**PICTURE, "steps": 30, "progress": True}, on_step)
+        assert process.wait(30) == 0, (tmp_path / "log").read_text()
+    assert (data.root / answer["image_path"]).is_file()
+    assert steps == 30
+    assert not (serve_folder(data) / "render.sock").exists()
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "stopped: 1 accepted, 1 rendered"
+
+
+def test_a_run_uses_the_server_and_makes_the_same_picture_without_it(
+    data: DataDir, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_yaml(data.genre_root("west") / "visual_style.yaml", {"positive_suffix": "wide", "base_seed": 1})
+    places = chapter(poi("Mill", "a windmill in the snow"))
+    write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
+    published = data.published_image("west", "poi", "mill")
+    with server_process(data) as process, open_instance(data) as instance:
+        report = bring_up_to_date(data, instance, None, lambda _: None)
+    assert not report.failed
+    assert (len(report.rendered), report.model_loads) == (1, 1)
+    assert f"pictures are rendered by the render server (process {process.pid})" in capfd.readouterr().err
+    assert list((serve_folder(data) / "pictures").iterdir()) == []
+    workshop = Workshop(data, real_engines(data))
+    (world,) = workshop.catalog.worlds.values()
+    record = survey_world(workshop, world).pictures["mill"].record
+    assert record is not None
+    assert record.info["rendered_by"] == f"server, process {process.pid}"
+    png = published.read_bytes()
+    shutil.rmtree(data.store_root)
+    published.unlink()
+    make_stack(workshop, world)
+    (made,) = make_pictures(workshop, world, {"mill"})
+    assert isinstance(made, MadePicture)
+    assert made.record.info["rendered_by"] == "in process"
+    assert "pictures are rendered in process: no render server is up" in capfd.readouterr().err
+    assert published.read_bytes() == png
