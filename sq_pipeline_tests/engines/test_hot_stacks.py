@@ -54,7 +54,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def one_bytes(transformer: Transformer, adapters: list[Path]) -> int:
+def one_bytes(transformer: Transformer, adapters: list[Path], later: None) -> int:
     """What one adapter takes up."""
     stack = AdapterStack(transformer, mapping_for(TINY), 0)
     stack.use((AdapterUse(adapters[3], 1.0),))
@@ -126,6 +126,22 @@ def test_a_file_that_changed_is_never_served_from_the_old_stack(
     stack.use((AdapterUse(path, 1.0),))
     assert np.array_equal(predict(transformer), wanted)
     assert not np.array_equal(old, wanted)
+    stack.take_off()
+
+
+def test_what_was_read_young_is_read_again(
+    transformer: Transformer, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written twice within the resolution of the file system's times: both look the same, then and for ever."""
+    now = ready_stacks.time.time_ns()
+    monkeypatch.setattr(ready_stacks, "stamp_of", lambda path: (str(path), 1, now, now, 1))
+    stack = AdapterStack(transformer, mapping_for(TINY), 1 << 30)
+    stack.use((AdapterUse(adapters[0], 1.0),))
+    old = predict(transformer)
+    adapters[0].write_bytes(adapters[1].read_bytes())
+    monkeypatch.setattr(ready_stacks.time, "time_ns", lambda: now + 10_000_000_000)
+    stack.use((AdapterUse(adapters[0], 1.0),))
+    assert not np.array_equal(predict(transformer), old)
     stack.take_off()
 
 
