@@ -32,7 +32,7 @@ class AdapterStack:
     def __init__(self, transformer: nn.Module, mapping: list[LoRATarget], ready_bytes: int = 0) -> None:
         """`ready_bytes`: how much memory the stacks that were used last may take, to be put on again unread."""
         self._ready = ReadyStacks(ready_bytes)
-        self._key: StackKey = ()
+        self._key: StackKey | None = ()
         self.swaps, self.files_read = 0, 0
         self._transformer = transformer
         self._mapping = mapping
@@ -44,24 +44,31 @@ class AdapterStack:
 
         Raises RenderError and leaves none on.
         """
-        try:
-            key = stack_key(uses)
-        except OSError as error:
-            self.take_off()
-            problem = f"mflux did not apply it: it cannot be read ({error.strerror or error})"
-            raise RenderError(Fault(str(error.filename), "", problem, "see `sq-pipeline adapter inspect`")) from error
-        if key == self._key and is_settled(key):
+        key = self._key_of(uses)
+        # what is read while its file is young is used once: the file may change and look the same
+        can_keep = is_settled(key)
+        if can_keep and key == self._key:
             return self._applied
         with span("flux_mlx.swap_stack", {"lora.stack_size": len(uses)}):
-            stack = self._ready.find(key) if is_settled(key) else None
+            stack = self._ready.find(key) if can_keep else None
             self.take_off()
             self.swaps += 1
             if stack is None:
                 stack = self._read(uses, key)
+                if can_keep:
+                    self._ready.keep(key, stack)
             for path, layer in stack.layers.items():
                 put_module(self._transformer, path, layer)
-            self._applied, self._key = stack.applied, key
+            self._applied, self._key = stack.applied, key if can_keep else None
         return stack.applied
+
+    def _key_of(self, uses: tuple[AdapterUse, ...]) -> StackKey:
+        try:
+            return stack_key(uses)
+        except OSError as error:
+            self.take_off()
+            problem = f"mflux did not apply it: it cannot be read ({error.strerror or error})"
+            raise RenderError(Fault(str(error.filename), "", problem, "see `sq-pipeline adapter inspect`")) from error
 
     def take_off(self) -> None:
         """Give the transformer back its own modules."""
@@ -70,21 +77,19 @@ class AdapterStack:
         self._applied, self._key = (), ()
 
     def _read(self, uses: tuple[AdapterUse, ...], key: StackKey) -> ReadyStack:
-        """The stack from its files, wholly in memory; kept ready. Raises RenderError, with nothing on."""
+        """The stack from its files, wholly in memory. Raises RenderError, with nothing on."""
         try:
             applied = tuple(self._put_on(use) for use in uses)
             now = {path: get_module(self._transformer, path) for path in self._base}
             layers = {path: layer for path, layer in now.items() if layer is not self._base[path]}
             arrays = own_arrays(layers)
             mx.eval(arrays)  # MLX reads a file when its numbers are needed: now, and not after it was replaced
-            if stack_key(uses) != key:
+            if self._key_of(uses) != key:
                 raise RenderError(Fault(str(uses[0].path), "", "a file of its stack changed while it was read", ""))
         except BaseException:
             self.take_off()
             raise
-        stack = ReadyStack(layers, applied, sum(array.nbytes for array in arrays))
-        self._ready.keep(key, stack)
-        return stack
+        return ReadyStack(layers, applied, sum(array.nbytes for array in arrays))
 
     @property
     def ready_bytes(self) -> int:

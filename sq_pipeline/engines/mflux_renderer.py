@@ -8,12 +8,10 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import mlx.core as mx
 import numpy as np
-from mflux.callbacks.callback_registry import CallbackRegistry
-from mflux.models.common.config.config import Config
 from mflux.utils.exceptions import StopImageGenerationException
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
@@ -24,35 +22,11 @@ from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.loader_targets import mapping_for
 from sq_pipeline.engines.mflux_pipelines import open_pipeline
 from sq_pipeline.engines.tiny_flux import mflux_build
+from sq_pipeline.engines.watching import watching
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.telemetry.spans import span
 
 _log = logging.getLogger(__name__)
-
-
-class _StepWatcher:
-    """What mflux calls in its loop. The step is finished first, so that `on_step` tells of work that is done."""
-
-    def __init__(self, on_step: OnStep) -> None:
-        self._on_step = on_step
-
-    def call_in_loop(self, t: int, latents: mx.array, config: Config, **_: object) -> None:
-        """After step `t`, counted from 0."""
-        mx.eval(latents)
-        self._on_step(t + 1, config.num_inference_steps)
-
-
-@contextlib.contextmanager
-def _watching(callbacks: CallbackRegistry, on_step: OnStep | None) -> Iterator[None]:
-    if on_step is None:
-        yield
-        return
-    watcher = _StepWatcher(on_step)
-    callbacks.register(watcher)
-    try:
-        yield
-    finally:
-        callbacks.in_loop.remove(watcher)
 
 
 class _Loaded:
@@ -132,7 +106,7 @@ class MfluxRenderer:
         applied = loaded.adapters.use(request.adapters)
         try:
             # mflux draws a progress bar for each picture; the caller shows progress over pictures
-            with contextlib.redirect_stderr(io.StringIO()), _watching(loaded.pipeline.callbacks, on_step):
+            with contextlib.redirect_stderr(io.StringIO()), watching(loaded.pipeline.callbacks, on_step):
                 image = loaded.pipeline.draw(request)
         except StopImageGenerationException:
             raise KeyboardInterrupt from None  # mflux turns Ctrl-C into its own exception

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mflux.models.flux.variants.txt2img.flux import Flux1
 
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.errors import NoMatchError, RenderError
 from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.engines import ready_stacks, registry
 from sq_pipeline.engines.adapter_stack import AdapterStack
+from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.storage.layout import DataDir
 
 # isort: split
@@ -28,7 +30,6 @@ from sq_pipeline.engines.loader_narrowing import narrow_to_keys
 from sq_pipeline.engines.loader_targets import mapping_for, match_keys
 from sq_pipeline.engines.mflux_renderer import MfluxRenderer
 from sq_pipeline.engines.prompt_cache import PromptCache
-from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline_tests.serve.adapters import write_adapter
 
 REQUEST = RenderRequest("tiny-flux", "an old windmill on the left of the meadow at noon", 7, 2, 32, 32, None)
@@ -54,7 +55,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def one_bytes(transformer: Transformer, adapters: list[Path]) -> int:
+def one_bytes(transformer: Transformer, adapters: list[Path], later: None) -> int:
     """What one adapter takes up."""
     stack = AdapterStack(transformer, mapping_for(TINY), 0)
     stack.use((AdapterUse(adapters[3], 1.0),))
@@ -129,6 +130,22 @@ def test_a_file_that_changed_is_never_served_from_the_old_stack(
     stack.take_off()
 
 
+def test_what_was_read_young_is_read_again(
+    transformer: Transformer, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written twice within the resolution of the file system's times: both look the same, then and for ever."""
+    now = ready_stacks.time.time_ns()
+    monkeypatch.setattr(ready_stacks, "stamp_of", lambda path: (str(path), 1, now, now, 1))
+    stack = AdapterStack(transformer, mapping_for(TINY), 1 << 30)
+    stack.use((AdapterUse(adapters[0], 1.0),))
+    old = predict(transformer)
+    adapters[0].write_bytes(adapters[1].read_bytes())
+    monkeypatch.setattr(ready_stacks.time, "time_ns", lambda: now + 10_000_000_000)
+    stack.use((AdapterUse(adapters[0], 1.0),))
+    assert not np.array_equal(predict(transformer), old)
+    stack.take_off()
+
+
 def test_ready_stacks_keep_to_their_budget(
     transformer: Transformer, adapters: list[Path], one_bytes: int, later: None
 ) -> None:
@@ -180,9 +197,13 @@ def own(shipped: DataDir) -> MfluxRenderer:
     return MfluxRenderer(shipped, 1 << 28)
 
 
-def test_a_prompt_is_encoded_once_over_many_pictures(own: MfluxRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_is_encoded_once_over_many_pictures(shipped: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Flux1] = []
+    build = mflux_build.build
+    monkeypatch.setattr(mflux_build, "build", lambda folder: built.append(build(folder)) or built[-1])
+    own = MfluxRenderer(shipped, 1 << 28)
     own.render(REQUEST)
-    flux = own._load("tiny-flux").flux
+    (flux,) = built
     encoded: list[int] = []
     tokenize = flux.tokenizers["t5"].tokenize
     monkeypatch.setattr(flux.tokenizers["t5"], "tokenize", lambda text: encoded.append(1) or tokenize(text))

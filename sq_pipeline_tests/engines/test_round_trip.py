@@ -12,7 +12,7 @@ import pytest
 
 from sq_pipeline.core.base_models import BASE_MODELS
 from sq_pipeline.core.protocols import AdapterUse, RenderedImage, Renderer, RenderRequest, TrainingExample, TrainRequest
-from sq_pipeline.engines import registry
+from sq_pipeline.engines import ready_stacks, registry
 from sq_pipeline.stages.picture_provenance import update_norm
 from sq_pipeline.stages.remap import remap_adapter
 from sq_pipeline.stages.rendering import render
@@ -60,7 +60,10 @@ def test_an_adapter_changes_the_picture_and_leaves_no_trace(renderer: Renderer, 
     assert norm > 0
 
 
-def test_swaps_are_told_inside_the_render_that_needs_them(renderer: Renderer, adapter: AdapterUse) -> None:
+def test_swaps_are_told_inside_the_render_that_needs_them(
+    renderer: Renderer, adapter: AdapterUse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready_stacks, "_YOUNG_NS", 0)  # the file was just written, and would be read each time
     render(renderer, REQUEST, "landscape")
     with recorded_spans() as spans:
         for uses in ((adapter,), (adapter,), ()):

@@ -17,6 +17,7 @@ from sq_pipeline.serve.server_first import ServerFirstRenderer
 from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen, serve_folder
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
+from sq_pipeline_tests.serve.adapters import write_adapter
 from sq_pipeline_tests.serve.peers import WEIGHTS, WatchedFake, open_fake, serving
 
 REQUEST = RenderRequest("tiny-flux", "a tower", 5, 1, 48, 32, None)
@@ -60,6 +61,20 @@ def test_the_server_renders_the_same_pixels_and_its_file_is_fetched(data: DataDi
     while_serving(data, fake, act)
     assert caller.said == [f"pictures are rendered by the render server (process {os.getpid()})"]
     assert caller.local.requests == []
+
+
+def test_what_became_of_each_adapter_comes_with_the_picture(data: DataDir) -> None:
+    caller = Caller(data)
+    paths = [write_adapter(data.lora_root / f"{seed}.safetensors", seed) for seed in (1, 2)]
+    uses = tuple(AdapterUse(path, 0.5) for path in paths)
+
+    def act() -> None:
+        asked = replace(REQUEST, adapters=uses, positive_prompt="old_west, a tower")
+        there, here = caller.renderer.render(asked), FakeRenderer().render(asked)
+        assert there.applied == here.applied
+        assert np.array_equal(there.pixels, here.pixels)
+
+    while_serving(data, open_fake(), act)
 
 
 def test_without_a_server_it_renders_in_process_and_says_so_once(data: DataDir) -> None:
