@@ -319,7 +319,7 @@ def test_an_image_and_its_caption_can_both_be_at_fault(tmp_path: Path) -> None:
         ("trigger: 5", "trigger", "valid string"),
         ("trigger: ''", "trigger", "write a word"),
         ("trigger: ' old_west'", "trigger", "write a word"),
-        ("base_model: flux9", "base_model", "use one of flux1-dev, flux1-schnell, tiny-flux"),
+        ("base_model: flux9", "base_model", "use one of flux1-dev, flux1-schnell, flux2-klein-4b"),
         ("seed: -1", "seed", "greater than or equal to 0"),
     ],
 )
