@@ -60,7 +60,7 @@ def test_everything_is_green(pages: Pages) -> None:
       assetMaterializations(limit: 1) { timestamp }
       assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } }"""
     nodes = pages.ask(query)["assetNodes"]
-    assert len(nodes) == 3 * 5 + 3 * 4
+    assert len(nodes) == 3 * 6 + 3 * 4
     checks: list[str] = []
     for node in nodes:
         assert node["assetMaterializations"], node["assetKey"]["path"]
