@@ -6,6 +6,7 @@ Here: the choice and its words. Not here: what a training needs (`training_memor
 from collections.abc import Iterator
 
 from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.core.buckets import training_resolution
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_memory import (
@@ -34,10 +35,9 @@ def describe_gib(count: int) -> str:
 
 
 def tokens_of_recipe(recipe: Recipe, base_model: Flux1Model) -> int:
-    """Image tokens of a picture of the recipe's resolution, else of the base model's training size."""
-    size = base_model.training_size
-    width, height = recipe.resolution or (size.width_px, size.height_px)
-    return image_tokens_of(width, height)
+    """Image tokens of the recipe's largest picture: no aspect bucket is larger than its resolution."""
+    size = training_resolution(recipe, base_model.training_size)
+    return image_tokens_of(size.width_px, size.height_px)
 
 
 def choose_settings(

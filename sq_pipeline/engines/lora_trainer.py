@@ -15,7 +15,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
-from sq_pipeline.core.buckets import training_resolution, training_sizes
+from sq_pipeline.core.buckets import training_resolution
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint, hash_file
 from sq_pipeline.core.lineage import trained_values
@@ -29,8 +29,8 @@ from sq_pipeline.core.protocols import (
     TrainResult,
 )
 from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.core.training_fit import choose_settings
-from sq_pipeline.core.training_memory import TrainingSettings, encoded_bytes_of, image_tokens_of
+from sq_pipeline.core.training_fit import choose_settings, tokens_of_recipe
+from sq_pipeline.core.training_memory import TrainingSettings, encoded_bytes_of
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.dataset_encoding import add_prior, encode_dataset
@@ -128,8 +128,7 @@ def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
 
 def settings_for(recipe: Recipe, base_model: Flux1Model, examples: Sequence[TrainingExample]) -> TrainingSettings:
     """The settings with which a training fits this machine; raises TrainingError with what would help if none do."""
-    sizes = training_sizes(recipe, base_model.training_size)
-    tokens = max(image_tokens_of(size.width_px, size.height_px) for size in sizes)
+    tokens = tokens_of_recipe(recipe, base_model)
     captions = len({example.caption for example in examples})
     encoded = encoded_bytes_of(base_model, recipe, tokens, len(examples), captions)
     return choose_settings(recipe, base_model, tokens, usable_bytes(), encoded_bytes=encoded)

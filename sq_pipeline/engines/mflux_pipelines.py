@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mflux.callbacks.callback_registry import CallbackRegistry
 from mflux.models.common.config.model_config import ModelConfig
@@ -24,7 +25,6 @@ from sq_pipeline.engines.prompt_cache import PromptCache, encode_apart
 from sq_pipeline.engines.tiny_flux import mflux_build
 
 _FLUX1_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
-_NO_GUIDANCE = 1.0  # FLUX.2's: the prompt alone, once a step
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,10 @@ def _flux1(flux: Flux1) -> Pipeline:
     flux.prompt_cache = PromptCache()
 
     def draw(request: RenderRequest) -> Image.Image:
-        prompt = request.positive_prompt
+        asked = _arguments(request, no_guidance=0.0)
         if request.clip_prompt is not None:
-            prompt = encode_apart(flux, prompt, request.clip_prompt)
-        return flux.generate_image(
-            seed=request.seed,
-            prompt=prompt,
-            num_inference_steps=request.num_inference_steps,
-            height=request.height_px,
-            width=request.width_px,
-            guidance=0.0 if request.guidance is None else request.guidance,
-            negative_prompt=request.negative_prompt,
-        ).image
+            asked["prompt"] = encode_apart(flux, request.positive_prompt, request.clip_prompt)
+        return flux.generate_image(**asked, negative_prompt=request.negative_prompt).image
 
     return Pipeline(flux.transformer, flux.callbacks, draw)
 
@@ -73,30 +65,29 @@ def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
     model = ZImage(model_config=parts_of(base_model).config, model_path=str(folder))
 
     def draw(request: RenderRequest) -> Image.Image:
-        return model.generate_image(
-            seed=request.seed,
-            prompt=request.positive_prompt,
-            num_inference_steps=request.num_inference_steps,
-            height=request.height_px,
-            width=request.width_px,
-            guidance=0.0 if request.guidance is None else request.guidance,
-            negative_prompt=request.negative_prompt,
-        ).image
+        asked = _arguments(request, no_guidance=0.0)
+        return model.generate_image(**asked, negative_prompt=request.negative_prompt).image
 
     return Pipeline(model.transformer, model.callbacks, draw)
 
 
 def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
     model = Flux2Klein(model_config=parts_of(base_model).config, model_path=str(folder))
+    # a guidance of 1 is the prompt alone, once a step
+    return Pipeline(
+        model.transformer,
+        model.callbacks,
+        lambda request: model.generate_image(**_arguments(request, no_guidance=1.0)).image,
+    )
 
-    def draw(request: RenderRequest) -> Image.Image:
-        return model.generate_image(
-            seed=request.seed,
-            prompt=request.positive_prompt,
-            num_inference_steps=request.num_inference_steps,
-            height=request.height_px,
-            width=request.width_px,
-            guidance=_NO_GUIDANCE if request.guidance is None else request.guidance,
-        ).image
 
-    return Pipeline(model.transformer, model.callbacks, draw)
+def _arguments(request: RenderRequest, *, no_guidance: float) -> dict[str, Any]:
+    """What all of mflux's `generate_image` take; `no_guidance` stands for a request without one."""
+    return {
+        "seed": request.seed,
+        "prompt": request.positive_prompt,
+        "num_inference_steps": request.num_inference_steps,
+        "height": request.height_px,
+        "width": request.width_px,
+        "guidance": no_guidance if request.guidance is None else request.guidance,
+    }

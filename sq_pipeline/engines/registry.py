@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, Family, as_flux1, resolve_base_model
+from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, Family, resolve_base_model
 from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.protocols import (
@@ -190,27 +190,6 @@ def _cached_folder(base_model: BaseModel) -> Path | None:
 def _cached_snapshot(base_model: BaseModel) -> Path | None:
     folder = _cached_folder(base_model)
     return folder if folder is not None and (folder / "transformer").is_dir() else None
-
-
-def transformer_place(base_model: BaseModel, data: DataDir) -> Path:
-    """Where FLUX.1's transformer is, for `engines.flux.weights`.
-
-    That is `models/<name>` of the data directory, if there is such a folder, else the local Hugging Face cache: the
-    folder when it has `transformer/` in it, else its file `<name>.safetensors`, which is in BFL's layout. Downloads
-    nothing; raises BaseModelError with how to get the model.
-    """
-    as_flux1(base_model, "this layout")
-    local = data.models_root / base_model.name
-    cached = None if local.is_dir() else _cached_folder(base_model)
-    for folder in (local, cached):
-        if folder is not None and (place := transformer_in(folder, base_model)) is not None:
-            return place
-    problem = f"{base_model.name} is not on this machine"
-    if local.is_dir():
-        problem = f"holds neither transformer/ nor {base_model.name}.safetensors"
-    elif cached is not None:
-        problem += ", only other parts of it are in the Hugging Face cache"
-    raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
 
 
 def transformer_in(folder: Path, base_model: BaseModel) -> Path | None:

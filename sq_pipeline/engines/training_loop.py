@@ -189,11 +189,6 @@ class TrainingLoop:
         self.iteration = state.iteration
 
 
-def guidance_for(network: Flux, recipe: Recipe, count: int) -> mx.array | None:
-    """The recipe's guidance `count` times, where the model takes one."""
-    return mx.full((count,), recipe.guidance) if network.dims.takes_guidance else None
-
-
 def _taken(tree: Any, kind: str, arrays: Mapping[str, mx.array]) -> Any:
     """`tree` with each array replaced by the one of its name; raises ValueError for one that is missing or unlike."""
 

@@ -34,9 +34,9 @@ def test_a_model_that_is_not_here_says_how_to_get_it(tmp_path: Path, hub: Path) 
         if stage.startswith("an empty"):
             (data.models_root / "flux1-dev").mkdir(parents=True)
         with pytest.raises(BaseModelError) as caught:
-            registry.transformer_place(BASE_MODELS["flux1-dev"], data)
+            registry.training_places(BASE_MODELS["flux1-dev"], data)
         (fault,) = caught.value.faults
-        assert fault.file == "models/flux1-dev"
+        assert fault.file == (data.relative(hub) if stage.startswith("a part") else "models/flux1-dev")
         for word in ("accept the licence", "hf auth login", "hf download black-forest-labs/FLUX.1-dev"):
             assert word in fault.mend
 
@@ -45,12 +45,12 @@ def test_the_data_directory_comes_before_the_cache_and_a_folder_before_a_file(tm
     dev, data = BASE_MODELS["flux1-dev"], DataDir(tmp_path)
     hub.mkdir(parents=True)
     (hub / "flux1-dev.safetensors").touch()
-    assert registry.transformer_place(dev, data) == hub / "flux1-dev.safetensors"
+    assert registry.transformer_in(registry.training_folder(dev, data), dev) == hub / "flux1-dev.safetensors"
     (hub / "transformer").mkdir()
-    assert registry.transformer_place(dev, data) == hub
+    assert registry.transformer_in(registry.training_folder(dev, data), dev) == hub
     local = data.models_root / "flux1-dev"
     local.mkdir(parents=True)
     (local / "flux1-dev.safetensors").touch()
-    assert registry.transformer_place(dev, data) == local / "flux1-dev.safetensors"
+    assert registry.transformer_in(registry.training_folder(dev, data), dev) == local / "flux1-dev.safetensors"
     (local / "transformer").mkdir()
-    assert registry.transformer_place(dev, data) == local
+    assert registry.transformer_in(registry.training_folder(dev, data), dev) == local

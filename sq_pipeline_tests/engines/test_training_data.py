@@ -295,3 +295,11 @@ def test_a_continued_training_encodes_nothing_again(
     monkeypatch.delattr(TinyEncoders, "encode_pictures")
     monkeypatch.delattr(TinyEncoders, "encode_captions")
     assert len(registry.trainer(shipped).train(request, lambda _: None).losses) == RECIPE.iterations
+
+
+def test_captions_that_would_be_cut_are_all_named(base: TrainingBase, examples: Examples) -> None:
+    long = [TrainingExample(examples[n].image_path, f"{n} " + "a tower by the lake " * 40) for n in range(2)]
+    with pytest.raises(TrainingError) as caught:
+        encode_dataset(base, [*long, examples[2]], RECIPE, ())
+    assert len(caught.value.faults) == 2
+    assert all("96 are read" in fault.problem for fault in caught.value.faults)

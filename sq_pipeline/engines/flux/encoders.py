@@ -24,7 +24,8 @@ from mflux.models.flux.weights.flux_weight_definition import FluxWeightDefinitio
 from mflux.utils.image_util import ImageUtil
 from mlx import nn
 
-from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
+from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.engines.caption_lengths import check_caption_lengths
 from sq_pipeline.engines.flux.encoder_files import EncoderFiles, part_of_names
 from sq_pipeline.engines.flux.encoder_tensors import CLIP, T5, VAE, EncoderPart
 
@@ -138,15 +139,8 @@ class FluxEncoders:
 
     def _check_lengths(self, captions: list[str]) -> None:
         tokenizer = self._files.tokenizers["t5"]
-        budget = tokenizer.max_length
         counts = [len(tokenizer.tokenizer(caption).input_ids) for caption in captions]
-        faults = [
-            Fault("", f"caption {caption[:60]!r}", f"has {count} tokens, {budget} are read", "shorten it")
-            for caption, count in zip(captions, counts, strict=True)
-            if count > budget
-        ]
-        if faults:
-            raise TrainingError(faults)
+        check_caption_lengths(captions, counts, tokenizer.max_length)
 
 
 def load_part(part: EncoderPart, files: EncoderFiles, network: Any, dtype: mx.Dtype, prefix: str = "") -> Any:

@@ -7,7 +7,8 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS
+from sq_pipeline.engines.caption_lengths import check_caption_lengths
 from sq_pipeline.engines.tiny_flux import model
 from sq_pipeline.engines.tiny_flux.text import PAD, load_tokenizer
 from sq_pipeline.engines.tiny_flux.vae import pack
@@ -20,11 +21,16 @@ class TinyEncoders:
         self._parts = model.load_parts(folder, fast_activations=mx.default_device() == mx.Device(mx.cpu))
         self._tokenizer = load_tokenizer(folder / model.TOKENIZER_FILE)
         self._tokenizer.enable_padding(pad_id=self._tokenizer.token_to_id(PAD), pad_token=PAD)
-        self._tokenizer.enable_truncation(BASE_MODELS["tiny-flux"].t5_token_budget)
 
     def encode_captions(self, captions: Sequence[str]) -> tuple[mx.array, mx.array]:
-        """Text (captions, tokens of the longest, 128) and pooled text (captions, 256), float32."""
-        ids = mx.array([encoding.ids for encoding in self._tokenizer.encode_batch(list(captions))])
+        """Text (captions, tokens of the longest, 128) and pooled text (captions, 256), float32.
+
+        Raises TrainingError for captions that would be cut.
+        """
+        encodings = self._tokenizer.encode_batch(list(captions))
+        counts = [sum(encoding.attention_mask) for encoding in encodings]  # without padding
+        check_caption_lengths(captions, counts, FLUX1_MODELS["tiny-flux"].t5_token_budget)
+        ids = mx.array([encoding.ids for encoding in encodings])
         text, pooled = self._parts.t5(ids), self._parts.clip(ids)
         mx.eval(text, pooled)
         return text, pooled
