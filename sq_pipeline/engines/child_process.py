@@ -5,12 +5,11 @@ Not here: running it so that it never outlives this process (`guarded_process`),
 
 import re
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sq_pipeline.engines.guarded_process import GuardedProcess, run_guarded
+from sq_pipeline.engines.guarded_process import run_guarded
 
 _TICK_S = 0.25
 _TAIL_BYTES = 1 << 15
@@ -43,32 +42,15 @@ def run_child(
     """Run a program in `folder` until it ends, or `on_tick`, asked a few times a second and at the end, says True.
 
     All it says is in the file `log`. An exception of `on_tick`, and KeyboardInterrupt, end it and pass through. Raises
-    CannotStart where it cannot be started, StorageError where the log cannot be written.
+    CannotStart where it cannot be started, StorageError where the log cannot be opened.
     """
     exit_code: int | None = None
     with run_guarded(command, folder, environment, log) as process:
-        failed: list[BaseException] = []
-        reader = threading.Thread(target=_drain, args=(process, failed), daemon=True)
-        reader.start()
-        is_over = False
-        while not is_over:
-            reader.join(_TICK_S)
-            is_over = not reader.is_alive()
-            if failed:
-                raise failed[0]
-            if on_tick() and not is_over:
+        while exit_code is None:
+            exit_code = process.wait_for(_TICK_S)
+            if on_tick() and exit_code is None:
                 break
-        if is_over:
-            exit_code = process.wait()
     return ChildResult(exit_code, _tail(log))
-
-
-def _drain(process: GuardedProcess, failed: list[BaseException]) -> None:
-    try:
-        for _line in process.lines():
-            pass
-    except BaseException as error:
-        failed.append(error)
 
 
 def _tail(log: Path) -> tuple[str, ...]:

@@ -29,7 +29,10 @@ class GuardedProcess:
         self._child, self._log, self._log_path = child, log, log_path
 
     def lines(self) -> Iterator[str]:
-        """Each line of its standard output as it comes, also written to the log; raises StorageError if that fails."""
+        """Each line of its standard output as it comes, also written to the log; raises StorageError if that fails.
+
+        Only for a command that was run with `reads_lines`.
+        """
         assert self._child.stdout is not None
         for raw in self._child.stdout:
             try:
@@ -43,13 +46,21 @@ class GuardedProcess:
         """Its exit code; negative: the signal that ended it."""
         return self._child.wait()
 
+    def wait_for(self, timeout_s: float) -> int | None:
+        """Its exit code, as `wait`; None: it still runs after that time."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._child.wait(timeout_s)
+        return None
+
 
 @contextmanager
 def run_guarded(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *, reads_lines: bool = False
 ) -> Iterator[GuardedProcess]:
     """Run a command in `folder`, its errors and its output in the file `log`, as long as the block lasts.
 
+    With `reads_lines` the output comes through `GuardedProcess.lines`; otherwise the command writes it there itself, so
+    that what it says stays in its order.
     What still runs when the block is left, in whatever way, is asked to end (SIGTERM), then ended (SIGKILL).
     Raises CannotStart where it cannot be started, StorageError where the log cannot be written.
     """
@@ -62,14 +73,19 @@ def run_guarded(
         guard = subprocess.Popen(["/bin/sh", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0)
         child = None
         try:
-            child = _start(command, folder, environment, opened, guard.pid)
+            child = _start(command, folder, environment, opened, guard.pid, subprocess.PIPE if reads_lines else opened)
             yield GuardedProcess(child, opened, log)
         finally:
             _end(guard, child)
 
 
 def _start(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: IO[bytes], group: int
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: IO[bytes],
+    group: int,
+    output: IO[bytes] | int,
 ) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
@@ -77,7 +93,7 @@ def _start(
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=log,
             process_group=group,
         )
@@ -96,8 +112,8 @@ def _end(guard: "subprocess.Popen[bytes]", child: "subprocess.Popen[bytes] | Non
         _signal(guard.pid, signal.SIGKILL)
         if child is not None:
             child.wait()
-            assert child.stdout is not None
-            child.stdout.close()
+            if child.stdout is not None:
+                child.stdout.close()
         guard.wait()
         assert guard.stdin is not None
         guard.stdin.close()

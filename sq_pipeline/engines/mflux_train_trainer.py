@@ -165,6 +165,7 @@ class _Run:
             raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "install mflux again")) from error
         if not self._is_done:
             raise self._failure(result)
+        self._folder.remove_after(self._iterations)  # it goes on until it is ended
 
     def _take_up(self, checkpoint: Path) -> None:
         iteration = int(checkpoint.name.partition("_")[0])

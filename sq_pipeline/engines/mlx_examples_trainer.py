@@ -129,7 +129,9 @@ class _Training:
         _log.info("mlx-examples trains from the beginning, it cannot be continued; its log is %s", self._log_path)
         self._log_choices()
         try:
-            with run_guarded(command, self.checkout.folder, child_environment(), self._log_path) as process:
+            with run_guarded(
+                command, self.checkout.folder, child_environment(), self._log_path, reads_lines=True
+            ) as process:
                 for line in process.lines():
                     self._read(line)
                 code = process.wait()

@@ -32,6 +32,7 @@ def is_running(pid: int) -> bool:
             ("10%|#| 1/10", "20%|##| 2/10", "three"),
         ),
         ("", ()),
+        ("import sys; print('a', flush=True); sys.stderr.write('b\\n'); print('c')", ("a", "b", "c")),
     ],
 )
 def test_all_that_it_says_is_in_the_log(script: str, lines: tuple[str, ...], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sq_pipeline.core.thresholds import FidelityThresholds
 from sq_pipeline.core.verdicts import judge_fidelity
 from sq_pipeline.engines import registry
 from sq_pipeline.engines.families.train_config import plan_checkpoints, trained_modules
-from sq_pipeline.engines.families.train_folder import is_whole
+from sq_pipeline.engines.families.train_folder import TrainFolder, is_whole
 from sq_pipeline.engines.families.train_pictures import cut_picture, size_for
 from sq_pipeline.engines.mflux_train_trainer import MfluxTrainTrainer
 from sq_pipeline.stages.fidelity import measure_fidelity
@@ -109,7 +109,7 @@ def test_a_training_gives_its_adapter_losses_kept_ones_and_samples(
     assert result.resumed_at == ()
     assert result.peak_memory_bytes > 0
     leftovers = sorted(path.name for path in (folder / "checkpoints" / "run" / "checkpoints").iterdir())
-    assert len(leftovers) == 2, leftovers
+    assert leftovers == ["0000006_checkpoint.zip", "0000008_checkpoint.zip"]
 
 
 def test_what_it_trained_passes_the_gate(
@@ -127,6 +127,7 @@ def test_a_training_that_was_cut_off_gives_the_same_bytes(
     small_data: DataDir,
     pictures: tuple[TrainingExample, ...],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trainer, asked = MfluxTrainTrainer(small_data, SMALL_TRAIN), request("z-image", pictures, tmp_path)
 
@@ -134,8 +135,10 @@ def test_a_training_that_was_cut_off_gives_the_same_bytes(
         if progress.iteration == 5:
             raise KeyboardInterrupt
 
+    monkeypatch.setenv("SMALL_TRAIN_HOLDS_AT", "6")
     with pytest.raises(KeyboardInterrupt):
         trainer.train(asked, interrupt)
+    monkeypatch.delenv("SMALL_TRAIN_HOLDS_AT")
     assert not asked.output_path.exists()
     folder = tmp_path / "checkpoints" / "run" / "checkpoints"
     (folder / "0000099_checkpoint.zip").write_bytes(b"PK\x03\x04 cut off")  # a kill in the middle of a write
@@ -304,6 +307,30 @@ def test_a_checkpoint_that_was_cut_off_is_not_whole(tmp_path: Path) -> None:
     for damaged in (content[: len(content) // 2], content[:40] + b"x" + content[41:], b""):
         path.write_bytes(damaged)
         assert not is_whole(path)
+
+
+@pytest.mark.parametrize("kept", [(2, 6), (2, 4, 6, 8), (8,)])
+def test_checkpoints_that_came_all_at_once_are_each_taken_up_before_they_go(
+    kept: tuple[int, ...], tmp_path: Path
+) -> None:
+    import zipfile
+
+    folder = TrainFolder(tmp_path)
+    folder.open("x")
+    zips = tmp_path / "run" / "checkpoints"
+    zips.mkdir(parents=True)
+    for iteration in range(2, 12, 2):
+        with zipfile.ZipFile(zips / f"{iteration:07d}_checkpoint.zip", "w") as archive:
+            archive.writestr("checkpoint.json", "{}")
+            archive.writestr(f"{iteration:07d}_adapter.safetensors", str(iteration))
+    for iteration, path in folder.new_checkpoints():
+        folder.adopt(iteration, path, float(iteration), kept)
+    assert {path.name: path.read_text() for path in (tmp_path / "kept").iterdir()} == {
+        f"{iteration:07d}.safetensors": str(iteration) for iteration in kept
+    }
+    assert sorted(folder.checkpoints()) == [8, 10]
+    folder.remove_after(8)
+    assert sorted(folder.checkpoints()) == [8]
 
 
 def test_training_another_recipe_begins_anew(

@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,12 @@ class TrainFolder:
         found = (self.folder / RUN / "checkpoints").glob("*_checkpoint.zip")
         return {int(path.name.partition("_")[0]): path for path in found}
 
-    def new_checkpoints(self) -> list[tuple[int, Path]]:
-        """Those that became whole since this was last asked, the oldest first."""
-        found: list[tuple[int, Path]] = []
+    def new_checkpoints(self) -> Iterator[tuple[int, Path]]:
+        """Those that became whole since this was last asked, the oldest first, each there until the next is taken."""
         for iteration, path in sorted(self.checkpoints().items()):
             if path not in self._seen and is_whole(path):
-                self._seen.add(path)
-                found.append((iteration, path))
-        return found
+                self._seen.add(path)  # one by one: `adopt` removes among those that were seen
+                yield iteration, path
 
     def kept_path(self, iteration: int) -> Path:
         """Where the adapter of an iteration is kept."""
@@ -109,6 +107,15 @@ class TrainFolder:
         whole = sorted(done for done, file in self.checkpoints().items() if file in self._seen)
         for old in whole[:-_KEPT_CHECKPOINTS]:
             self.checkpoints()[old].unlink(missing_ok=True)
+
+    def remove_after(self, iteration: int) -> None:
+        """Remove the checkpoints after an iteration, whole or not; raises StorageError."""
+        for done, path in self.checkpoints().items():
+            if done > iteration:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise disk_error(path, error) from error
 
     def note_resume(self, iteration: int) -> None:
         """Note that the training goes on after this iteration; raises StorageError."""
