@@ -165,7 +165,7 @@ def measure_rendering(data: DataDir) -> tuple[float, float, float]:
 
     base_model = BASE_MODELS["tiny-flux"]
     renderer = registry.renderer(data)
-    steps, size = base_model.num_inference_steps, base_model.size_for("landscape")
+    steps, size = base_model.num_inference_steps, base_model.settings_for("landscape").size
     prompts = [f"a tower on the left of the {word} at noon" for word in ("snow", "meadow", "desert", "lake")]
     mflux_build.use_float32()
     flux = mflux_build.build(data.models_root / "tiny-flux")

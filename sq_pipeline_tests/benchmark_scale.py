@@ -19,7 +19,7 @@ import yaml
 
 from sq_pipeline.cli.printing import print_line, print_table, say
 from sq_pipeline.defs.instance import open_instance
-from sq_pipeline.defs.places import sync_places
+from sq_pipeline.defs.partitions import sync_partitions
 from sq_pipeline.engines import machine
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
@@ -132,7 +132,7 @@ def measure_game(worlds: int, places: int, root: Path) -> list[float]:
         write_large_game(data, worlds, places)
         bring_up(data, quick_engines(data))
     with open_instance(data) as instance:
-        sync_places(read_catalog(data), instance)
+        sync_partitions(read_catalog(data), instance)
     say("measuring …")
     load_s, load_peak = _measure_inside(data, _LOAD)
     _measure(data, _COMMAND, "plan", "--json")  # what was just written is not remembered at once

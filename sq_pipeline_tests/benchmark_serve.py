@@ -144,7 +144,7 @@ def measure_pictures(data: DataDir, client: RenderClient) -> list[Row]:
     from sq_pipeline.engines.tiny_flux import mflux_build
 
     base_model = FLUX1_MODELS["tiny-flux"]
-    size, steps = base_model.size_for("landscape"), base_model.num_inference_steps
+    size, steps = base_model.settings_for("landscape").size, base_model.num_inference_steps
     prompts = [f"a tower on the left of the {word} at noon" for word in ("snow", "meadow", "desert", "lake")]
     mflux_build.use_float32()
     # in a thread of its own, as the server renders

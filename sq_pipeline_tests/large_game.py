@@ -102,7 +102,7 @@ def bring_up(data: DataDir, engines: Engines) -> None:
     log = logging.getLogger("large game")
     workshop = Workshop(data, engines)
     with _without_fsync(), workshop.store.together():
-        for key in adapters_of(workshop.catalog.worlds.values()):
+        for key in adapters_of(workshop.catalog.worlds.values(), None):
             adapter = workshop.catalog.adapters[key]
             adapter_line.make_dataset(workshop, adapter)
             adapter_training.make_mlx_adapter(workshop, adapter, log)
@@ -112,11 +112,11 @@ def bring_up(data: DataDir, engines: Engines) -> None:
             adapter_line.promote(workshop, adapter)
         for world in workshop.catalog.worlds.values():
             slugs = {poi.slug for poi in world.pois}
-            world_line.make_stack(workshop, world)
-            world_line.make_prompts(workshop, world, slugs)
-            for outcome in pictures.make_pictures(workshop, world, slugs):
+            world_line.make_stack(workshop, world, "landscape")
+            world_line.make_prompts(workshop, world, "landscape", slugs)
+            for outcome in pictures.make_pictures(workshop, world, "landscape", slugs):
                 assert isinstance(outcome, pictures.MadePicture), outcome
-            world_line.make_gallery(workshop, world)
+            world_line.make_gallery(workshop, world, "landscape")
         make_plan(workshop, None)
 
 

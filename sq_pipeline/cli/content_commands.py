@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.core.errors import TrainingError
 from sq_pipeline.storage.layout import data_root
@@ -16,18 +16,25 @@ if TYPE_CHECKING:
     from sq_pipeline.stages.training_needs import TrainingFit
 
 
-def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
+def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
+    from sq_pipeline.core.tiers import select_tiers
     from sq_pipeline.defs.engines import real_engines
     from sq_pipeline.stages.workshop import Workshop
-    from sq_pipeline.stages.world_line import TIER, survey_world
+    from sq_pipeline.stages.world_line import survey_world
     from sq_pipeline.storage.layout import open_data_dir
 
     data = open_data_dir(root)
     workshop = Workshop(data, real_engines(data))
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
-    for selected in workshop.catalog.select(world):
-        state = survey_world(workshop, selected)
+    tiers = select_tiers(tier)
+    states = [
+        survey_world(workshop, selected, shown)
+        for selected in workshop.catalog.select(world)
+        for shown in selected.tiers
+        if shown in tiers
+    ]
+    for state in states:
         for slug, picture in state.pictures.items():
             text = state.texts.get(slug)
             if text is None:
@@ -38,14 +45,14 @@ def _collect_prompts(root: Path, world: str | None) -> dict[str, Any]:
                     "genre": text.genre,
                     "world": text.world,
                     "poi": slug,
-                    "tier": TIER,
-                    "path": data.relative(data.published_image(text.genre, "poi", slug)),
+                    "tier": state.tier,
+                    "path": data.relative(data.published_image(text.genre, state.tier, slug)),
                     "sha256": picture.record.objects["picture"].sha256 if picture.record else None,
                     "fingerprint": picture.fingerprint if picture.inputs else None,
                     "name": text.poi,
                     "positive_prompt": text.positive_prompt,
                     "negative_prompt": text.negative_prompt,
-                    "negative_prompt_is_read": workshop.base_model_of_world(selected).reads_negative_prompt,
+                    "negative_prompt_is_read": workshop.base_model_of_world(state.world).reads_negative_prompt,
                     "seed": text.seed,
                     **text.counts.as_json(),
                     "dropped": list(text.dropped),
@@ -70,8 +77,8 @@ def _show_prompts(result: dict[str, Any]) -> None:
             _tokens(row, encoder) for encoder in ("T5", "CLIP", "Qwen3") if f"{encoder.lower()}_tokens" in row
         )
         world, dropped = f"{row['genre']}/{row['world']}", ", ".join(row["dropped"])
-        rows.append((world, row["name"], row["positive_prompt"], str(row["seed"]), tokens, dropped))
-    print_table(("world", "place", "prompt", "seed", "tokens", "dropped"), rows)
+        rows.append((world, row["tier"], row["name"], row["positive_prompt"], str(row["seed"]), tokens, dropped))
+    print_table(("world", "tier", "name", "prompt", "seed", "tokens", "dropped"), rows)
     if any(row["negative_prompt"] and not row["negative_prompt_is_read"] for row in result["prompts"]):
         print_line("the base model reads no negative prompt; changing one makes nothing again")
     for kind in ("faults", "warnings"):
@@ -105,9 +112,11 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
     """Add the commands to the application and to the `dataset` group."""
 
     @app.command()
-    def prompts(world: WorldOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    def prompts(
+        world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
+    ) -> None:
         """Show prompts, seeds and token counts; renders nothing."""
-        result = _collect_prompts(data_root(data), world)
+        result = _collect_prompts(data_root(data), world, tier)
         if as_json:
             print_json(result)
         else:

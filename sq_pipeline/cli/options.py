@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from sq_pipeline.core.content import TIERS
+
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="The data directory; otherwise SQ_DATA, otherwise the one shipped with the project."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 WorldOption = Annotated[str | None, typer.Option("--world", help="Only this world, as GENRE/WORLD.", metavar="G/W")]
+TierOption = Annotated[
+    str | None, typer.Option("--tier", help=f"Only this tier's pictures: {', '.join(TIERS)}.", metavar="T")
+]
 SourceOption = Annotated[
     Path | None,
     typer.Option(

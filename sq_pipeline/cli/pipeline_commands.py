@@ -5,15 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, JsonOption, WorldOption
+from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.plan_table import plan_rows
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
-from sq_pipeline.core.content import TIERS
 from sq_pipeline.core.errors import Fault, SelectionError
 from sq_pipeline.storage.layout import data_root, shipped_data_root
 
 
-def _run(root: Path, world: str | None) -> dict[str, Any]:
+def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
     """Bring a data directory up to date through Dagster; the report as plain values."""
     from dataclasses import asdict
 
@@ -23,13 +22,13 @@ def _run(root: Path, world: str | None) -> dict[str, Any]:
 
     data = open_data_dir(root)
     with open_instance(data) as instance:
-        return asdict(bring_up_to_date(data, instance, world, say))
+        return asdict(bring_up_to_date(data, instance, world, say, tier=tier))
 
 
 def _show_report(report: dict[str, Any]) -> None:
     print_table(
-        ("world", "place", "picture"),
-        [(f"{item['genre']}/{item['world']}", item["poi"], item["path"]) for item in report["rendered"]],
+        ("world", "tier", "name", "picture"),
+        [(f"{item['genre']}/{item['world']}", item["tier"], item["poi"], item["path"]) for item in report["rendered"]],
     )
     counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
@@ -86,24 +85,23 @@ def register(app: typer.Typer) -> None:
         drawn = draw_demo_datasets(open_data_dir(root).datasets_root)
         if drawn:
             say(f"drew {drawn} training datasets")
-        report = _run(root, None)
+        report = _run(root, None, None)
         _finish(report, as_json=as_json)
 
     @app.command()
     def run(
         world: WorldOption = None,
-        tier: Annotated[str, typer.Option(help="Only this tier's pictures.")] = "landscape",
+        tier: TierOption = None,
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Bring a world, or everything, up to date: exactly what changed is made again."""
-        if tier != "landscape":
-            problem = f"no pictures are made of the tier {tier!r}" if tier in TIERS else f"there is no tier {tier!r}"
-            raise SelectionError(Fault("", "--tier", problem, "use landscape"))
-        _finish(_run(data_root(data), world), as_json=as_json)
+        _finish(_run(data_root(data), world, tier), as_json=as_json)
 
     @app.command()
-    def plan(world: WorldOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    def plan(
+        world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
+    ) -> None:
         """Say what is stale, and why; makes nothing and loads no model."""
         from sq_pipeline.defs.engines import real_engines
         from sq_pipeline.stages.plan import make_plan
@@ -111,7 +109,7 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.storage.layout import open_data_dir
 
         directory = open_data_dir(data_root(data))
-        result = make_plan(Workshop(directory, real_engines(directory)), world).as_json()
+        result = make_plan(Workshop(directory, real_engines(directory)), world, tier).as_json()
         if as_json:
             print_json(result)
             return

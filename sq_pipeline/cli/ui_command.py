@@ -22,13 +22,13 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
         from sq_pipeline.defs.instance import open_instance, prepare_home
-        from sq_pipeline.defs.places import sync_places
+        from sq_pipeline.defs.partitions import sync_partitions
         from sq_pipeline.storage.layout import open_data_dir
         from sq_pipeline.storage.packs import read_catalog
 
         directory = open_data_dir(data_root(data))
         with open_instance(directory) as instance:
-            sync_places(read_catalog(directory), instance)
+            sync_partitions(read_catalog(directory), instance)
         environment = {**os.environ, "SQ_DATA": str(directory.root), "DAGSTER_HOME": str(prepare_home(directory))}
         command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
         command += ["--host", "127.0.0.1", "--port", str(port)]

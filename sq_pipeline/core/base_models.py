@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sq_pipeline.core.content import Tier
 from sq_pipeline.core.errors import BaseModelError, Fault
 
 Family = Literal["flux1", "z-image", "flux2"]
@@ -21,6 +22,15 @@ class SizePx:
     height_px: int
 
 
+@dataclass(frozen=True)
+class RenderSettings:
+    """What the pictures of a tier are rendered with; `guidance` is None where the model takes none."""
+
+    size: SizePx
+    num_inference_steps: int
+    guidance: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseModel:
     """What every base model has. `guidance` is None where the model takes none.
@@ -33,7 +43,7 @@ class BaseModel:
     aliases: tuple[str, ...]
     num_inference_steps: int
     guidance: float | None
-    sizes: Mapping[str, SizePx]
+    sizes: Mapping[Tier, SizePx]
     training_size: SizePx
     how_to_get: str
     reads_negative_prompt: bool = False
@@ -44,9 +54,9 @@ class BaseModel:
         """The architecture, which says what adapters for it look like and who trains them."""
         raise NotImplementedError
 
-    def size_for(self, tier: str) -> SizePx:
-        """The picture size of a tier; tiers not named in `sizes` use `landscape`."""
-        return self.sizes.get(tier, self.sizes["landscape"])
+    def settings_for(self, tier: Tier) -> RenderSettings:
+        """What a tier is rendered with unless `sq.yaml` says otherwise."""
+        return RenderSettings(self.sizes[tier], self.num_inference_steps, self.guidance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +117,17 @@ class QwenModel(BaseModel):
         return self.family_name
 
 
-_FLUX_SIZES = {
+_FLUX_SIZES: Mapping[Tier, SizePx] = {
     "landscape": SizePx(1344, 768),
     "portrait": SizePx(832, 1216),
     "creature": SizePx(1024, 1024),
+    "scene": SizePx(1344, 768),
+}
+_TINY_SIZES: Mapping[Tier, SizePx] = {
+    "landscape": SizePx(128, 96),
+    "portrait": SizePx(96, 128),
+    "creature": SizePx(112, 112),
+    "scene": SizePx(128, 96),
 }
 
 FLUX1_MODELS: Mapping[str, Flux1Model] = {
@@ -126,7 +143,7 @@ FLUX1_MODELS: Mapping[str, Flux1Model] = {
             guidance=None,
             t5_token_budget=96,
             clip_token_budget=77,
-            sizes={"landscape": SizePx(128, 96)},
+            sizes=_TINY_SIZES,
             training_size=SizePx(128, 96),
             how_to_get="it is shipped in data/models/tiny-flux; restore that folder from the repository",
         ),

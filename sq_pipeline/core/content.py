@@ -1,21 +1,25 @@
-"""The author's world: genres, worlds, places, styles and adapter entries, as read and overlaid.
+"""The author's world: genres, worlds, what they show, styles and adapter entries, as read and overlaid.
 
 Here: frozen records. Not here: reading them from YAML (`storage.packs`), what is made of them (`stacks`, `prompts`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from sq_pipeline.core.errors import ContentError, Fault, SelectionError
 
-TIERS = ("landscape", "portrait", "creature", "scene")
-TIER_SUFFIX_KEYS: Mapping[str, str] = {"landscape": "poi_style", "portrait": "portrait_style"}
+Tier = Literal["landscape", "portrait", "creature", "scene"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
 DEFAULT_WORLD = "default"
 
 
 @dataclass(frozen=True)
-class Poi:
-    """A place. `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` does."""
+class Subject:
+    """What a picture is of: a place (POI), a person, a creature or a scene.
+
+    `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` and `culture` do.
+    """
 
     name: str
     slug: str
@@ -23,6 +27,7 @@ class Poi:
     visual_prompt: str | None = None
     region: str | None = None
     kind: str | None = None
+    culture: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class LoraEntry:
 
 @dataclass(frozen=True)
 class Style:
-    """A visual style after overlaying. `tier_suffixes` by tier; `tag_overrides` by POI type."""
+    """A visual style after overlaying. `tier_suffixes` by tier; `tag_overrides` by a subject's type."""
 
     positive_suffix: str = ""
     negative_prompt: str = ""
@@ -52,6 +57,8 @@ class Style:
 class World:
     """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
 
+    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `excluded` are the genre's entries
+    that this world does without.
     `source` is a hash of all that was read for it: two readings with the same one say the same.
     """
 
@@ -59,13 +66,24 @@ class World:
     name: str
     style: Style
     entries: tuple[LoraEntry, ...]
-    pois: tuple[Poi, ...]
+    subjects: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
+    excluded: tuple[LoraEntry, ...] = ()
     source: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
         """`genre/world`, as `--world` takes it."""
         return f"{self.genre}/{self.name}"
+
+    @property
+    def pois(self) -> tuple[Subject, ...]:
+        """Its places."""
+        return self.subjects.get("landscape", ())
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """The tiers that it has pictures of; a world that shows nothing yet has its stack of landscapes."""
+        return tuple(self.subjects) or ("landscape",)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ times, paths, names of people or adapters, metadata, comments. What changed betw
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sq_pipeline.core.base_models import BaseModel
+from sq_pipeline.core.base_models import BaseModel, RenderSettings
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.prompts import Prompt
 from sq_pipeline.core.recipe import Recipe
+from sq_pipeline.core.tiers import shown_tier
 
 Inputs = dict[str, Any]
 
@@ -102,7 +104,7 @@ def checkpoint_scores_inputs(
 
     Pictures are of the size that is trained at: a fraction of the work, and all of them are held against each other.
     """
-    size = base_model.training_size
+    settings = replace(base_model.settings_for("landscape"), size=base_model.training_size)
     return {
         "kept": {str(iteration): version for iteration, version in kept.items()},
         "dataset": dataset_version,
@@ -113,8 +115,7 @@ def checkpoint_scores_inputs(
         "scales": list(lora_scales),
         "scores": SCORES_REVISION,
         **{f"meter.{name}": version for name, version in meter_versions.items()},
-        **_rendering(base_model, weights_hash, "landscape", renderer_versions),
-        "size_px": [size.width_px, size.height_px],
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
     }
 
 
@@ -148,7 +149,8 @@ def verification_inputs(
     tier: str,
     renderer_versions: Mapping[str, str],
 ) -> Inputs:
-    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with.
+    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with, with what
+    the base model itself has for the tier.
 
     `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
     say what that one means, or the name of a family's.
@@ -161,7 +163,7 @@ def verification_inputs(
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},
         "verify": VERIFY_REVISION,
-        **_rendering(base_model, weights_hash, tier, renderer_versions),
+        **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
     }
 
 
@@ -188,6 +190,7 @@ def picture_inputs(
     entries: Sequence[tuple[str, float]],
     base_model: BaseModel,
     weights_hash: str,
+    settings: RenderSettings,
     renderer_versions: Mapping[str, str],
 ) -> Inputs:
     """A picture: its prompt and seed, its stack, and everything it is rendered with."""
@@ -195,7 +198,7 @@ def picture_inputs(
         **prompt_inputs(prompt, base_model),
         "stack": stack_inputs(entries)["adapters"],
         "render": RENDER_REVISION,
-        **_rendering(base_model, weights_hash, prompt.tier, renderer_versions),
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
     }
 
 
@@ -204,24 +207,25 @@ def world_key(
     entries: Sequence[tuple[str, float]],
     base_model: BaseModel,
     weights_hash: str,
-    tier: str,
+    settings: RenderSettings,
     renderer_versions: Mapping[str, str],
 ) -> str:
-    """A hash of everything that the prompts and pictures of a world can depend on; `source` is the world's own."""
-    rendering = _rendering(base_model, weights_hash, tier, renderer_versions)
+    """A hash of all that the prompts and pictures of a world's tier can depend on; `source` is the world's own."""
+    rendering = _rendering(base_model, weights_hash, settings, renderer_versions)
     negative = base_model.reads_negative_prompt
     inputs = {"source": source, **stack_inputs(entries), "negative": negative, "render": RENDER_REVISION, **rendering}
     return fingerprint(inputs)
 
 
-def _rendering(base_model: BaseModel, weights_hash: str, tier: str, renderer_versions: Mapping[str, str]) -> Inputs:
-    size = base_model.size_for(tier)
+def _rendering(
+    base_model: BaseModel, weights_hash: str, settings: RenderSettings, renderer_versions: Mapping[str, str]
+) -> Inputs:
     return {
         "base_model": base_model.name,
         "base_weights": weights_hash,
-        "size_px": [size.width_px, size.height_px],
-        "num_inference_steps": base_model.num_inference_steps,
-        "guidance": base_model.guidance,
+        "size_px": [settings.size.width_px, settings.size.height_px],
+        "num_inference_steps": settings.num_inference_steps,
+        "guidance": settings.guidance,
         **{f"renderer.{name}": version for name, version in renderer_versions.items()},
     }
 

@@ -1,4 +1,4 @@
-"""Prompts and seeds: how a place, a style and a stack become what the model is asked.
+"""Prompts and seeds: how a subject, a style and a stack become what the model is asked.
 
 Here: assembling, counting, dropping what does not fit. Not here: tokenizers (`protocols.TokenCounter`).
 """
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sq_pipeline.core.content import Poi, World
+from sq_pipeline.core.content import Subject, Tier, World
 from sq_pipeline.core.errors import ContentError, Fault
 from sq_pipeline.core.protocols import TokenCounter, TokenCounts
 from sq_pipeline.core.stacks import stack_for, triggers_of
@@ -18,8 +18,9 @@ _SEEDS = 2**32
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one picture is asked with. `dropped` names the parts left out to fit, in the order they went.
+    """What one picture is asked with. `poi`: the subject's name, of whatever tier it is.
 
+    `dropped` names the parts left out to fit, in the order they went.
     FLUX.1 reads the whole prompt through T5 and only a pooled vector through CLIP: T5's budget decides what is
     dropped; `counts.clip` over `counts.clip_budget` means that CLIP sees the beginning only. Other families have one
     encoder, whose budget decides.
@@ -43,12 +44,12 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> in
     return (int(digest[:8], 16) + base_seed) % _SEEDS
 
 
-def _body(poi: Poi) -> list[str]:
+def _body(subject: Subject) -> list[str]:
     """The visual prompt as one piece, or name and description in sentences; joined as they are, they are the text."""
-    if poi.visual_prompt:
-        return [poi.visual_prompt]
-    first, *rest = re.split(r"(?<=[.!?])(?=\s)", poi.description)
-    return [f"{poi.name}: {first}" if first else poi.name, *rest]
+    if subject.visual_prompt:
+        return [subject.visual_prompt]
+    first, *rest = re.split(r"(?<=[.!?])(?=\s)", subject.description)
+    return [f"{subject.name}: {first}" if first else subject.name, *rest]
 
 
 def _trim(part: str) -> str:
@@ -66,19 +67,20 @@ def _join(pieces: Iterable[str]) -> str:
     return text
 
 
-def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Prompt:
+def write_prompt(world: World, subject: Subject, tier: Tier, counter: TokenCounter) -> Prompt:
     """Assemble and fit the prompt.
 
-    Parts, in order: triggers; the visual prompt (or name and description); the tags of the POI's type; the tier's
-    suffix; the positive suffix. Over the encoder's budget, the description's sentences go first, from the last to the
-    second; then the positive suffix, the tier's suffix, the type's tags. Triggers, a visual prompt and a description's
-    first sentence are never dropped: ContentError when they alone do not fit.
+    Parts, in order: triggers; the visual prompt, or name and description, then culture; the tags of the subject's
+    type; the tier's suffix; the positive suffix. Over the encoder's budget, the description's sentences go first, from
+    the last to the second; then the positive suffix, the tier's suffix, the type's tags, the culture. Triggers, a
+    visual prompt and a description's first sentence are never dropped: ContentError when they alone do not fit.
     """
     style = world.style
     triggers = triggers_of(stack_for(world, tier))
-    body = _body(poi)
+    body = _body(subject)
     tail = {
-        "type tags": _trim(style.tag_overrides.get(poi.kind, "") if poi.kind else ""),
+        "culture": "" if subject.visual_prompt else _trim(subject.culture),
+        "type tags": _trim(style.tag_overrides.get(subject.kind, "") if subject.kind else ""),
         "tier suffix": _trim(style.tier_suffixes.get(tier, "")),
         "positive suffix": _trim(style.positive_suffix),
     }
@@ -96,22 +98,22 @@ def write_prompt(world: World, poi: Poi, tier: str, counter: TokenCounter) -> Pr
             dropped.append(f"description sentence {len(body)}")
             body.pop()
             continue
-        name = next((name for name in ("positive suffix", "tier suffix", "type tags") if tail[name]), None)
+        name = next((name for name in reversed(tail) if tail[name]), None)
         if name is None:
             problem = f"{counts.tokens} tokens, the model reads {counts.budget}"
-            field = f"{poi.name}: {'visual_prompt' if poi.visual_prompt else 'description'}"
+            field = f"{subject.name}: {'visual_prompt' if subject.visual_prompt else 'description'}"
             raise ContentError(Fault(world.key, field, problem, "shorten it"))
         dropped.append(name)
         tail[name] = ""
     return Prompt(
         genre=world.genre,
         world=world.name,
-        poi=poi.name,
-        slug=poi.slug,
+        poi=subject.name,
+        slug=subject.slug,
         tier=tier,
         positive_prompt=text,
         negative_prompt=style.negative_prompt,
-        seed=seed_for(world.genre, world.name, poi.name, tier, style.base_seed),
+        seed=seed_for(world.genre, world.name, subject.name, tier, style.base_seed),
         counts=counts,
         dropped=tuple(dropped),
     )

@@ -18,6 +18,15 @@ def stack_for(world: World, tier: str) -> tuple[LoraEntry, ...]:
     return tuple(entry for entry in world.entries if tier in entry.applies_to)
 
 
+def lacks_adapter(world: World, tier: str, *, has_genre_adapters: bool) -> bool:
+    """True where nobody said that the tier is to do without an adapter: none applies, its genre has some, and the world
+    excludes none that would.
+    """
+    if stack_for(world, tier) or not has_genre_adapters:
+        return False
+    return not any(tier in entry.applies_to for entry in world.excluded)
+
+
 def triggers_of(stack: Iterable[LoraEntry]) -> tuple[str, ...]:
     """The stack's triggers in its order, each once."""
     return tuple(dict.fromkeys(entry.trigger for entry in stack if entry.trigger))

@@ -11,15 +11,16 @@ from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
 from sq_pipeline.core.render_queue import RenderKey, order_by_stack
+from sq_pipeline.core.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.defs.places import partitions_name, sync_places
+from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.stages.archive import archive_removed_places
 from sq_pipeline.stages.plan import Plan, make_plan
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import TIER, WorldState, survey_world
+from sq_pipeline.stages.world_line import WorldState, survey_world
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline.storage.store import Record
@@ -55,46 +56,53 @@ def bring_up_to_date(
     world: str | None,
     say: Say,
     make_engines: MakeEngines = real_engines,
+    tier: str | None = None,
 ) -> RunReport:
-    """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures.
+    """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures, tier by tier.
 
     All of it from one reading of the content, so that files may change meanwhile. Waits while another run works on
-    the data directory. Raises SelectionError or ContentError for a world that cannot be selected. What fails is in
-    the report.
+    the data directory. Raises SelectionError or ContentError for a world or a tier that cannot be selected. What fails
+    is in the report.
     """
+    select_tiers(tier)
     start = time.perf_counter()
     with hold_run_lock(data, say):
-        report = _bring_up_to_date(Workshop(data, make_engines(data)), instance, world, say, make_engines)
+        report = _bring_up_to_date(Workshop(data, make_engines(data)), instance, world, tier, say, make_engines)
     report.wall_s = round(time.perf_counter() - start, 2)
     return report
 
 
 def _bring_up_to_date(
-    workshop: Workshop, instance: DagsterInstance, world: str | None, say: Say, make_engines: MakeEngines
+    workshop: Workshop,
+    instance: DagsterInstance,
+    world: str | None,
+    tier: str | None,
+    say: Say,
+    make_engines: MakeEngines,
 ) -> RunReport:
     report, made = RunReport(), set[str]()
-    plan = make_plan(workshop, world)
+    plan = make_plan(workshop, world, tier)
     report.skipped = plan.fresh
     for path in archive_removed_places(workshop.data, workshop.catalog):
-        say(f"{path}: its place is gone from the YAML")
+        say(f"{path}: what it shows is gone from the YAML")
     if any(step.is_to_do for step in plan.steps()):
         renderer = workshop.engines.renderer()
         loads = renderer.model_loads
         defs = build_defs(data=workshop.data, make_engines=make_engines, shared=workshop)
-        sync_places(workshop.catalog, instance)
+        sync_partitions(workshop.catalog, instance)
         for _ in range(2):  # once more for what only a first pass showed to be promoted before
             adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
             failed = {item["asset"] for item in report.failed}
             if adapter_steps and not failed & {step.asset for step in adapter_steps}:
                 say(f"adapters: {len(adapter_steps)} steps to make")
                 made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
-                plan = make_plan(workshop, world)
+                plan = make_plan(workshop, world, tier)
         workshop.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
-        plan = make_plan(workshop, world)
+        plan = make_plan(workshop, world, tier)
         for state in _by_stack(workshop, plan.worlds):
             made |= _run_world(defs, instance, state, say, report)
-        worlds = [survey_world(workshop, state.world) for state in plan.worlds]
-        plan = replace(make_plan(workshop, world), worlds=tuple(worlds))
+        worlds = [survey_world(workshop, state.world, state.tier) for state in plan.worlds]
+        plan = replace(make_plan(workshop, world, tier), worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
     _note_made(workshop.data, plan, made, report)
     _note_blocked(plan, report)
@@ -117,20 +125,29 @@ def _run_world(
 ) -> set[str]:
     """What was made. Without its stack a world gets its prompts only; why there is none is in the report."""
     made: set[str] = set()
-    groups = [("prompts",)] if _lacks_stack(state) else [("stack",), ("prompts", "poi_images"), ("gallery",)]
+    asset = state.names
+    groups = (
+        [(asset.prompts,)]
+        if _lacks_stack(state)
+        else [
+            (asset.stack,),
+            (asset.prompts, asset.images),
+            (asset.gallery,),
+        ]
+    )
     names = list(dict.fromkeys(step.asset.partition(":")[0] for step in state.steps() if step.is_to_do))
-    ordered = instance.get_dynamic_partitions(partitions_name(state.world))
+    ordered = instance.get_dynamic_partitions(partitions_name(state.world, state.tier))
     for group in groups:
         chosen = [name for name in names if name.rpartition("/")[2] in group]
         if not chosen:
             continue
-        if "prompts" not in group:
+        if asset.prompts not in group:
             made |= _execute(defs, instance, chosen, {}, report)
             continue
         wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
-        if "poi_images" in group:
+        if asset.images in group:
             wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
-            say(f"{state.world.key}: {len(wanted)} places to make")
+            say(f"{state.key}: {len(wanted)} pictures to make")
         for first, last in _stretches(ordered, wanted):
             made |= _execute(defs, instance, chosen, {RANGE_START_TAG: first, RANGE_END_TAG: last}, report)
     return made
@@ -208,8 +225,8 @@ def _describe(data: DataDir, state: WorldState, slug: str, record: Record) -> di
         "genre": state.world.genre,
         "world": state.world.name,
         "poi": slug,
-        "tier": TIER,
-        "path": data.relative(data.published_image(state.world.genre, "poi", slug)),
+        "tier": state.tier,
+        "path": data.relative(data.published_image(state.world.genre, state.tier, slug)),
         "sha256": record.objects["picture"].sha256,
         "fingerprint": record.fingerprint,
     }

@@ -1,4 +1,4 @@
-"""The assets of one world: stack, prompts and pictures (a partition a place), gallery.
+"""The assets of one world, for each tier: stack, prompts and pictures (a partition a subject), gallery.
 
 One step makes many partitions, with the model loaded once; each is logged as it is made, with its own data version.
 """
@@ -21,15 +21,17 @@ from dagster import (
     multi_asset,
 )
 
-from sq_pipeline.core.content import World
+from sq_pipeline.core.content import Tier, World
 from sq_pipeline.core.errors import ContentError, Fault
+from sq_pipeline.core.stacks import stack_for
+from sq_pipeline.core.tiers import TIER_NAMES
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.stages import pictures, world_line
 from sq_pipeline.stages.sheets import thumbnail_markdown
 from sq_pipeline.stages.workshop import Workshop
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-ONLY_TAG = "sq/places"  # which places of its range a run is for, where that is not all of them
+ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
 _DATA_VERSION_TAG = "dagster/data_version"
 _INPUT_TAG = "dagster/input_data_version/"
 
@@ -39,9 +41,10 @@ def world_key(world_name: str, genre: str, name: str) -> AssetKey:
     return AssetKey([genre, "worlds", world_name, name])
 
 
-def places_of(world: World) -> DynamicPartitionsDefinition:
-    """The partitions of a world's pictures and prompts, by slug."""
-    return DynamicPartitionsDefinition(name=f"places/{world.genre}/{world.name}")
+def subjects_of(world: World, tier: Tier) -> DynamicPartitionsDefinition:
+    """The partitions of a tier's pictures and prompts, by slug."""
+    folder = "places" if tier == "landscape" else f"{tier}s"
+    return DynamicPartitionsDefinition(name=f"{folder}/{world.genre}/{world.name}")
 
 
 def _world_now(workshop: Workshop, world: World) -> World:
@@ -50,11 +53,13 @@ def _world_now(workshop: Workshop, world: World) -> World:
 
 
 def build_world_assets(world: World) -> list[AssetsDefinition]:
-    """The four assets of a world; one without places has only its stack."""
-    stack = _stack(world)
-    if not world.pois:
-        return [stack]
-    return [stack, _prompts_and_images(world), _gallery(world)]
+    """The four assets of each tier of a world; one that shows nothing has only its stack."""
+    found: list[AssetsDefinition] = []
+    for tier in world.tiers:
+        found.append(_stack(world, tier))
+        if world.subjects.get(tier):
+            found += [_prompts_and_images(world, tier), _gallery(world, tier)]
+    return found
 
 
 def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
@@ -77,30 +82,34 @@ def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
     return stack
 
 
-def _stack(world: World) -> AssetsDefinition:
-    loras = [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in world.entries]
+def _stack(world: World, tier: Tier) -> AssetsDefinition:
+    loras = [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)]
 
     @asset(
-        key=world_key(world.name, world.genre, "stack"),
+        key=world_key(world.name, world.genre, TIER_NAMES[tier].stack),
         deps=loras,
         group_name=world.genre,
         required_resource_keys={WORKSHOP},
-        description="The adapters that apply to this world's pictures, in order, with their scales.",
+        description=f"The adapters that apply to this world's {tier} pictures, in order, with their scales.",
     )
     def stack(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = world_line.make_stack(workshop, _world_now(workshop, world))
+        record, _ = world_line.make_stack(workshop, _world_now(workshop, world), tier)
         adapters = MetadataValue.json(record.info["adapters"])
         return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
 
     return stack
 
 
-def _prompts_and_images(world: World) -> AssetsDefinition:
+def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
     """Both in one step. It tells of each partition itself and has no output, which would be recorded as one more
     materialization without a partition; a step of its own for the pictures would be skipped after such a one.
     """
-    prompts, images, stack = (world_key(world.name, world.genre, name) for name in ("prompts", "poi_images", "stack"))
+    names = TIER_NAMES[tier]
+    prompts, images, stack = (
+        world_key(world.name, world.genre, name) for name in (names.prompts, names.images, names.stack)
+    )
+    what = "place" if tier == "landscape" else tier
 
     @multi_asset(
         specs=[
@@ -108,59 +117,64 @@ def _prompts_and_images(world: World) -> AssetsDefinition:
                 prompts,
                 group_name=world.genre,
                 skippable=True,
-                description="What each place's picture is asked with.",
+                description=f"What each {what}'s picture is asked with.",
             ),
             AssetSpec(
                 images,
                 deps=[stack, prompts],
                 group_name=world.genre,
                 skippable=True,
-                description="A picture of each place. Select places and materialize to make or renew them.",
+                description=f"A picture of each {what}. Select partitions and materialize to make or renew them.",
             ),
         ],
-        name="__".join((*images.path[:-1], "places")),
-        partitions_def=places_of(world),
+        name="__".join((*images.path[:-1], f"{what}s")),
+        partitions_def=subjects_of(world, tier),
         backfill_policy=BackfillPolicy.single_run(),
         required_resource_keys={WORKSHOP},
         can_subset=True,
         pool=GPU_POOL,
     )
-    def places(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
+    def shown(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
         workshop: Workshop = context.resources.workshop
         world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
         if only := context.run.tags.get(ONLY_TAG):
             slugs &= set(only.split(","))
         if prompts in context.selected_asset_keys:
-            yield from _make_prompts(workshop, world_now, slugs, prompts)
+            yield from _make_prompts(workshop, world_now, tier, slugs, prompts)
         if images in context.selected_asset_keys:
-            yield from _make_pictures(context, workshop, world_now, slugs, images)
+            yield from _make_pictures(context, workshop, world_now, tier, slugs, images)
 
-    return places
+    return shown
 
 
 def _make_prompts(
-    workshop: Workshop, world: World, slugs: Collection[str], key: AssetKey
+    workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], key: AssetKey
 ) -> Iterator[AssetMaterialization]:
-    for slug, record in world_line.make_prompts(workshop, world, slugs).items():
+    for slug, record in world_line.make_prompts(workshop, world, tier, slugs).items():
         tags = {_DATA_VERSION_TAG: record.data_version}
         yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
 
 
 def _make_pictures(
-    context: AssetExecutionContext, workshop: Workshop, world: World, slugs: Collection[str], key: AssetKey
+    context: AssetExecutionContext,
+    workshop: Workshop,
+    world: World,
+    tier: Tier,
+    slugs: Collection[str],
+    key: AssetKey,
 ) -> Iterator[AssetMaterialization]:
     """Yields each picture as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
     failed: dict[str, str] = {}
     renderer = workshop.engines.renderer()
     loads, rendered = renderer.model_loads, 0
-    upstream = _upstream_versions(workshop, world)
-    for outcome in pictures.make_pictures(workshop, world, slugs):
+    upstream = _upstream_versions(workshop, world, tier)
+    for outcome in pictures.make_pictures(workshop, world, tier, slugs):
         if isinstance(outcome, pictures.FailedPicture):
-            context.log.error(f"{outcome.poi.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
-            failed[outcome.poi.slug] = outcome.reason
+            context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
+            failed[outcome.subject.slug] = outcome.reason
         else:
             rendered += outcome.is_rendered
-            yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
+            yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
     loads = renderer.model_loads - loads
     context.log.info(f"{rendered} pictures rendered, base model loaded {loads} times")
     context.instance.add_run_tags(
@@ -168,16 +182,18 @@ def _make_pictures(
     )
     if failed:
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
-        for outcome in pictures.take_up_pictures(workshop, world, set(context.partition_keys) - set(slugs)):
-            yield _describe_picture(outcome, key, upstream.get(outcome.poi.slug, {}))
+        others = set(context.partition_keys) - set(slugs)
+        for outcome in pictures.take_up_pictures(workshop, world, tier, others):
+            yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
-        raise Failure(f"{len(failed)} places failed: {lines}", allow_retries=False)
+        raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
 
 
-def _upstream_versions(workshop: Workshop, world: World) -> dict[str, dict[str, str]]:
-    """For each place, the tags that tell Dagster which stack and prompt its picture is made from."""
-    state = world_line.survey_world(workshop, world)
-    stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in ("stack", "prompts"))
+def _upstream_versions(workshop: Workshop, world: World, tier: Tier) -> dict[str, dict[str, str]]:
+    """For each subject, the tags that tell Dagster which stack and prompt its picture is made from."""
+    state = world_line.survey_world(workshop, world, tier)
+    names = (state.names.stack, state.names.prompts)
+    stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in names)
     stack_version = state.stack.record.data_version if state.stack.record else ""
     return {
         slug: {
@@ -191,7 +207,7 @@ def _upstream_versions(workshop: Workshop, world: World) -> dict[str, dict[str, 
 def _describe_picture(made: pictures.MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
     record = made.record
     metadata = {
-        "picture": MetadataValue.md(thumbnail_markdown(made.png, made.poi.name)),
+        "picture": MetadataValue.md(thumbnail_markdown(made.png, made.subject.name)),
         "prompt": record.inputs["positive_prompt"],
         "seed": record.inputs["seed"],
         "stack": MetadataValue.json(record.info["stack"]),
@@ -199,20 +215,22 @@ def _describe_picture(made: pictures.MadePicture, key: AssetKey, upstream: Mappi
         MADE_NOW: made.is_rendered,
     }
     tags = {_DATA_VERSION_TAG: record.data_version, **upstream}
-    return AssetMaterialization(key, partition=made.poi.slug, metadata=metadata, tags=tags)
+    return AssetMaterialization(key, partition=made.subject.slug, metadata=metadata, tags=tags)
 
 
-def _gallery(world: World) -> AssetsDefinition:
+def _gallery(world: World, tier: Tier) -> AssetsDefinition:
+    names = TIER_NAMES[tier]
+
     @asset(
-        key=world_key(world.name, world.genre, "gallery"),
-        deps=[world_key(world.name, world.genre, "poi_images")],
+        key=world_key(world.name, world.genre, names.gallery),
+        deps=[world_key(world.name, world.genre, names.images)],
         group_name=world.genre,
         required_resource_keys={WORKSHOP},
-        description="All pictures of this world on one sheet.",
+        description=f"All {tier} pictures of this world on one sheet.",
     )
     def gallery(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = world_line.make_gallery(workshop, _world_now(workshop, world))
+        record, _ = world_line.make_gallery(workshop, _world_now(workshop, world), tier)
         png = workshop.store.path_of(record.objects["sheet"]).read_bytes()
         sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
         return MaterializeResult(

@@ -1,37 +1,43 @@
-"""Pictures of places that are gone from the YAML: moved beside the game's pictures, never deleted.
+"""Pictures of what is gone from the YAML: moved beside the game's pictures, never deleted.
 
-A picture of ours says in its metadata which place it shows. Anything else in the folder is left alone, and so is all
-of a genre with a world that cannot be read: its places may only seem to be gone.
+A picture of ours says in its metadata what it shows. Anything else in the folder is left alone, and so is all of a
+genre with a world that cannot be read: what it shows may only seem to be gone.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from sq_pipeline.core.content import Catalog
+from sq_pipeline.core.content import TIERS, Catalog, Tier
 from sq_pipeline.core.fingerprints import hash_file, short
 from sq_pipeline.storage.atomic import disk_error
 from sq_pipeline.storage.layout import DataDir
 
 
 def archive_removed_places(data: DataDir, catalog: Catalog) -> list[str]:
-    """Move the pictures of removed places to `images/archive/`; returns their new paths. Raises StorageError."""
+    """Move the pictures of what was removed to `images/archive/`; returns their new paths. Raises StorageError."""
     moved: list[str] = []
-    wanted: dict[str, set[str]] = {}
+    wanted: dict[str, dict[Tier, set[str]]] = {}
     for world in catalog.worlds.values():
-        wanted.setdefault(world.genre, set()).update(poi.slug for poi in world.pois)
+        shown = wanted.setdefault(world.genre, {tier: set() for tier in TIERS})
+        for tier, subjects in world.subjects.items():
+            shown[tier].update(subject.slug for subject in subjects)
     faulty = {key.partition("/")[0] for key in catalog.faults}
     for genre in sorted(wanted.keys() - faulty):
-        folder = data.published_image(genre, "poi", "x").parent
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(".png") and not entry.name.startswith(".")]
-        for name in sorted(names):
-            if name.removesuffix(".png") not in wanted[genre] and _is_ours(folder / name):
-                moved.append(data.relative(_archive(folder / name)))
+        for tier, slugs in wanted[genre].items():
+            moved += _archive_all_but(slugs, data.published_image(genre, tier, "x").parent, data)
     return moved
+
+
+def _archive_all_but(slugs: Collection[str], folder: Path, data: DataDir) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".png") and not entry.name.startswith(".")]
+    gone = [folder / name for name in sorted(names) if name.removesuffix(".png") not in slugs]
+    return [data.relative(_archive(path)) for path in gone if _is_ours(path)]
 
 
 def _is_ours(path: Path) -> bool:

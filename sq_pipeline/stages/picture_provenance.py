@@ -2,10 +2,8 @@
 (`verify_image`).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from sq_pipeline.core.base_models import BaseModel
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import AdapterError
 from sq_pipeline.core.fingerprints import hash_bytes
@@ -14,22 +12,18 @@ from sq_pipeline.core.protocols import AppliedAdapter, RenderedImage, TokenCount
 from sq_pipeline.core.provenance import AdapterProvenance, Provenance, TokenCount
 from sq_pipeline.stages.inspect import report_adapter
 from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.stages.world_line import AppliedEntry
+from sq_pipeline.stages.world_line import AppliedEntry, WorldState
 
 SAMPLER = "euler"  # what all of mflux's schedulers for these models step by
 
 
 def write_provenance(
-    workshop: Workshop,
-    world: World,
-    text: Prompt,
-    base_model: BaseModel,
-    entries: Sequence[AppliedEntry],
-    step: Step,
-    image: RenderedImage,
+    workshop: Workshop, state: WorldState, text: Prompt, step: Step, image: RenderedImage
 ) -> Provenance:
     """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
     height, width, _ = image.pixels.shape
+    world, settings, base_model = state.world, state.settings, workshop.base_model_of_world(state.world)
+    assert settings is not None  # there is a text
     return Provenance(
         fingerprint=step.fingerprint,
         pixels=hash_bytes(image.pixels.tobytes()),
@@ -46,14 +40,15 @@ def write_provenance(
         dropped=text.dropped,
         sampler=SAMPLER,
         scheduler=base_model.scheduler,
-        num_inference_steps=base_model.num_inference_steps,
-        guidance=base_model.guidance,
+        num_inference_steps=settings.num_inference_steps,
+        guidance=settings.guidance,
         width_px=width,
         height_px=height,
         base_model=base_model.name,
         base_weights=workshop.weights_hash(base_model),
         adapters=tuple(
-            _adapter(workshop, world, entry, applied) for entry, applied in zip(entries, image.applied, strict=True)
+            _adapter(workshop, world, entry, applied)
+            for entry, applied in zip(state.entries, image.applied, strict=True)
         ),
         engine=dict(workshop.engines.renderer_versions),
         chip=workshop.engines.chip,

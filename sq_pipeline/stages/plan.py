@@ -6,6 +6,8 @@ from typing import Any
 
 from sq_pipeline.core.content import World
 from sq_pipeline.core.errors import Fault
+from sq_pipeline.core.stacks import stack_for
+from sq_pipeline.core.tiers import select_tiers
 from sq_pipeline.stages.adapter_survey import survey_adapter
 from sq_pipeline.stages.chain import chain_of
 from sq_pipeline.stages.kept_checkpoints import outdated_choice
@@ -18,7 +20,8 @@ from sq_pipeline.stages.world_line import WorldState, survey_world
 class Plan:
     """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
 
-    `worlds` are those with something to do or to tell; `settled` counts the assets of each of the others, all fresh.
+    `worlds` are those tiers of worlds with something to do or to tell; `settled` counts the assets of each of the
+    others, all fresh.
     """
 
     adapters: dict[str, dict[str, Step]]
@@ -59,27 +62,37 @@ def _as_json(step: Step) -> dict[str, Any]:
     return {"asset": step.asset, "status": step.status, "reasons": reasons, "chain": list(chain_of(step))}
 
 
-def adapters_of(worlds: Iterable[World]) -> list[str]:
-    """The keys of the adapters that these worlds use, each once."""
-    keys = [f"{world.genre}/{entry.name}" for world in worlds for entry in world.entries]
+def adapters_of(worlds: Iterable[World], tier: str | None) -> list[str]:
+    """The keys of the adapters that these worlds use, for one tier or any, each once."""
+    keys = [
+        f"{world.genre}/{entry.name}"
+        for world in worlds
+        for entry in (world.entries if tier is None else stack_for(world, tier))
+    ]
     return list(dict.fromkeys(keys))
 
 
-def make_plan(workshop: Workshop, world: str | None) -> Plan:
-    """The plan for one world or all; raises SelectionError or ContentError for a world that is named."""
-    worlds = workshop.catalog.select(world)
-    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds)}
+def make_plan(workshop: Workshop, world: str | None, tier: str | None = None) -> Plan:
+    """The plan for one world or all, and for one tier or all.
+
+    Raises SelectionError or ContentError for a world or a tier that is named.
+    """
+    worlds, tiers = workshop.catalog.select(world), select_tiers(tier)
+    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
     faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
     states: list[WorldState] = []
     settled: dict[str, int] = {}
     for item in worlds:
-        fresh = count_settled(workshop, item)
-        if fresh is not None:
-            settled[item.key] = fresh
-            continue
-        state = survey_world(workshop, item)
-        settle(workshop, state)
-        states.append(state)
+        for shown in item.tiers:
+            if shown not in tiers:
+                continue
+            fresh = count_settled(workshop, item, shown)
+            if fresh is not None:
+                settled[f"{item.key} {shown}"] = fresh
+                continue
+            state = survey_world(workshop, item, shown)
+            settle(workshop, state)
+            states.append(state)
     workshop.files.save()
     warnings = (*workshop.catalog.warnings, *_outdated_choices(workshop, adapters))
     return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)

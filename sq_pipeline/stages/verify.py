@@ -12,6 +12,7 @@ from sq_pipeline.core.errors import AdapterError, RenderError
 from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, Renderer, RenderRequest
 from sq_pipeline.core.thresholds import Thresholds
+from sq_pipeline.core.tiers import shown_tier
 from sq_pipeline.core.verdicts import (
     Verdict,
     has_passed,
@@ -149,7 +150,7 @@ def _verify(
     report = VerificationReport(name, adapter_version, trigger, base_model.name, (first,), thresholds, fidelity)
     if first.outcome == "failed":
         return report
-    size = base_model.size_for(tier)
+    settings = base_model.settings_for(shown_tier(tier))
     applied: list[AppliedAdapter] = []
     done, total = 0, len(prompts.prompts) * (3 if trigger else 2)
 
@@ -159,10 +160,10 @@ def _verify(
             base_model=base_model.name,
             positive_prompt=text,
             seed=seed,
-            num_inference_steps=base_model.num_inference_steps,
-            width_px=size.width_px,
-            height_px=size.height_px,
-            guidance=base_model.guidance,
+            num_inference_steps=settings.num_inference_steps,
+            width_px=settings.size.width_px,
+            height_px=settings.size.height_px,
+            guidance=settings.guidance,
             adapters=(use,) if with_adapter else (),
         )
         image = rendering.render(renderer, request, tier, must_be_whole=False)

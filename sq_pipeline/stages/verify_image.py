@@ -17,11 +17,12 @@ from sq_pipeline.core.fingerprints import hash_bytes
 from sq_pipeline.core.picture_checks import Check, change, check_itself, compare, has_lied, summary
 from sq_pipeline.core.protocols import RenderRequest
 from sq_pipeline.core.provenance import Provenance, read_provenance
+from sq_pipeline.core.tiers import find_tier
 from sq_pipeline.stages.picture_provenance import SAMPLER, is_same_norm, token_counts
 from sq_pipeline.stages.rendering import render
 from sq_pipeline.stages.verify_adapters_of import adapter_uses, check_adapters
 from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import TIER, survey_world
+from sq_pipeline.stages.world_line import survey_world
 from sq_pipeline.storage.png_file import PngFile, read_png
 from sq_pipeline.storage.store import Record
 
@@ -177,11 +178,12 @@ def _check_today(workshop: Workshop, said: Provenance, inputs: Mapping[str, Any]
         if faults:
             return Check(name, "cannot be told", "; ".join(map(str, faults)))
         return Check(name, "moved on", f"there is no world {key} here")
-    if said.tier != TIER:
+    tier = find_tier(said.tier)
+    if tier is None:
         return Check(name, "cannot be told", f"no pictures are made of the tier {said.tier}")
-    step = survey_world(workshop, world).pictures.get(said.slug)
+    step = survey_world(workshop, world, tier).pictures.get(said.slug)
     if step is None:
-        return Check(name, "moved on", f"{key} has no place {said.slug}")
+        return Check(name, "moved on", f"{key} shows no {tier} {said.slug}")
     if not step.inputs:
         return Check(name, "cannot be told", "; ".join(step.reasons) or "something before it is to be made first")
     changes = explain_change(inputs, step.inputs)

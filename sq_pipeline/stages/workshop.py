@@ -7,9 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL, BaseModel, resolve_base_model
-from sq_pipeline.core.content import Adapter, Catalog, World
-from sq_pipeline.core.errors import Fault, SelectionError
+from sq_pipeline.core.base_models import (
+    DEFAULT_BASE_MODEL,
+    BaseModel,
+    RenderSettings,
+    SizePx,
+    resolve_base_model,
+)
+from sq_pipeline.core.content import Adapter, Catalog, Tier, World
+from sq_pipeline.core.errors import ContentError, Fault, SelectionError
 from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import Inputs
@@ -111,6 +117,20 @@ class Workshop:
     def base_model_of_world(self, world: World) -> BaseModel:
         """What a world is rendered with: `sq.yaml`, else the pack's `preferred_model`, else tiny-flux."""
         return resolve_base_model(self.settings.base_model or world.style.preferred_model or DEFAULT_BASE_MODEL)
+
+    def render_settings(self, base_model: BaseModel, tier: Tier) -> RenderSettings:
+        """What a tier is rendered with: `sq.yaml`, else the base model's own. Raises ContentError."""
+        own, given = base_model.settings_for(tier), self.settings.tiers.get(tier)
+        if given is None:
+            return own
+        if given.guidance is not None and own.guidance is None:
+            field, problem = f"tiers.{tier}.guidance", f"{base_model.name} takes none"
+            raise ContentError(Fault(self.data.relative(self.data.settings_file), field, problem, "remove it"))
+        return RenderSettings(
+            size=own.size if given.size_px is None else SizePx(*given.size_px),
+            num_inference_steps=given.num_inference_steps or own.num_inference_steps,
+            guidance=own.guidance if given.guidance is None else given.guidance,
+        )
 
     def base_model_of_adapter(self, adapter: Adapter) -> BaseModel:
         """What an adapter is trained over where its recipe names nothing: that of the first world using it."""

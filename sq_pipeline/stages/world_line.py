@@ -1,22 +1,25 @@
-"""The line of one world: stack, prompts, pictures, gallery. What is to do, and doing it; pictures: `pictures`."""
+"""The line of one tier of a world: stack, prompts, pictures, gallery. What is to do, and doing it.
+
+Not here: rendering (`pictures`).
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sq_pipeline.core.content import Poi, World
+from sq_pipeline.core.base_models import RenderSettings
+from sq_pipeline.core.content import Subject, Tier, World
 from sq_pipeline.core.errors import Fault, RenderError, SqPipelineError
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.lineage import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.core.prompts import Prompt, write_prompt
-from sq_pipeline.core.stacks import stack_for
+from sq_pipeline.core.stacks import lacks_adapter, stack_for
+from sq_pipeline.core.tiers import TIER_NAMES, TierNames, published_key
 from sq_pipeline.stages.adapter_survey import promoted_record, survey_adapter
 from sq_pipeline.stages.chain import follow, trace
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.store import Record
-
-TIER = "landscape"
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,32 @@ class AppliedEntry:
 
 @dataclass(frozen=True)
 class WorldState:
-    """A world as it stands. `prompts` and `pictures` are by slug."""
+    """A tier of a world as it stands. `prompts` and `pictures` are by slug; without `settings` there are no prompts."""
 
     world: World
+    tier: Tier
     stack: Step
     entries: tuple[AppliedEntry, ...]
+    settings: RenderSettings | None = None
     prompts: dict[str, Step] = field(default_factory=dict)
     texts: dict[str, Prompt] = field(default_factory=dict)
     pictures: dict[str, Step] = field(default_factory=dict)
     gallery: Step | None = None
+
+    @property
+    def key(self) -> str:
+        """What to call it: the world, and the tier where it is not the places'."""
+        return self.world.key if self.tier == "landscape" else f"{self.world.key} ({self.tier})"
+
+    @property
+    def names(self) -> TierNames:
+        """What its assets are called."""
+        return TIER_NAMES[self.tier]
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What its pictures are of."""
+        return self.world.subjects.get(self.tier, ())
 
     def steps(self) -> list[Step]:
         """Every step, in the order of making."""
@@ -56,48 +76,52 @@ def world_asset(world: World, name: str, slug: str | None = None) -> str:
     return f"{world_folder(world)}/{name}{f':{slug}' if slug else ''}"
 
 
-def survey_world(workshop: Workshop, world: World) -> WorldState:
-    """Everything of a world as it stands; never raises for a fault of its own."""
-    stack, entries = survey_stack(workshop, world)
-    state = WorldState(world, stack, entries)
+def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
+    """Everything of a tier of a world as it stands; never raises for a fault of its own."""
+    stack, entries = survey_stack(workshop, world, tier)
+    state = WorldState(world, tier, stack, entries)
     base_model = workshop.base_model_of_world(world)
     try:
         weights, counter = workshop.weights_hash(base_model), workshop.token_counter(base_model)
+        settings = workshop.render_settings(base_model, tier)
     except SqPipelineError as error:
         reasons = tuple(map(str, error.faults))
-        for poi in world.pois:
-            state.pictures[poi.slug] = Step(
-                world_asset(world, "poi_images", poi.slug), "picture", "blocked", reasons=reasons
-            )
+        for subject in state.subjects:
+            asset = world_asset(world, state.names.images, subject.slug)
+            state.pictures[subject.slug] = Step(asset, "picture", "blocked", reasons=reasons)
         return state
+    state = replace(state, settings=settings)
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
     published = workshop.store.read_published(world.genre)
-    for poi in world.pois:
-        asset = world_asset(world, "poi_images", poi.slug)
+    for subject in state.subjects:
+        slug = subject.slug
+        asset = world_asset(world, state.names.images, slug)
         try:
-            text = write_prompt(world, poi, TIER, counter)
+            text = write_prompt(world, subject, tier, counter)
         except SqPipelineError as error:
-            state.pictures[poi.slug] = Step(asset, "picture", "blocked", reasons=tuple(map(str, error.faults)))
+            state.pictures[slug] = Step(asset, "picture", "blocked", reasons=tuple(map(str, error.faults)))
             continue
-        state.texts[poi.slug] = text
-        prompt_asset = world_asset(world, "prompts", poi.slug)
-        state.prompts[poi.slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
+        state.texts[slug] = text
+        prompt_asset = world_asset(world, state.names.prompts, slug)
+        state.prompts[slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
         if stack.status in ("pending", "blocked"):
-            state.pictures[poi.slug] = follow([stack], asset, "picture")
+            state.pictures[slug] = follow([stack], asset, "picture")
             continue
-        inputs = picture_inputs(text, versions, base_model, weights, workshop.engines.renderer_versions)
+        inputs = picture_inputs(text, versions, base_model, weights, settings, workshop.engines.renderer_versions)
         picture = workshop.step(asset, "picture", inputs)
-        picture = _with_published(workshop, world, poi, picture, published.get(poi.slug))
-        state.pictures[poi.slug] = trace(picture, [state.prompts[poi.slug], stack])
+        picture = _with_published(workshop, state, slug, picture, published.get(published_key(tier, slug)))
+        state.pictures[slug] = trace(picture, [state.prompts[slug], stack])
     return _with_gallery(workshop, state)
 
 
-def survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedEntry, ...]]:
-    """The stack as it stands, and the promoted adapters in it (none where one is missing)."""
-    asset = world_asset(world, "stack")
+def survey_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Step, tuple[AppliedEntry, ...]]:
+    """The stack of a tier as it stands, and the promoted adapters in it (none where one is missing)."""
+    asset = world_asset(world, TIER_NAMES[tier].stack)
+    if reason := _why_no_stack(workshop, world, tier):
+        return Step(asset, "stack", "blocked", reasons=(reason,)), ()
     entries: list[AppliedEntry] = []
     missing: list[Step] = []
-    for entry in stack_for(world, TIER):
+    for entry in stack_for(world, tier):
         adapter = workshop.catalog.adapters[f"{world.genre}/{entry.name}"]
         last = survey_adapter(workshop, adapter)["promoted_adapter"]
         record = last.record
@@ -113,11 +137,24 @@ def survey_stack(workshop: Workshop, world: World) -> tuple[Step, tuple[AppliedE
     return workshop.step(asset, "stack", inputs), tuple(entries)
 
 
-def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step, published: str | None) -> Step:
+def _why_no_stack(workshop: Workshop, world: World, tier: Tier) -> str:
+    """Why a tier must not be rendered without an adapter; empty where it may, or has one."""
+    if workshop.settings.missing_adapter == "none" or not world.subjects.get(tier):
+        return ""
+    genres = workshop.remember(
+        "genres with adapters", lambda: {adapter.genre for adapter in workshop.catalog.adapters.values()}
+    )
+    if not lacks_adapter(world, tier, has_genre_adapters=world.genre in genres):
+        return ""
+    mend = f"add {tier} to an `applies_to`, or write `missing_adapter: none` in sq.yaml"
+    return f"no adapter of {world.key} applies to the tier {tier}; {mend}"
+
+
+def _with_published(workshop: Workshop, state: WorldState, slug: str, step: Step, published: str | None) -> Step:
     """A picture is fresh only while the game has it too; `published` is the fingerprint of what it was given."""
     if step.status != "fresh" or step.record is None:
         return step
-    path = workshop.data.published_image(world.genre, "poi", poi.slug)
+    path = workshop.data.published_image(state.world.genre, state.tier, slug)
     try:
         is_same = path.stat().st_size == step.record.objects["picture"].byte_count
     except FileNotFoundError:
@@ -129,8 +166,8 @@ def _with_published(workshop: Workshop, world: World, poi: Poi, step: Step, publ
 
 
 def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
-    asset = world_asset(state.world, "gallery")
-    if not state.world.pois:
+    asset = world_asset(state.world, state.names.gallery)
+    if not state.subjects:
         return state
     if to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
         gallery = follow(to_do, asset, "gallery")
@@ -138,11 +175,11 @@ def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
     else:
         gallery = workshop.step(asset, "gallery", _gallery_inputs(state))
-    return WorldState(state.world, state.stack, state.entries, state.prompts, state.texts, state.pictures, gallery)
+    return replace(state, gallery=gallery)
 
 
 def _gallery_inputs(state: WorldState) -> dict[str, Any]:
-    names = {poi.slug: poi.name for poi in state.world.pois}
+    names = {subject.slug: subject.name for subject in state.subjects}
     made = {slug: step.record for slug, step in state.pictures.items() if step.record is not None}
     return {"pictures": [[names[slug], record.data_version] for slug, record in made.items()], "gallery": 1}
 
@@ -157,9 +194,9 @@ def _plain_record(step: Step, data: dict[str, Any]) -> Record:
     )
 
 
-def make_stack(workshop: Workshop, world: World) -> tuple[Record, bool]:
-    """Settle the world's stack; raises RenderError when an adapter is not promoted yet."""
-    step, entries = survey_stack(workshop, world)
+def make_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Record, bool]:
+    """Settle the stack of a tier; raises RenderError when an adapter is missing or not promoted yet."""
+    step, entries = survey_stack(workshop, world, tier)
     if step.record is not None:
         return workshop.take_up(step, step.record), False
     if step.status != "stale":
@@ -171,9 +208,9 @@ def make_stack(workshop: Workshop, world: World) -> tuple[Record, bool]:
     return workshop.keep(step, _plain_record(step, {"adapters": applied})), True
 
 
-def make_prompts(workshop: Workshop, world: World, slugs: Collection[str]) -> dict[str, Record]:
-    """Write the prompts of these places; those that cannot be written are left out (their pictures say why)."""
-    state = survey_world(workshop, world)
+def make_prompts(workshop: Workshop, world: World, tier: Tier, slugs: Collection[str]) -> dict[str, Record]:
+    """Write the prompts of these subjects; those that cannot be written are left out (their pictures say why)."""
+    state = survey_world(workshop, world, tier)
     made: dict[str, Record] = {}
     with workshop.store.together():
         for slug, step in state.prompts.items():
@@ -190,20 +227,20 @@ def _make_prompt(workshop: Workshop, step: Step, text: Prompt) -> Record:
     return workshop.keep(step, _plain_record(step, info))
 
 
-def make_gallery(workshop: Workshop, world: World) -> tuple[Record, bool]:
+def make_gallery(workshop: Workshop, world: World, tier: Tier) -> tuple[Record, bool]:
     """Draw the sheet of the pictures that are there, unless the store has it; raises RenderError without pictures."""
-    state = survey_world(workshop, world)
-    step = workshop.step(world_asset(world, "gallery"), "gallery", _gallery_inputs(state))
+    state = survey_world(workshop, world, tier)
+    step = workshop.step(world_asset(world, state.names.gallery), "gallery", _gallery_inputs(state))
     if step.record is not None:
         return workshop.take_up(step, step.record), False
-    names = {poi.slug: poi.name for poi in world.pois}
+    names = {subject.slug: subject.name for subject in state.subjects}
     pictures = [
         (names[slug], workshop.store.path_of(picture.record.objects["picture"]).read_bytes())
         for slug, picture in state.pictures.items()
         if picture.record is not None
     ]
     if not pictures:
-        raise RenderError(Fault(step.asset, "", "there are no pictures of this world", "render them first"))
+        raise RenderError(Fault(step.asset, "", f"there are no pictures of {state.key}", "render them first"))
     record = Record(
         kind=step.kind,
         fingerprint=step.fingerprint,

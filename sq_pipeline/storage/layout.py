@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sq_pipeline.core.content import Tier
 from sq_pipeline.core.errors import Fault, StorageError
+from sq_pipeline.core.tiers import TIER_NAMES
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ class DataDir:
     def world_root(self, genre: str, world: str) -> Path:
         return self.packs_root / genre / "worlds" / world
 
-    def published_image(self, genre: str, kind: str, slug: str) -> Path:
+    def published_image(self, genre: str, tier: Tier, slug: str) -> Path:
         """Where the game picks up a picture: the genre's `images/<kind>/<slug>.png`, for all of its worlds."""
-        return self.genre_root(genre) / "images" / kind / f"{slug}.png"
+        return self.genre_root(genre) / "images" / TIER_NAMES[tier].folder / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:
         return self.lora_root / genre / f"{genre}.yaml"

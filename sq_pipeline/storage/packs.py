@@ -1,6 +1,7 @@
 """Reading the whole catalog from a data directory: packs in, worlds and adapters out, each pack's faults on its own.
 
-Here: folders, overlays between levels, what concerns several worlds. Not here: single files (`pack_files`).
+Here: folders, overlays between levels, what concerns several worlds. Not here: single files (`style_file`,
+`subject_files`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,15 +10,26 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from sq_pipeline.core.content import DEFAULT_WORLD, Adapter, Catalog, LoraEntry, Poi, Style, World
+from sq_pipeline.core.content import (
+    DEFAULT_WORLD,
+    TIERS,
+    Adapter,
+    Catalog,
+    LoraEntry,
+    Style,
+    Subject,
+    Tier,
+    World,
+)
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.core.fingerprints import hash_bytes
 from sq_pipeline.core.stacks import overlay_entries
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.pack_files import HistoryFile, StyleFile, read_history, read_style
 from sq_pipeline.storage.stat_cache import StatCache, code_stamp
+from sq_pipeline.storage.style_file import StyleFile, read_style
+from sq_pipeline.storage.subject_files import SUBJECT_FILES, SubjectFile, read_subjects
 
-_STYLE, _HISTORY = TypeAdapter(StyleFile), TypeAdapter(HistoryFile)
+_STYLE, _SUBJECTS = TypeAdapter(StyleFile), TypeAdapter(SubjectFile)
 
 
 def read_catalog(data: DataDir, cache: StatCache | None = None) -> Catalog:
@@ -36,12 +48,15 @@ class _Reader:
     def style(self, path: Path, genre: StyleFile | None = None) -> StyleFile:
         return read_style(self.data, path, genre)
 
-    def history(self, path: Path) -> tuple[HistoryFile, str]:
+    def subjects(self, folder: Path, tier: Tier) -> tuple[SubjectFile, str]:
         """The file, and a hash of all it says."""
+        path = folder / SUBJECT_FILES[tier].name
         text = self.cache.remember(
-            path, f"history {code_stamp()}", lambda: _HISTORY.dump_json(read_history(self.data, path)).decode()
+            path,
+            f"subjects {code_stamp()}",
+            lambda: _SUBJECTS.dump_json(read_subjects(self.data, folder, tier)).decode(),
         )
-        return _HISTORY.validate_json(text), hash_bytes(text.encode())
+        return _SUBJECTS.validate_json(text), hash_bytes(text.encode())
 
 
 def _read_all(reader: _Reader) -> Catalog:
@@ -53,14 +68,15 @@ def _read_all(reader: _Reader) -> Catalog:
     for genre_root in _folders(data.packs_root):
         genre = genre_root.name
         found = _read_genre(reader, genre_root, warnings)
-        owners: dict[str, str] = {}
+        owners: dict[tuple[Tier, str], str] = {}
         for name in sorted(found):
             key, world = f"{genre}/{name}", found[name]
             if isinstance(world, World):
                 clashes = [*_slug_clashes(data, world, owners), *_adapter_clashes(data, world, adapters)]
                 if not clashes:
                     worlds[key] = world
-                    owners.update(dict.fromkeys((poi.slug for poi in world.pois), name))
+                    for tier, subjects in world.subjects.items():
+                        owners.update({(tier, subject.slug): name for subject in subjects})
                     adapters.update({a.key: a for a in _adapters_of(data, world)})
                     continue
                 world = clashes
@@ -77,34 +93,53 @@ def _folders(root: Path) -> list[Path]:
 def _read_genre(reader: _Reader, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
     """Each world of a genre, or its faults; a fault of the genre's own files is every world's."""
     style_file = reader.style(genre_root / "visual_style.yaml")
-    genre_history, genre_hash = reader.history(genre_root / "history.yaml")
-    warnings += [*style_file.warnings, *genre_history.warnings]
+    shared: dict[Tier, tuple[SubjectFile, str]] = {tier: reader.subjects(genre_root, tier) for tier in TIERS}
+    warnings += [*style_file.warnings, *(warning for file, _ in shared.values() for warning in file.warnings)]
     world_roots = {path.name: path for path in _folders(genre_root / "worlds")}
-    if genre_history.pois or genre_history.faults or not world_roots:
+    if any(file.subjects or file.faults for file, _ in shared.values()) or not world_roots:
         world_roots.setdefault(DEFAULT_WORLD, genre_root / "worlds" / DEFAULT_WORLD)
     result: dict[str, World | list[Fault]] = {}
     for name, root in sorted(world_roots.items()):
         own_style = reader.style(root / "visual_style.yaml", style_file)
-        own_history, own_hash = reader.history(root / "history.yaml")
-        warnings += [*own_style.warnings, *own_history.warnings]
-        faults = [*style_file.faults, *own_style.faults, *own_history.faults]
-        pois = list(own_history.pois)
-        if name == DEFAULT_WORLD:
-            faults += genre_history.faults
-            mine = {poi.slug for poi in pois}
-            pois += [poi for poi in genre_history.pois if poi.slug not in mine]
+        warnings += own_style.warnings
+        faults = [*style_file.faults, *own_style.faults]
+        said = [_STYLE.dump_json(style_file), _STYLE.dump_json(own_style)]
+        subjects: dict[Tier, tuple[Subject, ...]] = {}
+        for tier, (base, base_hash) in shared.items():
+            file, file_hash = reader.subjects(root, tier)
+            said += [base_hash.encode(), file_hash.encode()]
+            warnings += file.warnings
+            faults += file.faults
+            if name == DEFAULT_WORLD:
+                faults += base.faults
+            if found := _overlay_subjects(file.subjects, base.subjects if name == DEFAULT_WORLD else ()):
+                subjects[tier] = found
         faults += _overlay_faults(style_file, own_style)
-        said = [_STYLE.dump_json(style_file), _STYLE.dump_json(own_style), genre_hash.encode(), own_hash.encode()]
         source = hash_bytes(b"\0".join(said))
-        result[name] = faults or _world(genre_root.name, name, style_file, own_style, pois, source)
+        result[name] = faults or _world(genre_root.name, name, style_file, own_style, subjects, source)
     return result
 
 
-def _world(genre: str, name: str, base: StyleFile, own: StyleFile, pois: Iterable[Poi], source: str) -> World:
+def _overlay_subjects(own: Iterable[Subject], base: Iterable[Subject]) -> tuple[Subject, ...]:
+    """The world's, and those of the genre that it has not."""
+    mine = {subject.slug: subject for subject in own}
+    return (*mine.values(), *(subject for subject in base if subject.slug not in mine))
+
+
+def _world(
+    genre: str,
+    name: str,
+    base: StyleFile,
+    own: StyleFile,
+    subjects: Mapping[Tier, tuple[Subject, ...]],
+    source: str,
+) -> World:
     fields = {**base.fields, **own.fields}
     tiers = {**base.tier_suffixes, **own.tier_suffixes}
     style = Style(tier_suffixes=tiers, tag_overrides={**base.tag_overrides, **own.tag_overrides}, **fields)
-    return World(genre, name, style, overlay_entries(base.entries, own.exclude, own.entries), tuple(pois), source)
+    entries = overlay_entries(base.entries, own.exclude, own.entries)
+    excluded = tuple(entry for entry in base.entries if entry.name in own.exclude)
+    return World(genre, name, style, entries, subjects, excluded, source)
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
@@ -122,17 +157,19 @@ def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
     return faults
 
 
-def _slug_clashes(data: DataDir, world: World, owners: Mapping[str, str]) -> list[Fault]:
-    """The game finds pictures by genre and slug, so two worlds of a genre cannot share one."""
+def _slug_clashes(data: DataDir, world: World, owners: Mapping[tuple[Tier, str], str]) -> list[Fault]:
+    """The game finds pictures by genre, tier and slug, so two worlds of a genre cannot share one."""
+    root = data.world_root(world.genre, world.name)
     return [
         Fault(
-            data.relative(data.world_root(world.genre, world.name) / "history.yaml"),
-            poi.name,
-            f"its picture would be {poi.slug}.png, as one of world {owners[poi.slug]!r} is",
+            data.relative(root / SUBJECT_FILES[tier].name),
+            subject.name,
+            f"its picture would be {subject.slug}.png, as one of world {owners[tier, subject.slug]!r} is",
             "give it a `slug:` of its own",
         )
-        for poi in world.pois
-        if poi.slug in owners
+        for tier, subjects in world.subjects.items()
+        for subject in subjects
+        if (tier, subject.slug) in owners
     ]
 
 

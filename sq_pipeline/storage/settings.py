@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sq_pipeline.core.base_models import resolve_base_model
+from sq_pipeline.core.content import Tier
 from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
 from sq_pipeline.core.recipe import TrainerName
+from sq_pipeline.core.render_protocol import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.strict_yaml import load_mapping, validate
@@ -35,10 +37,35 @@ class MlxExamples(BaseModel):
     python: str | None = Field(default=None, min_length=1)
 
 
+Side = Annotated[int, Field(ge=64, le=SIDE_MAX_PX, multiple_of=16, strict=True)]
+
+
+class TierSettings(BaseModel):
+    """What the pictures of one tier are rendered with, where it is not what the base model has for it.
+
+    `size_px`: width and height, multiples of 16.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_px: tuple[Side, Side] | None = None
+    num_inference_steps: int | None = Field(default=None, ge=1, le=STEPS_MAX, strict=True)
+    guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+
+    @field_validator("size_px")
+    @classmethod
+    def _is_not_too_large(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and value[0] * value[1] > AREA_MAX_PX:
+            raise ValueError(f"width × height must be at most {AREA_MAX_PX}")
+        return value
+
+
 class Settings(BaseModel):
     """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's.
 
     `trainer` trains where a recipe names none.
+    `missing_adapter`: what becomes of a tier that none of a world's adapters applies to, though its genre has some:
+    an `error`, or pictures with `none`. `tiers`: what a tier is rendered with, where it is not the base model's own.
     `ready_stacks_mib`: how much memory a renderer gives to stacks of adapters that it used last, so that they go on
     again without a file being read; without it a sixteenth of the machine's, and with 0 only the one in use.
     """
@@ -51,6 +78,8 @@ class Settings(BaseModel):
     mlx_examples: MlxExamples | None = None
     night_window: NightWindow = NightWindow()
     thresholds: Thresholds = Thresholds()
+    missing_adapter: Literal["error", "none"] = "error"
+    tiers: dict[Tier, TierSettings] = Field(default_factory=dict[Tier, TierSettings])
     ready_stacks_mib: int | None = Field(default=None, ge=0, strict=True)
 
 

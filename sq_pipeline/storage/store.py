@@ -136,7 +136,8 @@ class Store:
         with self._file.writing() as connection:
             row = (asset, record.kind, record.fingerprint)
             connection.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?)", row)
-            connection.execute("DELETE FROM settled WHERE owner = ?", (asset.rpartition("/")[0],))
+            folder = asset.rpartition("/")[0]
+            connection.execute("DELETE FROM settled WHERE owner = ? OR owner LIKE ? || ':%'", (folder, folder))
 
     def read_published(self, genre: str) -> dict[str, str]:
         """By slug, the fingerprint of each picture that the game was given last."""
@@ -156,7 +157,10 @@ class Store:
         return json.loads(rows[0][0]) if rows else None
 
     def write_settled(self, owner: str, key: str, value: Any) -> None:
-        """Remember that all assets of `owner` (their names' part before the last `/`) are as `key` wants them."""
+        """Remember that all assets of `owner` are as `key` wants them.
+
+        An owner is what their names have before the last `/`, and may say after a `:` which of them are meant.
+        """
         with self._file.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", (owner, key, json.dumps(value)))
 

@@ -7,7 +7,7 @@ Not here: what the content must say (the models of `core`).
 import difflib
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -139,6 +139,13 @@ def near_miss(key: str, known: Iterable[str]) -> str | None:
     """The known key that `key` looks like a slip of, if any."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.84)
     return close[0] if close else None
+
+
+def warn_of_slips(keys: Mapping[str, Any], known: Collection[str], file: str, where: str) -> list[Fault]:
+    """A warning for each key that is not known and looks like a slip of one that is; `where` the keys stand."""
+    slips = [(key, near_miss(key, known)) for key in keys if key not in known]
+    prefix = f"{where}." if where else ""
+    return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -9,7 +9,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 
 from sq_pipeline.defs.automation.requests import LINE_TAG, WANTS_TAG
 from sq_pipeline.defs.build import build_defs
-from sq_pipeline.defs.places import sync_places
+from sq_pipeline.defs.partitions import sync_partitions
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
@@ -32,7 +32,7 @@ class Ticks:
         context = build_sensor_context(instance=self.game.instance, repository_def=self.defs.get_repository_def())
         result = self.defs.resolve_sensor_def(sensor).evaluate_tick(context)
         if result.dynamic_partitions_requests:
-            sync_places(read_catalog(self.game.data), self.game.instance)
+            sync_partitions(read_catalog(self.game.data), self.game.instance)
         return list(result.run_requests or ()), result.skip_message or ""
 
     def pretend(self, request: RunRequest, status: DagsterRunStatus) -> DagsterRun:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from textwrap import dedent
 
+from sq_pipeline.core.errors import Fault
 from sq_pipeline.storage.layout import DataDir
 
 GENRE_STYLE = "content/genre_packs/western/visual_style.yaml"
@@ -32,3 +33,12 @@ def history_of(*places: str) -> str:
     """A history of one chapter whose places are written as flow mappings, such as `{name: Mill, description: Old}`."""
     lines = "".join(f"      - {place}\n" for place in places)
     return f"chapters:\n  - title: One\n    points_of_interest:\n{lines}"
+
+
+def the_fault(faults: list[Fault], file: str) -> Fault:
+    """The only fault; it must name its file and a mend, whatever else it says."""
+    assert len(faults) == 1, [str(fault) for fault in faults]
+    assert faults[0].file == file
+    assert faults[0].field
+    assert faults[0].mend
+    return faults[0]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import BASE_MODELS, SizePx
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
 from sq_pipeline.core.keymap import Keymap
 from sq_pipeline.core.lineage import (
@@ -181,6 +181,7 @@ def test_short():
 
 
 _HASHES = [hash_bytes(bytes([number])) for number in range(3)]
+_SETTINGS = BASE_MODELS["flux1-dev"].settings_for("landscape")
 
 
 def _prompt(**changes: Any) -> Prompt:
@@ -195,6 +196,7 @@ def _picture(prompt: Prompt | None = None, **changes: Any) -> str:
         "entries": [(_HASHES[0], 0.8), (_HASHES[1], 1.0)],
         "base_model": BASE_MODELS["flux1-dev"],
         "weights_hash": _HASHES[2],
+        "settings": _SETTINGS,
         "renderer_versions": {"mflux": "0.24.0"},
         **changes,
     }
@@ -211,6 +213,9 @@ def _picture(prompt: Prompt | None = None, **changes: Any) -> str:
         ({}, {"entries": [(_HASHES[1], 1.0), (_HASHES[0], 0.8)]}),
         ({}, {"entries": [(_HASHES[2], 0.8), (_HASHES[1], 1.0)]}),
         ({}, {"base_model": BASE_MODELS["flux1-schnell"]}),
+        ({}, {"settings": replace(_SETTINGS, size=SizePx(768, 1344))}),
+        ({}, {"settings": replace(_SETTINGS, num_inference_steps=26)}),
+        ({}, {"settings": replace(_SETTINGS, guidance=None)}),
         ({}, {"weights_hash": _HASHES[0]}),
         ({}, {"renderer_versions": {"mflux": "0.25.0"}}),
     ],

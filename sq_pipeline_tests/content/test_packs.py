@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import TIERS, Adapter, Catalog, LoraEntry, Poi, World
+from sq_pipeline.core.content import TIERS, Adapter, Catalog, LoraEntry, Subject, World
 from sq_pipeline.core.errors import ContentError, SelectionError
 from sq_pipeline.core.stacks import stack_for
 from sq_pipeline.storage.layout import DataDir, shipped_data_root
@@ -86,11 +86,11 @@ def test_a_genre_s_history_belongs_to_default_and_the_world_s_place_wins(data: D
     )
     assert catalog.faults == {}
     assert catalog.worlds["western/default"].pois == (
-        Poi("Well", "well", "Dry."),
-        Poi("Mill", "mill", "The world's."),
-        Poi("Inn", "inn", "Full."),
+        Subject("Well", "well", "Dry."),
+        Subject("Mill", "mill", "The world's."),
+        Subject("Inn", "inn", "Full."),
     )
-    assert catalog.worlds["western/dust"].pois == (Poi("Saloon", "saloon", "Loud."),)
+    assert catalog.worlds["western/dust"].pois == (Subject("Saloon", "saloon", "Loud."),)
 
 
 def test_a_genre_without_places_and_a_world_without_a_style(data: DataDir):

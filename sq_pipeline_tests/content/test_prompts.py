@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import LoraEntry, Poi, Style, World
+from sq_pipeline.core.content import LoraEntry, Style, Subject, Tier, World
 from sq_pipeline.core.errors import ContentError
 from sq_pipeline.core.prompts import Prompt, seed_for, write_prompt
 from sq_pipeline.core.protocols import TokenCounts
@@ -34,7 +34,7 @@ def entry(name: str, trigger: str | None, *tiers: str) -> LoraEntry:
 
 
 def world_with(*entries: LoraEntry, style: Style | None = None) -> World:
-    return World("western", "dust", style or Style(), entries, ())
+    return World("western", "dust", style or Style(), entries)
 
 
 FULL_STYLE = Style(
@@ -44,10 +44,10 @@ FULL_STYLE = Style(
     tier_suffixes={"landscape": "establishing shot", "portrait": "close up"},
     tag_overrides={"sacred": "old stone", "town": "wood"},
 )
-MILL = Poi("Old Mill", "old_mill", "A mill by the river. Empty for years. Crows live here.", kind="sacred")
+MILL = Subject("Old Mill", "old_mill", "A mill by the river. Empty for years. Crows live here.", kind="sacred")
 
 
-def positive(world: World, poi: Poi, tier: str = "landscape", budget: int = 10_000) -> str:
+def positive(world: World, poi: Subject, tier: Tier = "landscape", budget: int = 10_000) -> str:
     return write_prompt(world, poi, tier, WordCounter(budget)).positive_prompt
 
 
@@ -63,7 +63,7 @@ def test_all_parts_in_their_order():
 
 
 def test_the_whole_record():
-    prompt = write_prompt(world_with(style=FULL_STYLE), Poi("Mill", "mill", "Old."), "portrait", WordCounter(9, 3))
+    prompt = write_prompt(world_with(style=FULL_STYLE), Subject("Mill", "mill", "Old."), "portrait", WordCounter(9, 3))
     assert prompt == Prompt(
         genre="western",
         world="dust",
@@ -94,7 +94,7 @@ def test_the_whole_record():
 )
 def test_triggers_come_once_in_the_order_of_the_stack(triggers: list[str | None], expected: str):
     entries = [entry(f"n{index}", trigger) for index, trigger in enumerate(triggers)]
-    assert positive(world_with(*entries), Poi("Mill", "mill", visual_prompt="a mill")) == f"{expected}a mill"
+    assert positive(world_with(*entries), Subject("Mill", "mill", visual_prompt="a mill")) == f"{expected}a mill"
 
 
 @given(triggers=st.lists(st.none() | st.sampled_from(["a", "b", "c", "d"]), max_size=12))
@@ -109,7 +109,7 @@ def test_only_the_triggers_that_apply_to_the_tier_are_active():
     world = world_with(
         entry("a", "land", "landscape"), entry("b", "face", "portrait"), entry("c", "both", "scene", "portrait")
     )
-    poi = Poi("Mill", "mill", visual_prompt="a mill")
+    poi = Subject("Mill", "mill", visual_prompt="a mill")
     assert {tier: positive(world, poi, tier) for tier in ("landscape", "portrait", "scene", "creature")} == {
         "landscape": "land, a mill",
         "portrait": "face, both, a mill",
@@ -133,7 +133,7 @@ def test_only_the_triggers_that_apply_to_the_tier_are_active():
 )
 @pytest.mark.parametrize("style", [Style(), FULL_STYLE])
 def test_a_visual_prompt_goes_in_verbatim_and_the_description_stays_out(visual_prompt: str, style: Style):
-    poi = Poi("Old Mill", "old_mill", "Never to be seen.", visual_prompt, kind="town")
+    poi = Subject("Old Mill", "old_mill", "Never to be seen.", visual_prompt, kind="town")
     text = positive(world_with(entry("a", "trig"), style=style), poi)
     assert text.startswith(f"trig, {visual_prompt}")
     assert "Never to be seen" not in text
@@ -145,7 +145,7 @@ def test_a_visual_prompt_goes_in_verbatim_and_the_description_stays_out(visual_p
 @settings(deadline=None, max_examples=100)
 def test_any_visual_prompt_is_verbatim_in_the_prompt(visual_prompt: str, suffix: str):
     world = world_with(entry("a", "trig"), style=Style(positive_suffix=suffix))
-    text = positive(world, Poi("Mill", "mill", "x", visual_prompt))
+    text = positive(world, Subject("Mill", "mill", "x", visual_prompt))
     assert text.startswith(f"trig, {visual_prompt}")
     assert suffix.strip(", \t\r\n") in text
 
@@ -153,14 +153,14 @@ def test_any_visual_prompt_is_verbatim_in_the_prompt(visual_prompt: str, suffix:
 @pytest.mark.parametrize(
     ("poi", "expected"),
     [
-        (Poi("Old Mill", "old_mill", "By the river"), "Old Mill: By the river"),
-        (Poi("Old Mill", "old_mill", "By the river.\nEmpty.  Dark!"), "Old Mill: By the river.\nEmpty.  Dark!"),
-        (Poi("St. Mary's", "st_marys", "A church. Cold."), "St. Mary's: A church. Cold."),
-        (Poi("Mill", "mill", "At 3.5 miles, e.g. here"), "Mill: At 3.5 miles, e.g. here"),
-        (Poi("Mill", "mill", "x", visual_prompt=""), "Mill: x"),
+        (Subject("Old Mill", "old_mill", "By the river"), "Old Mill: By the river"),
+        (Subject("Old Mill", "old_mill", "By the river.\nEmpty.  Dark!"), "Old Mill: By the river.\nEmpty.  Dark!"),
+        (Subject("St. Mary's", "st_marys", "A church. Cold."), "St. Mary's: A church. Cold."),
+        (Subject("Mill", "mill", "At 3.5 miles, e.g. here"), "Mill: At 3.5 miles, e.g. here"),
+        (Subject("Mill", "mill", "x", visual_prompt=""), "Mill: x"),
     ],
 )
-def test_without_a_visual_prompt_name_and_description_go_in(poi: Poi, expected: str):
+def test_without_a_visual_prompt_name_and_description_go_in(poi: Subject, expected: str):
     assert positive(world_with(), poi) == expected
 
 
@@ -174,15 +174,15 @@ def test_without_a_visual_prompt_name_and_description_go_in(poi: Poi, expected: 
         (None, "landscape", "establishing shot, wide shot"),
     ],
 )
-def test_the_tail_is_of_the_type_and_the_tier(kind: str | None, tier: str, tail: str):
-    poi = Poi("Mill", "mill", visual_prompt="a mill", kind=kind)
+def test_the_tail_is_of_the_type_and_the_tier(kind: str | None, tier: Tier, tail: str):
+    poi = Subject("Mill", "mill", visual_prompt="a mill", kind=kind)
     assert positive(world_with(style=FULL_STYLE), poi, tier) == f"a mill, {tail}"
 
 
 @pytest.mark.parametrize("suffix", ["wide shot", " wide shot ", "wide shot,", ", wide shot, ", "\nwide shot\n"])
 def test_suffixes_are_joined_with_one_comma(suffix: str):
     style = Style(positive_suffix=suffix, tier_suffixes={"landscape": " , "})
-    assert positive(world_with(style=style), Poi("Mill", "mill", visual_prompt="a mill")) == "a mill, wide shot"
+    assert positive(world_with(style=style), Subject("Mill", "mill", visual_prompt="a mill")) == "a mill, wide shot"
 
 
 def test_a_chapter_s_prose_never_reaches_a_prompt(data: DataDir):
@@ -224,12 +224,12 @@ def test_a_chapter_s_prose_never_reaches_a_prompt(data: DataDir):
 
 @pytest.mark.parametrize("base_seed", [0, 42, 2**32 - 1, 2**40, -5])
 @pytest.mark.parametrize(("name", "tier"), [("Old Mill", "landscape"), ("Café", "portrait")])
-def test_a_seed_is_eight_digits_of_the_hash_plus_the_base_seed(name: str, tier: str, base_seed: int):
+def test_a_seed_is_eight_digits_of_the_hash_plus_the_base_seed(name: str, tier: Tier, base_seed: int):
     digest = hashlib.sha256(f"western:dust:{name}:{tier}".encode()).digest()
     expected = (int.from_bytes(digest[:4], "big") + base_seed) % 4294967296
     assert seed_for("western", "dust", name, tier, base_seed) == expected
     world = world_with(style=Style(base_seed=base_seed))
-    assert write_prompt(world, Poi(name, "slug", "x"), tier, WordCounter()).seed == expected
+    assert write_prompt(world, Subject(name, "slug", "x"), tier, WordCounter()).seed == expected
 
 
 def test_a_known_seed():
@@ -290,7 +290,7 @@ def test_parts_are_dropped_in_the_stated_order_and_recorded(budget: int, dropped
 
 
 def test_a_visual_prompt_is_never_cut():
-    poi = Poi("Mill", "mill", "x", "one two. three four. five six.", kind="sacred")
+    poi = Subject("Mill", "mill", "x", "one two. three four. five six.", kind="sacred")
     prompt = write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), poi, "landscape", WordCounter(7))
     assert prompt.positive_prompt == "trig, one two. three four. five six."
     assert prompt.dropped == ("positive suffix", "tier suffix", "type tags")
@@ -298,18 +298,18 @@ def test_a_visual_prompt_is_never_cut():
 
 def test_parts_that_are_not_there_are_not_recorded_as_dropped():
     style = Style(positive_suffix=" , ", tier_suffixes={"landscape": "a b"}, tag_overrides={"sacred": ""})
-    poi = Poi("Mill", "mill", visual_prompt="a mill", kind="sacred")
+    poi = Subject("Mill", "mill", visual_prompt="a mill", kind="sacred")
     assert write_prompt(world_with(style=style), poi, "landscape", WordCounter(3)).dropped == ("tier suffix",)
 
 
 @pytest.mark.parametrize(
     ("poi", "field"),
     [
-        (Poi("Mill", "mill", visual_prompt="a b c d e"), "visual_prompt"),
-        (Poi("Mill", "mill", "b c d e. f"), "description"),
+        (Subject("Mill", "mill", visual_prompt="a b c d e"), "visual_prompt"),
+        (Subject("Mill", "mill", "b c d e. f"), "description"),
     ],
 )
-def test_a_prompt_that_cannot_fit_is_an_error(poi: Poi, field: str):
+def test_a_prompt_that_cannot_fit_is_an_error(poi: Subject, field: str):
     with pytest.raises(ContentError) as caught:
         write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), poi, "landscape", WordCounter(5))
     (fault,) = caught.value.faults
@@ -332,7 +332,7 @@ _sentences = st.lists(st.sampled_from(["One two.", "Three!", "Four five six?", "
 @settings(deadline=None, max_examples=150)
 def test_within_any_budget_the_prompt_fits_or_is_refused(sentences: list[str], budget: int, has_visual_prompt: bool):
     world = world_with(entry("a", "trig"), style=FULL_STYLE)
-    poi = Poi("Mill", "mill", " ".join(sentences), "a fine mill" if has_visual_prompt else None, kind="town")
+    poi = Subject("Mill", "mill", " ".join(sentences), "a fine mill" if has_visual_prompt else None, kind="town")
     # a sentence without an end mark goes on
     ends = [index + 1 for index, sentence in enumerate(sentences) if sentence != "Seven"]
     first = " ".join(sentences[: ends[0] if ends else None])

@@ -35,7 +35,7 @@ def test_every_picture_tells_what_it_is_made_from(demo: Demo) -> None:
     for picture in demo.report["rendered"]:
         assert picture.keys() == {"genre", "world", "poi", "tier", "path", "sha256", "fingerprint"}
         path = demo.data.root / picture["path"]
-        assert path == demo.data.published_image(picture["genre"], "poi", picture["poi"])
+        assert path == demo.data.published_image(picture["genre"], "landscape", picture["poi"])
         assert hash_file(path) == picture["sha256"]
         with Image.open(path) as image:
             image.load()
@@ -55,7 +55,7 @@ def test_every_picture_tells_what_it_is_made_from(demo: Demo) -> None:
 
 
 def test_a_picture_tells_the_truth_and_an_edited_one_does_not(demo: Demo, tmp_path: Path) -> None:
-    path = demo.data.published_image("neon_tides", "poi", "turbine_hill")
+    path = demo.data.published_image("neon_tides", "landscape", "turbine_hill")
     answer = run_command("verify-image", path, "--render", "--json", "--data", demo.data.root)
     assert answer.code == 0, answer.out
     assert {check["outcome"] for check in answer.report["checks"]} == {"agrees"}

@@ -279,17 +279,17 @@ def _run_world(workshop: Workshop, state: world_line.WorldState, made: Made) -> 
     world = state.world
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
     if state.stack.status in ("pending", "blocked"):
-        world_line.make_prompts(workshop, world, wanted)
+        world_line.make_prompts(workshop, world, state.tier, wanted)
         return
     if state.stack.is_to_do:
-        world_line.make_stack(workshop, world)
+        world_line.make_stack(workshop, world, state.tier)
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
-    world_line.make_prompts(workshop, world, wanted)
-    for outcome in pictures.make_pictures(workshop, world, wanted):
+    world_line.make_prompts(workshop, world, state.tier, wanted)
+    for outcome in pictures.make_pictures(workshop, world, state.tier, wanted):
         if isinstance(outcome, pictures.FailedPicture):
-            assert state.pictures[outcome.poi.slug].status == "blocked", outcome.reason
+            assert state.pictures[outcome.subject.slug].status == "blocked", outcome.reason
         elif outcome.is_rendered:
-            made.rendered.add(f"{world.key}/{outcome.poi.slug}")
+            made.rendered.add(f"{world.key}/{outcome.subject.slug}")
     if state.gallery is not None and state.gallery.is_to_do:
-        _, is_made = world_line.make_gallery(workshop, world)
+        _, is_made = world_line.make_gallery(workshop, world, state.tier)
         made.galleries |= {world.key} if is_made else set()

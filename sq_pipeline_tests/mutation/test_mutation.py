@@ -106,7 +106,7 @@ class Bench:
     def _compare_files(self, expected: Expected) -> None:
         for place, key in expected.places.items():
             genre, _, slug = place.partition("/")
-            content = self.data.published_image(genre, "poi", slug).read_bytes()
+            content = self.data.published_image(genre, "landscape", slug).read_bytes()
             self._is_first(place, f"picture {key}", hashlib.sha256(content).hexdigest())
         for file, key in expected.adapters.items():
             tensors = safetensors.numpy.load_file(self.data.lora_root / file)

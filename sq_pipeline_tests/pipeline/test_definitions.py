@@ -6,7 +6,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, Definitions
 
 from sq_pipeline.defs.build import build_defs
-from sq_pipeline.defs.places import sync_places
+from sq_pipeline.defs.partitions import sync_partitions
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
@@ -64,7 +64,7 @@ def test_pictures_are_partitioned_by_place(game: DataDir) -> None:
         partitions = graph.get(AssetKey(["west", "worlds", "old", name])).partitions_def
         assert partitions is not None
         with DagsterInstance.ephemeral() as instance:
-            sync_places(read_catalog(game), instance)
+            sync_partitions(read_catalog(game), instance)
             assert partitions.get_partition_keys(dynamic_partitions_store=instance) == ["mill", "mine", "inn"]
     assert graph.get(AssetKey(["west", "worlds", "old", "gallery"])).partitions_def is None
 

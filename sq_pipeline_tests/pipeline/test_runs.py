@@ -74,8 +74,6 @@ PICTURES_OF: list[tuple[str, dict[str, Any], set[str]]] = [
     ("visual_style.yaml", {"unknown_key_of_the_game": 1}, set()),
     ("visual_style.yaml", {"loras": [lora("west_land", "west/landscape", trigger="west", scale=0.5)]},
      {"old/mill", "old/mine", "old/inn"}),
-    ("visual_style.yaml", {"loras": [lora("west_land", "west/landscape", trigger="west", applies_to=["portrait"])]},
-     {"old/mill", "old/mine", "old/inn"}),
     ("worlds/paper/visual_style.yaml", {"base_seed": 9}, {"paper/gate", "paper/dock"}),
 ]  # fmt: skip
 

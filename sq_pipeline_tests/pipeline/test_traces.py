@@ -36,13 +36,13 @@ def test_a_run_tells_of_its_trainings_verifications_and_renders(game: Game, span
 def test_a_picture_whose_stack_matched_nothing_is_not_made(done: Game, spans: Spans) -> None:
     """Even where the renderer itself lets it pass: no record, no file, and the reason is told."""
     done.edit("visual_style.yaml", {"positive_suffix": "other"})
-    before = done.data.published_image("west", "poi", "mill").read_bytes()
+    before = done.data.published_image("west", "landscape", "mill").read_bytes()
     done.engines.renderer.applied = (AppliedAdapter(Path("x"), 1.0, 0, 4, 0, 2),)
     workshop = Workshop(done.data, done.engines(done.data))
-    outcomes = list(make_pictures(workshop, workshop.catalog.worlds["west/old"], {"mill"}))
+    outcomes = list(make_pictures(workshop, workshop.catalog.worlds["west/old"], "landscape", {"mill"}))
     (failed,) = outcomes
     assert isinstance(failed, FailedPicture)
     assert "west/landscape.safetensors: was not applied whole: 0 of 4 keys matched" in failed.reason
     assert {item.status.status_code for item in spans.named("flux_mlx.render")} == {StatusCode.ERROR}
-    assert done.data.published_image("west", "poi", "mill").read_bytes() == before
+    assert done.data.published_image("west", "landscape", "mill").read_bytes() == before
     assert done.plan()["stale"]

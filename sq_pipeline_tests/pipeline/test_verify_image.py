@@ -27,7 +27,7 @@ Said = dict[str, Any]
 
 
 def picture(game: Game, slug: str = "mill") -> Path:
-    return game.data.published_image("west", "poi", slug)
+    return game.data.published_image("west", "landscape", slug)
 
 
 def verify(game: Game, path: Path | None = None, *, is_rendered_again: bool = False) -> ImageReport:
@@ -232,7 +232,7 @@ def test_a_removed_place_and_a_removed_world_are_no_lies(done: Game, tmp_path: P
     copy = tmp_path / "mill.png"
     copy.write_bytes(picture(done).read_bytes())
     done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mine"), poi("Inn"))]})
-    assert detail(verify(done, copy), "what would be made now") == "west/old has no place mill"
+    assert detail(verify(done, copy), "what would be made now") == "west/old shows no landscape mill"
     shutil.rmtree(done.data.world_root("west", "old"))
     report = verify(done, copy)
     assert not report.has_lied

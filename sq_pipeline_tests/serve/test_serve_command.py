@@ -123,7 +123,7 @@ def test_a_run_uses_the_server_and_makes_the_same_picture_without_it(
     write_yaml(data.genre_root("west") / "visual_style.yaml", {"positive_suffix": "wide", "base_seed": 1})
     places = chapter(poi("Mill", "a windmill in the snow"))
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
-    published = data.published_image("west", "poi", "mill")
+    published = data.published_image("west", "landscape", "mill")
     with server_process(data) as process, open_instance(data) as instance:
         report = bring_up_to_date(data, instance, None, lambda _: None)
     assert not report.failed
@@ -132,14 +132,14 @@ def test_a_run_uses_the_server_and_makes_the_same_picture_without_it(
     assert list((serve_folder(data) / "pictures").iterdir()) == []
     workshop = Workshop(data, real_engines(data))
     (world,) = workshop.catalog.worlds.values()
-    record = survey_world(workshop, world).pictures["mill"].record
+    record = survey_world(workshop, world, "landscape").pictures["mill"].record
     assert record is not None
     assert record.info["rendered_by"] == f"server, process {process.pid}"
     png = published.read_bytes()
     shutil.rmtree(data.store_root)
     published.unlink()
-    make_stack(workshop, world)
-    (made,) = make_pictures(workshop, world, {"mill"})
+    make_stack(workshop, world, "landscape")
+    (made,) = make_pictures(workshop, world, "landscape", {"mill"})
     assert isinstance(made, MadePicture)
     assert made.record.info["rendered_by"] == "in process"
     assert "pictures are rendered in process: no render server is up" in capfd.readouterr().err

@@ -6,15 +6,15 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sq_pipeline.core.content import Catalog, Poi, Style, World
+from sq_pipeline.core.content import Catalog, Style, Subject, World
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.stages.archive import archive_removed_places
 from sq_pipeline.storage.layout import DataDir
 
 
 def _catalog(*slugs: str, faults: dict[str, tuple[Fault, ...]] | None = None) -> Catalog:
-    pois = tuple(Poi(slug, slug) for slug in slugs)
-    return Catalog({"west/old": World("west", "old", Style(), (), pois)}, {}, faults or {})
+    pois = tuple(Subject(slug, slug) for slug in slugs)
+    return Catalog({"west/old": World("west", "old", Style(), (), {"landscape": pois})}, {}, faults or {})
 
 
 def _picture(path: Path, place: str | None, colour: int = 0) -> bytes:

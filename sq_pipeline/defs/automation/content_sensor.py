@@ -1,7 +1,7 @@
-"""The sensor `content`: places and pictures follow the YAML.
+"""The sensor `content`: partitions and pictures follow the YAML.
 
-Each tick: partitions in step with the places; pictures of removed places archived; for each world with something to
-make, one run. Pictures stand on what is promoted; training is left to the night and to people.
+Each tick: partitions in step with what worlds show; pictures of what was removed archived; for each tier of a world
+with something to make, one run. Pictures stand on what is promoted; training is left to the night and to people.
 """
 
 from collections.abc import Collection
@@ -17,7 +17,7 @@ from sq_pipeline.core.content import Catalog
 from sq_pipeline.defs.automation.dead_runs import report_dead_runs
 from sq_pipeline.defs.automation.requests import Answer, Runs
 from sq_pipeline.defs.automation.ticks import Clock, automatic, finish_tick
-from sq_pipeline.defs.places import PartitionChange, partition_changes, places_after
+from sq_pipeline.defs.partitions import PartitionChange, partition_changes, partitions_after
 from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.stages.archive import archive_removed_places
@@ -32,7 +32,7 @@ def content_sensor(
 ) -> SensorDefinition:
     """The sensor over a data directory; `known` is the content that the loaded definitions were made from."""
 
-    @automatic("content", interval_s, "Places and pictures follow the YAML.")
+    @automatic("content", interval_s, "Partitions and pictures follow the YAML.")
     def content(context: SensorEvaluationContext) -> SensorResult:
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
         changes = partition_changes(workshop.catalog, context.instance)
@@ -45,7 +45,7 @@ def content_sensor(
         notes = [
             *dead,
             *news_of(workshop.catalog, known),
-            *(f"{path}: its place is gone from the YAML" for path in archived),
+            *(f"{path}: what it shows is gone from the YAML" for path in archived),
         ]
         notes += [str(fault) for faults in workshop.catalog.faults.values() for fault in faults]
         return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
@@ -57,8 +57,8 @@ def news_of(catalog: Catalog, known: Catalog) -> list[str]:
     """What the loaded definitions do not show yet."""
     news: list[str] = []
     for name, now, then in (
-        ("world", {key: bool(world.pois) for key, world in catalog.worlds.items()},
-         {key: bool(world.pois) for key, world in known.worlds.items()}),
+        ("world", {key: tuple(world.subjects) for key, world in catalog.worlds.items()},
+         {key: tuple(world.subjects) for key, world in known.worlds.items()}),
         ("adapter", dict(catalog.adapters), dict(known.adapters)),
     ):  # fmt: skip
         news += [
@@ -71,21 +71,23 @@ def news_of(catalog: Catalog, known: Catalog) -> list[str]:
 def _ask_for_world(
     runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
 ) -> Answer | None:
-    """One run for a world's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
+    """One run for a tier's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
     line = world_folder(state.world)
+    if state.tier != "landscape":
+        line += f"/{state.tier}"
     loaded = known.worlds.get(state.world.key)
-    if loaded is None or bool(loaded.pois) != bool(state.world.pois):
+    if loaded is None or loaded.tiers != state.world.tiers:
         return None  # `news_of` tells
     stack = [state.stack] if state.stack.status == "stale" else []
-    places = [step for step in (*state.prompts.values(), *state.pictures.values()) if step.status == "stale"]
-    if not stack and not places:
+    shown = [step for step in (*state.prompts.values(), *state.pictures.values()) if step.status == "stale"]
+    if not stack and not shown:
         gallery = state.gallery
         if gallery is None or gallery.status != "stale":
             return None
         return runs.ask(line, [gallery], [gallery.asset], {})
-    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in (*stack, *places)))
-    tags = _range_tags(places_after(changes, instance, state.world), set(map(_slug, places)))
-    return runs.ask(line, [*stack, *places], assets, tags)
+    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in (*stack, *shown)))
+    tags = _range_tags(partitions_after(changes, instance, state.world, state.tier), set(map(_slug, shown)))
+    return runs.ask(line, [*stack, *shown], assets, tags)
 
 
 def _slug(step: Step) -> str:
@@ -93,7 +95,7 @@ def _slug(step: Step) -> str:
 
 
 def _range_tags(ordered: list[str], wanted: Collection[str]) -> dict[str, str]:
-    """The range around the wanted places and, where it holds others too, which of it are meant.
+    """The range around the wanted partitions and, where it holds others too, which of it are meant.
 
     Dagster runs ranges only; one run over a range with gaps loads the model once, several runs would not.
     """

@@ -1,7 +1,8 @@
 """Asking for a run, once: not while one is at it, and not again and again for what just failed.
 
-A *line* is what one run is for: a world, or an adapter. What it is to make is in the run's tags, a few digits of each
-fingerprint, so a later tick knows whether the same was tried. Not here: what is to be made (the sensors).
+A *line* is what one run is for: a tier of a world, or an adapter. What it is to make is in the run's tags, a few
+digits of each fingerprint, so a later tick knows whether the same was tried. Not here: what is to be made (the
+sensors).
 """
 
 from collections.abc import Collection, Iterable
@@ -43,18 +44,21 @@ class Runs:
         self._instance = instance
         self._now = now
         self.active: dict[str, str] = {}
-        self.active_assets: set[str] = set()
+        self.active_assets: dict[str, str] = {}
         for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
             keys = run.asset_selection or set()
             # a person's run has no tag of ours, but its assets tell
-            lines = {"/".join(key.path[:-1]) for key in keys} | {run.tags.get(LINE_TAG, "")}
-            self.active |= dict.fromkeys(lines - {""}, run.run_id)
-            self.active_assets |= {key.to_user_string() for key in keys}
+            tag = run.tags.get(LINE_TAG)
+            lines = {tag} if tag else {"/".join(key.path[:-1]) for key in keys}
+            self.active |= dict.fromkeys(lines, run.run_id)
+            self.active_assets |= dict.fromkeys((key.to_user_string() for key in keys), run.run_id)
 
     def ask(self, line: str, steps: Collection[Step], assets: Iterable[str], tags: dict[str, str]) -> Answer:
         """A run for `assets` that makes `steps`, unless one is at it or the same has just failed."""
-        if line in self.active:
-            return Answer(None, f"{line}: run {self.active[line][:8]} is at it")
+        assets = list(assets)
+        at_it = self.active.get(line) or next(filter(None, map(self.active_assets.get, assets)), None)
+        if at_it is not None:
+            return Answer(None, f"{line}: run {at_it[:8]} is at it")
         wants = sorted({short(fingerprint({step.asset: step.fingerprint}), _DIGITS) for step in steps})
         wait_until = self._wait_after_failures(line, wants)
         if wait_until is not None and self._now < wait_until:

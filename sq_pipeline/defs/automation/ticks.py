@@ -14,7 +14,7 @@ from dagster import (
 )
 
 from sq_pipeline.defs.automation.requests import Answer
-from sq_pipeline.defs.places import PartitionChange
+from sq_pipeline.defs.partitions import PartitionChange
 
 Clock = Callable[[], datetime]
 Tick = Callable[[SensorEvaluationContext], SensorResult]

@@ -29,7 +29,7 @@ def measure(data: DataDir, pictures: int, seed: int, sheet: Path | None) -> dict
     """For each word: (share right, the judge's own share); `border step`: (median of tiny-flux, of the painter)."""
     judge, rng, base_model = Judge(), random.Random(seed), BASE_MODELS["tiny-flux"]
     renderer = registry.renderer(data)
-    size = base_model.size_for("landscape")
+    size = base_model.settings_for("landscape").size
     hits = {word: [0, 0] for word in WORDS}
     steps: tuple[list[float], list[float]] = ([], [])
     tiles: list[Image.Image] = []

@@ -1,4 +1,4 @@
-"""The two files of a pack, `visual_style.yaml` and `history.yaml`, read strictly; every fault with field and mend.
+"""`visual_style.yaml`, of a genre or a world, read strictly; every fault with field and mend.
 
 Real packs carry many keys that are not ours: they are ignored, but a near miss of ours is warned about.
 """
@@ -6,25 +6,23 @@ Real packs carry many keys that are not ours: they are ignored, but a near miss 
 import math
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sq_pipeline.core.base_models import resolve_base_model
-from sq_pipeline.core.content import TIER_SUFFIX_KEYS, TIERS, LoraEntry, Poi
+from sq_pipeline.core.content import TIERS, LoraEntry
 from sq_pipeline.core.errors import BaseModelError, ContentError, Fault
+from sq_pipeline.core.tiers import TIER_NAMES
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.strict_yaml import load_mapping, near_miss, type_name
+from sq_pipeline.storage.strict_yaml import load_mapping, near_miss, type_name, warn_of_slips
 
+_TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
 _TEXT_KEYS = ("positive_suffix", "negative_prompt", "preferred_model")
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
-_STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *TIER_SUFFIX_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
+_STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *_TIER_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
 _ENTRY_KEYS = ("name", "file", "scale", "applies_to", "trigger")
-_HISTORY_KEYS = ("chapters",)
-_CHAPTER_KEYS = ("points_of_interest",)
-_POI_KEYS = ("name", "slug", "description", "visual_prompt", "region", "type")
 
 
 @dataclass
@@ -57,22 +55,6 @@ class StyleFile:
         return None
 
 
-@dataclass
-class HistoryFile:
-    """The places of one `history.yaml`, in order."""
-
-    file: str
-    pois: list[Poi] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-
-
-def _warn_of_slips(keys: Mapping[str, Any], known: tuple[str, ...], file: str, where: str) -> list[Fault]:
-    slips = [(key, near_miss(key, known)) for key in keys if key not in known]
-    prefix = f"{where}." if where else ""
-    return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
-
-
 def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> StyleFile:
     """One style file; a missing one says nothing. A world's is read with its `genre`'s at hand."""
     style = StyleFile(data.relative(path))
@@ -83,11 +65,11 @@ def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> Sty
     except ContentError as error:
         style.faults += error.faults
         return style
-    style.warnings += _warn_of_slips(values, _STYLE_KEYS, style.file, "")
+    style.warnings += warn_of_slips(values, _STYLE_KEYS, style.file, "")
     for key in _TEXT_KEYS:
         if values.get(key) is not None and (text := style.text(values[key], key)) is not None:
             style.fields[key] = text
-    for tier, key in TIER_SUFFIX_KEYS.items():
+    for tier, key in _TIER_KEYS.items():
         if values.get(key) is not None and (text := style.text(values[key], key)) is not None:
             style.tier_suffixes[tier] = text
     _read_seed(style, values.get("base_seed"))
@@ -175,7 +157,7 @@ def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> Lora
         style.fault(where, f"is {type_name(value)}, not a mapping", "write name, file, scale and applies_to")
         return None
     before = len(style.faults)
-    style.warnings += _warn_of_slips(value, _ENTRY_KEYS, style.file, where)
+    style.warnings += warn_of_slips(value, _ENTRY_KEYS, style.file, where)
     for key in ("name", "file", "scale", "applies_to"):
         if value.get(key) is None:
             style.fault(f"{where}.{key}", "is missing", "add it")
@@ -270,106 +252,3 @@ def _read_legacy(data: DataDir, style: StyleFile, values: Mapping[str, Any], gen
     lora_scale = style.legacy.get("lora_scale", 1.0)
     style.entries.append(LoraEntry(name, file, lora_scale, TIERS, style.legacy.get("lora_trigger")))
     style.exclude += [entry.name for entry in genre.entries] if genre is not None else []
-
-
-def make_slug(name: str) -> str:
-    """A file name for a POI: ASCII letters and digits in lower case, everything else one underscore."""
-    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", plain.replace("'", "")).strip("_")
-
-
-def read_history(data: DataDir, path: Path) -> HistoryFile:
-    """The places of one history file; a missing one has none."""
-    history = HistoryFile(data.relative(path))
-    if not os.path.lexists(path):
-        return history
-    try:
-        values = load_mapping(path, history.file)
-    except ContentError as error:
-        history.faults += error.faults
-        return history
-    history.warnings += _warn_of_slips(values, _HISTORY_KEYS, history.file, "")
-    chapters = values.get("chapters")
-    if not isinstance(chapters, (list, type(None))):
-        problem = f"is {type_name(chapters)}, not a list"
-        history.faults.append(Fault(history.file, "chapters", problem, "write `- …` entries"))
-        return history
-    seen: dict[str, Poi] = {}
-    for index, chapter in enumerate(chapters or []):
-        where = f"chapters[{index}]"
-        if not isinstance(chapter, dict):
-            history.faults.append(Fault(history.file, where, f"is {type_name(chapter)}, not a mapping", "mend it"))
-            continue
-        history.warnings += _warn_of_slips(chapter, _CHAPTER_KEYS, history.file, where)
-        places = chapter.get("points_of_interest")
-        if not isinstance(places, (list, type(None))):
-            problem = f"is {type_name(places)}, not a list"
-            history.faults.append(
-                Fault(history.file, f"{where}.points_of_interest", problem, "write `- name: …` entries")
-            )
-            continue
-        for number, value in enumerate(places or []):
-            poi = _read_poi(history, seen, value, f"{where}.points_of_interest[{number}]")
-            if poi is not None:
-                _add_poi(history, seen, poi, f"{where}.points_of_interest[{number}]")
-    history.pois += seen.values()
-    return history
-
-
-def _add_poi(history: HistoryFile, seen: dict[str, Poi], poi: Poi, where: str) -> None:
-    first = seen.setdefault(poi.slug, poi)
-    if first is poi or poi == Poi(poi.name, poi.slug):  # named again, without a word about it
-        return
-    if first.name.casefold() != poi.name.casefold():
-        problem = f"{poi.name!r} and {first.name!r} both have the slug {poi.slug!r}"
-        history.faults.append(Fault(history.file, where, problem, "give one a `slug:` of its own"))
-    elif first != poi:
-        problem = f"{poi.name!r} is in an earlier chapter too, and says something else"
-        history.warnings.append(Fault(history.file, where, problem, "the first one is used; make them equal"))
-
-
-def _read_poi(history: HistoryFile, seen: Mapping[str, Poi], value: Any, where: str) -> Poi | None:
-    def fault(key: str, problem: str, mend: str) -> None:
-        history.faults.append(Fault(history.file, f"{where}.{key}".rstrip("."), problem, mend))
-
-    if not isinstance(value, dict):
-        fault("", f"is {type_name(value)}, not a mapping", "write `name: …`")
-        return None
-    before = len(history.faults)
-    history.warnings += _warn_of_slips(value, _POI_KEYS, history.file, where)
-    given = dict(value)
-    prompt = given.get("visual_prompt")
-    if isinstance(prompt, dict):
-        if not isinstance(prompt.get("solo"), str):
-            fault("visual_prompt.solo", "is missing or no text", "write the prompt there")
-        given["visual_prompt"] = prompt.get("solo") if isinstance(prompt.get("solo"), str) else None
-    texts: dict[str, str] = {}
-    for key in _POI_KEYS:
-        item = given.get(key)
-        if item is None:
-            continue
-        if not isinstance(item, str):
-            fault(key, f"is {type_name(item)}: {item!r}, not a text", "put it in quotes")
-            continue
-        texts[key] = item.strip()
-    name = texts.get("name") or texts.get("slug", "").replace("_", " ").replace("-", " ")
-    slug = make_slug(texts.get("slug") or name)
-    if not texts.get("name") and slug in seen:
-        name = seen[slug].name
-    if len(history.faults) == before:
-        if not name:
-            fault("name", "is missing", "add `name` or `slug`")
-        elif not slug:
-            fault("name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
-        elif slug not in seen and not texts.get("visual_prompt") and not texts.get("description"):
-            fault("visual_prompt", f"{name!r} has neither visual_prompt nor description", "write one")
-    if len(history.faults) > before:
-        return None
-    return Poi(
-        name,
-        slug,
-        texts.get("description", ""),
-        texts.get("visual_prompt") or None,
-        texts.get("region"),
-        texts.get("type"),
-    )

@@ -1,0 +1,56 @@
+"""What a world shows as Dagster partitions, kept in step with the YAML."""
+
+from dagster import AddDynamicPartitionsRequest, DagsterInstance, DeleteDynamicPartitionsRequest
+
+from sq_pipeline.core.content import TIERS, Catalog, Tier, World
+from sq_pipeline.defs.world_assets import subjects_of
+
+PartitionChange = AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest
+
+
+def partitions_name(world: World, tier: Tier) -> str:
+    """The name under which Dagster keeps what a world shows in a tier."""
+    return str(subjects_of(world, tier).name)
+
+
+def partition_changes(catalog: Catalog, instance: DagsterInstance) -> list[PartitionChange]:
+    """What to add and remove so that the partitions are what each world shows."""
+    changes: list[PartitionChange] = []
+    for world in catalog.worlds.values():
+        for tier in TIERS:
+            name = partitions_name(world, tier)
+            wanted = [subject.slug for subject in world.subjects.get(tier, ())]
+            there = instance.get_dynamic_partitions(name)
+            if wanted == there:
+                continue
+            known, asked = set(there), set(wanted)
+            if new := [slug for slug in wanted if slug not in known]:
+                changes.append(AddDynamicPartitionsRequest(name, new))
+            if old := [slug for slug in there if slug not in asked]:
+                changes.append(DeleteDynamicPartitionsRequest(name, old))
+    return changes
+
+
+def partitions_after(changes: list[PartitionChange], instance: DagsterInstance, world: World, tier: Tier) -> list[str]:
+    """The partitions of a world's tier in Dagster's order, once the changes are made."""
+    name = partitions_name(world, tier)
+    places = list(instance.get_dynamic_partitions(name))
+    for change in changes:
+        if change.partitions_def_name != name:
+            continue
+        if isinstance(change, AddDynamicPartitionsRequest):
+            places += change.partition_keys
+        else:
+            gone = set(change.partition_keys)
+            places = [slug for slug in places if slug not in gone]
+    return places
+
+
+def sync_partitions(catalog: Catalog, instance: DagsterInstance) -> None:
+    """Bring an instance's partitions in step with the content, now."""
+    for change in partition_changes(catalog, instance):
+        if isinstance(change, AddDynamicPartitionsRequest):
+            instance.add_dynamic_partitions(change.partitions_def_name, list(change.partition_keys))
+        else:
+            for key in change.partition_keys:
+                instance.delete_dynamic_partition(change.partitions_def_name, key)
