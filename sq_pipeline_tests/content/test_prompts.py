@@ -179,6 +179,21 @@ def test_the_tail_is_of_the_type_and_the_tier(kind: str | None, tier: Tier, tail
     assert positive(world_with(style=FULL_STYLE), poi, tier) == f"a mill, {tail}"
 
 
+def test_a_culture_follows_the_description_and_goes_last_but_one():
+    ada = Subject("Ada", "ada", "Tall. Grey.", culture=" river folk, ", kind="town")
+    world = world_with(style=FULL_STYLE)
+    assert positive(world, ada, "portrait") == "Ada: Tall. Grey., river folk, wood, close up, wide shot"
+    assert positive(world, ada, "portrait", 5) == "Ada: Tall., river folk, wood"
+    fitted = write_prompt(world, ada, "portrait", WordCounter(2))
+    assert fitted.positive_prompt == "Ada: Tall."
+    assert fitted.dropped == ("description sentence 2", "positive suffix", "tier suffix", "type tags", "culture")
+
+
+def test_a_visual_prompt_says_the_culture_itself():
+    ada = Subject("Ada", "ada", visual_prompt="a tall woman", culture="river folk")
+    assert positive(world_with(), ada, "portrait") == "a tall woman"
+
+
 @pytest.mark.parametrize("suffix", ["wide shot", " wide shot ", "wide shot,", ", wide shot, ", "\nwide shot\n"])
 def test_suffixes_are_joined_with_one_comma(suffix: str):
     style = Style(positive_suffix=suffix, tier_suffixes={"landscape": " , "})

@@ -62,6 +62,16 @@ def test_an_empty_file_gives_the_defaults(data: DataDir, text: str):
             "thresholds: {fidelity: {relative_error_bfloat16_max: {value: 2, reason: a try}}}",
             {"thresholds": with_limit("relative_error_bfloat16_max", 2.0, "a try")},
         ),
+        ("missing_adapter: none", {"missing_adapter": "none"}),
+        (
+            "tiers: {portrait: {size_px: [832, 1216], guidance: 4}, scene: {num_inference_steps: 30}}",
+            {
+                "tiers": {
+                    "portrait": {"size_px": (832, 1216), "num_inference_steps": None, "guidance": 4.0},
+                    "scene": {"size_px": None, "num_inference_steps": 30, "guidance": None},
+                }
+            },
+        ),
     ],
 )
 def test_a_value_replaces_its_default_and_no_other(data: DataDir, text: str, expected: dict[str, Any]):
@@ -103,6 +113,19 @@ def test_a_value_replaces_its_default_and_no_other(data: DataDir, text: str, exp
             "mend",
         ),
         (_FIDELITY.format("share_kept: {value: 0.9, reason: r}"), f"{_PLACE}.share_kept", "unknown key", "remove it"),
+        ("missing_adapter: ignore", "missing_adapter", "'error' or 'none', not 'ignore'", "mend"),
+        ("missing_adapter:", "missing_adapter", "not None", "mend"),
+        ("tiers: {potrait: {guidance: 4}}", "tiers.potrait.[key]", "'landscape', 'portrait'", "mend"),
+        ("tiers: {portrait: {sizes_px: [64, 64]}}", "tiers.portrait.sizes_px", "unknown key", "`size_px`"),
+        ("tiers: {portrait: {size_px: [832, 1215]}}", "tiers.portrait.size_px[1]", "multiple of 16, not 1215", "mend"),
+        ("tiers: {portrait: {size_px: [48, 64]}}", "tiers.portrait.size_px[0]", "or equal to 64, not 48", "mend"),
+        ("tiers: {portrait: {size_px: [4096, 4096]}}", "tiers.portrait.size_px", "at most 4194304", "mend"),
+        ("tiers: {portrait: {size_px: [832]}}", "tiers.portrait.size_px[1]", "is missing", "add it"),
+        ("tiers: {portrait: {size_px: 832}}", "tiers.portrait.size_px", "is a number, not a list", "mend"),
+        ("tiers: {portrait: {num_inference_steps: 0}}", "tiers.portrait.num_inference_steps", "equal to 1", "mend"),
+        ("tiers: {portrait: {num_inference_steps: 8.0}}", "tiers.portrait.num_inference_steps", "not 8.0", "mend"),
+        ("tiers: {portrait: {guidance: -1}}", "tiers.portrait.guidance", "equal to 0, not -1", "mend"),
+        ("tiers: {portrait: {guidance: .inf}}", "tiers.portrait.guidance", "not '.inf'", "mend"),
         ("thresholds: {ssim_triger_max: 0.9}", "thresholds.ssim_triger_max", "unknown key", "`ssim_trigger_max`"),
     ],
 )

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import Subject
+from sq_pipeline.core.content import Subject, Tier
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.subject_files import SubjectFile, make_slug, read_subjects
+from sq_pipeline.storage.subject_files import SUBJECT_FILES, SubjectFile, make_slug, read_subjects
 from sq_pipeline_tests.content.pack_writing import GENRE_HISTORY, history_of, the_fault, write
 
 
@@ -203,3 +203,124 @@ def test_a_slug_is_a_file_name_and_its_own_slug(name: str):
     slug = make_slug(name)
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789_")
     assert make_slug(slug) == slug
+
+
+# the manifests of the other tiers
+
+
+def manifest(data: DataDir, tier: Tier, text: str) -> SubjectFile:
+    path = f"content/genre_packs/western/worlds/dust/{SUBJECT_FILES[tier].name}"
+    return read_subjects(data, write(data, path, text).parent, tier)
+
+
+PORTRAITS = """
+characters:
+  - name: Ada Stone
+    role: sheriff
+    type: npc_major
+    appearance: a grey braid, a tin star
+    culture: river folk
+    culture_aesthetic: blue glass beads
+  - id: old-bo
+    appearance: a red scarf
+  - {name: Cy, slug: the_bald_one, visual_prompt: a bald man, culture: hill folk}
+"""
+
+
+def test_people_are_read_as_packs_write_them(data: DataDir):
+    found = manifest(data, "portrait", PORTRAITS)
+    assert found.faults == found.warnings == []
+    assert found.subjects == [
+        Subject(
+            "Ada Stone",
+            "ada_stone",
+            "a grey braid, a tin star",
+            kind="npc_major",
+            culture="river folk, blue glass beads",
+        ),
+        Subject("old bo", "old_bo", "a red scarf"),
+        Subject("Cy", "the_bald_one", visual_prompt="a bald man", culture="hill folk"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tier", "text"),
+    [
+        ("creature", "creatures: [{id: mule, name: Mule, description: a tired mule, threat_level: 1}]"),
+        ("creature", "creatures: [{name: Mule, appearance: a tired mule, culture: not read here}]"),
+        ("scene", "scenes: [{name: Mule, description: a tired mule}]"),
+    ],
+)
+def test_creatures_and_scenes_are_read(data: DataDir, tier: Tier, text: str):
+    found = manifest(data, tier, text)
+    assert found.subjects == [Subject("Mule", "mule", "a tired mule")]
+    assert found.faults == found.warnings == []
+
+
+@pytest.mark.parametrize("tier", ["portrait", "creature", "scene"])
+@pytest.mark.parametrize("text", ["", "title: nothing yet", "{key}:", "{key}: []"])
+def test_a_manifest_may_be_empty(data: DataDir, tier: Tier, text: str):
+    found = manifest(data, tier, text.format(key=SUBJECT_FILES[tier].lists[0]))
+    assert (found.subjects, found.faults, found.warnings) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("tier", "text", "field", "part"),
+    [
+        ("portrait", "characters: {Ada: tall}", "characters", "a mapping, not a list"),
+        ("portrait", "characters: [Ada]", "characters[0]", "a text, not a mapping"),
+        (
+            "portrait",
+            "characters: [{name: Ada}]",
+            "characters[0].visual_prompt",
+            "neither visual_prompt nor appearance",
+        ),
+        ("portrait", "characters: [{name: Ada, appearance: 7}]", "characters[0].appearance", "not a text"),
+        ("portrait", "characters: [{appearance: tall}]", "characters[0].name", "is missing"),
+        ("portrait", "characters: [{name: Ada, appearance: x, culture: [a]}]", "characters[0].culture", "a list"),
+        (
+            "portrait",
+            "characters: [{name: A, appearance: x}, {name: A!, appearance: y}]",
+            "characters[1]",
+            "the slug 'a'",
+        ),
+        ("creature", "creatures: [{name: '!', description: x}]", "creatures[0].name", "no letter or digit"),
+        ("scene", "scenes: [{name: Duel, visual_prompt: {solos: x}}]", "scenes[0].visual_prompt.solo", "is missing"),
+    ],
+)
+def test_a_fault_of_a_manifest_names_its_field(data: DataDir, tier: Tier, text: str, field: str, part: str):
+    fault = the_fault(
+        manifest(data, tier, text).faults, f"content/genre_packs/western/worlds/dust/{SUBJECT_FILES[tier].name}"
+    )
+    assert fault.field == field
+    assert part in fault.problem
+
+
+@pytest.mark.parametrize(
+    ("tier", "text", "field", "guess"),
+    [
+        ("portrait", "character: [{name: Ada, appearance: x}]", "character", "characters"),
+        (
+            "portrait",
+            "characters: [{name: Ada, apearance: x, visual_prompt: y}]",
+            "characters[0].apearance",
+            "appearance",
+        ),
+        (
+            "creature",
+            "creatures: [{name: A, descripton: x, visual_prompt: y}]",
+            "creatures[0].descripton",
+            "description",
+        ),
+    ],
+)
+def test_a_near_miss_in_a_manifest_is_warned_of(data: DataDir, tier: Tier, text: str, field: str, guess: str):
+    (warning,) = manifest(data, tier, text).warnings
+    assert (warning.field, warning.mend) == (field, f"did you mean `{guess}`?")
+
+
+def test_a_person_named_twice_is_one_and_a_difference_is_told(data: DataDir):
+    found = manifest(data, "portrait", "characters: [{name: A, appearance: x}, {name: A}, {name: A, appearance: y}]")
+    assert found.subjects == [Subject("A", "a", "x")]
+    (warning,) = found.warnings
+    assert (warning.field, warning.problem) == ("characters[2]", "'A' is further up too, and says something else")
