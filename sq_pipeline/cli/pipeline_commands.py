@@ -27,8 +27,8 @@ def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
 
 def _show_report(report: dict[str, Any]) -> None:
     print_table(
-        ("world", "tier", "name", "picture"),
-        [(f"{item['genre']}/{item['world']}", item["tier"], item["poi"], item["path"]) for item in report["rendered"]],
+        ("world", "tier", "picture"),
+        [(f"{item['genre']}/{item['world']}", item["tier"], item["path"]) for item in report["rendered"]],
     )
     counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
