@@ -12,11 +12,12 @@ from sq_pipeline.core.errors import Fault, SelectionError
 
 @dataclass(frozen=True)
 class TierNames:
-    """`style_key`: the tier's suffix in `visual_style.yaml`. `folder`: where the game finds its pictures, in `images/`.
+    """`noun`: what such a picture is of. `style_key`: the tier's suffix in `visual_style.yaml`.
 
-    The others are the last parts of asset keys.
+    `folder`: where the game finds its pictures, in `images/`. The others are the last parts of asset keys.
     """
 
+    noun: str
     style_key: str
     folder: str
     stack: str
@@ -27,8 +28,10 @@ class TierNames:
 
 def _names(tier: Tier) -> TierNames:
     if tier == "landscape":
-        return TierNames("poi_style", "poi", "stack", "prompts", "poi_images", "gallery")
-    return TierNames(f"{tier}_style", tier, *(f"{tier}_{part}" for part in ("stack", "prompts", "images", "gallery")))
+        return TierNames("place", "poi_style", "poi", "stack", "prompts", "poi_images", "gallery")
+    noun = "person" if tier == "portrait" else tier
+    parts = (f"{tier}_{part}" for part in ("stack", "prompts", "images", "gallery"))
+    return TierNames(noun, f"{tier}_style", tier, *parts)
 
 
 TIER_NAMES: Mapping[Tier, TierNames] = {tier: _names(tier) for tier in TIERS}

@@ -43,8 +43,7 @@ def world_key(world_name: str, genre: str, name: str) -> AssetKey:
 
 def subjects_of(world: World, tier: Tier) -> DynamicPartitionsDefinition:
     """The partitions of a tier's pictures and prompts, by slug."""
-    folder = "places" if tier == "landscape" else f"{tier}s"
-    return DynamicPartitionsDefinition(name=f"{folder}/{world.genre}/{world.name}")
+    return DynamicPartitionsDefinition(name=f"{TIER_NAMES[tier].noun}s/{world.genre}/{world.name}")
 
 
 def _world_now(workshop: Workshop, world: World) -> World:
@@ -109,7 +108,6 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
     prompts, images, stack = (
         world_key(world.name, world.genre, name) for name in (names.prompts, names.images, names.stack)
     )
-    what = "place" if tier == "landscape" else tier
 
     @multi_asset(
         specs=[
@@ -117,17 +115,17 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
                 prompts,
                 group_name=world.genre,
                 skippable=True,
-                description=f"What each {what}'s picture is asked with.",
+                description=f"What each {names.noun}'s picture is asked with.",
             ),
             AssetSpec(
                 images,
                 deps=[stack, prompts],
                 group_name=world.genre,
                 skippable=True,
-                description=f"A picture of each {what}. Select partitions and materialize to make or renew them.",
+                description=f"A picture of each {names.noun}. Select partitions and materialize to make or renew them.",
             ),
         ],
-        name="__".join((*images.path[:-1], f"{what}s")),
+        name="__".join((*images.path[:-1], f"{names.noun}s")),
         partitions_def=subjects_of(world, tier),
         backfill_policy=BackfillPolicy.single_run(),
         required_resource_keys={WORKSHOP},
