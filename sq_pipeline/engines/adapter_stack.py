@@ -78,18 +78,23 @@ class AdapterStack:
 
     def _read(self, uses: tuple[AdapterUse, ...], key: StackKey) -> ReadyStack:
         """The stack from its files, wholly in memory. Raises RenderError, with nothing on."""
+        applied: list[AppliedAdapter] = []
         try:
-            applied = tuple(self._put_on(use) for use in uses)
+            for use in uses:
+                applied.append(self._put_on(use))
             now = {path: get_module(self._transformer, path) for path in self._base}
             layers = {path: layer for path, layer in now.items() if layer is not self._base[path]}
             arrays = own_arrays(layers)
             mx.eval(arrays)  # MLX reads a file when its numbers are needed: now, and not after it was replaced
             if self._key_of(uses) != key:
                 raise RenderError(Fault(str(uses[0].path), "", "a file of its stack changed while it was read", ""))
+        except NoMatchError as error:
+            self.take_off()
+            raise NoMatchError(error.faults, (*(item.keys_matched for item in applied), 0)) from error
         except BaseException:
             self.take_off()
             raise
-        return ReadyStack(layers, applied, sum(array.nbytes for array in arrays))
+        return ReadyStack(layers, tuple(applied), sum(array.nbytes for array in arrays))
 
     @property
     def ready_bytes(self) -> int:

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from sq_pipeline.core.protocols import WatchedRenderer
 from sq_pipeline.core.render_protocol import (
     PROTOCOL_VERSION,
     Call,
@@ -26,7 +25,7 @@ from sq_pipeline.core.render_protocol import (
 )
 from sq_pipeline.core.render_queue import RenderQueue
 from sq_pipeline.serve.connections import Connection
-from sq_pipeline.serve.jobs import Job, Workbench, stopped
+from sq_pipeline.serve.jobs import Job, ServedEngines, Workbench, stopped
 from sq_pipeline.serve.render_calls import key_of, to_request
 from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen
 from sq_pipeline.storage.layout import DataDir
@@ -39,7 +38,7 @@ _FLUSH_S = 5.0
 Say = Callable[[str], None]
 
 
-def serve(data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str], str], say: Say) -> None:
+def serve(data: DataDir, engines: ServedEngines, say: Say) -> None:
     """Serve until SIGTERM, SIGINT or `shutdown`. `say` gets one line for start, end and what went wrong.
 
     Raises StorageError where another server is there, or the disk refuses. Only in a process's main thread.
@@ -47,16 +46,16 @@ def serve(data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str]
     with hold_serve_lock(data), listen(data) as (listening, was_stale):
         if was_stale:
             say("replaced the socket of a server that died")
-        asyncio.run(RenderServer(data, renderer, weights_hash, say).run(listening))
+        asyncio.run(RenderServer(data, engines, say).run(listening))
 
 
 class RenderServer:
     """The server of one data directory, in one event loop; `run` once."""
 
-    def __init__(self, data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str], str], say: Say) -> None:
-        self._data, self._renderer, self._say = data, renderer, say
-        self._workbench = Workbench(data, renderer, weights_hash)
-        self._description = renderer.describe()
+    def __init__(self, data: DataDir, engines: ServedEngines, say: Say) -> None:
+        self._data, self._renderer, self._say = data, engines.renderer, say
+        self._workbench = Workbench(data, engines)
+        self._description = engines.renderer.describe()
         self._queue = RenderQueue[Job]()
         self._running: Job | None = None
         self._connections: dict[Connection, asyncio.Task[None]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.errors import Fault, RenderError
+from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import (
     AdapterUse,
     AppliedAdapter,
@@ -22,6 +22,7 @@ from sq_pipeline.serve.client import RenderClient, ServerGoneError, open_client
 from sq_pipeline.serve.pictures import read_pixels
 from sq_pipeline.serve.socket_place import serve_folder
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.telemetry.spans import current_traceparent
 
 # What is wrong with the picture itself: in process it would be no better.
 _FAULTS: tuple[Code, ...] = (
@@ -74,7 +75,8 @@ class ServerFirstRenderer:
             image = self._read(answer, request, pid)
         except ProtocolError as error:
             if error.code in _FAULTS:
-                raise RenderError(Fault("", "", error.message, "")) from error
+                kind = NoMatchError if error.code == "adapter_no_match" else RenderError
+                raise kind(Fault("", "", error.message, "")) from error
             return self._render_here(request, f"the server (process {pid}) refused it: {error.message}")
         except (ServerGoneError, OSError) as error:
             self._hang_up()
@@ -143,6 +145,7 @@ class ServerFirstRenderer:
             "lora_paths": [str(use.path) for use in request.adapters],
             "lora_scales": [use.lora_scale for use in request.adapters],
             "base_weights": self._weights_hash(request.base_model),
+            "traceparent": current_traceparent(),
         }
 
     def _read(self, answer: dict[str, Any], request: RenderRequest, pid: int) -> RenderedImage:
