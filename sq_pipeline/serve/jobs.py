@@ -109,7 +109,10 @@ class Workbench:
         key = request.base_model, weights
         if key not in self._counters:
             self._counters[key] = self._engines.token_counter(request.base_model)
-        said = write_request_provenance(
+        if self._engines.weights_hash(request.base_model) != weights:
+            message = f"{request.base_model} was replaced while it rendered"
+            raise ProtocolError("weights_differ", message, job.request_id)
+        return write_request_provenance(
             request,
             job.params.tier,
             image,
@@ -119,10 +122,6 @@ class Workbench:
             self._description.versions,
             self._description.chip,
         )
-        if self._engines.weights_hash(request.base_model) != weights:
-            message = f"{request.base_model} was replaced while it rendered"
-            raise ProtocolError("weights_differ", message, job.request_id)
-        return said
 
 
 @dataclass(frozen=True)

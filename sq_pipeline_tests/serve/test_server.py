@@ -204,7 +204,7 @@ def test_what_an_engine_raises_has_a_code_and_the_server_lives_on(data: DataDir)
 
 
 def test_weights_replaced_while_rendering_make_no_picture(data: DataDir) -> None:
-    hashes = iter(["sha256:1", "sha256:2"])
+    hashes = iter([f"sha256:{digit * 64}" for digit in "12"])
 
     async def scenario() -> None:
         async with serving(data, open_fake(), lambda _: next(hashes)) as place:
