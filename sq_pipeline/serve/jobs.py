@@ -35,15 +35,30 @@ class StoppedError(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One accepted render. `stop_code` is set when it is to end without a picture, and says why."""
+    """One accepted render. `stop_code` is set when it is to end without a picture, and says why.
+
+    `started` and `step` tell how far it is, once it is in hand.
+    """
 
     client: Any
     request_id: RequestId
     params: RenderParams
     request: RenderRequest
     since: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    step: int = 0
     stop_code: Code | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def progress(self) -> dict[str, Any]:
+        """How far it is; until `step` is 1 its base model may be loading."""
+        return {
+            "variant": self.request.base_model,
+            "tier": self.params.tier,
+            "step": self.step,
+            "steps": self.request.num_inference_steps,
+            "elapsed_s": 0.0 if self.started is None else round(time.monotonic() - self.started, 3),
+        }
 
     def stop(self, code: Code) -> None:
         """Let it end at the next step; the first reason counts."""
@@ -62,7 +77,7 @@ class Workbench:
 
     def render(self, job: Job, on_step: OnStep | None) -> dict[str, Any]:
         """The result of a job. Raises ProtocolError; any other exception is a bug, of ours or of an engine."""
-        start = time.monotonic()
+        job.started = start = time.monotonic()
         renderer, request = self._engines.renderer, job.request
         loads = renderer.figures()["model_loads"]
         try:
@@ -73,6 +88,8 @@ class Workbench:
             hashes = [self._files.hash_of(use.path) for use in request.adapters]
             served = Served(job.params.traceparent)
             image = render(_Stepping(renderer, job, on_step), request, job.params.tier, names, served=served)
+            if job.stop_code == "cancelled":  # nobody waits for it any more
+                raise stopped(job)
             said = self._describe(job, image, names, hashes, weights)
             path = write_picture(self._data, image.pixels, said.as_chunks())
         except StoppedError:
@@ -138,6 +155,7 @@ class _Stepping:
         return replace(image, rendered_by=f"server, process {os.getpid()}")
 
     def _step(self, done: int, steps: int) -> None:
+        self.job.step = done
         if self.on_step is not None:
             self.on_step(done, steps)
         if self.job.stop_code is not None:

@@ -5,6 +5,7 @@ They are nobody's records: a run enters its pictures in the store itself. Kept u
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,13 @@ def write_picture(data: DataDir, pixels: npt.NDArray[np.uint8], texts: Mapping[s
         part.unlink(missing_ok=True)
         raise disk_error(final, error) from error
     return final
+
+
+def remove_halves(data: DataDir) -> None:
+    """Remove what a server that died was writing. Only while no server is up."""
+    for part in (serve_folder(data) / "pictures").glob(".*.part.png"):
+        with suppress(OSError):  # it is in nobody's way
+            part.unlink()
 
 
 def read_pixels(path: Path) -> npt.NDArray[np.uint8]:

@@ -97,7 +97,10 @@ class ServerFirstRenderer:
             except (ServerGoneError, ProtocolError):
                 self._hang_up()
         if self._client is None:
-            opened = open_client(self._data)
+            try:
+                opened = open_client(self._data)
+            except ServerGoneError as error:
+                return f"the render server does not answer ({error})"
             if opened is None:
                 return _NO_SERVER
             self._client, told = opened
@@ -131,7 +134,9 @@ class ServerFirstRenderer:
             self._say(line)
 
     def _params(self, request: RenderRequest) -> dict[str, Any]:
+        traceparent = current_traceparent()
         return {
+            **({} if traceparent is None else {"traceparent": traceparent}),
             "tier": request.tier,
             "positive_prompt": request.positive_prompt,
             "clip_prompt": request.clip_prompt,
@@ -145,7 +150,6 @@ class ServerFirstRenderer:
             "lora_paths": [str(use.path) for use in request.adapters],
             "lora_scales": [use.lora_scale for use in request.adapters],
             "base_weights": self._weights_hash(request.base_model),
-            "traceparent": current_traceparent(),
         }
 
     def _read(self, answer: dict[str, Any], request: RenderRequest, pid: int) -> RenderedImage:

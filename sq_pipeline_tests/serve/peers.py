@@ -111,8 +111,8 @@ async def storm(
             if answer["id"] in open_ids:
                 open_ids.discard(answer["id"])
                 tally[answer["error"]["code"] if "error" in answer else "rendered"] += 1
-            else:
-                tally["other answers"] += 1
+            else:  # of a cancel, of a malformed line: neither has a render's number
+                tally["answered twice" if isinstance(answer["id"], int) else "other answers"] += 1
 
     for number in range(renders):
         peer.render(number, **{"seed": rng.randrange(1000), "steps": 1, **change})
