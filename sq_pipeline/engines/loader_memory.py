@@ -1,8 +1,8 @@
-"""What is the same for every adapter of one kind, found out once: which names of a file match which patterns.
+"""What keeps mflux's loader from spending most of a swap on names: two savings that change none of its answers.
 
-mflux's loader tries every pattern on every key, with a search for numbers each time, and so spends more than half of a
-swap on names that it has seen in the last file. Its own answers are kept here, not made: the function is wrapped, and
-takes nothing but two texts. Not here: applying anything.
+It tries every pattern on every key of a file, with a search for numbers each time. What cannot match, by its beginning
+or its end, is answered here; mflux's own function answers for the rest. And which patterns a file's names need is found
+out once for files of the same names. Not here: applying anything.
 """
 
 from collections import OrderedDict
@@ -16,14 +16,27 @@ from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from sq_pipeline.engines.loader_narrowing import narrow_to_keys
 from sq_pipeline.engines.loader_targets import KeyMatches, match_keys
 
-# some 40 patterns are left for the 608 keys of an adapter over all of FLUX.1: three kinds of names
-_ANSWERS, _KINDS = 1 << 17, 4
+_KINDS = 4
+_BLOCK, _WEIGHT = "{block}", ".weight"
+
+mflux_matches = LoRALoader._match_pattern
 
 
-def remember_matches() -> None:
-    """Let mflux's loader keep its answers to "does this key match this pattern", in this process."""
-    if not hasattr(LoRALoader._match_pattern, "cache_info"):
-        LoRALoader._match_pattern = staticmethod(lru_cache(_ANSWERS)(LoRALoader._match_pattern))
+@lru_cache(1 << 13)
+def _ends_of(pattern: str) -> tuple[str, tuple[str, str]]:
+    """What every key that matches begins with, and the two texts that it may end with."""
+    if _BLOCK not in pattern:
+        return pattern.removesuffix(_WEIGHT), ("", "")
+    suffix = pattern.rpartition(_BLOCK)[2]
+    return pattern.partition(_BLOCK)[0], (suffix, suffix.removesuffix(_WEIGHT))
+
+
+def match(weight_key: str, pattern: str) -> int | None:
+    """As mflux's own: the block's number (0 where there is none) of a key that matches, else None."""
+    prefix, suffixes = _ends_of(pattern)
+    if not (weight_key.startswith(prefix) and weight_key.endswith(suffixes)):
+        return None
+    return mflux_matches(weight_key, pattern)
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,7 @@ class LoaderMemory:
     def __init__(self, mapping: list[LoRATarget]) -> None:
         self._mapping = mapping
         self._known: OrderedDict[tuple[str, ...], KnownNames] = OrderedDict()
-        remember_matches()
+        LoRALoader._match_pattern = staticmethod(match)
 
     def of(self, keys: Sequence[str]) -> KnownNames:
         """What is known of these names."""
@@ -51,4 +64,5 @@ class LoaderMemory:
         return known
 
     def _find_out(self, keys: Collection[str]) -> KnownNames:
-        return KnownNames(narrow_to_keys(self._mapping, keys), match_keys(keys, self._mapping))
+        mapping = narrow_to_keys(self._mapping, keys)
+        return KnownNames(mapping, match_keys(keys, mapping))
