@@ -4,13 +4,14 @@ A file is read when it is new or was changed, which its stat tells; what its byt
 here: which file is meant, and what was applied of it.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from sq_pipeline.core.errors import Fault, RenderError
 from sq_pipeline.stages.picture_provenance import update_norm
 from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.stat_cache import StatCache
+from sq_pipeline.storage.stat_cache import StatCache, code_stamp
 from sq_pipeline.storage.tensor_survey import tensors_data_version
 
 
@@ -42,7 +43,10 @@ class AdapterFiles:
     def read(self, path: Path, file_sha256: str) -> AdapterFile:
         """What the file holds, whose hash was just told. Raises AdapterError, or RenderError where it changed."""
         if file_sha256 not in self._known:
-            found = AdapterFile(file_sha256, tensors_data_version(path), update_norm(path))
+            with self._files.saving() as files:
+                version = files.remember(path, "tensors", lambda: tensors_data_version(path))
+                norm = files.remember(path, f"update norm {code_stamp()}", lambda: json.dumps(update_norm(path)))
+            found = AdapterFile(file_sha256, version, json.loads(norm))
             if self.hash_of(path) != file_sha256:
                 raise RenderError(Fault(str(path), "", "changed while it was read", ""))
             self._known[file_sha256] = found
