@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     def serve(data: DataOption = None) -> None:
         """Hold the base model warm and render what runs and others ask for; Ctrl-C finishes the picture in hand."""
         from sq_pipeline.engines import registry
+        from sq_pipeline.serve.jobs import ServedEngines
         from sq_pipeline.serve.server import serve as serve_renders
 
         directory = open_data_dir(data_root(data))
@@ -24,4 +25,9 @@ def register(app: typer.Typer) -> None:
             stream.write(f"{line}\n")
             stream.flush()
 
-        serve_renders(directory, registry.renderer(directory), registry.quick_weights_hash(directory), say)
+        engines = ServedEngines(
+            renderer=registry.renderer(directory),
+            weights_hash=registry.quick_weights_hash(directory),
+            token_counter=lambda name: registry.token_counter(name, directory),
+        )
+        serve_renders(directory, engines, say)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -35,7 +36,7 @@ class SqPipelineError(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
     # Exceptions cross process borders in Dagster; keep the faults when they do.
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.faults,))
 
 
@@ -76,7 +77,17 @@ class RenderError(SqPipelineError, RuntimeError):
 
 
 class NoMatchError(RenderError):
-    """An adapter has no key that the loader knows: it would change nothing."""
+    """An adapter has no key that the loader knows: it would change nothing.
+
+    `keys_matched`: of its stack's adapters, those before it and itself (0); empty where nobody told.
+    """
+
+    def __init__(self, faults: Iterable[Fault] | Fault | str, keys_matched: tuple[int, ...] = ()):
+        super().__init__(faults)
+        self.keys_matched = keys_matched
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.faults, self.keys_matched))
 
 
 class StorageError(SqPipelineError, OSError):

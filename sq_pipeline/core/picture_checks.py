@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sq_pipeline.core.fingerprints import canonical_json, fingerprint, short
 from sq_pipeline.core.prompts import seed_for
-from sq_pipeline.core.provenance import CHUNKS, Provenance
+from sq_pipeline.core.provenance import CHUNKS, Provenance, RenderProvenance
 
 Outcome = Literal["agrees", "differs", "moved on", "cannot be told"]
 
@@ -84,10 +84,11 @@ def check_itself(said: Provenance, inputs: Mapping[str, Any], texts: Mapping[str
     seed = seed_for(said.genre, said.world, said.poi, said.tier, said.base_seed)
     detail = f"{seed}, from {said.genre}:{said.world}:{said.poi}:{said.tier} and {said.base_seed}"
     yield compare("seed", said.seed, seed, detail)
-    yield _check_applied(said)
+    yield check_applied(said)
 
 
-def _check_applied(said: Provenance) -> Check:
+def check_applied(said: RenderProvenance) -> Check:
+    """What the counts of its adapters say."""
     name = "adapters applied"
     lame = [
         f"{adapter.name}: {adapter.keys_matched} of {adapter.keys_total} keys, "

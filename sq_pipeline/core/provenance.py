@@ -1,11 +1,14 @@
-"""What made a picture: the model of what is in its PNG and in the store's record, and what follows from it alone.
+"""What made a picture: the models of what is in its PNG and in the store's record, and what follows from them alone.
 
-Here: the fields, writing and strict reading. Never in it: times, paths, people, in which process it was rendered: one
-machine makes one file of the same inputs. Not here: PNG files (`storage.png_file`), looking around for what it was
-made from (`stages.verify_image`).
+Two kinds share what made the pixels (`RenderProvenance`): the picture of a place (`Provenance`, which has no `kind`),
+and one that somebody asked of the render server (`RequestProvenance`). Here: the fields, writing and strict reading.
+Never in them: times, paths out of the data directory, people, in which process it was rendered: one machine makes one
+file of the same inputs. Not here: PNG files (`storage.png_file`), looking around for what it was made from
+(`stages.verify_image`).
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -78,27 +81,20 @@ class AdapterProvenance(_Strict):
         }
 
 
-class Provenance(_Strict):
-    """One picture. `pixels` is the sha256 of its `(height, width, 3)` uint8 bytes.
+class RenderProvenance(_Strict):
+    """What made the pixels. `pixels` is the sha256 of their `(height, width, 3)` uint8 bytes.
 
     `negative_prompt` is None where the base model reads none. `base_weights` is over all of the base model's files,
     tokenizers included. `engine`: versions of the renderer's parts and its revision.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    fingerprint: Sha256
     pixels: Sha256
-    genre: str
-    world: str
-    poi: str
-    slug: str
     tier: str
-    base_seed: int
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     positive_prompt: str
     negative_prompt: str | None
     tokens: tuple[TokenCount, ...]
-    dropped: tuple[str, ...]
     sampler: str
     scheduler: str
     num_inference_steps: Positive
@@ -110,6 +106,35 @@ class Provenance(_Strict):
     adapters: tuple[AdapterProvenance, ...]
     engine: dict[str, str]
     chip: str
+
+
+class RequestProvenance(RenderProvenance):
+    """One picture that a client of the render server asked for, of no place and in no record.
+
+    `clip_prompt`: what CLIP read in place of `positive_prompt`, None for the same; the tokens are those of what each
+    encoder was given. `cut`: the encoders that read the beginning only. The adapters' files are relative to the data
+    directory, their names those of the files. `guidance` is None where the base model takes none.
+    """
+
+    kind: Literal["request"] = "request"
+    clip_prompt: str | None
+    cut: tuple[str, ...]
+
+    def as_chunks(self) -> dict[str, str]:
+        """The PNG's text chunks."""
+        return {PROVENANCE: canonical_json(self.model_dump(mode="json"))}
+
+
+class Provenance(RenderProvenance):
+    """One picture of a place. `dropped`: the parts of its prompt that were left out to fit."""
+
+    fingerprint: Sha256
+    genre: str
+    world: str
+    poi: str
+    slug: str
+    base_seed: int
+    dropped: tuple[str, ...]
 
     @property
     def place(self) -> str:
@@ -148,8 +173,29 @@ class Provenance(_Strict):
         }
 
 
-def read_provenance(texts: dict[str, str], file: str) -> tuple[Provenance, dict[str, Any]]:
-    """What a PNG's text chunks say, and the picture's inputs; raises PictureError with every fault of their form.
+def is_of_request(texts: Mapping[str, str]) -> bool:
+    """True where a PNG's texts have a `kind`, which the picture of a place has not. Their form is not checked here."""
+    try:
+        said = from_json(texts.get(PROVENANCE, "null"), allow_inf_nan=False)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and "kind" in said
+
+
+def read_request_provenance(texts: Mapping[str, str], file: str) -> RequestProvenance:
+    """What the text chunks of a picture of the render server's say; raises PictureError with every fault."""
+    faults = [
+        Fault(file, printable(name)[:_MOST_SHOWN], "does not belong to a picture that was asked for directly", _CHANGED)
+        for name in sorted(texts.keys() - {PROVENANCE})[:_MOST_FAULTS]
+    ]
+    provenance = _read_as(RequestProvenance, texts[PROVENANCE], file, faults)
+    if faults or provenance is None:
+        raise PictureError(faults)
+    return provenance
+
+
+def read_provenance(texts: Mapping[str, str], file: str) -> tuple[Provenance, dict[str, Any]]:
+    """What the text chunks of a place's picture say, and its inputs; raises PictureError with each fault of their form.
 
     Both must be written as this pipeline writes them, to the letter: a repeated key or another spelling is a fault.
     """
@@ -158,26 +204,34 @@ def read_provenance(texts: dict[str, str], file: str) -> tuple[Provenance, dict[
         problem = "says too little of what made it: it is of an older version" if older else "does not say what made it"
         mend = "render it again" if older else "is it of another program, or was its metadata taken out?"
         raise PictureError(Fault(file, "", problem, mend))
-    faults = [Fault(file, name, "is missing", "the metadata was changed") for name in CHUNKS if name not in texts]
-    try:
-        provenance = Provenance.model_validate_json(texts[PROVENANCE])
-        if canonical_json(provenance.model_dump(mode="json")) != texts[PROVENANCE]:
-            faults.append(Fault(file, PROVENANCE, "is not written as it should be", "the metadata was changed"))
-    except ValidationError as error:
-        provenance = None
-        for item in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
-            where = printable(".".join((PROVENANCE, *map(str, item["loc"]))))[:_MOST_SHOWN]
-            faults.append(Fault(file, where, printable(item["msg"])[:_MOST_SHOWN], "the metadata was changed"))
-    except ValueError as error:  # canonical JSON of a number beyond Python's own limits
-        provenance = None
-        faults.append(Fault(file, PROVENANCE, str(error), "the metadata was changed"))
+    faults = [Fault(file, name, "is missing", _CHANGED) for name in CHUNKS if name not in texts]
+    provenance = _read_as(Provenance, texts[PROVENANCE], file, faults)
     inputs = _read_inputs(texts.get(INPUTS, "{}"), file, faults)
     if faults or provenance is None:
         raise PictureError(faults)
     return provenance, inputs
 
 
+_CHANGED = "the metadata was changed"
 _MOST_FAULTS, _MOST_SHOWN = 10, 200
+_Kind = TypeVar("_Kind", bound=RenderProvenance)
+
+
+def _read_as(kind: type[_Kind], text: str, file: str, faults: list[Fault]) -> _Kind | None:
+    """The chunk `sq.provenance`; None, with its faults added, where it is not well formed."""
+    try:
+        provenance = kind.model_validate_json(text)
+        if canonical_json(provenance.model_dump(mode="json")) != text:
+            faults.append(Fault(file, PROVENANCE, "is not written as it should be", _CHANGED))
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_FAULTS]:
+            where = printable(".".join((PROVENANCE, *map(str, item["loc"]))))[:_MOST_SHOWN]
+            faults.append(Fault(file, where, printable(item["msg"])[:_MOST_SHOWN], _CHANGED))
+        return None
+    except ValueError as error:  # canonical JSON of a number beyond Python's own limits
+        faults.append(Fault(file, PROVENANCE, str(error), _CHANGED))
+        return None
+    return provenance
 
 
 def _read_inputs(text: str, file: str, faults: list[Fault]) -> dict[str, Any]:
@@ -188,8 +242,6 @@ def _read_inputs(text: str, file: str, faults: list[Fault]) -> dict[str, Any]:
         if canonical_json(inputs) != text:
             raise ValueError("not written as it should be")
     except (ValueError, TypeError, RecursionError) as error:
-        faults.append(
-            Fault(file, INPUTS, f"cannot be read ({printable(str(error))[:_MOST_SHOWN]})", "the metadata was changed")
-        )
+        faults.append(Fault(file, INPUTS, f"cannot be read ({printable(str(error))[:_MOST_SHOWN]})", _CHANGED))
         return {}
     return inputs  # pyright: ignore[reportUnknownVariableType]

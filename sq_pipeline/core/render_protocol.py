@@ -19,6 +19,8 @@ PROTOCOL_VERSION = 1
 LINE_MAX_BYTES = 1 << 20
 SIDE_MAX_PX, AREA_MAX_PX = 4096, 1 << 22
 STEPS_MAX, LORA_MAX, TEXT_MAX = 200, 16, 20_000
+# https://www.w3.org/TR/trace-context-1/#traceparent-header, version 00
+TRACEPARENT = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 
 Code = Literal[
     "too_large",
@@ -90,7 +92,8 @@ class RenderParams(_Params):
     """One picture. Sizes in pixels. Paths are relative to the data directory, or absolute inside it.
 
     `variant`: a base model's name or alias. `guidance` null where the model takes none. `base_weights`: the hash of
-    the weights that the caller counts on; with others there is an error and no picture.
+    the weights that the caller counts on; with others there is an error and no picture. `traceparent` (W3C Trace
+    Context): the caller's span, of which the render's becomes a child where the server is traced.
     """
 
     tier: str
@@ -106,6 +109,7 @@ class RenderParams(_Params):
     lora_paths: Annotated[tuple[Text, ...], Field(max_length=LORA_MAX)] = ()
     lora_scales: Annotated[tuple[LoraScale, ...], Field(max_length=LORA_MAX)] = ()
     base_weights: Text | None = None
+    traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
     progress: bool = False
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ stay ready in memory (`ready_stacks`).
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import mlx.core as mx
@@ -18,12 +18,13 @@ from mlx import nn
 
 from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter
-from sq_pipeline.engines.loader_narrowing import narrow_to_keys
+from sq_pipeline.engines.loader_memory import LoaderMemory
 from sq_pipeline.engines.loader_paths import linear_layers
-from sq_pipeline.engines.loader_targets import match_keys
 from sq_pipeline.engines.module_paths import get_module, put_module
 from sq_pipeline.engines.ready_stacks import ReadyStack, ReadyStacks, StackKey, is_settled, own_arrays, stack_key
 from sq_pipeline.telemetry.spans import span
+
+Layers = Mapping[str, nn.Module]
 
 
 class AdapterStack:
@@ -35,7 +36,7 @@ class AdapterStack:
         self._key: StackKey | None = ()
         self.swaps, self.files_read = 0, 0
         self._transformer = transformer
-        self._mapping = mapping
+        self._names = LoaderMemory(mapping)
         self._base: dict[str, nn.Module] = linear_layers(transformer, mapping)
         self._applied: tuple[AppliedAdapter, ...] = ()
 
@@ -57,8 +58,9 @@ class AdapterStack:
                 stack = self._read(uses, key)
                 if can_keep:
                     self._ready.keep(key, stack)
-            for path, layer in stack.layers.items():
-                put_module(self._transformer, path, layer)
+            else:
+                for path, layer in stack.layers.items():
+                    put_module(self._transformer, path, layer)
             self._applied, self._key = stack.applied, key if can_keep else None
         return stack.applied
 
@@ -77,33 +79,41 @@ class AdapterStack:
         self._applied, self._key = (), ()
 
     def _read(self, uses: tuple[AdapterUse, ...], key: StackKey) -> ReadyStack:
-        """The stack from its files, wholly in memory. Raises RenderError, with nothing on."""
+        """The stack from its files, on and wholly in memory. Raises RenderError, with nothing on."""
+        applied: list[AppliedAdapter] = []
+        now: Layers = self._base
         try:
-            applied = tuple(self._put_on(use) for use in uses)
-            now = {path: get_module(self._transformer, path) for path in self._base}
+            for use in uses:
+                item, now = self._put_on(use, now)
+                applied.append(item)
             layers = {path: layer for path, layer in now.items() if layer is not self._base[path]}
             arrays = own_arrays(layers)
             mx.eval(arrays)  # MLX reads a file when its numbers are needed: now, and not after it was replaced
             if self._key_of(uses) != key:
                 raise RenderError(Fault(str(uses[0].path), "", "a file of its stack changed while it was read", ""))
+        except NoMatchError as error:
+            self.take_off()
+            raise NoMatchError(error.faults, (*(item.keys_matched for item in applied), 0)) from error
         except BaseException:
             self.take_off()
             raise
-        return ReadyStack(layers, applied, sum(array.nbytes for array in arrays))
+        return ReadyStack(layers, tuple(applied), sum(array.nbytes for array in arrays))
 
     @property
     def ready_bytes(self) -> int:
         """What the stacks that are kept ready take up."""
         return self._ready.byte_count
 
-    def _put_on(self, use: AdapterUse) -> AppliedAdapter:
-        before = {path: get_module(self._transformer, path) for path in self._base}
-        said = io.StringIO()
+    def _put_on(self, use: AdapterUse, before: Layers) -> tuple[AppliedAdapter, Layers]:
+        """One more adapter over the layers as they are; what became of it, and the layers then."""
         self.files_read += 1
+        keys: list[str] | None = None
         try:
-            with contextlib.redirect_stdout(said):
+            keys = list(mx.load(str(use.path)))  # lazy: reads the header only
+            names = self._names.of(keys)
+            with contextlib.redirect_stdout(io.StringIO()):
                 LoRALoader.load_and_apply_lora(
-                    lora_mapping=narrow_to_keys(self._mapping, self._keys(use.path)),
+                    lora_mapping=names.mapping,
                     transformer=self._transformer,
                     lora_paths=[str(use.path)],
                     lora_scales=[use.lora_scale],
@@ -111,26 +121,27 @@ class AdapterStack:
                 )
         except (ValueError, RuntimeError, OSError) as error:
             problem = f"mflux did not apply it: {str(error).splitlines()[0]}"
-            kind = NoMatchError if self._is_foreign(use.path) else RenderError
+            kind = NoMatchError if keys is not None and not self._names.of(keys).matches.matched else RenderError
             raise kind(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
-        if faults := list(self._misfits(use.path)):
+        now = {path: get_module(self._transformer, path) for path in self._base}
+        if faults := list(self._misfits(use.path, now)):
             raise RenderError(faults)
-        matched, total, expected = self._matches(use.path)
-        patched = sum(get_module(self._transformer, path) is not module for path, module in before.items())
+        matched, total, expected = len(names.matches.matched), len(keys), len(names.matches.layers)
+        patched = sum(now[path] is not module for path, module in before.items())
         applied = AppliedAdapter(use.path, use.lora_scale, matched, total, patched, expected)
         if not applied.is_whole:
             problem = f"only {matched} of {total} keys matched and {patched} of {expected} layers were patched"
             raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`"))
-        return applied
+        return applied, now
 
-    def _misfits(self, path: Path) -> Iterator[Fault]:
+    def _misfits(self, path: Path, now: Layers) -> Iterator[Fault]:
         """Layers whose update has other widths than the layer: mflux puts them on all the same, unless it bakes."""
         for name, base in self._base.items():
             weight: mx.array = base.weight
             outputs, inputs = weight.shape
             if isinstance(base, nn.QuantizedLinear):
                 inputs *= 32 // base.bits
-            layer = get_module(self._transformer, name)
+            layer = now[name]
             for lora in getattr(layer, "loras", [layer]):
                 if isinstance(lora, LoRALinear):
                     found = (lora.lora_A.shape[0], lora.lora_B.shape[1])
@@ -139,20 +150,3 @@ class AdapterStack:
                             f"{name} is {inputs} wide and {outputs} out, the adapter has {found[0]} and {found[1]}"
                         )
                         yield Fault(str(path), "", problem, "was it trained for this base model?")
-
-    def _is_foreign(self, path: Path) -> bool:
-        """True for a file that can be read and has no key that mflux knows."""
-        try:
-            return self._matches(path)[0] == 0
-        except (ValueError, RuntimeError, OSError):
-            return False
-
-    def _matches(self, path: Path) -> tuple[int, int, int]:
-        """Keys of the file that mflux's patterns match, keys in all, and distinct layers they name."""
-        keys = self._keys(path)
-        matches = match_keys(keys, self._mapping)
-        return len(matches.matched), len(keys), len(matches.layers)
-
-    @staticmethod
-    def _keys(path: Path) -> list[str]:
-        return list(mx.load(str(path)))  # lazy: reads the header only

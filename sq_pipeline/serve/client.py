@@ -86,9 +86,10 @@ class RenderClient:
 
 
 def open_client(data: DataDir) -> tuple[RenderClient, dict[str, Any]] | None:
-    """A connection to the data directory's server, and what it says of itself; None where no server answers.
+    """A connection to the data directory's server, and what it says of itself; None where there is none.
 
-    A server of another data directory, whose socket came along in a copy, is none.
+    A server of another data directory, whose socket came along in a copy, is none. Raises ServerGoneError where one
+    took the connection and does not answer.
     """
     connection = connect(data, _ANSWER_S)
     if connection is None:
@@ -96,9 +97,10 @@ def open_client(data: DataDir) -> tuple[RenderClient, dict[str, Any]] | None:
     client = RenderClient(connection)
     try:
         told = client.ping()
-        if told.get("protocol") == PROTOCOL_VERSION and told.get("data") == data_identity(data):
-            return client, told
-    except (ServerGoneError, ProtocolError):
-        pass  # a socket that does not answer is as good as none
+    except (ServerGoneError, ProtocolError) as error:
+        client.close()
+        raise ServerGoneError(str(error)) from error
+    if told.get("protocol") == PROTOCOL_VERSION and told.get("data") == data_identity(data):
+        return client, told
     client.close()
     return None

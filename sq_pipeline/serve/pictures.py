@@ -3,46 +3,48 @@
 They are nobody's records: a run enters its pictures in the store itself. Kept until somebody deletes them.
 """
 
-import io
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from sq_pipeline.core.fingerprints import canonical_json
 from sq_pipeline.serve.socket_place import make_private, serve_folder
 from sq_pipeline.storage.atomic import disk_error
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.png_file import encode_png
 
 _QUICK = 1  # zlib's level; a run packs its pictures again
 
 
-def write_picture(data: DataDir, pixels: npt.NDArray[np.uint8], made_by: Mapping[str, Any]) -> Path:
-    """A new PNG of `(height, width, 3)` uint8 pixels; its text chunk `sq.request` is `made_by` as canonical JSON.
+def write_picture(data: DataDir, pixels: npt.NDArray[np.uint8], texts: Mapping[str, str]) -> Path:
+    """A new PNG of `(height, width, 3)` uint8 pixels with these text chunks.
 
     The file is whole once it has its name, but not forced onto the disk: after a power cut it is rendered again.
     Raises StorageError.
     """
     folder = serve_folder(data) / "pictures"
-    notes = PngInfo()
-    notes.add_itxt("sq.request", canonical_json(made_by))
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=notes, compress_level=_QUICK)
+    content = encode_png(pixels, texts, compress_level=_QUICK)
     name = uuid.uuid4().hex
     part, final = folder / f".{name}.part.png", folder / f"{name}.png"
     try:
         make_private(folder)
-        part.write_bytes(buffer.getvalue())
+        part.write_bytes(content)
         part.replace(final)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise disk_error(final, error) from error
     return final
+
+
+def remove_halves(data: DataDir) -> None:
+    """Remove what a server that died was writing. Only while no server is up."""
+    for part in (serve_folder(data) / "pictures").glob(".*.part.png"):
+        with suppress(OSError):  # it is in nobody's way
+            part.unlink()
 
 
 def read_pixels(path: Path) -> npt.NDArray[np.uint8]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.core.base_models import BaseModel, resolve_base_model
-from sq_pipeline.core.errors import BaseModelError, NoMatchError, RenderError, SqPipelineError
-from sq_pipeline.core.protocols import AdapterUse, RenderedImage, RenderRequest
+from sq_pipeline.core.errors import AdapterError, BaseModelError, NoMatchError, RenderError, SqPipelineError
+from sq_pipeline.core.protocols import AdapterUse, RenderRequest
+from sq_pipeline.core.provenance import RequestProvenance
 from sq_pipeline.core.render_protocol import ProtocolError, RenderParams, RequestId
 from sq_pipeline.core.render_queue import RenderKey
 from sq_pipeline.storage.layout import DataDir
@@ -58,8 +59,9 @@ def to_request(data: DataDir, params: RenderParams, request_id: RequestId) -> Re
         num_inference_steps=params.steps,
         width_px=params.width,
         height_px=params.height,
-        guidance=params.guidance,
+        guidance=params.guidance if base_model.guidance is not None else None,
         adapters=uses,
+        tier=params.tier,
     )
 
 
@@ -72,27 +74,32 @@ def ignored_params(params: RenderParams) -> list[str]:
     """What was asked and the base model does not read."""
     base_model: BaseModel = resolve_base_model(params.variant)
     ignored = ["negative_prompt"] if params.negative_prompt and not base_model.reads_negative_prompt else []
-    return ignored + (["guidance"] if params.guidance and base_model.guidance is None else [])
+    return ignored + (["guidance"] if params.guidance is not None and base_model.guidance is None else [])
 
 
-def describe_picture(
-    data: DataDir, params: RenderParams, request: RenderRequest, image: RenderedImage
-) -> dict[str, Any]:
-    """What the answer and the picture's own text say of it; paths are relative to the data directory."""
+def adapter_names(data: DataDir, request: RenderRequest) -> list[str]:
+    """The adapters' paths from the data directory."""
+    return [_relative(data, use.path) for use in request.adapters]
+
+
+def describe_picture(params: RenderParams, said: RequestProvenance) -> dict[str, Any]:
+    """What the answer says of a picture beside its place and the time that it took."""
     return {
-        "tier": params.tier,
-        "variant": request.base_model,
-        "seed": request.seed,
-        "steps": request.num_inference_steps,
-        "width": int(image.pixels.shape[1]),
-        "height": int(image.pixels.shape[0]),
-        "guidance": request.guidance,
-        "lora_paths": [_relative(data, use.path) for use in request.adapters],
-        "lora_scales": [use.lora_scale for use in request.adapters],
-        "matched_keys": [applied.keys_matched for applied in image.applied],
-        "total_keys": [applied.keys_total for applied in image.applied],
-        "layers_patched": [applied.layers_patched for applied in image.applied],
-        "layers_expected": [applied.layers_expected for applied in image.applied],
+        "tier": said.tier,
+        "variant": said.base_model,
+        "seed": said.seed,
+        "steps": said.num_inference_steps,
+        "width": said.width_px,
+        "height": said.height_px,
+        "guidance": said.guidance,
+        "lora_paths": [adapter.file for adapter in said.adapters],
+        "lora_scales": [adapter.lora_scale for adapter in said.adapters],
+        "matched_keys": [adapter.keys_matched for adapter in said.adapters],
+        "total_keys": [adapter.keys_total for adapter in said.adapters],
+        "layers_patched": [adapter.layers_patched for adapter in said.adapters],
+        "layers_expected": [adapter.layers_expected for adapter in said.adapters],
+        "base_weights": said.base_weights,
+        "cut": list(said.cut),
         "ignored": ignored_params(params),
     }
 
@@ -109,7 +116,7 @@ def to_error(error: SqPipelineError, data: DataDir, request_id: RequestId) -> Pr
         return ProtocolError("adapter_no_match", text, request_id)
     if isinstance(error, BaseModelError):
         return ProtocolError("base_model_missing", text, request_id)
-    if isinstance(error, RenderError):
+    if isinstance(error, RenderError | AdapterError):
         if any(fault.field in ("positive_prompt", "clip_prompt") for fault in error.faults):
             return ProtocolError("prompt_too_long", text, request_id)
         return ProtocolError("adapter_not_applied", text, request_id)

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from sq_pipeline.core.protocols import WatchedRenderer
 from sq_pipeline.core.render_protocol import (
     PROTOCOL_VERSION,
     Call,
@@ -26,20 +25,21 @@ from sq_pipeline.core.render_protocol import (
 )
 from sq_pipeline.core.render_queue import RenderQueue
 from sq_pipeline.serve.connections import Connection
-from sq_pipeline.serve.jobs import Job, Workbench, stopped
+from sq_pipeline.serve.jobs import Job, ServedEngines, Workbench, stopped
+from sq_pipeline.serve.pictures import remove_halves
 from sq_pipeline.serve.render_calls import key_of, to_request
-from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen
+from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen, socket_inode
 from sq_pipeline.storage.layout import DataDir
 
 _log = logging.getLogger(__name__)
 
-_QUEUE_MAX = 2000
-_FLUSH_S = 5.0
+_WAITING_MAX = 2000  # of one client: it must not keep others out
+_FLUSH_S, _LOOK_S = 5.0, 5.0
 
 Say = Callable[[str], None]
 
 
-def serve(data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str], str], say: Say) -> None:
+def serve(data: DataDir, engines: ServedEngines, say: Say) -> None:
     """Serve until SIGTERM, SIGINT or `shutdown`. `say` gets one line for start, end and what went wrong.
 
     Raises StorageError where another server is there, or the disk refuses. Only in a process's main thread.
@@ -47,16 +47,17 @@ def serve(data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str]
     with hold_serve_lock(data), listen(data) as (listening, was_stale):
         if was_stale:
             say("replaced the socket of a server that died")
-        asyncio.run(RenderServer(data, renderer, weights_hash, say).run(listening))
+        remove_halves(data)
+        asyncio.run(RenderServer(data, engines, say).run(listening))
 
 
 class RenderServer:
     """The server of one data directory, in one event loop; `run` once."""
 
-    def __init__(self, data: DataDir, renderer: WatchedRenderer, weights_hash: Callable[[str], str], say: Say) -> None:
-        self._data, self._renderer, self._say = data, renderer, say
-        self._workbench = Workbench(data, renderer, weights_hash)
-        self._description = renderer.describe()
+    def __init__(self, data: DataDir, engines: ServedEngines, say: Say) -> None:
+        self._data, self._renderer, self._say = data, engines.renderer, say
+        self._workbench = Workbench(data, engines)
+        self._description = engines.renderer.describe()
         self._queue = RenderQueue[Job]()
         self._running: Job | None = None
         self._connections: dict[Connection, asyncio.Task[None]] = {}
@@ -67,12 +68,14 @@ class RenderServer:
 
     async def run(self, listening: socket.socket) -> None:
         """Serve until told to stop; the picture in hand is finished and answered."""
-        loop = asyncio.get_running_loop()
+        loop, inode = asyncio.get_running_loop(), socket_inode(self._data)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         server = await asyncio.start_unix_server(self._on_client, sock=listening)
         engine = self._description
-        self._say(f"process {os.getpid()} serves renders of {self._data.root} ({engine.name} {engine.versions})")
+        versions = ", ".join(f"{name} {version}" for name, version in engine.versions.items())
+        self._say(f"process {os.getpid()} serves renders of {self._data.root} ({engine.name}: {versions})")
+        watch = asyncio.create_task(self._watch_place(inode))
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="render") as pool:
                 try:
@@ -80,6 +83,7 @@ class RenderServer:
                 finally:
                     await loop.run_in_executor(pool, self._renderer.close)
         finally:
+            watch.cancel()
             server.close()
             await asyncio.gather(*(connection.close(_FLUSH_S) for connection in self._connections))
             await asyncio.gather(*self._connections.values(), return_exceptions=True)
@@ -87,6 +91,13 @@ class RenderServer:
                 loop.remove_signal_handler(number)
         counts = ", ".join(f"{count} {name}" for name, count in sorted(self._counts.items())) or "nothing was asked"
         self._say(f"stopped: {counts}")
+
+    async def _watch_place(self, inode: int | None) -> None:
+        """Stop when nobody can come any more: the store may be deleted at any time, and the lock goes with it."""
+        while inode is not None and socket_inode(self._data) == inode:
+            await asyncio.sleep(_LOOK_S)
+        self._say("the socket is gone, was the store deleted? Stopping")
+        self.stop()
 
     def _on_signal(self) -> None:
         if self._is_stopping and self._running is not None:
@@ -143,8 +154,8 @@ class RenderServer:
     def _accept(self, connection: Connection, call: Call, params: RenderParams) -> None:
         if self._is_stopping:
             raise ProtocolError("shutting_down", "the server is shutting down", call.request_id)
-        if len(self._queue) >= _QUEUE_MAX:
-            raise ProtocolError("queue_full", f"{_QUEUE_MAX} renders are waiting already", call.request_id)
+        if len(connection.pending) >= _WAITING_MAX:
+            raise ProtocolError("queue_full", f"{_WAITING_MAX} renders of yours wait already", call.request_id)
         request = to_request(self._data, params, call.request_id)
         connection.pending.add(call.request_id)
         self._queue.put(connection, key_of(request), Job(connection, call.request_id, params, request))
@@ -183,9 +194,7 @@ class RenderServer:
             "cpu_s": round(time.process_time(), 3),
             "clients": len(self._connections),
             "queued": len(self._queue),
-            "running": None
-            if running is None
-            else {"variant": running.request.base_model, "tier": running.params.tier},
+            "running": None if running is None else running.progress(),
             "counts": dict(self._counts),
             "engine": dict(self._renderer.figures()),
             "is_stopping": self._is_stopping,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.errors import Fault, RenderError
+from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import (
     AdapterUse,
     AppliedAdapter,
@@ -22,6 +22,7 @@ from sq_pipeline.serve.client import RenderClient, ServerGoneError, open_client
 from sq_pipeline.serve.pictures import read_pixels
 from sq_pipeline.serve.socket_place import serve_folder
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.telemetry.spans import current_traceparent
 
 # What is wrong with the picture itself: in process it would be no better.
 _FAULTS: tuple[Code, ...] = (
@@ -74,7 +75,8 @@ class ServerFirstRenderer:
             image = self._read(answer, request, pid)
         except ProtocolError as error:
             if error.code in _FAULTS:
-                raise RenderError(Fault("", "", error.message, "")) from error
+                kind = NoMatchError if error.code == "adapter_no_match" else RenderError
+                raise kind(Fault("", "", error.message, "")) from error
             return self._render_here(request, f"the server (process {pid}) refused it: {error.message}")
         except (ServerGoneError, OSError) as error:
             self._hang_up()
@@ -95,7 +97,10 @@ class ServerFirstRenderer:
             except (ServerGoneError, ProtocolError):
                 self._hang_up()
         if self._client is None:
-            opened = open_client(self._data)
+            try:
+                opened = open_client(self._data)
+            except ServerGoneError as error:
+                return f"the render server does not answer ({error})"
             if opened is None:
                 return _NO_SERVER
             self._client, told = opened
@@ -129,7 +134,9 @@ class ServerFirstRenderer:
             self._say(line)
 
     def _params(self, request: RenderRequest) -> dict[str, Any]:
+        traceparent = current_traceparent()
         return {
+            **({} if traceparent is None else {"traceparent": traceparent}),
             "tier": request.tier,
             "positive_prompt": request.positive_prompt,
             "clip_prompt": request.clip_prompt,

@@ -100,6 +100,14 @@ def listen(data: DataDir) -> Iterator[tuple[socket.socket, bool]]:
                     path.unlink()
 
 
+def socket_inode(data: DataDir) -> int | None:
+    """What tells the socket that is there now from a later one; None where there is none."""
+    try:
+        return (serve_folder(data) / _SOCKET).lstat().st_ino
+    except OSError:
+        return None
+
+
 def connect(data: DataDir, timeout_s: float) -> socket.socket | None:
     """A connection to the server of a data directory; None where there is none, or its socket is a dead one's."""
     path = serve_folder(data) / _SOCKET

@@ -4,21 +4,31 @@ The names of the span's attributes are those of the tools that read them. Not he
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from sq_pipeline.core.errors import Fault, RenderError
-from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, Renderer, RenderRequest
-from sq_pipeline.telemetry.spans import Span, span
+from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
+from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.telemetry.spans import Served, Span, span
+
+
+class Draws(Protocol):
+    """All that is asked of a renderer here."""
+
+    def render(self, request: RenderRequest) -> RenderedImage: ...
 
 
 def render(
-    renderer: Renderer,
+    renderer: Draws,
     request: RenderRequest,
     tier: str,
     files: Sequence[str] | None = None,
     *,
     must_be_whole: bool = True,
+    served: Served | None = None,
 ) -> RenderedImage:
     """One picture, in a span `flux_mlx.render`. `files`: the adapters' names for people, else those of the paths.
+
+    `served`: it is rendered for another process.
 
     Raises RenderError when an adapter was not applied whole; with `must_be_whole` False (a verification judges that
     itself) a stack that is not applied at all comes back too, and only the span says ERROR.
@@ -34,8 +44,13 @@ def render(
         "render.lora.files": names,
         "render.lora.scales": [float(use.lora_scale) for use in request.adapters],
     }
-    with span("flux_mlx.render", asked) as told:
-        image = renderer.render(request)
+    with span("flux_mlx.render", asked, served) as told:
+        try:
+            image = renderer.render(request)
+        except NoMatchError as error:
+            if matched := error.keys_matched or ((0,) if len(names) == 1 else ()):
+                told.set({"render.lora.matched_keys": matched})
+            raise
         told.set({"render.elapsed_ms": image.elapsed_s * 1000, "render.rendered_by": image.rendered_by})
         _tell_matches(told, image.applied, request.adapters, names)
         if must_be_whole:
@@ -61,8 +76,9 @@ def _insist_whole(applied: Sequence[AppliedAdapter], uses: Sequence[AdapterUse],
             keys = f"{item.keys_matched} of {item.keys_total} keys"
             layers = f"{item.layers_patched} of {item.layers_expected} layers"
             faults.append(Fault(name, "", f"was not applied whole: {keys} matched and {layers} were patched", mend))
+    is_nothing = any(item.keys_matched == 0 for item in applied)
     if len(applied) != len(uses):
         problem = f"the renderer tells of {len(applied)} adapters, {len(uses)} were asked for"
         faults.append(Fault(", ".join(names), "", problem, mend))
     if faults:
-        raise RenderError(faults)
+        raise NoMatchError(faults) if is_nothing else RenderError(faults)

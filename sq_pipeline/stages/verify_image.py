@@ -1,7 +1,7 @@
 """Does a picture tell the truth? What it says of itself, held against pixels, store, content, files and engines.
 
 What was changed in it is told apart from a world that has moved on since. Not here: what the file alone tells
-(`core.picture_checks`), its adapters (`verify_adapters_of`).
+(`core.picture_checks`), its pixels and engines (`verify_render`), its adapters (`verify_adapters_of`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,24 +10,26 @@ from operator import eq
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.base_models import BaseModel, resolve_base_model
-from sq_pipeline.core.errors import SqPipelineError
 from sq_pipeline.core.explain import explain_change
 from sq_pipeline.core.fingerprints import hash_bytes
 from sq_pipeline.core.picture_checks import Check, change, check_itself, compare, has_lied, summary
-from sq_pipeline.core.protocols import RenderRequest
-from sq_pipeline.core.provenance import Provenance, read_provenance
+from sq_pipeline.core.provenance import (
+    Provenance,
+    RenderProvenance,
+    is_of_request,
+    read_provenance,
+    read_request_provenance,
+)
 from sq_pipeline.core.tiers import find_tier
-from sq_pipeline.stages.picture_provenance import SAMPLER, is_same_norm, token_counts
-from sq_pipeline.stages.rendering import render
+from sq_pipeline.stages.picture_provenance import is_same_norm
 from sq_pipeline.stages.verify_adapters_of import adapter_uses, check_adapters
+from sq_pipeline.stages.verify_render import check_engines, check_pixels, render_again
+from sq_pipeline.stages.verify_request_image import verify_request
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.stages.world_line import survey_world
 from sq_pipeline.storage.png_file import PngFile, read_png
 from sq_pipeline.storage.store import Record
 
-# a forged number must not keep a machine busy for days
-_MOST_STEPS, _MOST_PIXELS = 200, 4 << 20
 # what a record of the same inputs may say differently, made at another time or place: names, not findings
 _NAMES = {"genre", "world", "poi", "slug", "base_seed", "chip"}
 _ADAPTER_NAMES = {"name", "file", "file_sha256"}
@@ -39,7 +41,7 @@ class ImageReport:
 
     file: str
     sha256: str
-    provenance: Provenance
+    provenance: RenderProvenance
     checks: tuple[Check, ...]
 
     @property
@@ -55,14 +57,15 @@ class ImageReport:
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
         said = self.provenance
+        place = said if isinstance(said, Provenance) else None
         return {
-            "genre": said.genre,
-            "world": said.world,
-            "poi": said.slug,
+            "genre": place and place.genre,
+            "world": place and place.world,
+            "poi": place and place.slug,
             "tier": said.tier,
             "path": self.file,
             "sha256": self.sha256,
-            "fingerprint": said.fingerprint,
+            "fingerprint": place and place.fingerprint,
             "has_lied": self.has_lied,
             "has_moved_on": any(check.outcome == "moved on" for check in self.checks),
             "summary": self.summary,
@@ -74,58 +77,23 @@ class ImageReport:
 def verify_image(workshop: Workshop, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
     """Check everything that can be checked; raises PictureError for a file that cannot be read or says nothing."""
     png = read_png(path, "sq.")
+    if is_of_request(png.texts):
+        asked = read_request_provenance(png.texts, str(path))
+        found = verify_request(workshop, asked, png, is_rendered_again=is_rendered_again)
+        return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))
     said, inputs = read_provenance(png.texts, str(path))
     record = workshop.store.read_record("picture", said.fingerprint)
     checks = [
-        _check_pixels(said, png),
+        check_pixels(said, png),
         *check_itself(said, inputs, png.texts),
-        *_check_engines(workshop, said),
+        *check_engines(workshop, said, left_out=said.dropped),
         *_check_store(said, record, png),
         *check_adapters(workshop, said),
         _check_today(workshop, said, inputs),
     ]
     if is_rendered_again:
-        checks.append(_render_again(workshop, said, png))
+        checks.append(render_again(workshop, said, png, adapter_uses(workshop, said)))
     return ImageReport(str(path), hash_bytes(png.content), said, tuple(checks))
-
-
-def _check_pixels(said: Provenance, png: PngFile) -> Check:
-    size = [png.width_px, png.height_px]
-    if size != [said.width_px, said.height_px]:
-        return Check("pixels", "differs", f"size {change([said.width_px, said.height_px], size)}")
-    if png.pixels is None:
-        return Check(
-            "pixels", "differs", f"they were 8-bit RGB, and are {png.mode} or deeper: saved by another program"
-        )
-    return compare("pixels", said.pixels, hash_bytes(png.pixels.tobytes()), "not one was changed since it was rendered")
-
-
-def _check_engines(workshop: Workshop, said: Provenance) -> Iterator[Check]:
-    """Base model, tokens, sampler, versions and chip."""
-    try:
-        base_model = resolve_base_model(said.base_model)
-        weights = workshop.weights_hash(base_model)
-        counts = token_counts(workshop.token_counter(base_model).count_tokens(said.positive_prompt))
-    except SqPipelineError as error:
-        reason = "; ".join(map(str, error.faults))
-        yield Check("base model", "cannot be told", reason)
-        yield Check("tokens", "cannot be told", f"they are counted by {said.base_model}'s own tokenizers")
-    else:
-        yield compare("base model", said.base_weights, weights, f"{said.base_model}, the same files", "moved on")
-        found = [count.model_dump() for count in counts]
-        told = ", ".join(f"{count.encoder} {count.tokens} of {count.budget}" for count in counts)
-        dropped = f"; left out to fit: {', '.join(said.dropped)}" if said.dropped else ""
-        check = compare("tokens", [count.model_dump() for count in said.tokens], found, told + dropped)
-        if check.outcome == "differs" and weights != said.base_weights:
-            check = Check("tokens", "cannot be told", "the base model's files are others now, its tokenizers too maybe")
-        yield check
-        is_same_engine = dict(workshop.engines.renderer_versions) == said.engine
-        names, found = [said.sampler, said.scheduler], [SAMPLER, base_model.scheduler]
-        yield compare("sampler", names, found, ", ".join(names), "differs" if is_same_engine else "moved on")
-    now = dict(workshop.engines.renderer_versions)
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(now.items()))
-    yield compare("versions", said.engine, now, versions, "moved on")
-    yield compare("chip", said.chip, workshop.engines.chip, said.chip, "moved on")
 
 
 def _check_store(said: Provenance, record: Record | None, png: PngFile) -> Iterator[Check]:
@@ -188,46 +156,3 @@ def _check_today(workshop: Workshop, said: Provenance, inputs: Mapping[str, Any]
         return Check(name, "cannot be told", "; ".join(step.reasons) or "something before it is to be made first")
     changes = explain_change(inputs, step.inputs)
     return Check(name, "moved on" if changes else "agrees", "; ".join(changes) or "this very picture")
-
-
-def _render_again(workshop: Workshop, said: Provenance, png: PngFile) -> Check:
-    name = "rendered again"
-    try:
-        base_model = resolve_base_model(said.base_model)
-        if why := _why_not_again(workshop, said, base_model):
-            return Check(name, "cannot be told", why)
-        uses = adapter_uses(workshop, said)
-        if isinstance(uses, str):
-            return Check(name, "cannot be told", uses)
-        request = RenderRequest(
-            base_model=base_model.name,
-            positive_prompt=said.positive_prompt,
-            negative_prompt=said.negative_prompt or None,
-            seed=said.seed,
-            num_inference_steps=said.num_inference_steps,
-            width_px=said.width_px,
-            height_px=said.height_px,
-            guidance=said.guidance,
-            adapters=uses,
-        )
-        files = [adapter.file for adapter in said.adapters]
-        image = render(workshop.engines.renderer(), request, said.tier, files)
-    except SqPipelineError as error:
-        return Check(name, "cannot be told", "; ".join(map(str, error.faults)))
-    # with other versions, or on another chip, other pixels prove nothing
-    is_same_machine = (dict(workshop.engines.renderer_versions), workshop.engines.chip) == (said.engine, said.chip)
-    found = png.pixels if png.pixels is not None and png.pixels.shape == image.pixels.shape else None
-    share = "all" if found is None else f"{(found != image.pixels).any(axis=-1).mean():.2%}"
-    if found is not None and (found == image.pixels).all():
-        return Check(name, "agrees", "every pixel")
-    if is_same_machine:
-        return Check(name, "differs", f"{share} of the pixels come out otherwise")
-    return Check(name, "moved on", f"{share} of the pixels come out otherwise, with other versions or on another chip")
-
-
-def _why_not_again(workshop: Workshop, said: Provenance, base_model: BaseModel) -> str:
-    if workshop.weights_hash(base_model) != said.base_weights:
-        return f"{base_model.name}'s files are others now"
-    if said.num_inference_steps > _MOST_STEPS or said.width_px * said.height_px > _MOST_PIXELS:
-        return f"{said.num_inference_steps} steps at {said.width_px} × {said.height_px} are not rendered for a check"
-    return ""

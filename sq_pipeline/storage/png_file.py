@@ -7,7 +7,7 @@ nothing of a file but its header and its pixels. Not here: what the texts say (`
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +40,16 @@ class PngFile:
     content: bytes
 
 
-def encode_png(pixels: npt.NDArray[np.uint8], texts: dict[str, str]) -> bytes:
-    """PNG bytes with text chunks and nothing that differs between two makings of one picture."""
+def encode_png(pixels: npt.NDArray[np.uint8], texts: Mapping[str, str], *, compress_level: int = 6) -> bytes:
+    """PNG bytes with text chunks and nothing that differs between two makings of one picture.
+
+    `compress_level` is zlib's, 0 to 9.
+    """
     notes = PngInfo()
     for name, value in sorted(texts.items()):
         notes.add_itxt(name, value)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=notes)
+    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=notes, compress_level=compress_level)
     return buffer.getvalue()
 
 

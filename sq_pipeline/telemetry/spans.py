@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sq_pipeline.telemetry.exporters import make_provider, wanted_exporters
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Value = str | bool | int | float | Sequence[str] | Sequence[int] | Sequence[float]
 
-_NAME = "sq_pipeline"
+_NAME, _HEADER = "sq_pipeline", "traceparent"
 _provider: TracerProvider | None = None
 
 
@@ -53,14 +54,29 @@ class Span:
 _OFF = Span(None)
 
 
+@dataclass(frozen=True)
+class Served:
+    """What is done for another process: a span of kind SERVER, in the caller's trace where it told of one.
+
+    `traceparent`: https://www.w3.org/TR/trace-context-1/#traceparent-header
+    """
+
+    traceparent: str | None = None
+
+
 @contextmanager
-def span(name: str, values: Mapping[str, Value] | None = None) -> Iterator[Span]:
-    """A span around the block, child of the one around it. What the block raises is its status, and passes through."""
+def span(name: str, values: Mapping[str, Value] | None = None, served: Served | None = None) -> Iterator[Span]:
+    """A span around the block, child of the one around it, or of the caller's in another process where it is `served`.
+
+    What the block raises is its status, and passes through.
+    """
     tracer = _tracer()
     if tracer is None:
         yield _OFF
         return
-    with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as inner:
+    with tracer.start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False, **_served_options(served)
+    ) as inner:
         told = Span(inner)
         told.set(values or {})
         try:
@@ -68,6 +84,27 @@ def span(name: str, values: Mapping[str, Value] | None = None) -> Iterator[Span]
         except BaseException as error:
             told.raised(error)
             raise
+
+
+def _served_options(served: Served | None) -> dict[str, Any]:
+    if served is None:
+        return {}
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier = {} if served.traceparent is None else {_HEADER: served.traceparent}
+    return {"kind": SpanKind.SERVER, "context": TraceContextTextMapPropagator().extract(carrier)}
+
+
+def current_traceparent() -> str | None:
+    """The span around as W3C's `traceparent`, for another process to hang its own on; None where there is none."""
+    if _tracer() is None:
+        return None
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get(_HEADER)
 
 
 def _tracer() -> Tracer | None:

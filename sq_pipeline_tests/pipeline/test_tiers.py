@@ -98,9 +98,8 @@ def test_a_tier_has_its_own_size_suffix_stack_and_seed(cast: Game) -> None:
     report = cast.run()
     assert not report.failed
     assert not report.blocked
-    ada, mule, mill = (
-        said_of(cast, *key) for key in (("portrait", "ada"), ("creature", "mule"), ("landscape", "mill"))
-    )
+    ada, mule = said_of(cast, "portrait", "ada"), said_of(cast, "creature", "mule")
+    mill = said_of(cast, "landscape", "mill")
     assert ada["positive_prompt"] == "west_face, Ada: a grey braid, a tin star, river folk, close up, wide"
     assert mule["positive_prompt"] == "west, mule: a tired mule, wide"
     assert mill["positive_prompt"] == "west, a view of Mill, from afar, wide"

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sq_pipeline.core.protocols import OnStep, RenderedImage, RenderRequest
+from sq_pipeline.serve.jobs import ServedEngines
 from sq_pipeline.serve.server import RenderServer
 from sq_pipeline.serve.socket_place import hold_serve_lock, listen, serve_folder
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
+from sq_pipeline_tests.pipeline.fast import WordCounter
 
 WEIGHTS = "sha256:" + "1" * 64
 PICTURE = {
@@ -109,8 +111,8 @@ async def storm(
             if answer["id"] in open_ids:
                 open_ids.discard(answer["id"])
                 tally[answer["error"]["code"] if "error" in answer else "rendered"] += 1
-            else:
-                tally["other answers"] += 1
+            else:  # of a cancel, of a malformed line: neither has a render's number
+                tally["answered twice" if isinstance(answer["id"], int) else "other answers"] += 1
 
     for number in range(renders):
         peer.render(number, **{"seed": rng.randrange(1000), "steps": 1, **change})
@@ -162,7 +164,8 @@ async def serving(
     """A server that is stopped when the block ends, if it runs still."""
     said: list[str] = []
     with hold_serve_lock(data), listen(data) as (listening, _):
-        server = RenderServer(data, fake, weights_hash, said.append)
+        engines = ServedEngines(fake, weights_hash, lambda _: WordCounter())
+        server = RenderServer(data, engines, said.append)
         task = asyncio.create_task(server.run(listening))
         await asyncio.sleep(0)
         try:

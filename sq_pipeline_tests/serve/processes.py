@@ -4,10 +4,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
-from sq_pipeline.serve.client import RenderClient, open_client
+from sq_pipeline.serve.client import RenderClient, ServerGoneError, open_client
 from sq_pipeline.storage.layout import DataDir
 
 _START_S = 60.0
@@ -34,7 +34,8 @@ def join(data: DataDir, process: subprocess.Popen[str]) -> RenderClient:
     """A client, as soon as the server answers."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
-        if (opened := open_client(data)) is not None:
-            return opened[0]
+        with suppress(ServerGoneError):
+            if (opened := open_client(data)) is not None:
+                return opened[0]
         time.sleep(0.05)
     raise AssertionError(f"no server came up (exit code {process.poll()})")

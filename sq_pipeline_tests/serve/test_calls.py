@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sq_pipeline.core.provenance import PROVENANCE, read_request_provenance
 from sq_pipeline.core.render_protocol import LINE_MAX_BYTES, ProtocolError, read_call
 from sq_pipeline.serve.lines import LineCutter
 from sq_pipeline.storage.layout import DataDir
@@ -152,9 +153,12 @@ def test_an_answer_says_what_was_made(data: DataDir) -> None:
             assert [item.name for item in path.parent.iterdir()] == [path.name]
             with Image.open(path) as image:
                 assert image.size == (48, 32)
-                made_by = json.loads(image.info["sq.request"])
-            assert (made_by["positive_prompt"], made_by["clip_prompt"], made_by["seed"]) == ("a tower", "tower", 1)
-            assert str(data.root) not in json.dumps(made_by)
+                assert set(image.info) == {PROVENANCE}
+                said = read_request_provenance({PROVENANCE: image.info[PROVENANCE]}, "a.png")
+            assert (said.positive_prompt, said.clip_prompt, said.negative_prompt) == ("a tower", "tower", None)
+            assert [count.tokens for count in said.tokens] == [2, 1]
+            assert (said.seed, said.base_weights, said.cut, said.adapters) == (1, WEIGHTS, (), ())
+            assert str(data.root) not in image.info[PROVENANCE]
 
     asyncio.run(scenario())
 

@@ -20,6 +20,7 @@ from sq_pipeline.engines import registry
 from sq_pipeline.serve.pictures import read_pixels
 from sq_pipeline.serve.socket_place import serve_folder
 from sq_pipeline.stages.pictures import MadePicture, make_pictures
+from sq_pipeline.stages.verify_image import verify_image
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.stages.world_line import make_stack, survey_world
 from sq_pipeline.storage.layout import DataDir
@@ -89,6 +90,33 @@ def test_a_faulty_adapter_is_an_error_and_no_picture(
         assert caught.value.code == "prompt_too_long"
         client.call("ping")
     assert sorted((serve_folder(served) / "pictures").glob("*")) == before
+
+
+def test_one_adapter_without_a_match_makes_no_picture_of_its_stack(
+    served: DataDir, process: "subprocess.Popen[str]"
+) -> None:
+    paths = [f"content/lora/{name}.safetensors" for name in ("good", "foreign")]
+    before = sorted((serve_folder(served) / "pictures").glob("*"))
+    with join(served, process) as client:
+        for stack in (paths, paths[::-1]):
+            with pytest.raises(ProtocolError) as caught:
+                client.call("render", {**PICTURE, "lora_paths": stack, "lora_scales": [0.5, 1.0]})
+            assert caught.value.code == "adapter_no_match"
+            assert "foreign.safetensors" in caught.value.message
+        assert client.call("render", {**PICTURE, "lora_paths": paths[:1], "lora_scales": [0.5]})["matched_keys"] == [64]
+    assert len(sorted((serve_folder(served) / "pictures").glob("*"))) == len(before) + 1
+
+
+def test_a_picture_of_the_server_tells_the_truth(served: DataDir, process: "subprocess.Popen[str]") -> None:
+    asked = {"lora_paths": ["content/lora/good.safetensors"], "lora_scales": [-0.3], "clip_prompt": "snow"}
+    with join(served, process) as client:
+        answer = client.call("render", {**PICTURE, **asked})
+    workshop = Workshop(served, real_engines(served), looks_ahead=False)
+    report = verify_image(workshop, served.root / answer["image_path"], is_rendered_again=True)
+    told = {check.name: check.outcome for check in report.checks}
+    assert {name for name, outcome in told.items() if outcome != "agrees"} == {"store"}
+    assert told["rendered again"] == "agrees"
+    assert report.provenance.tokens[1].tokens < report.provenance.tokens[0].tokens
 
 
 def test_a_second_one_ends_at_once_and_says_why(served: DataDir, process: "subprocess.Popen[str]") -> None:

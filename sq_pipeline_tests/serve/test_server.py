@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Coroutine
@@ -12,7 +13,10 @@ import pytest
 
 from sq_pipeline.core.errors import BaseModelError, Fault, NoMatchError, RenderError
 from sq_pipeline.core.protocols import OnStep, RenderedImage, RenderRequest
+from sq_pipeline.serve import server
+from sq_pipeline.serve.socket_place import serve_folder
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.serve.peers import WatchedFake, open_fake, serving, storm
 
 
@@ -69,6 +73,83 @@ def test_a_running_render_is_cancelled_at_its_next_step(data: DataDir) -> None:
             place.fake.gate.set()
             peer.render("a")
             assert await peer.hear_code() == "ok"
+
+    play(scenario())
+
+
+class Late(WatchedFake):
+    """Still works after its last step, as a decoder does, until it is let go."""
+
+    def render(self, request: RenderRequest, on_step: OnStep | None = None) -> RenderedImage:
+        if on_step is not None:
+            on_step(request.num_inference_steps, request.num_inference_steps)
+        self.begun.release()
+        assert self.gate.wait(20)
+        return FakeRenderer.render(self, request)
+
+
+def test_a_render_that_is_cancelled_after_its_last_step_leaves_no_picture(data: DataDir) -> None:
+    async def scenario() -> None:
+        fake = Late()
+        async with serving(data, fake) as place:
+            peer = await place.join()
+            peer.render("a")
+            await place.begun()
+            assert await peer.ask("cancel", request="a") == {"state": "running"}
+            fake.gate.set()
+            assert await peer.hear_code() == "cancelled"
+        assert not (serve_folder(data) / "pictures").exists()
+
+    play(scenario())
+
+
+def test_status_tells_how_far_the_picture_in_hand_is(data: DataDir) -> None:
+    async def scenario() -> None:
+        fake = Late()
+        async with serving(data, fake) as place:
+            peer = await place.join()
+            assert (await peer.ask("status"))["running"] is None
+            peer.render("a", steps=7)
+            await place.begun()
+            peer.render("b")
+            status = await peer.ask("status")
+            assert status["running"].pop("elapsed_s") >= 0
+            assert status["running"] == {"variant": "tiny-flux", "tier": "landscape", "step": 7, "steps": 7}
+            assert (status["queued"], status["clients"]) == (1, 1)
+            assert status["counts"] == {"accepted": 2}
+            fake.gate.set()
+            assert [await peer.hear_code() for _ in range(2)] == ["ok", "ok"]
+
+    play(scenario())
+
+
+def test_a_client_with_a_full_line_keeps_nobody_else_out(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WAITING_MAX", 3)
+
+    async def scenario() -> None:
+        async with serving(data, open_fake(is_gated=True)) as place:
+            many, few = await place.join(), await place.join()
+            for number in range(4):
+                many.render(number)
+            assert await many.hear_code() == "queue_full"
+            few.render("few")
+            await few.flush()
+            place.fake.gate.set()
+            assert await few.hear_code() == "ok"
+            assert [await many.hear_code() for _ in range(3)] == ["ok"] * 3
+
+    play(scenario())
+
+
+def test_a_server_whose_socket_is_deleted_ends(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the store goes the lock: another server could come up beside it."""
+    monkeypatch.setattr(server, "_LOOK_S", 0.01)
+
+    async def scenario() -> None:
+        async with serving(data, open_fake()) as place:
+            shutil.rmtree(data.store_root)
+            await asyncio.wait_for(place.task, 20)
+            assert "the socket is gone, was the store deleted? Stopping" in place.said
 
     play(scenario())
 
@@ -204,7 +285,7 @@ def test_what_an_engine_raises_has_a_code_and_the_server_lives_on(data: DataDir)
 
 
 def test_weights_replaced_while_rendering_make_no_picture(data: DataDir) -> None:
-    hashes = iter(["sha256:1", "sha256:2"])
+    hashes = iter([f"sha256:{digit * 64}" for digit in "12"])
 
     async def scenario() -> None:
         async with serving(data, open_fake(), lambda _: next(hashes)) as place:

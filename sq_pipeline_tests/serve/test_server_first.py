@@ -178,3 +178,19 @@ def test_a_server_that_dies_with_a_picture_in_hand_costs_no_picture(last_words: 
     assert len(caller.local.requests) == 1
     caller.renderer.render(REQUEST)
     assert caller.said[1:] == ["pictures are rendered in process: no render server is up"]
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_told_of_as_such(data: DataDir) -> None:
+    caller = Caller(data)
+
+    def hang_up(server: socket.socket) -> None:
+        accepted, _ = server.accept()
+        accepted.recv(1000)
+        accepted.close()
+
+    with hold_serve_lock(data), listen(data) as (server, _):
+        thread = threading.Thread(target=hang_up, args=(server,))
+        thread.start()
+        assert caller.renderer.render(REQUEST).rendered_by == "in process"
+        thread.join()
+    assert caller.said == ["pictures are rendered in process: the render server does not answer (it hung up)"]
