@@ -46,12 +46,12 @@ from mlx.utils import tree_map
 from tokenizers import pre_tokenizers
 from transformers import Qwen2TokenizerFast
 
-_CHANNELS = 32
-_TEXT = 16
+_CHANNELS = 64  # the least that can be quantized: MLX does it in groups of 64
+_TEXT = 64
 _END = "<|endoftext|>"
 _TEMPLATE = "{% for message in messages %}user: {{ message['content'] }}. {% endfor %}assistant:"
 _SIZES = {
-    "z-image": {"dim": 128, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 1, "cap_feat_dim": _TEXT},
+    "z-image": {"dim": 384, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 3, "cap_feat_dim": _TEXT},
     "flux2": {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1, "joint_attention_dim": 3 * _TEXT},
 }
 _ENCODER: dict[str, Any] = {
@@ -59,8 +59,8 @@ _ENCODER: dict[str, Any] = {
     "hidden_size": _TEXT,
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
-    "intermediate_size": 32,
-    "head_dim": 8,
+    "intermediate_size": 64,
+    "head_dim": 32,
 }
 
 
@@ -79,7 +79,7 @@ def small(name: str) -> QwenModel:
 
 
 class _SmallVae(VAE):
-    """Z-Image's VAE with all channels at 32; blocks, scaling and the eightfold width are as they are."""
+    """Z-Image's VAE with all channels at 64; blocks, scaling and the eightfold width are as they are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _SmallVae(VAE):
 
 
 class _SmallFlux2Vae(Flux2VAE):
-    """FLUX.2's VAE with all channels at 32."""
+    """FLUX.2's VAE with all channels at 64."""
 
     def __init__(self) -> None:
         super().__init__()
