@@ -136,6 +136,8 @@ def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
 def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
     """Where the model's files are: `models/<name>` of the data directory, else the local Hugging Face cache.
 
+    A quantized one has those of the base model that it is made of (`files_name`), and so their hash.
+
     Downloads nothing; raises BaseModelError with how to get the model.
     """
     folder = local = data.models_root / base_model.files_name
@@ -298,7 +300,7 @@ def quick_weights_hash(data: DataDir) -> Callable[[str], str]:
 
 @cache
 def known_base_models() -> tuple[BaseModel, ...]:
-    """Every base model of the registry, by name."""
+    """Every base model of the registry, by name; without the quantized ones, which have no files of their own."""
     return tuple(sorted(BASE_MODELS.values(), key=lambda model: model.name))
 
 

@@ -141,7 +141,7 @@ def test_the_same_files_are_rendered_quantized(
     renderer = MfluxRenderer(quantizable)
     request = replace(REQUEST, base_model=f"flux1-dev-{bits}bit")
     rough = renderer.render(request).pixels
-    assert 0 < np.abs(rough - plain_pixels).mean() < {8: 1, 4: 12}[bits]  # of 255
+    assert 0 < np.abs(rough - plain_pixels).mean() < {8: 4, 4: 12}[bits]  # of 255, deviation 66
     use = AdapterUse(write_adapter(quantizable, shipped, tmp_path, SMALL_QUANTIZABLE), 1.0)
     adapted = renderer.render(replace(request, adapters=(use,)))
     (applied,) = adapted.applied
