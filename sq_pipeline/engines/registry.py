@@ -136,9 +136,7 @@ def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
 def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
     """Where the model's files are: `models/<name>` of the data directory, else the local Hugging Face cache.
 
-    A quantized one has those of the base model that it is made of (`files_name`), and so their hash.
-
-    Downloads nothing; raises BaseModelError with how to get the model.
+    A quantized one has those of the base model that it is made of (`files_name`), and so their hash. Downloads nothing; raises BaseModelError with how to get the model.
     """
     folder = local = data.models_root / base_model.files_name
     if base_model.files_name == "tiny-flux":

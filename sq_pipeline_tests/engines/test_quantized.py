@@ -30,6 +30,7 @@ from sq_pipeline_tests.serve.adapters import write_adapter
 # isort: split
 # after our engines package, which makes BLAS ready before MLX is loaded
 import mlx.core as mx
+from mflux.models.common.lora.layer.fused_linear_lora_layer import FusedLoRALinear
 from mlx import nn
 from mlx.utils import tree_flatten
 
@@ -42,7 +43,7 @@ from sq_pipeline.engines.tiny_flux import mflux_build
 
 TINY = FLUX1_MODELS["tiny-flux"]
 REQUEST = RenderRequest("tiny-flux", "an old windmill on the left of the meadow at noon", 7, 2, 48, 32, None)
-_STRENGTHS = {"faint": 3e-4, "strong": 3e-3}  # of an update's numbers; the weights' are about 0.05
+_STRENGTHS = {"faint": 3e-4, "strong": 3e-3, "bold": 3e-2}  # of an update's numbers; the weights' are about 0.05
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,13 @@ def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: np.array(array) for name, array in tree_flatten(module.parameters())}
 
 
+def _base_of(patched: nn.Module) -> nn.QuantizedLinear:
+    """The layer below the adapters on it."""
+    base = patched.base_linear if isinstance(patched, FusedLoRALinear) else patched.linear
+    assert isinstance(base, nn.QuantizedLinear)
+    return base
+
+
 def is_passed(report: FidelityReport) -> bool:
     return judge_fidelity(report, FidelityThresholds()).outcome == "passed"
 
@@ -126,10 +134,9 @@ def test_ten_swaps_leave_every_packed_weight_scale_and_bias_as_it_was(
     for swap in range(10):
         uses = tuple(AdapterUse(path, 0.7) for path in paths[: 1 + swap % 3])
         assert all(applied.is_whole for applied in stack.use(uses))
-        on = arrays_of(transformer)
-        below = {name.replace(".base_linear", "").replace(".linear.", "."): a for name, a in on.items()}
-        same = {name.replace(".linear.", "."): a for name, a in before.items()}
-        assert all(np.array_equal(below[name], array) for name, array in same.items())
+        for layer in layers_of(model):
+            below = arrays_of(_base_of(get_module(transformer, layer.path)))
+            assert all(np.array_equal(array, before[f"{layer.path}.{name}"]) for name, array in below.items())
     assert (stack.swaps, stack.files_read) == (10, 6)
     stack.use(())
     after = arrays_of(transformer)
@@ -160,8 +167,7 @@ def _shares(transformer: nn.Module, model: Flux1Model, source: Path) -> tuple[fl
     along = length = error = 0.0
     for layer in layers_of(model):
         patched = get_module(transformer, layer.path)
-        base = getattr(patched, "base_linear", None) or patched.linear
-        assert isinstance(base, nn.QuantizedLinear)
+        base = _base_of(patched)
         asked = mx.eye(layer.inputs)
         moved = np.array(patched(asked) - base(asked)).T.astype(np.float64)
         patch = wanted.patches[layer.module if layer.module in wanted.patches else layer.slot]
@@ -237,7 +243,7 @@ def _verify(adapter: Adapter, file: Path, own: MfluxRenderer, meter: FidelityMet
     model = replace(quantized(TINY, 8), num_inference_steps=2, sizes={"landscape": SizePx(48, 32)})
     use = AdapterUse(file, 1.0)
     prompts = VerifyPrompts.model_validate(
-        {"control_word": "zqxv", "prompts": [{"prompt": "a tower in the snow at night", "seed": 3}]}
+        {"version": 1, "control_word": "zqxv", "prompts": [{"prompt": "a tower in the snow at night", "seed": 3}]}
     )
     thresholds = Thresholds()
     measure = lambda: measure_fidelity(use, adapter.trained, model, meter)  # noqa: E731
@@ -247,7 +253,7 @@ def _verify(adapter: Adapter, file: Path, own: MfluxRenderer, meter: FidelityMet
 def test_a_remapped_adapter_passes_verification(
     own: MfluxRenderer, shipped: DataDir, meter: FidelityMeter, tmp_path: Path
 ) -> None:
-    adapter = make_adapter(tmp_path, shipped, _STRENGTHS["strong"])
+    adapter = make_adapter(tmp_path, shipped, _STRENGTHS["bold"])
     report = _verify(adapter, adapter.remapped, own, meter)
     assert report.has_passed, report.verdicts
     assert (report.base_model, len(report.pictures)) == ("tiny-flux-8bit", 1)
@@ -282,7 +288,7 @@ def _misspell(arrays: dict[str, np.ndarray]) -> None:
 def test_a_wrongly_mapped_one_does_not(
     spoil, told: str, own: MfluxRenderer, shipped: DataDir, meter: FidelityMeter, tmp_path: Path
 ) -> None:
-    adapter, file = make_adapter(tmp_path, shipped, _STRENGTHS["strong"]), tmp_path / "spoilt.safetensors"
+    adapter, file = make_adapter(tmp_path, shipped, _STRENGTHS["bold"]), tmp_path / "spoilt.safetensors"
     arrays = {name: array.copy() for name, array in load_file(adapter.remapped).items()}
     spoil(arrays)
     save_file(arrays, file)
