@@ -95,7 +95,9 @@ def _show(report: dict[str, Any]) -> None:
         [(m["name"], "yes" if m["is_ready"] else "no", m["where"] or m["how_to_get"]) for m in report["base_models"]],
     )
     example = report["base_models"][0]["quantized"]
-    print_line(f"each is rendered from the same files at 8 or 4 bits under another name, such as {' or '.join(example)}")
+    print_line(
+        f"each is rendered from the same files at 8 or 4 bits under another name, such as {' or '.join(example)}"
+    )
     for line in report["advice"]:
         print_line(line)
 

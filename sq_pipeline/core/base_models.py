@@ -254,7 +254,7 @@ def resolve_base_model(name: str) -> BaseModel:
     Raises BaseModelError for any other.
     """
     wanted = name.strip().lower()
-    bits = next((bits for bits in RENDER_BITS if wanted.endswith(_suffix(bits))), None)
+    bits: RenderBits | None = next((bits for bits in RENDER_BITS if wanted.endswith(_suffix(bits))), None)
     plain = wanted if bits is None else wanted.removesuffix(_suffix(bits))
     for model in BASE_MODELS.values():
         if plain == model.name or plain in model.aliases:

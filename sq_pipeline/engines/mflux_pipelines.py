@@ -70,7 +70,7 @@ def _open(base_model: BaseModel, folder: Path) -> Pipeline:
 
 
 def _insist_on_bits(base_model: BaseModel, bits: RenderBits, transformer: nn.Module, folder: Path) -> None:
-    """mflux keeps the bits of files that are stored quantized, whatever it is asked for, and leaves out layers there."""
+    """Files may be stored quantized: mflux keeps their bits, and what they leave unquantized, whatever it is asked for."""
     others = {
         path: f"{layer.bits} bits" if isinstance(layer, nn.QuantizedLinear) else "not quantized"
         for path, layer in transformer.named_modules()
@@ -109,7 +109,9 @@ def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
 
 
 def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
-    model = Flux2Klein(quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder))
+    model = Flux2Klein(
+        quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder)
+    )
     # a guidance of 1 is the prompt alone, once a step
     return Pipeline(
         model.transformer,

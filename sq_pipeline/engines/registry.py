@@ -136,7 +136,8 @@ def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
 def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
     """Where the model's files are: `models/<name>` of the data directory, else the local Hugging Face cache.
 
-    A quantized one has those of the base model that it is made of (`files_name`), and so their hash. Downloads nothing; raises BaseModelError with how to get the model.
+    A quantized one has those of the base model that it is made of (`files_name`), and so their hash. Downloads nothing;
+    raises BaseModelError with how to get the model.
     """
     folder = local = data.models_root / base_model.files_name
     if base_model.files_name == "tiny-flux":
@@ -238,7 +239,9 @@ def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
     missing = [part for part in ENCODER_FOLDERS if not (folder / part).is_dir()]
     if transformer is None or missing:
         parts = missing if transformer is not None else ["transformer", *missing]
-        names = ", ".join([*([] if transformer else [f"transformer/ or {base_model.files_name}.safetensors"]), *missing])
+        names = ", ".join(
+            [*([] if transformer else [f"transformer/ or {base_model.files_name}.safetensors"]), *missing]
+        )
         problem = f"{base_model.name} is not whole on this machine ({names} missing)"
         raise BaseModelError(Fault(data.relative(folder), "", problem, how_to_complete(base_model, data, parts)))
     return transformer, folder
