@@ -70,7 +70,7 @@ def _open(base_model: BaseModel, folder: Path) -> Pipeline:
 
 
 def _insist_on_bits(base_model: BaseModel, bits: RenderBits, transformer: nn.Module, folder: Path) -> None:
-    """Files may be stored quantized: mflux keeps their bits, and what they leave unquantized, whatever it is asked for."""
+    """Files may be stored quantized: mflux then keeps their bits, whatever it is asked for."""
     others = {
         path: f"{layer.bits} bits" if isinstance(layer, nn.QuantizedLinear) else "not quantized"
         for path, layer in transformer.named_modules()
