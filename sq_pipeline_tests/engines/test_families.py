@@ -1,24 +1,14 @@
 """Z-Image and FLUX.2 through mflux's own classes at small sizes: pictures, adapters on and off, what is applied."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.core.base_models import (
-    BASE_MODELS,
-    QWEN_MODELS,
-    RENDER_BITS,
-    QwenModel,
-    RenderBits,
-    quantized,
-    training_base_of,
-)
+from sq_pipeline.core.base_models import BASE_MODELS, QWEN_MODELS, QwenModel, training_base_of
 from sq_pipeline.core.errors import AdapterError, BaseModelError, RenderError
 from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, Renderer, RenderRequest
@@ -31,16 +21,12 @@ from sq_pipeline.storage.layout import DataDir
 # isort: split
 # after our engines package, which makes BLAS ready before MLX is loaded
 import mlx.core as mx
-from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.common.tokenizer import TokenizerLoader
-from mflux.models.z_image.variants.z_image import ZImage
-from mflux.models.z_image.weights.z_image_weight_definition import ZImageWeightDefinition
 from mlx.utils import tree_flatten
 
 from sq_pipeline.engines.adapter_stack import AdapterStack
 from sq_pipeline.engines.families.mflux_parts import parts_of, shapes_of
 from sq_pipeline.engines.loader_targets import layers_of, mapping_for, match_keys
-from sq_pipeline.engines.mflux_pipelines import open_pipeline
 from sq_pipeline_tests.engines.small_families import small, small_sizes, write_folder
 
 FAMILIES = ("z-image", "flux2-klein-4b")
@@ -263,38 +249,6 @@ def test_pictures_follow_the_request_and_the_adapter(name: str, small_data: Data
     assert renderer.model_loads == 1
     with pytest.raises(RenderError, match=r"positive_prompt: \d+ tokens, 512 are read"):
         renderer.render(_request(name, positive_prompt="mill " * 600))
-
-
-@pytest.mark.parametrize("bits", RENDER_BITS)
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_quantized_model_makes_almost_the_picture_and_takes_an_adapter_whole(
-    name: str, bits: RenderBits, small_data: DataDir, tmp_path: Path
-) -> None:
-    renderer: Renderer = registry.renderer(small_data)
-    base_model = quantized(small(name), bits)
-    plain = renderer.render(_request(name)).pixels.astype(int)
-    request = replace(_request(name), base_model=base_model.name)
-    rough = renderer.render(request).pixels
-    assert 0 < np.abs(rough - plain).mean() < {8: 1, 4: 12}[bits]  # of 255
-    use = AdapterUse(write_adapter(small(name), tmp_path / "a.safetensors"), 1.0)
-    styled = renderer.render(replace(request, adapters=(use,)))
-    assert (styled.applied[0].is_whole, styled.applied[0].layers_patched) == (True, len(shapes_of(base_model)))
-    assert np.abs(styled.pixels - plain).mean() > 3
-    assert np.array_equal(rough, renderer.render(request).pixels)
-    report = measure(base_model, use.path)
-    assert (report.mode, report.base_model) == (f"unbaked over {bits}-bit weights, float32", f"{name}-{bits}bit")
-    assert judge_fidelity(report, FidelityThresholds()).outcome == "passed"
-
-
-def test_files_that_are_stored_at_other_bits_are_not_taken_for_these(small_data: DataDir, tmp_path: Path) -> None:
-    """mflux keeps the bits of the files, and says so to a standard output that nobody sees."""
-    base_model, folder = small("z-image"), small_data.models_root / "z-image"
-    with patch.object(ZImageWeightDefinition, "get_tokenizers", list):
-        ZImage(quantize=8, model_path=str(folder), model_config=ModelConfig.z_image()).save_model(str(tmp_path))
-    shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
-    open_pipeline(quantized(base_model, 8), tmp_path)
-    with pytest.raises(BaseModelError, match=r"have not the 4 bits of z-image-4bit \(.*: 8 bits\).*use z-image, or"):
-        open_pipeline(quantized(base_model, 4), tmp_path)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
