@@ -1,6 +1,6 @@
 """tiny-flux rendered at 8 and 4 bits: what is quantized, what an adapter keeps of itself there, and what a bake would.
 
-Its training, its gate and its pictures in the whole line are in `pipeline`; the other families in `test_families_quantized`.
+What becomes of it in the whole line is in `pipeline`; the other families are in `test_families_quantized`.
 """
 
 from dataclasses import dataclass, replace
