@@ -56,7 +56,7 @@ class _Silent(nn.Module):
 
 @dataclass(frozen=True)
 class _Bench:
-    """One request, made ready. `weight_of` is None where nothing is baked; `bits` where layers are not quantized."""
+    """One request, made ready. `weight_of` is None where nothing is baked, `bits` where no layer is quantized."""
 
     request: FidelityRequest
     mapping: list[LoRATarget]
