@@ -88,11 +88,11 @@ def _show_prompts(result: dict[str, Any]) -> None:
 
 def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
     """How the training fits this machine; None over tiny-flux, which always does. Raises TrainingError otherwise."""
-    from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
+    from sq_pipeline.core.base_models import Flux1Model, resolve_base_model, training_base_of
     from sq_pipeline.engines import registry
     from sq_pipeline.stages.training_needs import fit_training
 
-    base_model = resolve_base_model(dataset.base_model)
+    base_model = training_base_of(resolve_base_model(dataset.base_model))
     if base_model.name == "tiny-flux" or not isinstance(base_model, Flux1Model):
         return None
     fit = fit_training(

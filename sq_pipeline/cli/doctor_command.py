@@ -13,6 +13,7 @@ _SLOW_GFLOPS = 30.0
 
 def collect(data_root: Path) -> dict[str, Any]:
     """Everything that `doctor` shows, as one JSON-able object. `advice` lists what to do about what is not well."""
+    from sq_pipeline.core.base_models import RENDER_BITS, quantized, resolve_base_model
     from sq_pipeline.engines import blas, machine, registry
     from sq_pipeline.storage.layout import DataDir
 
@@ -27,6 +28,7 @@ def collect(data_root: Path) -> dict[str, Any]:
             "is_ready": is_ready,
             "where": where if is_ready else None,
             "how_to_get": None if is_ready else where,
+            "quantized": [quantized(resolve_base_model(name), bits).name for bits in RENDER_BITS],
         }
         for name, is_ready, where in registry.readiness(DataDir(data_root.resolve()))
     ]
@@ -91,6 +93,10 @@ def _show(report: dict[str, Any]) -> None:
     print_table(
         ("base model", "ready", "where it is, or how to get it"),
         [(m["name"], "yes" if m["is_ready"] else "no", m["where"] or m["how_to_get"]) for m in report["base_models"]],
+    )
+    example = report["base_models"][0]["quantized"]
+    print_line(
+        f"each is rendered from the same files at 8 or 4 bits under another name, such as {' or '.join(example)}"
     )
     for line in report["advice"]:
         print_line(line)

@@ -36,6 +36,8 @@ def _measure(
     from sq_pipeline.storage.settings import load_settings
 
     data, model = open_data_dir(root), resolve_base_model(base_model)
+    if bits is not None and model.render_bits not in (None, _BITS[bits]):
+        raise typer.BadParameter(f"{model.name} has {model.render_bits} bits itself", param_hint="--bits")
     limits = load_settings(data).thresholds.fidelity
     report = measure_fidelity(
         AdapterUse(file.resolve(), 1.0),

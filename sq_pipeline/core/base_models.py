@@ -3,14 +3,17 @@
 Here: facts about the models. Not here: finding or loading their weights (`engines.registry`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from sq_pipeline.core.content import Tier
 from sq_pipeline.core.errors import BaseModelError, Fault
 
 Family = Literal["flux1", "z-image", "flux2"]
+RenderBits = Literal[4, 8]
+RENDER_BITS: tuple[RenderBits, ...] = (8, 4)
 FAMILY_NAMES: Mapping[Family, str] = {"flux1": "FLUX.1", "z-image": "Z-Image", "flux2": "FLUX.2"}
 
 
@@ -32,11 +35,12 @@ class RenderSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseModel:
+class BaseModel(ABC):
     """What every base model has. `guidance` is None where the model takes none.
 
     What only one architecture has is in its subclass, so that nobody asks it of another.
-    `scheduler` is mflux's name of the one that it renders the model with unasked.
+    `scheduler` is mflux's name of the one that it renders the model with unasked. `render_bits`: its linear layers are
+    quantized to so many bits for rendering, see `quantized`; None where they are as in the files.
     """
 
     name: str
@@ -48,11 +52,17 @@ class BaseModel:
     how_to_get: str
     reads_negative_prompt: bool = False
     scheduler: str = "linear"
+    render_bits: RenderBits | None = None
 
     @property
+    def files_name(self) -> str:
+        """The name of the base model whose files these are: its own, without the bits of a quantized one."""
+        return self.name if self.render_bits is None else self.name.removesuffix(_suffix(self.render_bits))
+
+    @property
+    @abstractmethod
     def family(self) -> Family:
         """The architecture, which says what adapters for it look like and who trains them."""
-        raise NotImplementedError
 
     def settings_for(self, tier: Tier) -> RenderSettings:
         """What a tier is rendered with unless `sq.yaml` says otherwise."""
@@ -243,20 +253,49 @@ BASE_MODELS: Mapping[str, BaseModel] = {**FLUX1_MODELS, **QWEN_MODELS}
 DEFAULT_BASE_MODEL = "tiny-flux"
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _suffix(bits: RenderBits) -> str:
+    return f"-{bits}bit"
+
+
+def quantized(base_model: _Model, bits: RenderBits) -> _Model:
+    """The sibling `<name>-8bit` or `<name>-4bit`, with aliases likewise: the same files, quantized when loaded."""
+    names = tuple(alias + _suffix(bits) for alias in base_model.aliases)
+    return replace(base_model, name=base_model.name + _suffix(bits), aliases=names, render_bits=bits)
+
+
 def resolve_base_model(name: str) -> BaseModel:
-    """The base model with that name or alias (case does not count); raises BaseModelError for any other."""
+    """The base model with that name or alias (case does not count), quantized where the name ends so.
+
+    Raises BaseModelError for any other.
+    """
     wanted = name.strip().lower()
+    bits: RenderBits | None = next((bits for bits in RENDER_BITS if wanted.endswith(_suffix(bits))), None)
+    plain = wanted if bits is None else wanted.removesuffix(_suffix(bits))
     for model in BASE_MODELS.values():
-        if wanted == model.name or wanted in model.aliases:
-            return model
-    known = ", ".join(sorted(BASE_MODELS))
-    raise BaseModelError(Fault("", "preferred_model", f"unknown base model {name!r}", f"use one of {known}"))
+        if plain == model.name or plain in model.aliases:
+            return model if bits is None else quantized(model, bits)
+    problem = f"unknown base model {name!r}"
+    raise BaseModelError(Fault("", "preferred_model", problem, f"use one of {known_names()}"))
+
+
+def known_names() -> str:
+    """The names that `resolve_base_model` knows, for an error's text."""
+    endings = " or ".join(map(_suffix, RENDER_BITS))
+    return f"{', '.join(sorted(BASE_MODELS))}, or one with {endings} after it"
 
 
 def training_base_of(base_model: BaseModel) -> BaseModel:
-    """What adapters for a base model are trained over: itself, or its undistilled sibling. Raises BaseModelError."""
+    """What adapters for a base model are trained over: itself unquantized, or its undistilled sibling.
+
+    Raises BaseModelError.
+    """
     name = base_model.trained_over if isinstance(base_model, QwenModel) else None
-    return base_model if name is None else resolve_base_model(name)
+    if name is None and base_model.render_bits is None:
+        return base_model
+    return resolve_base_model(name or base_model.files_name)
 
 
 def as_flux1(base_model: BaseModel, wanted_for: str) -> Flux1Model:

@@ -148,7 +148,7 @@ class FidelityReport:
     def mode(self) -> str:
         """How the update was applied, in words."""
         if not self.is_baked:
-            return f"unbaked, {self.dtype}"
+            return f"unbaked{f' over {self.bits}-bit weights' if self.bits else ''}, {self.dtype}"
         quantized = f"{self.bits}-bit weights, {self.dtype}" if self.bits else f"{self.dtype} weights"
         return f"baked into {self.base_weights} {quantized}"
 

@@ -273,7 +273,8 @@ class UpdateSource(Protocol):
 class FidelityRequest:
     """One adapter file against what it is meant to add. Unbaked, the mode that pictures are rendered in, by default.
 
-    `dtype` None: what the renderer computes in on this machine. `bits`: baked into weights stored at so many bits.
+    `dtype` None: what the renderer computes in on this machine. `bits`: baked into weights stored at so many bits,
+    those of the base model where it is quantized itself.
     """
 
     base_model: BaseModel
@@ -290,7 +291,7 @@ class FidelityMeter(Protocol):
     def measure(self, request: FidelityRequest) -> FidelityReport:
         """Every layer, one after the other; a file that the loader refuses is a report with a problem.
 
-        Raises AdapterError for a file that cannot be read, ValueError for `bits` without a bake.
+        Raises AdapterError for a file that cannot be read, ValueError for `bits` without a bake, or not the model's.
         """
         ...
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sq_pipeline.core.base_models import BASE_MODELS, resolve_base_model
+from sq_pipeline.core.base_models import known_names, resolve_base_model
 from sq_pipeline.core.errors import BaseModelError
 
 TrainerName = Literal["mlx", "mlx-examples", "mflux-train"]
@@ -104,8 +104,7 @@ class Recipe(BaseModel):
         try:
             return name if name is None else (resolve_base_model(name) and name)
         except BaseModelError:
-            known = ", ".join(sorted(BASE_MODELS))
-            raise PydanticCustomError("base_model", "use one of {known}", {"known": known}) from None
+            raise PydanticCustomError("base_model", "use one of {known}", {"known": known_names()}) from None
 
     @model_validator(mode="after")
     def _check_prior(self) -> Self:

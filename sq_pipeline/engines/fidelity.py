@@ -56,12 +56,13 @@ class _Silent(nn.Module):
 
 @dataclass(frozen=True)
 class _Bench:
-    """One request, made ready. `weight_of` is None where nothing is baked."""
+    """One request, made ready. `weight_of` is None where nothing is baked, `bits` where no layer is quantized."""
 
     request: FidelityRequest
     mapping: list[LoRATarget]
     dtype: mx.Dtype
     weight_of: WeightOf | None
+    bits: int | None
 
     def load(self, layer: MfluxLayer, keys: Collection[str], linear: nn.Module) -> nn.Module:
         """A tree with the layer in it, as mflux's loader leaves it; ValueError or RuntimeError where it refuses."""
@@ -96,11 +97,18 @@ class _Bench:
             problem = f"{layer.path}: mflux did not apply it: {str(error).splitlines()[0]}"
             return missed(layer.path, slot, wanted.norm, problem)
 
+    def _linear(self, weight: mx.array) -> nn.Module:
+        linear = nn.Linear(1, 1, bias=False)
+        linear.weight = weight
+        if self.bits is None:
+            return linear
+        return nn.QuantizedLinear.from_linear(linear, group_size=_GROUP_SIZE, bits=self.bits)
+
     def _measure_unbaked(
         self, layer: MfluxLayer, slot: str, keys: Collection[str], wanted: WantedUpdate
     ) -> LayerFidelity:
-        linear = nn.Linear(1, 1, bias=False)
-        linear.weight = mx.zeros((layer.outputs, layer.inputs), self.dtype)  # lazy: only its shape is looked at
+        # lazy: only its shape is looked at
+        linear = self._linear(mx.zeros((layer.outputs, layer.inputs), self.dtype))
         patched = get_module(self.load(layer, keys, linear), layer.path)
         _silence(patched, layer.outputs)
         # rows of the identity go in, so what comes out is the update itself, turned as x @ W.T turns it
@@ -110,10 +118,7 @@ class _Bench:
     def _measure_baked(
         self, layer: MfluxLayer, slot: str, keys: Collection[str], wanted: WantedUpdate, weight: mx.array
     ) -> LayerFidelity:
-        linear = nn.Linear(1, 1, bias=False)
-        linear.weight = weight.astype(self.dtype)
-        if self.request.bits is not None:
-            linear = nn.QuantizedLinear.from_linear(linear, group_size=_GROUP_SIZE, bits=self.request.bits)
+        linear = self._linear(weight.astype(self.dtype))
         mx.eval(linear.parameters())
         before = _reader(linear)
         tree, kept = self.load(layer, keys, linear), list[float]()
@@ -163,12 +168,15 @@ class MfluxFidelityMeter:
         """See `core.protocols.FidelityMeter`."""
         if request.bits is not None and not request.is_baked:
             raise ValueError("bits of the weights do not matter to an update that is not baked into them")
+        bits = request.base_model.render_bits or request.bits
+        if request.bits not in (None, bits):
+            raise ValueError(f"{request.base_model.name} is not stored at {request.bits} bits")
         keys = open_safetensors(request.adapter.path).tensors
         mapping = mapping_for(request.base_model)
         matches = match_keys(keys, mapping)
         dtype = _DTYPES[request.dtype] if request.dtype else rendering_dtype()
         kind, weight_of = open_weights(request.base_model, self._data) if request.is_baked else (None, None)
-        bench = _Bench(request, mapping, dtype, weight_of)
+        bench = _Bench(request, mapping, dtype, weight_of, bits)
         known = {layer.path: layer for layer in layers_of(request.base_model)}
         found = [bench.measure(layer, matches.layers.get(path, frozenset())) for path, layer in known.items()]
         layers = [layer for layer in found if layer is not None]
@@ -177,7 +185,7 @@ class MfluxFidelityMeter:
             base_model=request.base_model.name,
             dtype="float32" if dtype == mx.float32 else "bfloat16",
             is_baked=request.is_baked,
-            bits=request.bits,
+            bits=bits,
             base_weights=kind,
             layers=(*layers, *_homeless(request.source, known.values(), request.adapter.lora_scale)),
             unmatched_keys=tuple(sorted(keys.keys() - matches.matched)),

@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
+from sq_pipeline.core.base_models import Flux1Model, resolve_base_model, training_base_of
 from sq_pipeline.core.protocols import HeldOutLosses, HeldOutRequest
 from sq_pipeline.engines.dataset_encoding import encode_held_out
 from sq_pipeline.engines.held_out import HeldOutLoss
@@ -20,7 +20,7 @@ class MlxHeldOutMeter:
 
     def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
         """None where no picture is held out, and for other families. Raises BaseModelError, AdapterError."""
-        base_model = resolve_base_model(request.base_model)
+        base_model = training_base_of(resolve_base_model(request.base_model))
         if not isinstance(base_model, Flux1Model):
             return None
         base = open_training_base(base_model, self._data)

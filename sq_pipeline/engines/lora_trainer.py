@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlx.core as mx
 
-from sq_pipeline.core.base_models import Flux1Model, resolve_base_model
+from sq_pipeline.core.base_models import Flux1Model, resolve_base_model, training_base_of
 from sq_pipeline.core.buckets import training_resolution
 from sq_pipeline.core.errors import Fault, TrainingError
 from sq_pipeline.core.fingerprints import fingerprint, hash_file
@@ -68,7 +68,8 @@ class MlxLoraTrainer:
         start = time.perf_counter()
         mx.reset_peak_memory()
         recipe = request.recipe
-        base = open_training_base(resolve_base_model(request.base_model), self._data)
+        base = open_training_base(training_base_of(resolve_base_model(request.base_model)), self._data)
+        request = replace(request, base_model=base.base_model.name)
         settings = settings_for(recipe, base.base_model, request.examples)
         network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
         encode_s = time.perf_counter() - start

@@ -18,7 +18,8 @@ from mflux.models.z_image.variants.z_image import ZImage
 from mlx import nn
 from PIL import Image
 
-from sq_pipeline.core.base_models import BaseModel, QwenModel
+from sq_pipeline.core.base_models import BaseModel, QwenModel, RenderBits
+from sq_pipeline.core.errors import BaseModelError, Fault
 from sq_pipeline.core.protocols import RenderRequest
 from sq_pipeline.engines.families.mflux_parts import parts_of
 from sq_pipeline.engines.prompt_cache import PromptCache, encode_apart
@@ -40,13 +41,49 @@ class Pipeline:
 
 
 def open_pipeline(base_model: BaseModel, folder: Path) -> Pipeline:
-    """Load a base model from its folder. Raises BaseModelError for tiny-flux, mflux's own errors for others."""
+    """Load a base model from its folder, and quantize what is to be. Adapters are put on it later, and not baked.
+
+    Raises BaseModelError for tiny-flux and for what is not quantized as `render_bits` says, mflux's own errors for
+    the rest.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
+        pipeline = _open(base_model, folder)
+    if base_model.render_bits is not None:
+        _insist_on_bits(base_model, base_model.render_bits, pipeline.transformer, folder)
+    return pipeline
+
+
+def _open(base_model: BaseModel, folder: Path) -> Pipeline:
+    bits = base_model.render_bits
+    try:
         if isinstance(base_model, QwenModel):
             return (_open_z_image if base_model.family == "z-image" else _open_flux2)(base_model, folder)
-        if base_model.name == "tiny-flux":
-            return _flux1(mflux_build.build(folder))
-        return _flux1(Flux1(model_config=_FLUX1_CONFIGS[base_model.name](), model_path=str(folder)))
+        if base_model.files_name == "tiny-flux":
+            return _flux1(mflux_build.build(folder, bits))
+        config = _FLUX1_CONFIGS[base_model.files_name]()
+        return _flux1(Flux1(quantize=bits, model_config=config, model_path=str(folder)))
+    except ValueError as error:
+        if not str(error).startswith("[quantize]"):
+            raise
+        # MLX's word for a layer whose width its groups of 64 do not divide
+        raise BaseModelError(Fault(str(folder), "", f"cannot be quantized: {error}", _plainly(base_model))) from error
+
+
+def _insist_on_bits(base_model: BaseModel, bits: RenderBits, transformer: nn.Module, folder: Path) -> None:
+    """Files may be stored quantized: mflux then keeps their bits, whatever it is asked for."""
+    others = {
+        path: f"{layer.bits} bits" if isinstance(layer, nn.QuantizedLinear) else "not quantized"
+        for path, layer in transformer.named_modules()
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.QuantizedLinear) and layer.bits != bits)
+    }
+    if others:
+        path, found = min(others.items())
+        problem = f"{len(others)} layers have not the {bits} bits of {base_model.name} ({path}: {found})"
+        raise BaseModelError(Fault(str(folder), "", problem, _plainly(base_model)))
+
+
+def _plainly(base_model: BaseModel) -> str:
+    return f"use {base_model.files_name}, or its full weights: {base_model.how_to_get}"
 
 
 def _flux1(flux: Flux1) -> Pipeline:
@@ -62,7 +99,7 @@ def _flux1(flux: Flux1) -> Pipeline:
 
 
 def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
-    model = ZImage(model_config=parts_of(base_model).config, model_path=str(folder))
+    model = ZImage(quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder))
 
     def draw(request: RenderRequest) -> Image.Image:
         asked = _arguments(request, no_guidance=0.0)
@@ -72,7 +109,9 @@ def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
 
 
 def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
-    model = Flux2Klein(model_config=parts_of(base_model).config, model_path=str(folder))
+    model = Flux2Klein(
+        quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder)
+    )
     # a guidance of 1 is the prompt alone, once a step
     return Pipeline(
         model.transformer,

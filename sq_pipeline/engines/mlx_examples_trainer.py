@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sq_pipeline.core.base_models import BaseModel, resolve_base_model
+from sq_pipeline.core.base_models import BaseModel, resolve_base_model, training_base_of
 from sq_pipeline.core.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.core.held_out import held_out_indices
 from sq_pipeline.core.protocols import (
@@ -74,7 +74,7 @@ class MlxExamplesTrainer:
         Interrupted, it ends the process and leaves no adapter at `output_path`; its log and what it saved stay in the
         checkpoints' folder until the next training there.
         """
-        base_model = resolve_base_model(request.base_model)
+        base_model = training_base_of(resolve_base_model(request.base_model))
         held_out = set(held_out_indices(len(request.examples), request.recipe.held_out_pairs))
         examples = [example for index, example in enumerate(request.examples) if index not in held_out]
         with tempfile.TemporaryDirectory() as scratch:

@@ -136,10 +136,11 @@ def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
 def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
     """Where the model's files are: `models/<name>` of the data directory, else the local Hugging Face cache.
 
-    Downloads nothing; raises BaseModelError with how to get the model.
+    A quantized one has those of the base model that it is made of (`files_name`), and so their hash. Downloads nothing;
+    raises BaseModelError with how to get the model.
     """
-    folder = local = data.models_root / base_model.name
-    if base_model.name == "tiny-flux":
+    folder = local = data.models_root / base_model.files_name
+    if base_model.files_name == "tiny-flux":
         wanted = [name for name in _TINY_FILES if not (local / name).is_file()]
     else:
         if not local.is_dir():
@@ -179,10 +180,10 @@ def _cached_folder(base_model: BaseModel) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if base_model.name not in _HUB_NAMES:
+    if base_model.files_name not in _HUB_NAMES:
         return None
     try:
-        return Path(snapshot_download(_HUB_NAMES[base_model.name], local_files_only=True))
+        return Path(snapshot_download(_HUB_NAMES[base_model.files_name], local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 
@@ -196,7 +197,7 @@ def transformer_in(folder: Path, base_model: BaseModel) -> Path | None:
     """FLUX.1's transformer in a model's folder: the folder itself when it has `transformer/`, else BFL's file."""
     if (folder / "transformer").is_dir():
         return folder
-    single = folder / f"{base_model.name}.safetensors"
+    single = folder / f"{base_model.files_name}.safetensors"
     return single if single.is_symlink() or single.is_file() else None
 
 
@@ -206,7 +207,7 @@ def training_folder(base_model: BaseModel, data: DataDir) -> Path:
     That is `models/<name>` of the data directory, if there is such a folder, else the local Hugging Face cache.
     Downloads nothing; raises BaseModelError where there is neither.
     """
-    local = data.models_root / base_model.name
+    local = data.models_root / base_model.files_name
     folder = local if local.is_dir() else _cached_folder(base_model)
     if folder is None:
         problem = f"{base_model.name} is not on this machine"
@@ -216,9 +217,9 @@ def training_folder(base_model: BaseModel, data: DataDir) -> Path:
 
 def how_to_complete(base_model: BaseModel, data: DataDir, parts: Sequence[str] = ()) -> str:
     """The commands that bring `parts` (folders; none: everything) to where `training_folder` looks for them."""
-    plain = f"hf download {_HUB_NAMES[base_model.name]}"
+    plain = f"hf download {_HUB_NAMES[base_model.files_name]}"
     command = plain + "".join(f" --include '{part}/*'" for part in parts)
-    local = data.models_root / base_model.name
+    local = data.models_root / base_model.files_name
     if local.is_dir():
         command += f" --local-dir {shlex.quote(str(local))}"
     return base_model.how_to_get.replace(plain, command)
@@ -230,7 +231,7 @@ def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
     The transformer may be BFL's single file, with the other parts beside it. Downloads nothing; raises BaseModelError
     with all that is missing and the commands that get it.
     """
-    if base_model.name == "tiny-flux":
+    if base_model.files_name == "tiny-flux":
         folder = base_model_folder(base_model, data)
         return folder, folder
     folder = training_folder(base_model, data)
@@ -238,7 +239,9 @@ def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
     missing = [part for part in ENCODER_FOLDERS if not (folder / part).is_dir()]
     if transformer is None or missing:
         parts = missing if transformer is not None else ["transformer", *missing]
-        names = ", ".join([*([] if transformer else [f"transformer/ or {base_model.name}.safetensors"]), *missing])
+        names = ", ".join(
+            [*([] if transformer else [f"transformer/ or {base_model.files_name}.safetensors"]), *missing]
+        )
         problem = f"{base_model.name} is not whole on this machine ({names} missing)"
         raise BaseModelError(Fault(data.relative(folder), "", problem, how_to_complete(base_model, data, parts)))
     return transformer, folder
@@ -266,7 +269,7 @@ def _weight_files(base_model: BaseModel, data: DataDir) -> tuple[Path, list[Path
             _, folder = training_places(base_model, data)
         except BaseModelError:
             raise error from None
-    if base_model.name == "tiny-flux":
+    if base_model.files_name == "tiny-flux":
         return folder, [folder / name for name in _TINY_FILES]
     return folder, sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
 
@@ -298,7 +301,7 @@ def quick_weights_hash(data: DataDir) -> Callable[[str], str]:
 
 @cache
 def known_base_models() -> tuple[BaseModel, ...]:
-    """Every base model of the registry, by name."""
+    """Every base model of the registry, by name; without the quantized ones, which have no files of their own."""
     return tuple(sorted(BASE_MODELS.values(), key=lambda model: model.name))
 
 

@@ -61,7 +61,7 @@ def open_counter(base_model: BaseModel, folder: Path) -> TokenCounter:
     if isinstance(base_model, QwenModel):
         return _open_chat(base_model, folder)
     assert isinstance(base_model, Flux1Model)
-    if base_model.name == "tiny-flux":
+    if base_model.files_name == "tiny-flux":
         tokenizer = _open(folder / "tokenizer.json", base_model)
         return TokenizerPair(tokenizer, tokenizer, base_model)
     t5 = _open(folder / "tokenizer_2" / "tokenizer.json", base_model)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sq_pipeline.core.base_models import BASE_MODELS, Flux1Model
+from sq_pipeline.core.base_models import BASE_MODELS, Flux1Model, training_base_of
 from sq_pipeline.core.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.core.recipe import Recipe
 from sq_pipeline.core.training_fit import (
@@ -90,7 +90,7 @@ def _recipes(workshop: Workshop) -> Iterator[tuple[str, tuple[Recipe, Flux1Model
             continue
         try:
             recipe = recipe_of(workshop, adapter)
-            base_model = base_model_for(workshop, adapter)
+            base_model = training_base_of(base_model_for(workshop, adapter))
         except SqPipelineError as error:
             yield key, error
             continue

@@ -82,6 +82,16 @@ def test_bits_without_a_bake_are_refused(shell: Shell, adapter: Path):
     assert "--baked" in err
 
 
+def test_over_a_quantized_model_its_own_bits_count(shell: Shell, adapter: Path, source: Path):
+    over = ("fidelity", adapter, "--source", source, "--base-model", "tiny-8bit")
+    report = shell.json(*over)
+    assert (report["base_model"], report["has_passed"]) == ("tiny-flux-8bit", True)
+    assert report["mode"] == "unbaked over 8-bit weights, float32"
+    code, out, err = shell.run(*over, "--baked", "--bits", "4")
+    assert (code, out) == (2, "")
+    assert "tiny-flux-8bit has 8 bits itself" in " ".join(err.split())
+
+
 @pytest.mark.parametrize("name", ["missing.safetensors", "style.ckpt"])
 def test_what_is_no_adapter_is_one_line(shell: Shell, adapter: Path, tmp_path: Path, name: str):
     (tmp_path / "style.ckpt").write_bytes(b"\x80\x02}q\0.")

@@ -177,6 +177,7 @@ visual_tag_overrides: {sacred: the genre's, town: wood}
         ("negative_prompt: mine", {"negative_prompt": "mine"}),
         ("base_seed: 0", {"base_seed": 0}),
         ("preferred_model: schnell", {"preferred_model": "schnell"}),
+        ("preferred_model: flux1-dev-8bit", {"preferred_model": "flux1-dev-8bit"}),
         ("poi_style: mine", {"tier_suffixes": {"landscape": "mine", "portrait": "the genre's portrait"}}),
         ("portrait_style: mine", {"tier_suffixes": {"landscape": "the genre's landscape", "portrait": "mine"}}),
         (

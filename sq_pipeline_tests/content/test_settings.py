@@ -45,6 +45,7 @@ def test_an_empty_file_gives_the_defaults(data: DataDir, text: str):
     [
         ("promotion: automatic", {"promotion": "automatic"}),
         ("base_model: schnell", {"base_model": "schnell"}),
+        ("base_model: dev-4bit", {"base_model": "dev-4bit"}),
         ("base_model:", {"base_model": None}),
         ("trainer: mlx-examples", {"trainer": "mlx-examples"}),
         ("mlx_examples: {checkout: ~/mlx-examples}", {"mlx_examples": {"checkout": "~/mlx-examples", "python": None}}),

@@ -5,6 +5,7 @@ The names come from the code under test; `test_flux_encoders` holds them against
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ SMALL = EncoderDims(
     pooled_hidden_size=40,
     pooled_words=520,
     vae_channels=(32, 64, 96, 96),
+)
+# as small as they can be quantized: MLX does it in groups of 64
+SMALL_QUANTIZABLE = replace(
+    SMALL,
+    text_size=64,
+    text_hidden_size=64,
+    pooled_size=64,
+    pooled_hidden_size=64,
+    vae_channels=(32, 64, 128, 128),
 )
 T5_INDEX = "model.safetensors.index.json"
 
@@ -76,11 +86,11 @@ def write_tokenizers(root: Path) -> None:
     T5Tokenizer(vocab=pieces).save_pretrained(str(root / "tokenizer_2"))
 
 
-def write_encoders(root: Path) -> Path:
+def write_encoders(root: Path, dims: EncoderDims = SMALL) -> Path:
     """All of them, in a folder as `hf download` leaves it."""
-    write_t5(root, encoder_arrays(T5))
+    write_t5(root, encoder_arrays(T5, dims))
     for part, file in ((CLIP, "model.safetensors"), (VAE, "diffusion_pytorch_model.safetensors")):
         (root / part.part.folder).mkdir()
-        save_file(encoder_arrays(part), root / part.part.folder / file)
+        save_file(encoder_arrays(part, dims), root / part.part.folder / file)
     write_tokenizers(root)
     return root

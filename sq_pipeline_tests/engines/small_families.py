@@ -6,14 +6,14 @@ build these sizes, so that loading, rendering and training run through mflux's c
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from sq_pipeline.core.base_models import BASE_MODELS, QWEN_MODELS, QwenModel, SizePx
+from sq_pipeline.core.base_models import BASE_MODELS, QWEN_MODELS, Family, QwenModel, SizePx
 from sq_pipeline.engines.tiny_flux import mflux_build
 
 # isort: split
@@ -46,31 +46,46 @@ from mlx.utils import tree_map
 from tokenizers import pre_tokenizers
 from transformers import Qwen2TokenizerFast
 
-_CHANNELS = 32
-_TEXT = 16
 _END = "<|endoftext|>"
 _TEMPLATE = "{% for message in messages %}user: {{ message['content'] }}. {% endfor %}assistant:"
-_SIZES = {
-    "z-image": {"dim": 128, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 1, "cap_feat_dim": _TEXT},
-    "flux2": {"num_layers": 1, "num_single_layers": 2, "num_attention_heads": 1, "joint_attention_dim": 3 * _TEXT},
-}
-_ENCODER: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": _TEXT,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 32,
-    "head_dim": 8,
-}
 
 
-def small(name: str) -> QwenModel:
+@dataclass(frozen=True)
+class Widths:
+    """Of the VAE, of the text encoder (a head has half of it), and of Z-Image in heads of 128."""
+
+    channels: int
+    text: int
+    z_image_heads: int
+
+    def transformer(self, family: Family) -> dict[str, int]:
+        """Arguments of the transformer's constructor."""
+        heads, text = self.z_image_heads, self.text
+        if family == "z-image":
+            blocks = {"n_layers": 2, "n_refiner_layers": 1}
+            return {"dim": 128 * heads, **blocks, "n_heads": heads, "cap_feat_dim": text}
+        blocks = {"num_layers": 1, "num_single_layers": 2}
+        return {**blocks, "num_attention_heads": 1, "joint_attention_dim": 3 * text}
+
+    def encoder(self, layers: int) -> dict[str, int]:
+        """Arguments of the text encoder's constructor."""
+        heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": self.text // 2}
+        sizes = {"hidden_size": self.text, "intermediate_size": 2 * self.text}
+        return {"vocab_size": 300, **sizes, **heads, "num_hidden_layers": layers}
+
+
+SMALLEST = Widths(channels=32, text=16, z_image_heads=1)
+# MLX quantizes in groups of 64, and Z-Image's MLPs are 8/3 as wide as it is
+QUANTIZABLE = Widths(channels=64, text=64, z_image_heads=3)
+
+
+def small(name: str, widths: Widths = SMALLEST) -> QwenModel:
     """A base model of the registry at small sizes, in two steps of 48 × 32 pixels."""
     model = QWEN_MODELS[name]
     size = SizePx(48, 32)
     return replace(
         model,
-        transformer_sizes=_SIZES[model.family],
+        transformer_sizes=widths.transformer(model.family),
         num_inference_steps=2,
         sizes={"landscape": size},
         training_size=size,
@@ -79,11 +94,10 @@ def small(name: str) -> QwenModel:
 
 
 class _SmallVae(VAE):
-    """Z-Image's VAE with all channels at 32; blocks, scaling and the eightfold width are as they are."""
+    """Z-Image's VAE with all channels alike; blocks, scaling and the eightfold width are as they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, c: int) -> None:
         super().__init__()
-        c = _CHANNELS
         encoder, decoder = self.encoder, self.decoder
         encoder.conv_in, decoder.conv_in = EncoderConvIn(3, c), DecoderConvIn(16, c)
         encoder.down_blocks = [DownEncoderBlock(c, c, num_layers=1, add_downsample=at < 3) for at in range(4)]
@@ -94,40 +108,41 @@ class _SmallVae(VAE):
 
 
 class _SmallFlux2Vae(Flux2VAE):
-    """FLUX.2's VAE with all channels at 32."""
+    """FLUX.2's VAE with all channels alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, c: int) -> None:
         super().__init__()
-        channels = (_CHANNELS,) * 4
+        channels = (c,) * 4
         self.encoder = Flux2Encoder(block_out_channels=channels, layers_per_block=1)
         self.decoder = Flux2Decoder(block_out_channels=channels, layers_per_block=1)
 
 
-def _text_encoder(kind: type[nn.Module], layers: int) -> Callable[..., nn.Module]:
-    return lambda **_sizes: kind(**_ENCODER, num_hidden_layers=layers)
+def _sized(kind: Callable[..., nn.Module], sizes: Mapping[str, int]) -> Callable[..., nn.Module]:
+    """Whatever sizes mflux asks for, these are made."""
+    return lambda **_sizes: kind(**sizes)
 
 
 @contextlib.contextmanager
-def small_sizes() -> Iterator[None]:
+def small_sizes(widths: Widths = SMALLEST) -> Iterator[None]:
     """Within it, mflux builds both families small, and this product knows them so."""
-    z, f = _SIZES["z-image"], _SIZES["flux2"]
+    z, f = widths.transformer("z-image"), widths.transformer("flux2")
     with contextlib.ExitStack() as stack:
         for module, name, made in (
-            (z_image_initializer, "ZImageTransformer", partial(ZImageTransformer, **z)),
-            (z_image_initializer, "TextEncoder", _text_encoder(TextEncoder, 2)),
-            (z_image_initializer, "VAE", _SmallVae),
-            (flux2_initializer, "Flux2Transformer", lambda **_sizes: Flux2Transformer(**f)),
-            (flux2_initializer, "Qwen3TextEncoder", _text_encoder(Qwen3TextEncoder, 28)),
-            (flux2_initializer, "Flux2VAE", _SmallFlux2Vae),
+            (z_image_initializer, "ZImageTransformer", _sized(ZImageTransformer, z)),
+            (z_image_initializer, "TextEncoder", _sized(TextEncoder, widths.encoder(2))),
+            (z_image_initializer, "VAE", partial(_SmallVae, widths.channels)),
+            (flux2_initializer, "Flux2Transformer", _sized(Flux2Transformer, f)),
+            (flux2_initializer, "Qwen3TextEncoder", _sized(Qwen3TextEncoder, widths.encoder(28))),
+            (flux2_initializer, "Flux2VAE", partial(_SmallFlux2Vae, widths.channels)),
         ):
             stack.enter_context(patch.object(module, name, made))
-        stack.enter_context(patch.dict(BASE_MODELS, {name: small(name) for name in QWEN_MODELS}))  # type: ignore[arg-type]
+        stack.enter_context(patch.dict(BASE_MODELS, {name: small(name, widths) for name in QWEN_MODELS}))  # type: ignore[arg-type]
         yield
 
 
-def write_folder(base_model: QwenModel, folder: Path) -> None:
+def write_folder(base_model: QwenModel, folder: Path, widths: Widths = SMALLEST) -> None:
     """A whole model with random weights, in the folders and files that mflux saves and loads."""
-    with small_sizes():
+    with small_sizes(widths):
         mflux_build.use_float32()
         mx.random.seed(7)
         is_z = base_model.family == "z-image"

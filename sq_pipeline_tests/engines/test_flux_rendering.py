@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.base_models import BASE_MODELS, RENDER_BITS, RenderBits, quantized
+from sq_pipeline.core.errors import BaseModelError
 from sq_pipeline.core.protocols import AdapterUse, RenderRequest
 from sq_pipeline.engines import mflux_renderer
+from sq_pipeline.engines.flux.encoder_tensors import EncoderDims
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
 from sq_pipeline.engines.flux.weights import dims_of
 from sq_pipeline.engines.mflux_renderer import MfluxRenderer
@@ -34,7 +36,7 @@ from mlx.utils import tree_map
 
 from sq_pipeline.engines.lora_layers import add_lora, save_adapter
 from sq_pipeline.engines.tiny_flux import mflux_build
-from sq_pipeline_tests.engines.encoder_folders import SMALL, write_encoders
+from sq_pipeline_tests.engines.encoder_folders import SMALL, SMALL_QUANTIZABLE, write_encoders
 from sq_pipeline_tests.engines.flux_files import diffusers_arrays, write_diffusers
 
 HIDDEN, RANK = 128, 3
@@ -61,7 +63,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
 @pytest.fixture(scope="module")
 def renderer(data: DataDir) -> Iterator[MfluxRenderer]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mflux_renderer, "resolve_base_model", lambda name: {DEV.name: DEV}[name])
+        models = {model.name: model for model in (DEV, *(quantized(DEV, bits) for bits in RENDER_BITS))}
+        patch.setattr(mflux_renderer, "resolve_base_model", models.__getitem__)
         patch.setattr(ModelConfig.dev(), "max_sequence_length", TOKENS)
         patch.setattr(flux_initializer, "Transformer", small_transformer)
         yield MfluxRenderer(data)
@@ -91,18 +94,63 @@ def test_the_same_files_give_the_picture_that_a_training_s_networks_give(
     assert renderer.model_loads == 1
 
 
-def test_an_adapter_is_applied_whole(renderer: MfluxRenderer, data: DataDir, shipped: DataDir, tmp_path: Path) -> None:
-    parts = open_flux_parts(DEV, data, mx.float32, dims=DIMS, encoder_dims=SMALL)
+def write_adapter(data: DataDir, shipped: DataDir, folder: Path, encoder_dims: EncoderDims = SMALL) -> Path:
+    """A remapped adapter of random numbers over all of the model."""
+    dims = replace(DIMS, text_size=encoder_dims.text_size, pooled_size=encoder_dims.pooled_size)
+    parts = open_flux_parts(DEV, data, mx.float32, dims=dims, encoder_dims=encoder_dims)
     network = parts.load_network(None)
     add_lora(network, RANK)
     network.update(tree_map(lambda array: 0.1 * mx.random.normal(array.shape), network.trainable_parameters()))
-    save_adapter(tmp_path / "mlx.safetensors", network, RANK)
+    save_adapter(folder / "mlx.safetensors", network, RANK)
     keymap = select_keymap(shipped.keymaps_root, "mflux", "0.24.0")
-    remap_adapter(tmp_path / "mlx.safetensors", tmp_path / "mflux.safetensors", keymap, DEV)
+    remap_adapter(folder / "mlx.safetensors", folder / "mflux.safetensors", keymap, DEV)
+    return folder / "mflux.safetensors"
+
+
+def test_an_adapter_is_applied_whole(renderer: MfluxRenderer, data: DataDir, shipped: DataDir, tmp_path: Path) -> None:
+    use = AdapterUse(write_adapter(data, shipped, tmp_path), 1.0)
     plain = renderer.render(REQUEST).pixels
-    adapted = renderer.render(replace(REQUEST, adapters=(AdapterUse(tmp_path / "mflux.safetensors", 1.0),)))
+    adapted = renderer.render(replace(REQUEST, adapters=(use,)))
     (applied,) = adapted.applied
     assert applied.is_whole
     assert applied.layers_patched == DEV.patched_layers
     assert np.abs(adapted.pixels.astype(int) - plain.astype(int)).max() > 10
     assert np.array_equal(renderer.render(REQUEST).pixels, plain)
+
+
+@pytest.fixture(scope="module")
+def quantizable(tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """The same names at widths that MLX's groups of 64 divide."""
+    data, encoders = DataDir(tmp_path_factory.mktemp("quantizable")), SMALL_QUANTIZABLE
+    folder = write_encoders(data.models_root / "flux1-dev", encoders)
+    dims = replace(DIMS, text_size=encoders.text_size, pooled_size=encoders.pooled_size)
+    write_diffusers(folder, diffusers_arrays(dims, seed=3))
+    return data
+
+
+@pytest.fixture(scope="module")
+def plain_pixels(renderer: MfluxRenderer, quantizable: DataDir) -> np.ndarray:
+    return MfluxRenderer(quantizable).render(REQUEST).pixels.astype(int)
+
+
+@pytest.mark.parametrize("bits", RENDER_BITS)
+def test_the_same_files_are_rendered_quantized(
+    bits: RenderBits, plain_pixels: np.ndarray, quantizable: DataDir, shipped: DataDir, tmp_path: Path
+) -> None:
+    """All four networks at once, by mflux's own loading; an adapter is put on and taken off as ever."""
+    renderer = MfluxRenderer(quantizable)
+    request = replace(REQUEST, base_model=f"flux1-dev-{bits}bit")
+    rough = renderer.render(request).pixels
+    assert 0 < np.abs(rough - plain_pixels).mean() < {8: 4, 4: 12}[bits]  # of 255, deviation 66
+    use = AdapterUse(write_adapter(quantizable, shipped, tmp_path, SMALL_QUANTIZABLE), 1.0)
+    adapted = renderer.render(replace(request, adapters=(use,)))
+    (applied,) = adapted.applied
+    assert (applied.is_whole, applied.layers_patched) == (True, DEV.patched_layers)
+    assert np.abs(adapted.pixels.astype(int) - rough).max() > 10
+    assert np.array_equal(renderer.render(request).pixels, rough)
+    assert renderer.model_loads == 1
+
+
+def test_widths_that_cannot_be_quantized_are_told(renderer: MfluxRenderer) -> None:
+    with pytest.raises(BaseModelError, match=r"cannot be quantized: .*group size.*use flux1-dev, or"):
+        renderer.render(replace(REQUEST, base_model="flux1-dev-8bit"))

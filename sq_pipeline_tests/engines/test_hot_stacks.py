@@ -200,7 +200,7 @@ def own(shipped: DataDir) -> MfluxRenderer:
 def test_a_prompt_is_encoded_once_over_many_pictures(shipped: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Flux1] = []
     build = mflux_build.build
-    monkeypatch.setattr(mflux_build, "build", lambda folder: built.append(build(folder)) or built[-1])
+    monkeypatch.setattr(mflux_build, "build", lambda *asked: built.append(build(*asked)) or built[-1])
     own = MfluxRenderer(shipped, 1 << 28)
     own.render(REQUEST)
     (flux,) = built

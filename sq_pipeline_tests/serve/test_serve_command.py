@@ -65,6 +65,22 @@ def test_pictures_are_those_of_the_engine_in_process(served: DataDir, process: "
         assert client.call("status")["engine"]["model_loads"] == 1
 
 
+def test_a_quantized_variant_keeps_its_stacks_hot(served: DataDir, process: "subprocess.Popen[str]") -> None:
+    """By its alias too; the stack is swapped over the same quantized weights."""
+    renderer = registry.renderer(served)
+    use = AdapterUse(served.lora_root / "good.safetensors", 0.7)
+    with join(served, process) as client:
+        before = client.call("status")["engine"]
+        for uses in ((), (use,), (), (use,)):
+            lists = {"lora_paths": ["content/lora/good.safetensors"] * len(uses), "lora_scales": [0.7] * len(uses)}
+            answer = client.call("render", {**PICTURE, **lists, "variant": "tiny-4bit"})
+            image = renderer.render(RenderRequest("tiny-flux-4bit", "a tower", 1, 2, 32, 32, None, uses))
+            assert np.array_equal(read_pixels(served.root / answer["image_path"]), image.pixels)
+            assert (answer["variant"], answer["matched_keys"]) == ("tiny-flux-4bit", [64] * len(uses))
+        after = client.call("status")["engine"]
+    assert (after["model_loads"] - before["model_loads"], after["stack_swaps"] - before["stack_swaps"]) == (1, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "code"),
     [

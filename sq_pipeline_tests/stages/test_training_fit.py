@@ -240,11 +240,15 @@ def test_doctor_tells_what_would_help(
     assert "nothing" in out
 
 
-def test_doctor_without_train_says_nothing_of_it(
+def test_doctor_without_train_says_nothing_of_it_and_lists_each_base_model_once(
     data: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_cli(monkeypatch, "doctor", "--json", "--data", str(data.root)) == 0
-    assert "training" not in json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
+    assert "training" not in report
+    rows = {row["name"]: row["quantized"] for row in report["base_models"]}
+    assert len(rows) == len(report["base_models"]) == 7
+    assert rows["tiny-flux"] == ["tiny-flux-8bit", "tiny-flux-4bit"]
 
 
 def flux_dataset(tmp_path: Path) -> Path:

@@ -22,6 +22,8 @@ from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.common.lora.mapping.lora_mapping import LoRATarget
 from mflux.models.common.lora.mapping.lora_transforms import LoraTransforms
 from mflux.models.common.tokenizer.tokenizer import LanguageTokenizer
+from mflux.models.common.weights.loading.loaded_weights import LoadedWeights, MetaData
+from mflux.models.common.weights.loading.weight_applier import WeightApplier
 from mflux.models.flux.flux_initializer import FluxInitializer
 from mflux.models.flux.model.flux_transformer.ada_layer_norm_zero import (
     AdaLayerNormZero,
@@ -29,11 +31,12 @@ from mflux.models.flux.model.flux_transformer.ada_layer_norm_zero import (
 from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mflux.models.flux.variants.txt2img.flux import Flux1
 from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
+from mflux.models.flux.weights.flux_weight_definition import FluxWeightDefinition
 from mlx import nn
 from mlx.utils import tree_flatten
 from transformers import PreTrainedTokenizerFast
 
-from sq_pipeline.core.base_models import FLUX1_MODELS
+from sq_pipeline.core.base_models import FLUX1_MODELS, RenderBits
 from sq_pipeline.engines.flux.mflux_names import to_mflux_weights
 from sq_pipeline.engines.tiny_flux import model, text
 
@@ -123,8 +126,11 @@ def small_lora_mapping(hidden_size: int) -> list[LoRATarget]:
     return targets
 
 
-def build(folder: Path) -> Flux1:
-    """tiny-flux from its folder, ready for `generate_image`. Raises BaseModelError."""
+def build(folder: Path, bits: RenderBits | None = None) -> Flux1:
+    """tiny-flux from its folder, ready for `generate_image`; with `bits` quantized as mflux quantizes a FLUX.1.
+
+    Raises BaseModelError.
+    """
     parts = model.load_parts(folder)
     config = model_config()
     flux = Flux1.__new__(Flux1)
@@ -150,6 +156,17 @@ def build(folder: Path) -> Flux1:
     weights = to_mflux_weights(dict(tree_flatten(parts.transformer.parameters())), _BASE.hidden_size)
     transformer.load_weights(list(weights.items()), strict=False)
     flux.transformer = transformer
-    flux.bits, flux.lora_paths, flux.lora_scales = None, [], []
+    flux.bits = WeightApplier.apply_and_quantize(
+        weights=LoadedWeights(components={}, meta_data=MetaData()),  # the weights are in already
+        models={
+            "vae": flux.vae,
+            "transformer": transformer,
+            "t5_encoder": flux.t5_text_encoder,
+            "clip_encoder": flux.clip_text_encoder,
+        },
+        quantize_arg=bits,
+        weight_definition=FluxWeightDefinition,
+    )
+    flux.lora_paths, flux.lora_scales = [], []
     mx.eval(flux.parameters())
     return flux

@@ -1,0 +1,106 @@
+"""A game rendered over a quantized base model: what is made again for it, what the gate measures, what pictures say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from sq_pipeline.core.provenance import INPUTS, PROVENANCE
+from sq_pipeline.defs.engines import real_engines
+from sq_pipeline.engines import registry
+from sq_pipeline.stages import adapter_line
+from sq_pipeline.stages.adapter_survey import survey_adapter
+from sq_pipeline.stages.pictures import MadePicture, make_pictures
+from sq_pipeline.stages.remap import RemapResult
+from sq_pipeline.stages.verify_image import verify_image
+from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.stages.world_line import make_stack
+from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.png_file import read_png
+from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
+from sq_pipeline_tests.pipeline.game import Game
+
+ROUGH = "tiny-flux-8bit"
+
+
+@pytest.fixture
+def measured(done: Game) -> Game:
+    """The finished game, whose pictures and adapters are the plain model's, with the real meter from now on."""
+    done.engines.meter = registry.fidelity_meter(done.data)
+    done.engines.weights[ROUGH] = done.engines.weights["tiny-flux"]
+    return done
+
+
+def test_pictures_and_verdicts_are_made_again_and_the_training_is_not(measured: Game) -> None:
+    trained = len(measured.engines.trainer.requests)
+    measured.edit("visual_style.yaml", {"preferred_model": ROUGH})
+    report = measured.run()
+    assert not report.failed
+    assert not report.blocked
+    assert len(measured.engines.trainer.requests) == trained
+    assert {request.base_model for request in measured.engines.renderer.requests} == {ROUGH}
+    assert len(report.rendered) == 5
+    workshop = Workshop(measured.data, measured.engines(measured.data))
+    steps = survey_adapter(workshop, workshop.adapter("west/west_land"))
+    assert {step.status for step in steps.values()} == {"fresh"}
+    assert steps["mlx_adapter"].inputs["base_model"] == "tiny-flux"
+    assert steps["verification"].inputs["base_model"] == ROUGH
+    record = steps["verification"].record
+    assert record is not None
+    assert record.info["fidelity"]["mode"] == "unbaked over 8-bit weights, float32"
+    assert record.info["verdicts"][0]["detail"].startswith("52 of 52 layers, largest relative error ")
+
+
+def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
+    measured: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = adapter_line.remap_adapter
+
+    def remap(source: Path, target: Path, *more: object, **options: object) -> RemapResult:
+        result = right(source, target, *more, **options)  # type: ignore[arg-type]
+        arrays = {name: array.copy() for name, array in load_file(target).items()}
+        arrays["lora_unet_single_blocks_0_linear1.lora_up.weight"] = np.roll(
+            arrays["lora_unet_single_blocks_0_linear1.lora_up.weight"], 256, axis=0
+        )
+        save_file(arrays, target)
+        return result
+
+    monkeypatch.setattr(adapter_line, "remap_adapter", remap)
+    before = len(measured.engines.renderer.requests)
+    measured.edit("visual_style.yaml", {"preferred_model": ROUGH})
+    measured.run()
+    workshop = Workshop(measured.data, measured.engines(measured.data))
+    record = survey_adapter(workshop, workshop.adapter("west/west_land"))["verification"].record
+    assert record is not None
+    (verdict,) = record.info["verdicts"]
+    assert (verdict["check"], verdict["outcome"]) == ("adapter fidelity", "failed")
+    assert verdict["detail"].startswith("relative error ")
+    verified = [request for request in measured.engines.renderer.requests[before:] if not request.adapters]
+    assert not verified
+
+
+def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDir) -> None:
+    style = {"positive_suffix": "wide", "base_seed": 1, "preferred_model": "tiny-4bit"}
+    write_yaml(data.genre_root("west") / "visual_style.yaml", style)
+    places = chapter(poi("Mill", "a windmill in the snow"))
+    write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
+    workshop = Workshop(data, real_engines(data))
+    (world,) = workshop.catalog.worlds.values()
+    make_stack(workshop, world, "landscape")
+    (made,) = make_pictures(workshop, world, "landscape", {"mill"})
+    assert isinstance(made, MadePicture)
+    published = data.published_image("west", "landscape", "mill")
+    texts = read_png(published, "sq.").texts
+    said, inputs = json.loads(texts[PROVENANCE]), json.loads(texts[INPUTS])
+    weights = registry.base_model_weights_hash("tiny-flux", data)
+    assert (said["base_model"], said["base_weights"]) == ("tiny-flux-4bit", weights)
+    assert (inputs["base_model"], inputs["base_weights"]) == ("tiny-flux-4bit", weights)
+    report = verify_image(workshop, published, is_rendered_again=True)
+    assert {check.outcome for check in report.checks} == {"agrees"}
+    write_yaml(data.genre_root("west") / "visual_style.yaml", {**style, "preferred_model": "tiny"})
+    later = verify_image(Workshop(data, real_engines(data)), published)
+    assert not later.has_lied
+    (moved,) = [check for check in later.checks if check.outcome == "moved on"]
+    assert "tiny-flux-4bit" in moved.detail
