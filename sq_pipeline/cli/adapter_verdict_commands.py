@@ -18,7 +18,7 @@ def _verify(
     from sq_pipeline.core.protocols import AdapterUse
     from sq_pipeline.defs.engines import real_engines
     from sq_pipeline.stages.fidelity import measure_fidelity, reading_for
-    from sq_pipeline.stages.verify import verify_adapter
+    from sq_pipeline.stages.verify import VerifyRequest, verify_adapter
     from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
     from sq_pipeline.storage.layout import open_data_dir
     from sq_pipeline.storage.settings import load_settings
@@ -32,18 +32,17 @@ def _verify(
         reading = reading_for(source, model, data.keymaps_root)
         return measure_fidelity(use, source, model, engines.fidelity_meter(), reading)
 
-    report = verify_adapter(
-        file.name,
-        use,
-        tensors_data_version(file),
-        trigger,
-        model,
-        tier,
-        measure,
-        engines.renderer(),
-        load_verify_prompts(data, tier),
-        load_settings(data).thresholds,
+    request = VerifyRequest(
+        adapter=file.name,
+        use=use,
+        adapter_version=tensors_data_version(file),
+        trigger=trigger,
+        base_model=model,
+        tier=tier,
+        prompts=load_verify_prompts(data, tier),
+        thresholds=load_settings(data).thresholds,
     )
+    report = verify_adapter(request, measure, engines.renderer())
     return report.as_json(), write_markdown(report), draw_report_sheet(report) or b""
 
 

@@ -32,7 +32,7 @@ from sq_pipeline.stages.dataset import TrainingDataset, check_dataset, fingerpri
 from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.promote import AUTOMATIC, Promotion, promote_adapter
 from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.stages.verify import verify_adapter
+from sq_pipeline.stages.verify import VerifyRequest, verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.stages.workshop import Step, Workshop
 from sq_pipeline.storage.store import Record
@@ -138,17 +138,20 @@ def make_verification(workshop: Workshop, adapter: Adapter, log: logging.Logger)
     use = AdapterUse(workshop.store.path_of(adapter_record.objects["adapter"]), 1.0)
     source, base_model = _source_file(workshop, adapter, states), base_model_for(workshop, adapter)
     meter, reading = workshop.engines.fidelity_meter(), source_keymap_of(workshop, adapter)
+    request = VerifyRequest(
+        adapter=adapter.key,
+        use=use,
+        adapter_version=adapter_record.data_version,
+        trigger=adapter.trigger,
+        base_model=base_model,
+        tier=adapter.tier,
+        prompts=verify_prompts_of(workshop, adapter),
+        thresholds=workshop.settings.thresholds,
+    )
     report = verify_adapter(
-        adapter.key,
-        use,
-        adapter_record.data_version,
-        adapter.trigger,
-        base_model,
-        adapter.tier,
+        request,
         lambda: measure_fidelity(use, source, base_model, meter, reading),
         workshop.engines.renderer(),
-        verify_prompts_of(workshop, adapter),
-        workshop.settings.thresholds,
         lambda done, total: log.debug("verification picture %d of %d", done, total),
     )
     _insist_same_source(adapter, source, step)

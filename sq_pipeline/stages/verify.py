@@ -1,6 +1,6 @@
 """Verification: is all of this adapter applied, does it do something, and when it is called? Verdicts on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,11 +24,25 @@ from sq_pipeline.core.verdicts import (
 )
 from sq_pipeline.stages import rendering
 from sq_pipeline.stages.fidelity import MeasureFidelity
-from sq_pipeline.storage.verify_prompts import VerifyPrompts
+from sq_pipeline.storage.verify_prompts import VerifyPrompt, VerifyPrompts
 from sq_pipeline.telemetry.spans import span
 
 Pixels = npt.NDArray[np.uint8]
 OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """What is verified, for which base model and tier, by which prompts and limits. `adapter`: its name for people."""
+
+    adapter: str
+    use: AdapterUse
+    adapter_version: str
+    trigger: str | None
+    base_model: BaseModel
+    tier: str
+    prompts: VerifyPrompts
+    thresholds: Thresholds
 
 
 @dataclass(frozen=True)
@@ -106,17 +120,7 @@ def ssim(first: Pixels, second: Pixels) -> float:
 
 
 def verify_adapter(
-    name: str,
-    use: AdapterUse,
-    adapter_version: str,
-    trigger: str | None,
-    base_model: BaseModel,
-    tier: str,
-    measure: MeasureFidelity,
-    renderer: Renderer,
-    prompts: VerifyPrompts,
-    thresholds: Thresholds,
-    on_picture: OnPicture | None = None,
+    request: VerifyRequest, measure: MeasureFidelity, renderer: Renderer, on_picture: OnPicture | None = None
 ) -> VerificationReport:
     """Measure the fidelity; then render each prompt without the adapter, with it, and with the control word; judge.
 
@@ -124,92 +128,103 @@ def verify_adapter(
     exception; after the former nothing is rendered. Change is measured on the same text, trigger included, so that only
     the adapter differs.
     """
-    asked = {"verify.adapter": name, "verify.base_model": base_model.name, "verify.tier": tier}
+    asked = {
+        "verify.adapter": request.adapter,
+        "verify.base_model": request.base_model.name,
+        "verify.tier": request.tier,
+    }
     with span("flux_mlx.verify_adapter", asked) as told:
-        report = _verify(
-            name, use, adapter_version, trigger, base_model, tier, measure, renderer, prompts, thresholds, on_picture
-        )
+        report = _verify(request, measure, renderer, on_picture)
         told.set({"verify.has_passed": report.has_passed, "verify.pictures": len(report.pictures)})
         return report
 
 
 def _verify(
-    name: str,
-    use: AdapterUse,
-    adapter_version: str,
-    trigger: str | None,
-    base_model: BaseModel,
-    tier: str,
-    measure: MeasureFidelity,
-    renderer: Renderer,
-    prompts: VerifyPrompts,
-    thresholds: Thresholds,
-    on_picture: OnPicture | None,
+    request: VerifyRequest, measure: MeasureFidelity, renderer: Renderer, on_picture: OnPicture | None
 ) -> VerificationReport:
-    fidelity, first = _check_fidelity(measure, thresholds)
-    report = VerificationReport(name, adapter_version, trigger, base_model.name, (first,), thresholds, fidelity)
+    fidelity, first = _check_fidelity(measure, request.thresholds)
+    report = VerificationReport(
+        request.adapter,
+        request.adapter_version,
+        request.trigger,
+        request.base_model.name,
+        (first,),
+        request.thresholds,
+        fidelity,
+    )
     if first.outcome == "failed":
         return report
-    settings = base_model.settings_for(shown_tier(tier))
-    applied: list[AppliedAdapter] = []
-    done, total = 0, len(prompts.prompts) * (3 if trigger else 2)
-
-    def render(text: str, seed: int, *, with_adapter: bool) -> Pixels:
-        nonlocal done
-        request = RenderRequest(
-            base_model=base_model.name,
-            positive_prompt=text,
-            seed=seed,
-            num_inference_steps=settings.num_inference_steps,
-            width_px=settings.size.width_px,
-            height_px=settings.size.height_px,
-            guidance=settings.guidance,
-            adapters=(use,) if with_adapter else (),
-        )
-        image = rendering.render(renderer, request, tier, must_be_whole=False)
-        if with_adapter:
-            # a renderer that says nothing of the adapter has not applied it
-            applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))
-        done += 1
-        if on_picture is not None:
-            on_picture(done, total)
-        return image.pixels
-
-    def text_with(word: str | None, prompt: str) -> str:
-        return f"{word}, {prompt}" if word else prompt
-
+    camera = _Camera(request, renderer, on_picture)
     # all pictures without the adapter first: one swap of adapters instead of one a prompt
-    plain = [render(text_with(trigger, item.prompt), item.seed, with_adapter=False) for item in prompts.prompts]
-    pictures: list[PromptPictures] = []
+    plain = [camera.take(request.trigger, item, with_adapter=False) for item in request.prompts.prompts]
     try:
-        for item, without in zip(prompts.prompts, plain, strict=True):
-            styled = render(text_with(trigger, item.prompt), item.seed, with_adapter=True)
-            control = (
-                render(text_with(prompts.control_word, item.prompt), item.seed, with_adapter=True) if trigger else None
-            )
-            pictures.append(
-                PromptPictures(
-                    prompt=item.prompt,
-                    seed=item.seed,
-                    without_adapter=without,
-                    with_trigger=styled,
-                    with_control=control,
-                    ssim_changed=ssim(without, styled),
-                    ssim_trigger=None if control is None else ssim(styled, control),
-                    ssim_leak=None if control is None else ssim(without, control),
-                )
-            )
+        pictures = _take_pictures(request, camera, plain)
     except RenderError as error:
         matching = judge_matching(None, "; ".join(fault.problem for fault in error.faults))
         return replace(report, verdicts=(first, matching))
-    worst = min(applied, key=lambda item: (item.is_whole, item.keys_matched))
+    worst = min(camera.applied, key=lambda item: (item.is_whole, item.keys_matched))
+    ssim_trigger = [item.ssim_trigger for item in pictures if item.ssim_trigger is not None]
     verdicts = (
         first,
         judge_matching(worst),
-        judge_change([p.ssim_changed for p in pictures], thresholds),
-        judge_trigger([p.ssim_trigger for p in pictures if p.ssim_trigger is not None], thresholds, trigger),
+        judge_change([item.ssim_changed for item in pictures], request.thresholds),
+        judge_trigger(ssim_trigger, request.thresholds, request.trigger),
     )
-    return replace(report, verdicts=verdicts, pictures=tuple(pictures))
+    return replace(report, verdicts=verdicts, pictures=pictures)
+
+
+class _Camera:
+    """Renders what a verification asks for, and keeps what was `applied` of the adapter each time."""
+
+    def __init__(self, request: VerifyRequest, renderer: Renderer, on_picture: OnPicture | None) -> None:
+        self._request, self._renderer, self._on_picture = request, renderer, on_picture
+        self._settings = request.base_model.settings_for(shown_tier(request.tier))
+        self._done, self._total = 0, len(request.prompts.prompts) * (3 if request.trigger else 2)
+        self.applied: list[AppliedAdapter] = []
+
+    def take(self, word: str | None, item: VerifyPrompt, *, with_adapter: bool) -> Pixels:
+        """A prompt's picture with a word before it."""
+        use, size = self._request.use, self._settings.size
+        asked = RenderRequest(
+            base_model=self._request.base_model.name,
+            positive_prompt=f"{word}, {item.prompt}" if word else item.prompt,
+            seed=item.seed,
+            num_inference_steps=self._settings.num_inference_steps,
+            width_px=size.width_px,
+            height_px=size.height_px,
+            guidance=self._settings.guidance,
+            adapters=(use,) if with_adapter else (),
+        )
+        image = rendering.render(self._renderer, asked, self._request.tier, must_be_whole=False)
+        if with_adapter:
+            # a renderer that says nothing of the adapter has not applied it
+            self.applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))
+        self._done += 1
+        if self._on_picture is not None:
+            self._on_picture(self._done, self._total)
+        return image.pixels
+
+
+def _take_pictures(request: VerifyRequest, camera: _Camera, plain: Sequence[Pixels]) -> tuple[PromptPictures, ...]:
+    pictures: list[PromptPictures] = []
+    for item, without in zip(request.prompts.prompts, plain, strict=True):
+        styled = camera.take(request.trigger, item, with_adapter=True)
+        control = None
+        if request.trigger:
+            control = camera.take(request.prompts.control_word, item, with_adapter=True)
+        pictures.append(
+            PromptPictures(
+                prompt=item.prompt,
+                seed=item.seed,
+                without_adapter=without,
+                with_trigger=styled,
+                with_control=control,
+                ssim_changed=ssim(without, styled),
+                ssim_trigger=None if control is None else ssim(styled, control),
+                ssim_leak=None if control is None else ssim(without, control),
+            )
+        )
+    return tuple(pictures)
 
 
 def _check_fidelity(measure: MeasureFidelity, thresholds: Thresholds) -> tuple[FidelityReport | None, Verdict]:

@@ -18,7 +18,7 @@ from sq_pipeline.core.verdicts import judge_fidelity
 from sq_pipeline.engines import ready_stacks, registry
 from sq_pipeline.stages.fidelity import measure_fidelity
 from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.stages.verify import VerificationReport, verify_adapter
+from sq_pipeline.stages.verify import VerificationReport, VerifyRequest, verify_adapter
 from sq_pipeline.storage.keymaps import select_keymap
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
@@ -248,7 +248,8 @@ def _verify(adapter: Adapter, file: Path, own: MfluxRenderer, meter: FidelityMet
     )
     thresholds = Thresholds()
     measure = lambda: measure_fidelity(use, adapter.trained, model, meter)  # noqa: E731
-    return verify_adapter("a", use, "sha256:0", None, model, "landscape", measure, own, prompts, thresholds)
+    request = VerifyRequest("a", use, "sha256:0", None, model, "landscape", prompts, thresholds)
+    return verify_adapter(request, measure, own)
 
 
 def test_a_remapped_adapter_passes_verification(

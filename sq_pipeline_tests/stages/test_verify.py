@@ -19,7 +19,7 @@ from sq_pipeline.core.thresholds import Thresholds
 from sq_pipeline.stages.fidelity import MeasureFidelity
 from sq_pipeline.stages.gallery import draw_gallery
 from sq_pipeline.stages.sheets import Tile, draw_sheet, thumbnail_markdown
-from sq_pipeline.stages.verify import VerificationReport, ssim, verify_adapter
+from sq_pipeline.stages.verify import VerificationReport, VerifyRequest, ssim, verify_adapter
 from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
 from sq_pipeline.storage.verify_prompts import VerifyPrompts
 from sq_pipeline_tests.fakes import FakeRenderer, fidelity_report
@@ -48,9 +48,8 @@ def _verify(
     path = write_adapter(tmp_path / "adapter.safetensors")
     use = AdapterUse(path, lora_scale)
     limits = thresholds or Thresholds()
-    return verify_adapter(
-        "western/land", use, "sha256:ab", trigger, TINY, "landscape", measure, renderer, PROMPTS, limits, on_picture
-    )
+    request = VerifyRequest("western/land", use, "sha256:ab", trigger, TINY, "landscape", PROMPTS, limits)
+    return verify_adapter(request, measure, renderer, on_picture)
 
 
 def _outcomes(report: VerificationReport) -> dict[str, str]:
