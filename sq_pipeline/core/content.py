@@ -57,8 +57,8 @@ class Style:
 class World:
     """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
 
-    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `excluded` are the genre's entries
-    that this world does without.
+    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `faulty_tiers`: those whose
+    manifest cannot be read, with its faults. `excluded` are the genre's entries that this world does without.
     `source` is a hash of all that was read for it: two readings with the same one say the same.
     """
 
@@ -68,6 +68,7 @@ class World:
     entries: tuple[LoraEntry, ...]
     subjects: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
     excluded: tuple[LoraEntry, ...] = ()
+    faulty_tiers: Mapping[Tier, tuple[Fault, ...]] = field(default_factory=dict[Tier, tuple[Fault, ...]])
     source: str = field(default="", compare=False)
 
     @property
@@ -82,8 +83,8 @@ class World:
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
-        """The tiers that it has pictures of; a world that shows nothing yet has its stack of landscapes."""
-        return tuple(self.subjects) or ("landscape",)
+        """The tiers that it has pictures of, or should have; without any a world has its stack of landscapes."""
+        return tuple(tier for tier in TIERS if tier in self.subjects or tier in self.faulty_tiers) or ("landscape",)
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,17 @@ def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
 
 def _stack(world: World, tier: Tier) -> AssetsDefinition:
     loras = [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)]
+    description = f"The adapters that apply to this world's {tier} pictures, in order, with their scales."
+    if faults := world.faulty_tiers.get(tier):
+        lines = "\n".join(f"- {fault}" for fault in faults)
+        description += f"\n\n**What it shows cannot be read:**\n\n{lines}"
 
     @asset(
         key=world_key(world.name, world.genre, TIER_NAMES[tier].stack),
         deps=loras,
         group_name=world.genre,
         required_resource_keys={WORKSHOP},
-        description=f"The adapters that apply to this world's {tier} pictures, in order, with their scales.",
+        description=description,
     )
     def stack(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop

@@ -1,7 +1,7 @@
 """Pictures of what is gone from the YAML: moved beside the game's pictures, never deleted.
 
 A picture of ours says in its metadata what it shows. Anything else in the folder is left alone, and so is all of a
-genre with a world that cannot be read: what it shows may only seem to be gone.
+genre with a world or a manifest that cannot be read: what it shows may only seem to be gone.
 """
 
 import os
@@ -25,6 +25,7 @@ def archive_removed_places(data: DataDir, catalog: Catalog) -> list[str]:
         for tier, subjects in world.subjects.items():
             shown[tier].update(subject.slug for subject in subjects)
     faulty = {key.partition("/")[0] for key in catalog.faults}
+    faulty |= {world.genre for world in catalog.worlds.values() if world.faulty_tiers}
     for genre in sorted(wanted.keys() - faulty):
         for tier, slugs in wanted[genre].items():
             moved += _archive_all_but(slugs, data.published_image(genre, tier, "x").parent, data)

@@ -117,8 +117,8 @@ def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
 def survey_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Step, tuple[AppliedEntry, ...]]:
     """The stack of a tier as it stands, and the promoted adapters in it (none where one is missing)."""
     asset = world_asset(world, TIER_NAMES[tier].stack)
-    if reason := _why_no_stack(workshop, world, tier):
-        return Step(asset, "stack", "blocked", reasons=(reason,)), ()
+    if reasons := _why_no_stack(workshop, world, tier):
+        return Step(asset, "stack", "blocked", reasons=reasons), ()
     entries: list[AppliedEntry] = []
     missing: list[Step] = []
     for entry in stack_for(world, tier):
@@ -137,17 +137,19 @@ def survey_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Step, tu
     return workshop.step(asset, "stack", inputs), tuple(entries)
 
 
-def _why_no_stack(workshop: Workshop, world: World, tier: Tier) -> str:
-    """Why a tier must not be rendered without an adapter; empty where it may, or has one."""
+def _why_no_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[str, ...]:
+    """Why nothing of a tier may be rendered: its manifest is faulty, or no adapter applies to it and nobody said so."""
+    if faults := world.faulty_tiers.get(tier):
+        return tuple(map(str, faults))
     if workshop.settings.missing_adapter == "none" or not world.subjects.get(tier):
-        return ""
+        return ()
     genres = workshop.remember(
         "genres with adapters", lambda: {adapter.genre for adapter in workshop.catalog.adapters.values()}
     )
     if not lacks_adapter(world, tier, has_genre_adapters=world.genre in genres):
-        return ""
+        return ()
     mend = f"add {tier} to an `applies_to`, or write `missing_adapter: none` in sq.yaml"
-    return f"no adapter of {world.key} applies to the tier {tier}; {mend}"
+    return (f"no adapter of {world.key} applies to the tier {tier}; {mend}",)
 
 
 def _with_published(workshop: Workshop, state: WorldState, slug: str, step: Step, published: str | None) -> Step:

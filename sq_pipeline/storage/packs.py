@@ -5,7 +5,7 @@ Here: folders, overlays between levels, what concerns several worlds. Not here: 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -105,18 +105,23 @@ def _read_genre(reader: _Reader, genre_root: Path, warnings: list[Fault]) -> Map
         faults = [*style_file.faults, *own_style.faults]
         said = [_STYLE.dump_json(style_file), _STYLE.dump_json(own_style)]
         subjects: dict[Tier, tuple[Subject, ...]] = {}
+        faulty: dict[Tier, tuple[Fault, ...]] = {}
         for tier, (base, base_hash) in shared.items():
             file, file_hash = reader.subjects(root, tier)
             said += [base_hash.encode(), file_hash.encode()]
             warnings += file.warnings
-            faults += file.faults
-            if name == DEFAULT_WORLD:
-                faults += base.faults
-            if found := _overlay_subjects(file.subjects, base.subjects if name == DEFAULT_WORLD else ()):
+            wrong = [*file.faults, *(base.faults if name == DEFAULT_WORLD else ())]
+            if tier == "landscape":  # its history makes a world
+                faults += wrong
+            elif wrong:
+                faulty[tier] = tuple(wrong)
+            found = _overlay_subjects(file.subjects, base.subjects if name == DEFAULT_WORLD else ())
+            if found and not wrong:
                 subjects[tier] = found
         faults += _overlay_faults(style_file, own_style)
         source = hash_bytes(b"\0".join(said))
-        result[name] = faults or _world(genre_root.name, name, style_file, own_style, subjects, source)
+        world = _world(genre_root.name, name, style_file, own_style, source)
+        result[name] = faults or replace(world, subjects=subjects, faulty_tiers=faulty)
     return result
 
 
@@ -126,20 +131,14 @@ def _overlay_subjects(own: Iterable[Subject], base: Iterable[Subject]) -> tuple[
     return (*mine.values(), *(subject for subject in base if subject.slug not in mine))
 
 
-def _world(
-    genre: str,
-    name: str,
-    base: StyleFile,
-    own: StyleFile,
-    subjects: Mapping[Tier, tuple[Subject, ...]],
-    source: str,
-) -> World:
+def _world(genre: str, name: str, base: StyleFile, own: StyleFile, source: str) -> World:
+    """A world that shows nothing yet."""
     fields = {**base.fields, **own.fields}
     tiers = {**base.tier_suffixes, **own.tier_suffixes}
     style = Style(tier_suffixes=tiers, tag_overrides={**base.tag_overrides, **own.tag_overrides}, **fields)
     entries = overlay_entries(base.entries, own.exclude, own.entries)
     excluded = tuple(entry for entry in base.entries if entry.name in own.exclude)
-    return World(genre, name, style, entries, subjects, excluded, source)
+    return World(genre, name, style, entries, excluded=excluded, source=source)
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:

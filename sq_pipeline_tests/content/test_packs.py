@@ -113,7 +113,7 @@ def test_a_genre_s_manifests_belong_to_default_too(data: DataDir):
     assert catalog.worlds["western/dust"].tiers == ("scene",)
 
 
-def test_a_fault_of_a_manifest_stops_its_world_only(data: DataDir):
+def test_a_fault_of_a_manifest_stops_its_tier_only(data: DataDir):
     worlds = "content/genre_packs/western/worlds"
     catalog = catalog_of(
         data,
@@ -123,8 +123,12 @@ def test_a_fault_of_a_manifest_stops_its_world_only(data: DataDir):
             f"{worlds}/salt/portrait_manifest.yaml": "characters: [{name: Ada, appearance: tall}]",
         },
     )
-    assert list(catalog.worlds) == ["western/salt"]
-    (fault,) = catalog.faults["western/dust"]
+    assert catalog.faults == {}
+    dust, salt = catalog.worlds["western/dust"], catalog.worlds["western/salt"]
+    assert (dust.tiers, salt.tiers) == (("landscape", "portrait"), ("portrait",))
+    assert list(dust.subjects) == ["landscape"]
+    assert salt.faulty_tiers == {}
+    (fault,) = dust.faulty_tiers["portrait"]
     assert (fault.file, fault.field) == (f"{worlds}/dust/portrait_manifest.yaml", "characters")
 
 

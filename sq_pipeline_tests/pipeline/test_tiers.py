@@ -190,6 +190,38 @@ def test_a_deleted_portrait_is_made_again_identical(cast: Game) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_faulty_manifest_stops_its_tier_and_nothing_else(cast: Game) -> None:
+    cast.run()
+    before = {path: path.read_bytes() for path in cast.data.genre_root("west").rglob("*.png")}
+    manifest = cast.data.world_root("west", "old") / "portrait_manifest.yaml"
+    manifest.write_text("characters: [{name: Ada, appearance: [tall]}, {name: Bo}]\n")
+    apply_to(cast, "landscape", "portrait", "creature", "scene")
+    cast.edit("visual_style.yaml", {"poi_style": "from afar"})
+    report = cast.run()
+    assert {item for item in rendered(report) if item.startswith("old/")} == {
+        "old/landscape/mill",
+        "old/landscape/mine",
+        "old/landscape/inn",
+    }
+    (blocked,) = report.blocked
+    assert blocked["asset"] == "west/worlds/old/portrait_stack"
+    assert "characters[0].appearance: is a list" in blocked["reason"]
+    assert "characters[1].visual_prompt: 'Bo' has neither visual_prompt nor appearance" in blocked["reason"]
+    assert {path: path.read_bytes() for path in before if "/portrait/" in str(path)} == {
+        path: content for path, content in before.items() if "/portrait/" in str(path)
+    }
+    portraits = cast.instance.get_dynamic_partitions("persons/west/old")
+    assert portraits == ["ada", "bo"]
+    node = (
+        build_defs(data=cast.data, make_engines=cast.engines)
+        .resolve_asset_graph()
+        .get(AssetKey(["west", "worlds", "old", "portrait_stack"]))
+    )
+    assert "cannot be read" in str(node.description)
+    show(cast, "portrait", ADA, BO)
+    assert rendered(cast.run()) == set()
+
+
 # a tier that no adapter applies to
 
 
