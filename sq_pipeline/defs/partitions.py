@@ -1,8 +1,10 @@
 """What a world shows as Dagster partitions, kept in step with the YAML."""
 
+from collections.abc import Iterable
+
 from dagster import AddDynamicPartitionsRequest, DagsterInstance, DeleteDynamicPartitionsRequest
 
-from sq_pipeline.core.content import TIERS, Catalog, Tier, World
+from sq_pipeline.core.content import Catalog, Tier, World
 from sq_pipeline.defs.world_assets import subjects_of
 
 PartitionChange = AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest
@@ -13,11 +15,19 @@ def partitions_name(world: World, tier: Tier) -> str:
     return str(subjects_of(world, tier).name)
 
 
-def partition_changes(catalog: Catalog, instance: DagsterInstance) -> list[PartitionChange]:
-    """What to add and remove so that the partitions are what each world shows."""
+def partition_changes(
+    catalog: Catalog, instance: DagsterInstance, loaded: Catalog | None = None
+) -> list[PartitionChange]:
+    """What to add and remove so that the partitions are what each world shows.
+
+    A tier that a world does not show is looked at only where the definitions, made from `loaded`, have assets for it:
+    each look is a query.
+    """
     changes: list[PartitionChange] = []
     for world in catalog.worlds.values():
-        for tier in TIERS:
+        before = None if loaded is None else loaded.worlds.get(world.key)
+        tiers: dict[Tier, None] = dict.fromkeys(("landscape", *world.tiers, *(() if before is None else before.tiers)))
+        for tier in tiers:
             if tier in world.faulty_tiers:
                 continue  # what it shows is not known just now
             name = partitions_name(world, tier)
@@ -50,7 +60,12 @@ def partitions_after(changes: list[PartitionChange], instance: DagsterInstance, 
 
 def sync_partitions(catalog: Catalog, instance: DagsterInstance) -> None:
     """Bring an instance's partitions in step with the content, now."""
-    for change in partition_changes(catalog, instance):
+    apply_changes(partition_changes(catalog, instance), instance)
+
+
+def apply_changes(changes: Iterable[PartitionChange], instance: DagsterInstance) -> None:
+    """Make the changes, as Dagster's daemon makes those that a sensor asks for."""
+    for change in changes:
         if isinstance(change, AddDynamicPartitionsRequest):
             instance.add_dynamic_partitions(change.partitions_def_name, list(change.partition_keys))
         else:

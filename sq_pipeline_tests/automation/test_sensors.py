@@ -9,8 +9,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 
 from sq_pipeline.defs.automation.requests import LINE_TAG, WANTS_TAG
 from sq_pipeline.defs.build import build_defs
-from sq_pipeline.defs.partitions import sync_partitions
-from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.defs.partitions import apply_changes
 from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
@@ -31,8 +30,7 @@ class Ticks:
         """What is requested, and the reason for skipping. Partitions are changed as the daemon would."""
         context = build_sensor_context(instance=self.game.instance, repository_def=self.defs.get_repository_def())
         result = self.defs.resolve_sensor_def(sensor).evaluate_tick(context)
-        if result.dynamic_partitions_requests:
-            sync_partitions(read_catalog(self.game.data), self.game.instance)
+        apply_changes(result.dynamic_partitions_requests or (), self.game.instance)
         return list(result.run_requests or ()), result.skip_message or ""
 
     def pretend(self, request: RunRequest, status: DagsterRunStatus) -> DagsterRun:

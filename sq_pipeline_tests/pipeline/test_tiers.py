@@ -329,3 +329,11 @@ def test_a_persons_run_at_a_tier_is_not_doubled(cast: Game) -> None:
     requests, told = ticks.tick("content")
     assert not requests
     assert "is at it" in told
+
+
+def test_the_sensor_removes_the_partitions_of_a_tier_that_is_shown_no_more(cast: Game) -> None:
+    cast.run()
+    ticks = Ticks(cast)
+    show(cast, "portrait")
+    ticks.tick("content")
+    assert cast.instance.get_dynamic_partitions("persons/west/old") == []

@@ -35,7 +35,7 @@ def content_sensor(
     @automatic("content", interval_s, "Partitions and pictures follow the YAML.")
     def content(context: SensorEvaluationContext) -> SensorResult:
         workshop = Workshop(data, make_engines(data), looks_ahead=False)
-        changes = partition_changes(workshop.catalog, context.instance)
+        changes = partition_changes(workshop.catalog, context.instance, known)
         archived = archive_removed_places(data, workshop.catalog)
         dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
         runs = Runs(context.instance, clock())
