@@ -50,7 +50,7 @@ EDITS = [*OTHER_EDITS, *TIER_EDITS]
 SEQUENCES = 300
 FILE_BYTES = 24 * 1024  # of every picture
 FOLDERS = {"landscape": "poi", "portrait": "portrait"}
-FEW = 8  # sequences within which a broken product must be noticed
+FEW = 16  # sequences within which a broken product must be noticed
 
 
 @pytest.fixture(autouse=True, scope="module")
