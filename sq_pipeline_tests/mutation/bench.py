@@ -20,6 +20,7 @@ from PIL import Image
 from sq_pipeline.core import lineage
 from sq_pipeline.core.adapter_header import TensorInfo
 from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, SizePx, as_flux1
+from sq_pipeline.core.content import TIERS
 from sq_pipeline.core.errors import BaseModelError, Fault, SqPipelineError
 from sq_pipeline.core.flux_modules import modules_of
 from sq_pipeline.core.protocols import (
@@ -70,7 +71,7 @@ class Painter:
 
     def render(self, request: RenderRequest) -> RenderedImage:
         self.rendered += 1
-        asked = replace(request, adapters=())
+        asked = replace(request, adapters=(), tier="")  # a tier makes no difference by itself
         shape = (request.height_px, request.width_px, 3)
         pixels = _numbers(asked, self.weights[request.base_model], self.versions).uniform(40, 215, shape)
         for use in request.adapters:
@@ -142,7 +143,7 @@ def registry_of(machine: Machine) -> dict[str, BaseModel]:
             hidden_size=2,
             num_inference_steps=machine.steps[name],
             guidance=machine.guidance[name],
-            sizes={"landscape": SizePx(32, 16), "portrait": SizePx(*machine.portrait_px)},
+            sizes={tier: SizePx(*machine.sizes_px[tier]) for tier in TIERS},
             training_size=training,
             reads_negative_prompt=name in machine.reads_negative,
         )
@@ -185,7 +186,10 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
 
 @dataclass
 class Made:
-    """What was made by work, not taken from the store: adapters, places and worlds by their keys."""
+    """What was made by work, not taken from the store: adapters by their keys, pictures by `picture_key`.
+
+    Galleries are by their world, or `genre/world/tier` where they show no places.
+    """
 
     trained: set[str] = field(default_factory=set[str])
     remapped: set[str] = field(default_factory=set[str])
@@ -204,11 +208,20 @@ class Planned:
     pending: set[str] = field(default_factory=set[str])
 
 
+def picture_key(state: world_line.WorldState, slug: str) -> str:
+    """`genre/world/slug` of a place, `genre/world/tier/slug` of anything else."""
+    return f"{gallery_key(state)}/{slug}"
+
+
+def gallery_key(state: world_line.WorldState) -> str:
+    return state.world.key if state.tier == "landscape" else f"{state.world.key}/{state.tier}"
+
+
 def read_plan(plan: Plan) -> Planned:
     planned = Planned()
     for state in plan.worlds:
         for slug, step in state.pictures.items():
-            key = f"{state.world.key}/{slug}"
+            key = picture_key(state, slug)
             if step.status == "pending":
                 planned.pending.add(key)
             elif step.status == "stale":
@@ -289,7 +302,7 @@ def _run_world(workshop: Workshop, state: world_line.WorldState, made: Made) -> 
         if isinstance(outcome, pictures.FailedPicture):
             assert state.pictures[outcome.subject.slug].status == "blocked", outcome.reason
         elif outcome.is_rendered:
-            made.rendered.add(f"{world.key}/{outcome.subject.slug}")
+            made.rendered.add(picture_key(state, outcome.subject.slug))
     if state.gallery is not None and state.gallery.is_to_do:
         _, is_made = world_line.make_gallery(workshop, world, state.tier)
-        made.galleries |= {world.key} if is_made else set()
+        made.galleries |= {gallery_key(state)} if is_made else set()

@@ -1,19 +1,60 @@
 """What people change, by the names they would give it, and for each what must be made again in the first game.
 
-`pictures` are slugs: mill, mine and inn are in the world `old`, gate and dock in `paper`, well and fort in `bare`,
-reef and wreck in `sea/default`.
+`pictures` are slugs of places: mill, mine and inn are in the world `old`, gate and dock in `paper`, well and fort in
+`bare`, reef and wreck in `sea/default`; and `portrait/slug` of people: ada and bo in `old`, gil in `bare`, reef in
+`sea/default`. Not here: edits of people and of tiers (`tier_edits`).
 """
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from sq_pipeline_tests.mutation.game import Chapter, Game, Lora, Picture, Place, Style, World
+from sq_pipeline_tests.mutation.changes import (
+    Change,
+    add,
+    add_world,
+    both,
+    chapter_prose,
+    entry,
+    exclude,
+    fidelity,
+    include,
+    keymap,
+    legacy,
+    machine,
+    move,
+    picture,
+    place,
+    put,
+    recipe,
+    remove,
+    rename_adapter,
+    rename_kept,
+    rename_picture,
+    retrigger,
+    settings,
+    style,
+    swap_pictures,
+    swap_slugs,
+    tags,
+    text,
+    threshold,
+    verify,
+    weights,
+)
+from sq_pipeline_tests.mutation.game import Chapter, Picture, Place
 
-ALL = "mill mine inn gate dock well fort reef wreck"
+PLACES = "mill mine inn gate dock well fort reef wreck"
+FACES_OF_OLD = "portrait/ada portrait/bo"
+OF_OLD = f"mill mine inn {FACES_OF_OLD}"
+OF_BARE = "well fort portrait/gil"
+OF_SEA = "reef wreck portrait/reef"
+WITH_TRAINED = f"{OF_OLD} gate dock"
+OF_WEST = f"{WITH_TRAINED} {OF_BARE}"
+ALL = f"{OF_WEST} {OF_SEA}"
 ALL_ADAPTERS = "west_land west_face paper_land sea_landscape"
 TRAINED_ADAPTERS = "west_land west_face paper_land"
-Change = Callable[[Game], object]
+JUDGED_ON_LAND = "west_land paper_land sea_landscape"
+LAND, FACE, PAPER = "west/landscape", "west/portrait", "west/worlds/paper/landscape"
+DOCK = "A dock where boats lie. Ropes hang over the water."
 
 
 @dataclass(frozen=True)
@@ -26,232 +67,6 @@ class Edit:
     trained: str = ""
     remapped: str = ""
     verified: str = ""
-
-
-def text(style: str, key: str, value: object) -> Change:
-    return lambda game: game.style_of(style).texts.update({key: value})
-
-
-def styles_of(game: Game) -> list[Style]:
-    """Every style file that is there."""
-    found = [genre.style for genre in game.genres.values()]
-    worlds = [world for genre in game.genres.values() for world in genre.worlds.values()]
-    return found + [world.style for world in worlds if world.style is not None]
-
-
-def entry(name: str, /, **values: object) -> Change:
-    """Change an adapter's entry, wherever it stands."""
-
-    def change(game: Game) -> None:
-        for lora in [lora for style in styles_of(game) for lora in [*style.loras, *style.add]]:
-            if lora.name == name:
-                vars(lora).update(values)
-
-    return change
-
-
-def exclude(world: str, name: str) -> Change:
-    """A world leaves out an adapter that it inherits."""
-
-    def change(game: Game) -> None:
-        style, inherited = game.style_of(world), game.genres[world.partition("/")[0]].style.loras
-        if name in [lora.name for lora in inherited] and name not in style.exclude:
-            style.exclude = [*style.exclude, name]
-
-    return change
-
-
-def include(world: str, name: str) -> Change:
-    """A world inherits an adapter again."""
-
-    def change(game: Game) -> None:
-        style = game.style_of(world)
-        style.exclude = [other for other in style.exclude if other != name]
-
-    return change
-
-
-def add(world: str, name: str) -> Change:
-    """A world adds an adapter of its own; its dataset lies there already."""
-
-    def change(game: Game) -> None:
-        style = game.style_of(world)
-        if name not in [lora.name for lora in style.add]:
-            file = f"{world}/landscape.safetensors"
-            style.add.append(Lora(name, file, 0.5, ["landscape"], f"west_{world.partition('/')[2]}"))
-
-    return change
-
-
-def rename_adapter(old: str, new: str) -> Change:
-    def change(game: Game) -> None:
-        entry(old, name=new)(game)
-        for style in styles_of(game):
-            style.exclude = [new if name == old else name for name in style.exclude]
-
-    return change
-
-
-def place(name: str, /, **values: object) -> Change:
-    def change(game: Game) -> None:
-        found = game.place(name)
-        if found is not None:
-            vars(found).update(values)
-
-    return change
-
-
-def recipe(folder: str, **values: object) -> Change:
-    return lambda game: game.datasets[folder].recipe.update(values)
-
-
-def picture(folder: str, name: str, /, **values: object) -> Change:
-    def change(game: Game) -> None:
-        if name in game.datasets[folder].pictures:
-            vars(game.datasets[folder].pictures[name]).update(values)
-
-    return change
-
-
-def machine(**values: object) -> Change:
-    return lambda game: vars(game.machine).update(values)
-
-
-def legacy(**values: object) -> Change:
-    return lambda game: game.genres["sea"].style.legacy.update(values)
-
-
-def settings(**values: object) -> Change:
-    return lambda game: game.settings.update(values)
-
-
-def threshold(**values: float) -> Change:
-    return lambda game: game.settings["thresholds"].update(values)
-
-
-def fidelity(largest_error: float, reason: str) -> Change:
-    moved = {"relative_error_float32_max": {"value": largest_error, "reason": reason}}
-    return lambda game: game.settings["thresholds"].update(fidelity=moved)
-
-
-def keymap(**values: object) -> Change:
-    return lambda game: vars(game.keymap).update(values)
-
-
-def verify(tier: str, **values: object) -> Change:
-    return lambda game: vars(game.verify[tier]).update(values)
-
-
-def style(key: str, **values: object) -> Change:
-    return lambda game: vars(game.style_of(key)).update(values)
-
-
-def both(*changes: Change) -> Change:
-    return lambda game: [change(game) for change in changes]
-
-
-def rename_kept(name: str, new: str) -> Change:
-    """Rename a place and keep its slug."""
-
-    def change(game: Game) -> None:
-        found = game.place(name)
-        if found is not None:
-            found.name, found.slug = new, found.slug or name.lower()
-
-    return change
-
-
-def remove(name: str) -> Change:
-    def change(game: Game) -> None:
-        for chapter in game.chapters():
-            chapter.places = [found for found in chapter.places if found.name != name]
-
-    return change
-
-
-def put(world: str, chapter: int, found: Place) -> Change:
-    """Add a place at the end of a chapter, where the world has one."""
-
-    def change(game: Game) -> None:
-        chapters = game.genres["west"].worlds.get(world, World([])).chapters
-        if chapter < len(chapters) and game.place(found.name) is None:
-            chapters[chapter].places.append(copy.copy(found))
-
-    return change
-
-
-def move(name: str, world: str, chapter: int) -> Change:
-    def change(game: Game) -> None:
-        found = game.place(name)
-        if found is not None and chapter < len(game.genres["west"].worlds.get(world, World([])).chapters):
-            remove(name)(game)
-            put(world, chapter, found)(game)
-
-    return change
-
-
-def swap_slugs(first: str, second: str) -> Change:
-    def change(game: Game) -> None:
-        if game.place(first) and game.place(second):
-            both(place(first, slug=second.lower()), place(second, slug=first.lower()))(game)
-
-    return change
-
-
-def rename_picture(folder: str, old: str, new: str) -> Change:
-    def change(game: Game) -> None:
-        pictures = game.datasets[folder].pictures
-        if old in pictures:
-            pictures[new] = pictures.pop(old)
-
-    return change
-
-
-def swap_pictures(folder: str, first: str, second: str) -> Change:
-    def change(game: Game) -> None:
-        pictures = game.datasets[folder].pictures
-        if first in pictures and second in pictures:
-            pictures[first], pictures[second] = pictures[second], pictures[first]
-
-    return change
-
-
-def retrigger(folder: str, word: str) -> Change:
-    """Another trigger in the recipe and in all captions."""
-
-    def change(game: Game) -> None:
-        recipe(folder, trigger=word)(game)
-        for found in game.datasets[folder].pictures.values():
-            found.caption = word
-
-    return change
-
-
-def chapter_prose(game: Game) -> None:
-    for chapter in game.chapters():
-        chapter.prose = "Another prose."
-
-
-def tags(key: str, kind: str, words: str) -> Change:
-    def change(game: Game) -> None:
-        found = game.style_of(key).texts
-        found["visual_tag_overrides"] = {**found.get("visual_tag_overrides", {}), kind: words}
-
-    return change
-
-
-def weights(name: str, value: str) -> Change:
-    return lambda game: game.machine.weights.update({name: value})
-
-
-def add_world(game: Game) -> None:
-    game.genres["west"].worlds.setdefault("new", World([Chapter([Place("Tower", "a tower")])]))
-
-
-LAND, FACE, PAPER = "west/landscape", "west/portrait", "west/worlds/paper/landscape"
-OF_WEST = "mill mine inn gate dock well fort"
-JUDGED_ON_LAND = "west_land paper_land sea_landscape"
-DOCK = "A dock where boats lie. Ropes hang over the water."
 
 
 def trains(name: str, change: Change, adapter: str, pictures: str) -> Edit:
@@ -268,7 +83,7 @@ EDITS = [
     trains("dataset: a caption rewritten", picture(PAPER, "a.png", caption="west_paper, a boat"), "paper_land",
            "gate dock"),
     trains("dataset: the trigger renamed", retrigger(LAND, "wild_west"), "west_land", "mill mine inn"),
-    trains("dataset: of an adapter for portraits", picture(FACE, "a.png", look=98), "west_face", ""),
+    trains("dataset: of an adapter for portraits", picture(FACE, "a.png", look=98), "west_face", FACES_OF_OLD),
     Edit("dataset: an image saved again, pixels equal", picture(LAND, "b.png", packing=1)),
     Edit("dataset: an image renamed, order kept", rename_picture(LAND, "b.png", "bb.png")),
     Edit("dataset: a caption ends with a new line", picture(LAND, "a.png", caption="west\n")),
@@ -290,8 +105,7 @@ EDITS = [
     Edit("recipe: an adapter that learned nothing is not used", recipe(LAND, learning_rate=1e-9), "", "west_land",
          "west_land", "west_land"),
     # keymap and remap
-    Edit("keymap: a real change", keymap(prefix="lora_unet_x_"), "mill mine inn gate dock", "", TRAINED_ADAPTERS,
-         TRAINED_ADAPTERS),
+    Edit("keymap: a real change", keymap(prefix="lora_unet_x_"), WITH_TRAINED, "", TRAINED_ADAPTERS, TRAINED_ADAPTERS),
     Edit("keymap: a comment", keymap(comment="checked by hand")),
     Edit("keymap: rules in another order", keymap(is_reversed=True)),
     Edit("keymap: its version number", keymap(version=2)),
@@ -321,18 +135,16 @@ EDITS = [
     # base models and engines
     trains("base model: other weights of tiny-flux", weights("tiny-flux", "sha256:" + "1" * 64), TRAINED_ADAPTERS,
            OF_WEST),
-    Edit("base model: other weights of flux1-dev", weights("flux1-dev", "sha256:" + "e" * 64), "reef wreck", "", "",
+    Edit("base model: other weights of flux1-dev", weights("flux1-dev", "sha256:" + "e" * 64), OF_SEA, "", "",
          "sea_landscape"),
     Edit("base model: weights are gone", lambda g: g.machine.weights.pop("flux1-dev", None)),
     trains("base model: sq.yaml makes all flux1-dev", settings(base_model="dev"), TRAINED_ADAPTERS, OF_WEST),
-    Edit("base model: sq.yaml makes all tiny-flux", settings(base_model="tiny-flux"), "reef wreck", "",
-         "sea_landscape", "sea_landscape"),
-    Edit("base model: steps", lambda g: g.machine.steps.update({"tiny-flux": 9}), OF_WEST, "", "", TRAINED_ADAPTERS),
-    Edit("base model: guidance", lambda g: g.machine.guidance.update({"flux1-dev": 4.0}), "reef wreck", "", "",
+    Edit("base model: sq.yaml makes all tiny-flux", settings(base_model="tiny-flux"), OF_SEA, "", "sea_landscape",
          "sea_landscape"),
-    Edit("base model: size of portraits", machine(portrait_px=(32, 32)), "", "", "", "west_face"),
-    trains("base model: size of training pictures", machine(training_px=8), TRAINED_ADAPTERS,
-           "mill mine inn gate dock"),
+    Edit("base model: steps", lambda g: g.machine.steps.update({"tiny-flux": 9}), OF_WEST, "", "", TRAINED_ADAPTERS),
+    Edit("base model: guidance", lambda g: g.machine.guidance.update({"flux1-dev": 4.0}), OF_SEA, "", "",
+         "sea_landscape"),
+    trains("base model: size of training pictures", machine(training_px=8), TRAINED_ADAPTERS, WITH_TRAINED),
     Edit("renderer: a version", machine(renderer={"mflux": "2", "mlx": "1"}), ALL, "", "", ALL_ADAPTERS),
     Edit("renderer: MLX's version", machine(renderer={"mflux": "1", "mlx": "2"}), ALL, "", "", ALL_ADAPTERS),
     Edit("renderer: code revision", machine(render_revision=2), ALL),
@@ -342,14 +154,13 @@ EDITS = [
     Edit("another chip", machine(chip="another chip")),
     Edit("sq.yaml: the night window", settings(night_window={"start": "23:00", "end": "05:00"})),
     # styles of a genre; `paper` has a positive_suffix of its own, `bare` a base_seed
-    Edit("genre: positive_suffix", text("west", "positive_suffix", "very wide"), "mill mine inn well fort"),
+    Edit("genre: positive_suffix", text("west", "positive_suffix", "very wide"), f"{OF_OLD} {OF_BARE}"),
     Edit("genre: negative_prompt, the base model reads none", text("west", "negative_prompt", "blur")),
-    Edit("genre: negative_prompt, the base model reads it", text("sea", "negative_prompt", "blur"), "reef wreck"),
-    Edit("genre: base_seed", text("west", "base_seed", 2), "mill mine inn gate dock"),
+    Edit("genre: negative_prompt, the base model reads it", text("sea", "negative_prompt", "blur"), OF_SEA),
+    Edit("genre: base_seed", text("west", "base_seed", 2), WITH_TRAINED),
     trains("genre: preferred_model", text("west", "preferred_model", "dev"), TRAINED_ADAPTERS, OF_WEST),
     Edit("genre: preferred_model named that is used anyway", text("west", "preferred_model", "tiny-flux")),
-    Edit("genre: poi_style", text("west", "poi_style", "oil painting"), OF_WEST),
-    Edit("genre: portrait_style", text("west", "portrait_style", "in profile")),
+    Edit("genre: poi_style", text("west", "poi_style", "oil painting"), "mill mine inn gate dock well fort"),
     Edit("genre: visual_tag_overrides", tags("west", "ruin", "ivy"), "inn fort"),
     Edit("genre: visual_tag_overrides of a type that no place has", tags("west", "ship", "sails")),
     Edit("genre: a key of the game's own", text("west", "soundtrack", "banjo")),
@@ -358,14 +169,13 @@ EDITS = [
     Edit("genre: its style cannot be read", style("west", is_broken=True)),
     # styles of a world
     Edit("world: positive_suffix", text("west/paper", "positive_suffix", "on white paper"), "gate dock"),
-    Edit("world: positive_suffix, in a new file", text("west/old", "positive_suffix", "narrow view"), "mill mine inn"),
-    Edit("world: of a genre's own places", text("sea/default", "positive_suffix", "under water"), "reef wreck"),
+    Edit("world: positive_suffix, in a new file", text("west/old", "positive_suffix", "narrow view"), OF_OLD),
+    Edit("world: of a genre's own places", text("sea/default", "positive_suffix", "under water"), OF_SEA),
     Edit("world: negative_prompt", text("west/old", "negative_prompt", "blur")),
-    Edit("world: base_seed", text("west/bare", "base_seed", 6), "well fort"),
+    Edit("world: base_seed", text("west/bare", "base_seed", 6), OF_BARE),
     trains("world: preferred_model", text("west/paper", "preferred_model", "dev"), "paper_land", "gate dock"),
-    Edit("world: preferred_model, without adapters", text("west/bare", "preferred_model", "dev"), "well fort"),
+    Edit("world: preferred_model, without adapters", text("west/bare", "preferred_model", "dev"), OF_BARE),
     Edit("world: poi_style", text("west/old", "poi_style", "oil painting"), "mill mine inn"),
-    Edit("world: portrait_style", text("west/old", "portrait_style", "in profile")),
     Edit("world: visual_tag_overrides", tags("west/bare", "ruin", "moss"), "fort"),
     Edit("world: says what its genre says", text("west/old", "poi_style", "ink drawing")),
     Edit("world: its style cannot be read", style("west/paper", is_broken=True)),
@@ -374,17 +184,12 @@ EDITS = [
     # stacks
     Edit("stack: scale", entry("west_land", scale=0.5), "mill mine inn"),
     Edit("stack: scale in a world's own entry", entry("paper_land", scale=0.9), "gate dock"),
-    Edit("stack: scale of a portrait's adapter", entry("west_face", scale=0.1)),
-    Edit("stack: legacy lora_scale", legacy(lora_scale=0.7), "reef wreck"),
-    Edit("stack: legacy lora_trigger", legacy(lora_trigger="ocean"), "reef wreck", "", "", "sea_landscape"),
+    Edit("stack: legacy lora_scale", legacy(lora_scale=0.7), OF_SEA),
+    Edit("stack: legacy lora_trigger", legacy(lora_trigger="ocean"), OF_SEA, "", "", "sea_landscape"),
     Edit("stack: trigger", entry("west_land", trigger="wild"), "mill mine inn", "", "", "west_land"),
     Edit("stack: trigger removed", entry("west_land", trigger=None), "mill mine inn", "", "", "west_land"),
-    Edit("stack: trigger of a portrait's adapter", entry("west_face", trigger="face"), "", "", "", "west_face"),
-    Edit("stack: applies_to, no longer landscape", entry("west_land", applies_to=["scene"]), "mill mine inn", "", "",
-         "west_land"),
-    Edit("stack: applies_to, another tier beside it", entry("west_land", applies_to=["landscape", "portrait"])),
-    Edit("stack: applies_to, now landscape too", entry("west_face", applies_to=["portrait", "landscape"]),
-         "mill mine inn gate dock"),
+    Edit("stack: applies_to, no longer landscape", entry("west_land", applies_to=["scene"]), "", "", "", "west_land"),
+    Edit("stack: applies_to, no longer scene", entry("west_land", applies_to=["landscape"])),
     Edit("stack: exclude", exclude("west/old", "west_land"), "mill mine inn"),
     Edit("stack: exclude no longer", include("west/bare", "west_land"), "well fort"),
     Edit("stack: exclude in another order", style("west/bare", exclude=["west_face", "west_land"])),
@@ -394,7 +199,7 @@ EDITS = [
     Edit("stack: genre's entries in another order", lambda g: g.genres["west"].style.loras.reverse()),
     Edit("stack: an adapter renamed everywhere", rename_adapter("west_land", "west_country")),
     Edit("stack: the author's own file replaced", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(
-         look=2), "reef wreck", "", "sea_landscape", "sea_landscape"),
+         look=2), OF_SEA, "", "sea_landscape", "sea_landscape"),
     Edit("stack: the author's own file, its metadata", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(
          note="mine")),
     # places

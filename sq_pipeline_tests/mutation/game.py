@@ -1,20 +1,12 @@
-"""A game as plain Python values, and how it is written to disk. Knows nothing of the product.
+"""A game as plain Python values. Knows nothing of the product.
 
 Here: what a person writes (packs, datasets, keymap, verify prompts, settings) and the machine it is made on.
-Not here: what must be made of it (`oracle`), what people change in it (`edits`), making it (`bench`).
+Not here: its files (`game_files`), what must be made of it (`oracle`), what people change in it (`edits`), making it
+(`bench`).
 """
 
-import io
-import json
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import safetensors.numpy
-import yaml
-from PIL import Image
 
 SIDE_PX = 16  # of a training picture
 
@@ -28,6 +20,14 @@ class Place:
     slug: str | None = None
     region: str | None = None
     has_solo: bool = False  # the prompt is written as a mapping with `solo`
+
+
+@dataclass
+class Person(Place):
+    """Whom a portrait shows; `description` is written as `appearance`. `role` is a key of the game's own."""
+
+    culture: str = ""
+    role: str | None = None
 
 
 @dataclass
@@ -64,15 +64,17 @@ class Style:
 class World:
     chapters: list[Chapter]
     style: Style | None = None
+    people: list[Person] = field(default_factory=list[Person])
 
 
 @dataclass
 class Genre:
-    """`chapters` is the genre-level history.yaml, whose places belong to the world `default`."""
+    """`chapters` and `people` are the genre-level files, which belong to the world `default`."""
 
     style: Style
     worlds: dict[str, World] = field(default_factory=dict[str, World])
     chapters: list[Chapter] | None = None
+    people: list[Person] = field(default_factory=list[Person])
 
 
 @dataclass
@@ -126,7 +128,9 @@ class Machine:
     chip: str = "a chip"
     steps: dict[str, int] = field(default_factory=lambda: {"tiny-flux": 8, "flux1-dev": 25})
     guidance: dict[str, float | None] = field(default_factory=lambda: {"tiny-flux": None, "flux1-dev": 3.5})
-    portrait_px: tuple[int, int] = (16, 32)
+    sizes_px: dict[str, tuple[int, int]] = field(
+        default_factory=lambda: {"landscape": (32, 16), "portrait": (64, 64), "creature": (16, 16), "scene": (48, 16)}
+    )
     training_px: int = SIDE_PX
     reads_negative: list[str] = field(default_factory=lambda: ["flux1-dev"])  # as later families will
     remap_revision: int = 1
@@ -165,8 +169,16 @@ class Game:
             found += [chapter for world in genre.worlds.values() for chapter in world.chapters]
         return found
 
+    def casts(self) -> list[list[Person]]:
+        """The people of each file."""
+        worlds = (world for genre in self.genres.values() for world in genre.worlds.values())
+        return [*(genre.people for genre in self.genres.values()), *(world.people for world in worlds)]
+
     def place(self, name: str) -> Place | None:
         return next((place for chapter in self.chapters() for place in chapter.places if place.name == name), None)
+
+    def person(self, name: str) -> Person | None:
+        return next((person for cast in self.casts() for person in cast if person.name == name), None)
 
 
 def _dataset(look: int, trigger: str, *, is_subject: bool = False) -> Dataset:
@@ -181,7 +193,9 @@ def first_game() -> Game:
     """Genre `west`: world `old` inherits its adapter, `paper` has its own instead, `bare` has none.
 
     Genre `sea`: no worlds, so its places are the world `default`'s; another base model; an adapter of the author's
-    own, named by the legacy keys.
+    own, named by the legacy keys and so for every tier.
+
+    The place and the person `Reef` have everything in common but the tier: slug, prompt and stack.
     """
     long_tale = "Crates and nets and barrels and ropes and sails stand about in heaps that nobody counts any more."
     dock = f"A dock where boats lie. Ropes hang over the water. {long_tale}"
@@ -193,7 +207,7 @@ def first_game() -> Game:
                 "base_seed": 1,
                 "poi_style": "ink drawing",
                 "portrait_style": "close up",
-                "visual_tag_overrides": {"ruin": "broken walls", "mine": "rails"},
+                "visual_tag_overrides": {"ruin": "broken walls", "mine": "rails", "rider": "dusty"},
             },
             loras=[
                 Lora("west_land", "west/landscape.safetensors", 0.8, ["landscape", "scene"], "west"),
@@ -205,7 +219,11 @@ def first_game() -> Game:
                 [
                     Chapter([Place("Mill", "a mill by the river"), Place("Mine", None, "A mine. Carts wait.", "mine")]),
                     Chapter([Place("Inn", "an inn at dusk", "Not read beside a prompt.", "ruin")]),
-                ]
+                ],
+                people=[
+                    Person("Ada", None, "A grey braid. A tin star.", culture="river folk"),
+                    Person("Bo", "a man in a red scarf", kind="rider", culture="not read beside a prompt"),
+                ],
             ),
             "paper": World(
                 [Chapter([Place("Gate", "a city gate"), Place("Dock", None, dock)])],
@@ -218,12 +236,17 @@ def first_game() -> Game:
             "bare": World(
                 [Chapter([Place("Well", "a dry well"), Place("Fort", None, "A fort on a hill.", "ruin")])],
                 Style({"base_seed": 5}, exclude=["west_land", "west_face"]),
+                [Person("Gil", None, "A bald man with a pipe.")],
             ),
         },
     )
     legacy = {"lora": "sea/landscape.safetensors", "lora_scale": 0.6, "lora_trigger": "sea"}
     sea_places = [Place("Reef", "a reef at noon", has_solo=True), Place("Wreck", None, "A wreck in the sand.", "ruin")]
-    sea = Genre(Style({"preferred_model": "dev"}, legacy=legacy), chapters=[Chapter(sea_places)])
+    sea = Genre(
+        Style({"preferred_model": "dev"}, legacy=legacy),
+        chapters=[Chapter(sea_places)],
+        people=[Person("Reef", "a reef at noon")],
+    )
     return Game(
         genres={"west": west, "sea": sea},
         datasets={
@@ -235,152 +258,7 @@ def first_game() -> Game:
         },
         externals={"sea/landscape.safetensors": External(1)},
         keymap=Keymap(),
-        verify={tier: VerifyPrompts([f"a {tier}"]) for tier in ("landscape", "portrait", "scene")},
+        verify={tier: VerifyPrompts([f"a {tier}"]) for tier in ("landscape", "portrait", "creature", "scene")},
         settings={"promotion": "automatic", "thresholds": {"ssim_changed_max": 0.999}},
         machine=Machine({"tiny-flux": "sha256:" + "0" * 64, "flux1-dev": "sha256:" + "d" * 64}),
     )
-
-
-def _entry(lora: Lora) -> dict[str, Any]:
-    values = {"name": lora.name, "file": lora.file, "scale": lora.scale, "applies_to": lora.applies_to}
-    return values if lora.trigger is None else {**values, "trigger": lora.trigger}
-
-
-def _style_text(style: Style, *, is_world: bool) -> bytes:
-    if style.is_broken:
-        return b"positive_suffix: [an open bracket\n"
-    values = {**style.texts, **style.legacy}
-    if style.loras and not is_world:
-        values["loras"] = [_entry(lora) for lora in style.loras]
-    if is_world and (style.exclude or style.add):
-        values["loras"] = {"exclude": style.exclude, "add": [_entry(lora) for lora in style.add]}
-    if style.is_reversed:
-        values = dict(reversed(values.items()))
-    return _yaml(values, style.comment)
-
-
-def _yaml(value: Any, comment: str = "") -> bytes:
-    # aliases are refused, and the same list may stand in two places: so through JSON
-    return _dump(json.dumps(value, ensure_ascii=False), comment)
-
-
-@cache
-def _dump(text: str, comment: str) -> bytes:
-    body = yaml.dump(json.loads(text), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    return ((f"# {comment}\n" if comment else "") + body).encode()
-
-
-def _place(place: Place) -> dict[str, Any]:
-    prompt = {"solo": place.prompt, "night": "never read"} if place.has_solo else place.prompt
-    values = {
-        "name": place.name,
-        "slug": place.slug,
-        "description": place.description or None,
-        "visual_prompt": prompt,
-        "type": place.kind,
-        "region": place.region,
-    }
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _mention(place: Place) -> dict[str, Any]:
-    return _place(Place(place.name, slug=place.slug))
-
-
-def _history(chapters: list[Chapter]) -> bytes:
-    here = {place.name: place for chapter in chapters for place in chapter.places}
-    return _yaml(
-        {
-            "chapters": [
-                {
-                    "title": f"Chapter {number}",
-                    "narrative_log": chapter.prose,
-                    "points_of_interest": [
-                        *map(_place, chapter.places),
-                        *(_mention(here[name]) for name in chapter.again if name in here),
-                    ],
-                }
-                for number, chapter in enumerate(chapters, start=1)
-            ]
-        }
-    )
-
-
-@cache
-def _png(look: int, packing: int) -> bytes:
-    pixels = np.random.default_rng(look).integers(0, 255, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=packing)
-    return buffer.getvalue()
-
-
-@cache
-def _adapter_file(look: int, note: str) -> bytes:
-    numbers = np.random.default_rng(look)
-    module = "lora_unet_single_blocks_0_linear2"
-    tensors = {
-        f"{module}.lora_down.weight": numbers.normal(size=(1, 4)).astype(np.float32),
-        f"{module}.lora_up.weight": numbers.normal(size=(4, 1)).astype(np.float32),
-    }
-    return safetensors.numpy.save(tensors, {"note": note})
-
-
-def _keymap(keymap: Keymap) -> bytes:
-    rules = [
-        {"pattern": rf"(\w+)\.(\d+)\.(.+)\.{old}", "target": rf"{keymap.prefix}\1_\2_\3.{new}", "transpose": True}
-        for old, new in (("lora_a", "lora_down.weight"), ("lora_b", "lora_up.weight"))
-    ]
-    values = {
-        "name": "mlx-to-mflux",
-        "version": keymap.version,
-        "source": "mlx",
-        "target": "mflux",
-        "loader": "mflux",
-        "loader_versions": keymap.loader_versions,
-        "rules": list(reversed(rules)) if keymap.is_reversed else rules,
-    }
-    return _yaml(values, keymap.comment)
-
-
-def files_of(game: Game) -> dict[str, bytes]:
-    """Every file that a person writes, by its path in the data directory."""
-    files = {"sq.yaml": _yaml(game.settings), "keymaps/mlx-to-mflux.yaml": _keymap(game.keymap)}
-    for name, genre in game.genres.items():
-        root = f"content/genre_packs/{name}"
-        files[f"{root}/visual_style.yaml"] = _style_text(genre.style, is_world=False)
-        if genre.chapters is not None:
-            files[f"{root}/history.yaml"] = _history(genre.chapters)
-        for world_name, world in genre.worlds.items():
-            if world.style is not None:
-                files[f"{root}/worlds/{world_name}/visual_style.yaml"] = _style_text(world.style, is_world=True)
-            if world.chapters:
-                files[f"{root}/worlds/{world_name}/history.yaml"] = _history(world.chapters)
-    for folder, dataset in game.datasets.items():
-        root = f"content/lora-datasets/{folder}"
-        files[f"{root}/lora.yaml"] = _yaml(dataset.recipe, dataset.comment)
-        for file, picture in dataset.pictures.items():
-            files[f"{root}/{file}"] = _png(picture.look, picture.packing)
-            files[f"{root}/{Path(file).stem}.txt"] = picture.caption.encode()
-    for file, external in game.externals.items():
-        files[f"content/lora/{file}"] = _adapter_file(external.look, external.note)
-    for tier, verify in game.verify.items():
-        prompts = [{"prompt": prompt, "seed": 7} for prompt in verify.prompts]
-        values = {"version": 1, "control_word": verify.control_word, "prompts": prompts}
-        files[f"verify_prompts/{tier}.yaml"] = _yaml(values, verify.comment)
-    return files
-
-
-def write_files(files: dict[str, bytes], root: Path, before: dict[str, bytes]) -> None:
-    """Bring the disk from `before` to `files`; what is the same is not touched."""
-    for name in before.keys() - files.keys():
-        path = root / name
-        path.unlink()
-        while not any(path.parent.iterdir()):  # an empty folder would be a world, or a dataset
-            path = path.parent
-            path.rmdir()
-    for name, content in files.items():
-        if before.get(name) != content:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # a copied game's pictures are links
-            path.write_bytes(content)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sq_pipeline_tests.mutation.bench import METER_ERROR, TOKENS, Made, Planned
-from sq_pipeline_tests.mutation.game import Dataset, Game, Genre, Lora, Place, Style, World
+from sq_pipeline_tests.mutation.game import Dataset, Game, Genre, Lora, Person, Place, Style, World
 
 ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
 ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
+SUFFIXES = {"landscape": "poi_style", "portrait": "portrait_style"}
 RECIPE_DEFAULTS = {
     "kind": "style", "trigger": None, "base_model": None, "rank": 8, "iterations": 600, "batch_size": 1,
     "grad_accumulation": 4, "learning_rate": 1e-4, "warmup_steps": 100, "guidance": 4.0, "seed": 0, "min_pairs": 150,
@@ -39,20 +40,25 @@ def _plain(value: Any) -> Any:
 
 @dataclass
 class WorldView:
-    """A world with everything that it inherits."""
+    """A world with everything that it inherits. `shown` is by tier; `excluded` is what it says it does without."""
 
     genre: str
     name: str
     texts: dict[str, Any]
     entries: list[Lora]
-    places: list[Place]
+    excluded: list[Lora]
+    shown: dict[str, list[Place]]
 
     @property
     def key(self) -> str:
         return f"{self.genre}/{self.name}"
 
-    def stack(self) -> list[Lora]:
-        return [entry for entry in self.entries if "landscape" in entry.applies_to]
+    def stack(self, tier: str) -> list[Lora]:
+        return [entry for entry in self.entries if tier in entry.applies_to]
+
+    def key_of(self, tier: str, slug: str) -> str:
+        """What the bench calls a picture: `genre/world/slug` of a place, `genre/world/tier/slug` of anything else."""
+        return f"{self.key}/{slug}" if tier == "landscape" else f"{self.key}/{tier}/{slug}"
 
 
 def slug_of(place: Place) -> str:
@@ -64,15 +70,21 @@ def worlds_of(game: Game) -> list[WorldView]:
     views: list[WorldView] = []
     for genre_name, genre in sorted(game.genres.items()):
         worlds = dict(genre.worlds)
-        if genre.chapters is not None or not worlds:
+        if genre.chapters is not None or genre.people or not worlds:
             worlds.setdefault("default", World([]))
         for name, world in sorted(worlds.items()):
             own = world.style or Style()
             if genre.style.is_broken or own.is_broken:
                 continue
             chapters = [*world.chapters, *((genre.chapters or []) if name == "default" else [])]
-            places = [place for chapter in chapters for place in chapter.places]
-            views.append(WorldView(genre_name, name, _texts(genre, own), _entries(genre, own), places))
+            shown: dict[str, list[Place]] = {
+                "landscape": [place for chapter in chapters for place in chapter.places],
+                "portrait": [*world.people, *(genre.people if name == "default" else [])],
+            }
+            inherited = _inherited(genre)
+            entries = [entry for entry in inherited if entry.name not in own.exclude] + own.add
+            excluded = [entry for entry in inherited if entry.name in own.exclude]
+            views.append(WorldView(genre_name, name, _texts(genre, own), entries, excluded, shown))
     return views
 
 
@@ -81,14 +93,23 @@ def _texts(genre: Genre, own: Style) -> dict[str, Any]:
     return {**genre.style.texts, **own.texts, "visual_tag_overrides": tags}
 
 
-def _entries(genre: Genre, own: Style) -> list[Lora]:
+def _inherited(genre: Genre) -> list[Lora]:
     legacy = genre.style.legacy
     inherited = list(genre.style.loras)
     if legacy:
         name = legacy["lora"].removesuffix(".safetensors").replace("/", "_")
         scale, trigger = legacy.get("lora_scale", 1.0), legacy.get("lora_trigger")
         inherited.append(Lora(name, legacy["lora"], scale, ALL_TIERS, trigger))
-    return [entry for entry in inherited if entry.name not in own.exclude] + own.add
+    return inherited
+
+
+def is_allowed(game: Game, view: WorldView, tier: str) -> bool:
+    """What no adapter applies to is not rendered, unless somebody said so, or the genre has no adapters at all."""
+    if view.stack(tier) or game.settings.get("missing_adapter") == "none":
+        return True
+    genre = game.genres[view.genre]
+    own = [entry for world in genre.worlds.values() if world.style for entry in world.style.add]
+    return not [*_inherited(genre), *own] or any(tier in entry.applies_to for entry in view.excluded)
 
 
 def base_model_of(game: Game, view: WorldView) -> str:
@@ -96,13 +117,14 @@ def base_model_of(game: Game, view: WorldView) -> str:
     return ALIASES.get(name, name)
 
 
-def prompt_of(view: WorldView, place: Place) -> str:
-    """The words, with what does not fit left out: the description's last sentences first, then the suffixes."""
-    triggers = list(dict.fromkeys(entry.trigger for entry in view.stack() if entry.trigger))
+def prompt_of(view: WorldView, tier: str, place: Place) -> str:
+    """The words, with what does not fit left out: the description's last sentences first, then the last parts."""
+    triggers = list(dict.fromkeys(entry.trigger for entry in view.stack(tier) if entry.trigger))
     body = [place.prompt] if place.prompt else f"{place.name}: {place.description}".replace(". ", ".|").split("|")
     tail = [
+        place.culture.strip(", ") if isinstance(place, Person) and not place.prompt else "",
         view.texts["visual_tag_overrides"].get(place.kind, ""),
-        view.texts.get("poi_style", ""),
+        view.texts.get(SUFFIXES[tier], ""),
         view.texts.get("positive_suffix", ""),
     ]
     while True:
@@ -216,28 +238,44 @@ def _fits(game: Game) -> bool:
 
 
 def _rendering(game: Game, model: str, tier: str) -> dict[str, Any]:
+    """What the base model itself renders a tier with: adapters are judged on it."""
     machine = game.machine
     return {
         "base_model": model,
         "weights": machine.weights[model],
         "steps": machine.steps[model],
         "guidance": machine.guidance[model],
-        "size": list(machine.portrait_px) if tier == "portrait" else "landscape's",
+        "size": machine.sizes_px[tier],
         "renderer": machine.renderer,
     }
+
+
+def _settings_of(game: Game, view: WorldView, tier: str) -> dict[str, Any] | None:
+    """What the pictures of a tier are rendered with: sq.yaml's word above the base model's.
+
+    None where none may be rendered: without weights or a required adapter, or with a guidance that the model has not.
+    """
+    model, said = base_model_of(game, view), game.settings.get("tiers", {}).get(tier, {})
+    if model not in game.machine.weights or not is_allowed(game, view, tier):
+        return None
+    own = _rendering(game, model, tier)
+    if "guidance" in said and own["guidance"] is None:
+        return None
+    names = {"size_px": "size", "num_inference_steps": "steps", "guidance": "guidance"}
+    return {**own, **{names[key]: value for key, value in said.items()}}
 
 
 @dataclass
 class Expected:
     """What must happen when a game is brought up to date, and what must be in place afterwards.
 
-    `places` gives for each published picture (`genre/slug`) the key of what must be there, `adapters` for each
-    promoted file. What nobody asks for is in neither.
+    `published` gives for each picture that the game has (`genre/tier/slug`) the key of what must be there: what was
+    put there last, whether it could be made now or not. `adapters` gives the same for each promoted file in use.
     """
 
     planned: Planned = field(default_factory=Planned)
     made: Made = field(default_factory=Made)
-    places: dict[str, str] = field(default_factory=dict[str, str])
+    published: dict[str, str] = field(default_factory=dict[str, str])
     adapters: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -256,14 +294,16 @@ class Oracle:
     def bring_up(self, game: Game) -> Expected:
         """What must happen now; the oracle knows afterwards that it has happened."""
         expected, lines = Expected(), lines_of(game)
-        for view in worlds_of(game):
-            self._plan_world(game, view, lines, expected.planned)
+        tiers = [(view, tier) for view in worlds_of(game) for tier in view.shown]
+        for view, tier in tiers:
+            self._plan_tier(game, view, tier, lines, expected.planned)
         for key, line in lines.items():
             self._run_line(game, key, line, expected.made)
             if key in self.promoted and not line.is_external:
                 expected.adapters[line.entry.file] = self.promoted[key][0]
-        for view in worlds_of(game):
-            self._run_world(game, view, expected)
+        for view, tier in tiers:
+            self._run_tier(game, view, tier, expected.made)
+        expected.published = dict(self.published)
         return expected
 
     def _foresee(self, game: Game, key: str, line: Line) -> str | None:
@@ -281,22 +321,22 @@ class Oracle:
             return line.content
         return "" if is_automatic else now
 
-    def _plan_world(self, game: Game, view: WorldView, lines: dict[str, Line], planned: Planned) -> None:
-        """All pictures of a world wait for an adapter of its stack that is to be made; it may come out as it was."""
-        keys = [f"{view.genre}/{entry.name}" for entry in view.stack()]
+    def _plan_tier(self, game: Game, view: WorldView, tier: str, lines: dict[str, Line], planned: Planned) -> None:
+        """All pictures of a tier wait for an adapter of its stack that is to be made; it may come out as it was."""
+        keys = [f"{view.genre}/{entry.name}" for entry in view.stack(tier)]
         foreseen = {key: self._foresee(game, key, lines[key]) for key in keys}
-        if base_model_of(game, view) not in game.machine.weights or None in foreseen.values():
+        if _settings_of(game, view, tier) is None or None in foreseen.values():
             return
         if "" in foreseen.values():
-            planned.pending |= {f"{view.key}/{slug_of(place)}" for place in view.places}
+            planned.pending |= {view.key_of(tier, slug_of(place)) for place in view.shown[tier]}
             return
         contents = {key: content for key, content in foreseen.items() if content is not None}
-        for place, key in self._pictures(game, view, contents):
+        for place, key in self._pictures(game, view, tier, contents):
             slug = slug_of(place)
             if ("rendered", key) not in self.known:
-                planned.rendered.add(f"{view.key}/{slug}")
-            elif self.published.get(f"{view.genre}/{slug}") != key:
-                planned.put_back.add(f"{view.key}/{slug}")
+                planned.rendered.add(view.key_of(tier, slug))
+            elif self.published.get(f"{view.genre}/{tier}/{slug}") != key:
+                planned.put_back.add(view.key_of(tier, slug))
 
     def _run_line(self, game: Game, key: str, line: Line, made: Made) -> None:
         if line.is_broken:
@@ -315,36 +355,36 @@ class Oracle:
             made.promoted.add(key)
         self.promoted[key] = (line.content, line.outcomes)
 
-    def _run_world(self, game: Game, view: WorldView, expected: Expected) -> None:
-        pictures = self._pictures(game, view, {key: content for key, (content, _) in self.promoted.items()})
+    def _run_tier(self, game: Game, view: WorldView, tier: str, made: Made) -> None:
+        pictures = self._pictures(game, view, tier, {key: content for key, (content, _) in self.promoted.items()})
         for place, key in pictures:
             slug = slug_of(place)
             if ("rendered", key) not in self.known:
-                expected.made.rendered.add(f"{view.key}/{slug}")
+                made.rendered.add(view.key_of(tier, slug))
             self.known.add(("rendered", key))
-            self.published[f"{view.genre}/{slug}"] = expected.places[f"{view.genre}/{slug}"] = key
+            self.published[f"{view.genre}/{tier}/{slug}"] = key
         # a new revision of our code that renders the same makes new files, and no new sheet
         sheet = ("gallery", key_of(pictures=[[place.name, json.loads(key)["look"]] for place, key in pictures]))
         if pictures and sheet not in self.known:
-            expected.made.galleries.add(view.key)
+            made.galleries.add(view.key if tier == "landscape" else f"{view.key}/{tier}")
         self.known.add(sheet)
 
-    def _pictures(self, game: Game, view: WorldView, contents: dict[str, str]) -> list[tuple[Place, str]]:
-        """The places of a world with the keys of their pictures; none where an adapter or the base model is missing."""
-        model, stack = base_model_of(game, view), view.stack()
-        if model not in game.machine.weights or any(f"{view.genre}/{e.name}" not in contents for e in stack):
+    def _pictures(self, game: Game, view: WorldView, tier: str, contents: dict[str, str]) -> list[tuple[Place, str]]:
+        """What a tier of a world shows, with the keys of the pictures; nothing where they cannot be made."""
+        model, stack, settings = base_model_of(game, view), view.stack(tier), _settings_of(game, view, tier)
+        if settings is None or any(f"{view.genre}/{entry.name}" not in contents for entry in stack):
             return []
         adapters = [[contents[f"{view.genre}/{entry.name}"], entry.scale] for entry in stack]
         negative = view.texts.get("negative_prompt", "") if model in game.machine.reads_negative else None
         seed = view.texts.get("base_seed", 0)
         pictures: list[tuple[Place, str]] = []
-        for place in view.places:
+        for place in view.shown[tier]:
             look = {
-                "prompt": prompt_of(view, place),
+                "prompt": prompt_of(view, tier, place),
                 "negative": negative,
-                "seed": [view.genre, view.name, place.name, seed],
+                "seed": [view.genre, view.name, place.name, tier, seed],
                 "stack": adapters,
-                **_rendering(game, model, "landscape"),
+                **settings,
             }
             pictures.append((place, key_of(look=look, code=game.machine.render_revision)))
         return pictures

@@ -19,21 +19,38 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
-from sq_pipeline.core import lineage
+from sq_pipeline.core import lineage, prompts
+from sq_pipeline.core.base_models import RenderSettings, SizePx
 from sq_pipeline.core.fingerprints import fingerprint
 from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, pictures, promote, verify, world_line
+from sq_pipeline.stages import (
+    adapter_line,
+    adapter_survey,
+    adapter_training,
+    pictures,
+    plan,
+    promote,
+    settled,
+    verify,
+    world_line,
+)
 from sq_pipeline.stages.dataset import TrainingDataset
 from sq_pipeline.stages.workshop import Step
 from sq_pipeline.storage import keymaps
 from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.mutation.bench import Made, bring_up
-from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, EDITS, TRAINED_ADAPTERS, Edit
-from sq_pipeline_tests.mutation.game import Game, files_of, first_game, write_files
+from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, TRAINED_ADAPTERS, Edit
+from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
+from sq_pipeline_tests.mutation.game import Game, first_game
+from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.oracle import Expected, Oracle
+from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
+EDITS = [*OTHER_EDITS, *TIER_EDITS]
 SEQUENCES = 300
-FEW = 8  # sequences within which a broken product must be noticed
+FILE_BYTES = 24 * 1024  # of every picture
+FOLDERS = {"landscape": "poi", "portrait": "portrait"}
+FEW = 16  # sequences within which a broken product must be noticed
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,7 +69,12 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(world_line, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
     encode = pictures.encode_png
-    patch.setattr(pictures, "encode_png", lambda pixels, chunks: encode(pixels, chunks).ljust(8192, b"\0"))
+    patch.setattr(pictures, "encode_png", lambda pixels, chunks: _padded(encode(pixels, chunks)))
+
+
+def _padded(content: bytes) -> bytes:
+    assert len(content) < FILE_BYTES
+    return content.ljust(FILE_BYTES, b"\0")
 
 
 def _only_once(check: Callable[[Keymap, str], None]) -> Callable[[Keymap, str], None]:
@@ -104,10 +126,10 @@ class Bench:
         return made
 
     def _compare_files(self, expected: Expected) -> None:
-        for place, key in expected.places.items():
-            genre, _, slug = place.partition("/")
-            content = self.data.published_image(genre, "landscape", slug).read_bytes()
-            self._is_first(place, f"picture {key}", hashlib.sha256(content).hexdigest())
+        for picture, key in expected.published.items():
+            genre, tier, slug = picture.split("/")
+            content = (self.data.genre_root(genre) / "images" / FOLDERS[tier] / f"{slug}.png").read_bytes()
+            self._is_first(picture, f"picture {key}", hashlib.sha256(content).hexdigest())
         for file, key in expected.adapters.items():
             tensors = safetensors.numpy.load_file(self.data.lora_root / file)
             content = b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
@@ -117,12 +139,21 @@ class Bench:
         assert self.first.setdefault(key, digest) == digest, f"{what} is not what was first made for {key}"
 
 
+def names(keys: set[str]) -> set[str]:
+    return {key.rpartition("/")[2] for key in keys}
+
+
+def pictures_of(made: Made) -> set[str]:
+    """`slug` of a place, `tier/slug` of anything else."""
+    return {key.split("/", 2)[2] for key in made.rendered}
+
+
 def finish(root: Path) -> Bench:
     bench = Bench(DataDir(root), first_game())
     made = bench.show(bench.game)
-    assert {key.rpartition("/")[2] for key in made.rendered} == set(ALL.split())
-    assert {key.rpartition("/")[2] for key in made.trained} == set(TRAINED_ADAPTERS.split())
-    assert {key.rpartition("/")[2] for key in made.verified} == set(ALL_ADAPTERS.split())
+    assert pictures_of(made) == set(ALL.split())
+    assert names(made.trained) == set(TRAINED_ADAPTERS.split())
+    assert names(made.verified) == set(ALL_ADAPTERS.split())
     return bench
 
 
@@ -150,10 +181,6 @@ def bench(finished: Bench, scratch: Path) -> Iterator[Bench]:
     shutil.rmtree(scratch / "copy")
 
 
-def names(keys: set[str]) -> set[str]:
-    return {key.rpartition("/")[2] for key in keys}
-
-
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
 def test_an_edit_makes_exactly_what_depends_on_it_and_its_undo_nothing(
     edit: Edit, finished: Bench, bench: Bench
@@ -161,7 +188,7 @@ def test_an_edit_makes_exactly_what_depends_on_it_and_its_undo_nothing(
     game = copy.deepcopy(bench.game)
     edit.change(game)
     made = bench.show(game)
-    assert names(made.rendered) == set(edit.pictures.split())
+    assert pictures_of(made) == set(edit.pictures.split())
     assert names(made.trained) == set(edit.trained.split())
     assert names(made.remapped) == set(edit.remapped.split())
     assert names(made.verified) == set(edit.verified.split())
@@ -269,6 +296,27 @@ def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(promote, "has_passed", lambda verdicts: True)
 
 
+def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
+    right = prompts.seed_for
+    patch.setattr(prompts, "seed_for", lambda genre, world, name, _tier, base: right(genre, world, name, "", base))
+
+
+def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) -> None:
+    for module in (world_line, pictures, settled):
+        patch.setattr(module, "published_key", lambda _tier, slug: slug)
+
+
+def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:
+    right = plan.count_settled
+    patch.setattr(plan, "count_settled", lambda workshop, world, _tier: right(workshop, world, "landscape"))
+
+
+def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world_line, "_why_no_stack", lambda _workshop, _world, _tier: "")
+
+
+ANY_SETTINGS = RenderSettings(SizePx(64, 64), 8, None)
+
 # what is broken, and the edits that it is looked for with
 SABOTAGE = [
     ("seeds do not count", _seeds_do_not_count, "genre"),
@@ -282,9 +330,14 @@ SABOTAGE = [
     ("an undo puts no picture back", _an_undo_puts_no_picture_back, "place"),
     ("a failed adapter is used", _a_failed_adapter_is_used, "threshold"),
     ("thresholds do not count", _without("verification_inputs", 5, {}), "threshold"),
-    ("renderer versions do not count", _without("picture_inputs", 4, {}, world_line), "renderer"),
+    ("renderer versions do not count", _without("picture_inputs", 5, {}, world_line), "renderer"),
     ("weights do not count for pictures", _without("picture_inputs", 3, "", world_line), "base model"),
     ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, ""), "base model"),
+    ("the tier does not count for seeds", _the_tier_does_not_count_for_seeds, "tier: size"),
+    ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, world_line), "tier"),
+    ("a portrait is taken for the place with its slug", _a_portrait_is_taken_for_the_place_with_its_slug, "person"),
+    ("a settled tier settles the others", _a_settled_tier_settles_the_others, "person"),
+    ("a missing adapter is never told", _a_missing_adapter_is_never_told, "face"),
 ]
 
 
