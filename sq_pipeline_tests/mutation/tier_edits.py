@@ -24,7 +24,7 @@ from sq_pipeline_tests.mutation.game import Person
 
 FACES = " ".join(name for name in ALL.split() if name.startswith("portrait/"))
 FACES_OF_WEST = " ".join(name for name in OF_WEST.split() if name.startswith("portrait/"))
-LONG = "A tall woman with a grey braid and a tin star who saw more wars and winters than any of us could sum up to this day."
+LONG = "A tall lady with a grey braid and a tin star who saw more wars and snows than any of us can add up to this day."
 
 TIER_EDITS = [
     # people
@@ -50,8 +50,8 @@ TIER_EDITS = [
     Edit("person: culture, with a comma in it", person("Ada", culture="river folk, horse breeders"), "portrait/ada"),
     Edit("person: culture, with a comma at its end", person("Ada", culture="river folk,")),
     Edit("person: culture beside a visual_prompt", person("Bo", culture="hill folk")),
-    Edit("person: culture that does not fit", person("Gil", description=LONG, culture="sailors " * 20),
-         "portrait/gil"),
+    Edit("person: culture, so long that a suffix goes", person("Gil", culture="sailors " * 20), "portrait/gil"),
+    Edit("person: culture that does not fit", person("Gil", culture="sailors " * 28), "portrait/gil"),
     Edit("person: visual_prompt", person("Bo", prompt="a man in a green scarf"), "portrait/bo"),
     Edit("person: visual_prompt added", person("Ada", prompt="a sheriff at dawn"), "portrait/ada"),
     Edit("person: visual_prompt removed", person("Bo", description="A rider.", prompt=None), "portrait/bo"),
