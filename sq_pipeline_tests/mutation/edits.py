@@ -196,6 +196,9 @@ EDITS = [
     trains("stack: add", add("west/bare", "bare_land"), "bare_land", "well fort"),
     trains("stack: add to what is inherited", add("west/old", "old_land"), "old_land", "mill mine inn"),
     Edit("stack: add no longer", style("west/paper", add=[]), "gate dock"),
+    Edit("stack: no world uses what its genre has, and that is for no places", both(exclude("west/old", "west_land"),
+         exclude("west/old", "west_face"), exclude("west/paper", "west_face"), style("west/paper", add=[]),
+         entry("west_land", applies_to=["scene"])), FACES_OF_OLD),
     Edit("stack: genre's entries in another order", lambda g: g.genres["west"].style.loras.reverse()),
     Edit("stack: an adapter renamed everywhere", rename_adapter("west_land", "west_country")),
     Edit("stack: the author's own file replaced", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(
