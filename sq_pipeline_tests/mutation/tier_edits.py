@@ -24,7 +24,10 @@ from sq_pipeline_tests.mutation.game import Person
 
 FACES = " ".join(name for name in ALL.split() if name.startswith("portrait/"))
 FACES_OF_WEST = " ".join(name for name in OF_WEST.split() if name.startswith("portrait/"))
-LONG = "A tall lady with a grey braid and a tin star who saw more wars and snows than any of us can add up to this day."
+LONG = (
+    "A tall woman with a grey braid and a tin star who saw more "
+    "wars and winters than any of us could sum up to this day."
+)
 
 TIER_EDITS = [
     # people
