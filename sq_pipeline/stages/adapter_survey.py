@@ -167,6 +167,8 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
     step = workshop.step(asset, "promoted_adapter", inputs)
     if step.status == "fresh" and not (workshop.data.lora_root / adapter.file).is_file():
         return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
+    if step.status == "fresh" and step.record is not None and _is_replaced(workshop, adapter, step.record):
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is another adapter",))
     # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
     if step.record is not None and step.record.info.get("file") != adapter.file:
         reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
@@ -175,6 +177,15 @@ def _survey_promotion(workshop: Workshop, adapter: Adapter, states: dict[str, St
         reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
         return Step(asset, "promoted_adapter", "waiting", inputs, None, (reason, *step.reasons))
     return step
+
+
+def _is_replaced(workshop: Workshop, adapter: Adapter, promoted: Record) -> bool:
+    """True where something else was put there since, as under another name of the adapter.
+
+    An adapter from elsewhere is never put there.
+    """
+    path = workshop.data.lora_root / adapter.file
+    return adapter.dataset is not None and workshop.files.hash_of(path) != promoted.objects["adapter"].sha256
 
 
 def _chosen_checkpoint_inputs(workshop: Workshop, adapter: Adapter, states: Mapping[str, Step]) -> Inputs:

@@ -144,7 +144,7 @@ def _why_no_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[str, ..
     if workshop.settings.missing_adapter == "none" or not world.subjects.get(tier):
         return ()
     genres = workshop.remember(
-        "genres with adapters", lambda: {adapter.genre for adapter in workshop.catalog.adapters.values()}
+        "genres with adapters", lambda: {w.genre for w in workshop.catalog.worlds.values() if w.entries or w.excluded}
     )
     if not lacks_adapter(world, tier, has_genre_adapters=world.genre in genres):
         return ()

@@ -196,8 +196,13 @@ EDITS = [
     trains("stack: add", add("west/bare", "bare_land"), "bare_land", "well fort"),
     trains("stack: add to what is inherited", add("west/old", "old_land"), "old_land", "mill mine inn"),
     Edit("stack: add no longer", style("west/paper", add=[]), "gate dock"),
+    Edit("stack: no world uses what its genre has, and that is for no places", both(exclude("west/old", "west_land"),
+         exclude("west/old", "west_face"), exclude("west/paper", "west_face"), style("west/paper", add=[]),
+         entry("west_land", applies_to=["scene"])), FACES_OF_OLD),
     Edit("stack: genre's entries in another order", lambda g: g.genres["west"].style.loras.reverse()),
     Edit("stack: an adapter renamed everywhere", rename_adapter("west_land", "west_country")),
+    trains("stack: an adapter renamed everywhere, and its dataset repainted", both(rename_adapter("west_land",
+           "west_country"), picture(LAND, "b.png", look=93)), "west_country", "mill mine inn"),
     Edit("stack: the author's own file replaced", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(
          look=2), OF_SEA, "", "sea_landscape", "sea_landscape"),
     Edit("stack: the author's own file, its metadata", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(

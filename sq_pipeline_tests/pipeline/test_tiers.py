@@ -267,6 +267,15 @@ def test_an_adapter_of_another_tier_only_is_no_adapter_for_places(done: Game) ->
     assert [item["asset"] for item in report.blocked] == ["west/worlds/old/stack"]
 
 
+def test_a_genre_has_adapters_even_where_every_world_excludes_them(done: Game) -> None:
+    apply_to(done, "portrait")
+    for world in ("old", "paper"):
+        write_yaml(done.data.world_root("west", world) / "visual_style.yaml", {"loras": {"exclude": ["west_land"]}})
+    report = done.run()
+    assert rendered(report) == set()
+    assert [item["asset"] for item in report.blocked] == ["west/worlds/old/stack", "west/worlds/paper/stack"]
+
+
 def test_a_genre_without_any_adapter_needs_no_choice(done: Game) -> None:
     write_yaml(done.data.genre_root("sea") / "portrait_manifest.yaml", {"characters": [BO]})
     report = done.run("sea/default")
