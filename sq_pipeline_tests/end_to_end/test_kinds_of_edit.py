@@ -213,7 +213,7 @@ KINDS = [
     Kind("a scale", lambda g: g.style(_in_lora(scale=0.5)), OLD),
     Kind("a trigger", lambda g: g.style(_in_lora(trigger="sunset_west")), OLD, verified=W),
     Kind("applies_to without this tier", lambda g: [g.change("sq.yaml", lambda s: s.update(missing_adapter="none")),
-         g.style(_in_lora(applies_to=["portrait"]))], OLD),
+         g.style(_in_lora(applies_to=["portrait"]))], OLD, verified=W),
     Kind("applies_to with it again", lambda g: g.style(_in_lora(applies_to=["landscape"]))),
     Kind("nothing added any more", lambda g: g.style(lambda s: s["loras"].pop("add"), "paper"), PAPER),
     Kind("nothing excluded any more", lambda g: g.style(lambda s: s.pop("loras"), "paper"), PAPER),
