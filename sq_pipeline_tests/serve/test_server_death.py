@@ -68,7 +68,9 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
 
         entered = Counter(record.partition_key for record in instance.fetch_materializations(key, limit=100).records)
         assert entered == {name.lower(): 1 for name in NAMES}
-        assert _rendered_by(data) == Counter({f"server, process {process.pid}": 1, "in process": 2})
+        by = _rendered_by(data)  # on a busy machine the second picture may be done before the signal comes
+        assert by.keys() == {f"server, process {process.pid}", "in process"}
+        assert by.total() == len(NAMES)
     workshop = Workshop(data, real_engines(data), looks_ahead=False)
     assert not make_plan(workshop, None).as_json()["stale"]
     for name in NAMES:  # whole, and what is rendered without a server
