@@ -54,7 +54,7 @@ class Job:
         """How far it is; until `step` is 1 its base model may be loading."""
         return {
             "variant": self.request.base_model,
-            "tier": self.params.tier,
+            "tier": self.request.tier,
             "step": self.step,
             "steps": self.request.num_inference_steps,
             "elapsed_s": 0.0 if self.started is None else round(time.monotonic() - self.started, 3),
@@ -87,7 +87,7 @@ class Workbench:
             names = adapter_names(self._data, request)
             hashes = [self._files.hash_of(use.path) for use in request.adapters]
             served = Served(job.params.traceparent)
-            image = render(_Stepping(renderer, job, on_step), request, job.params.tier, names, served=served)
+            image = render(_Stepping(renderer, job, on_step), request, names, served=served)
             if job.stop_code == "cancelled":  # nobody waits for it any more
                 raise stopped(job)
             said = self._describe(job, image, names, hashes, weights)
@@ -131,7 +131,6 @@ class Workbench:
             raise ProtocolError("weights_differ", message, job.request_id)
         return write_request_provenance(
             request,
-            job.params.tier,
             image,
             list(zip(names, files, strict=True)),
             self._counters[key],

@@ -22,8 +22,8 @@ def write_provenance(
 ) -> Provenance:
     """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
     height, width, _ = image.pixels.shape
-    world, settings, base_model = state.world, state.settings, workshop.base_model_of_world(state.world)
-    assert settings is not None  # there is a text
+    world, base_model = state.world, workshop.base_model_of_world(state.world)
+    settings = workshop.render_settings(base_model, state.tier)
     return Provenance(
         fingerprint=step.fingerprint,
         pixels=hash_bytes(image.pixels.tobytes()),
@@ -68,17 +68,25 @@ def _adapter(workshop: Workshop, world: World, entry: AppliedEntry, applied: App
     path = workshop.store.path_of(stored)
     key = ("update norm", entry.record.data_version)
     norm: float | None = workshop.remember(key, lambda: update_norm(path))
+    file = workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file
+    return adapter_provenance(applied, entry.name, file, entry.record.data_version, stored.sha256, norm)
+
+
+def adapter_provenance(
+    applied: AppliedAdapter, name: str, file: str, data_version: str, file_sha256: str, norm: float | None
+) -> AdapterProvenance:
+    """What was applied of an adapter, and of which file; `norm` is that of its update at the file's own scale."""
     return AdapterProvenance(
-        name=entry.name,
-        file=workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file,
-        lora_scale=entry.lora_scale,
-        data_version=entry.record.data_version,
-        file_sha256=stored.sha256,
+        name=name,
+        file=file,
+        lora_scale=applied.lora_scale,
+        data_version=data_version,
+        file_sha256=file_sha256,
         keys_matched=applied.keys_matched,
         keys_total=applied.keys_total,
         layers_patched=applied.layers_patched,
         layers_expected=applied.layers_expected,
-        update_norm=scaled_norm(norm, entry.lora_scale),
+        update_norm=scaled_norm(norm, applied.lora_scale),
     )
 
 

@@ -103,8 +103,7 @@ def _publish(workshop: Workshop, state: WorldState, subject: Subject, step: Step
 
 def _render(workshop: Workshop, state: WorldState, subject: Subject, step: Step) -> Record:
     base_model, text = workshop.base_model_of_world(state.world), state.texts[subject.slug]
-    settings = state.settings
-    assert settings is not None  # there is a text
+    settings = workshop.render_settings(base_model, state.tier)
     uses = tuple(
         AdapterUse(workshop.store.path_of(entry.record.objects["adapter"]), entry.lora_scale) for entry in state.entries
     )
@@ -121,7 +120,7 @@ def _render(workshop: Workshop, state: WorldState, subject: Subject, step: Step)
         tier=state.tier,
     )
     files = [workshop.catalog.adapters[f"{state.world.genre}/{entry.name}"].file for entry in state.entries]
-    image = render(workshop.engines.renderer(), request, state.tier, files)
+    image = render(workshop.engines.renderer(), request, files)
     provenance = write_provenance(workshop, state, text, step, image)
     png = encode_png(image.pixels, provenance.as_chunks(step.inputs))
     record = Record(

@@ -20,7 +20,6 @@ class Draws(Protocol):
 def render(
     renderer: Draws,
     request: RenderRequest,
-    tier: str,
     files: Sequence[str] | None = None,
     *,
     must_be_whole: bool = True,
@@ -35,7 +34,7 @@ def render(
     """
     names = list(files) if files is not None else [use.path.name for use in request.adapters]
     asked = {
-        "render.tier": tier,
+        "render.tier": request.tier,
         "render.seed": request.seed,
         "render.variant": request.base_model,
         "render.width": request.width_px,

@@ -178,7 +178,8 @@ class _Camera:
 
     def __init__(self, request: VerifyRequest, renderer: Renderer, on_picture: OnPicture | None) -> None:
         self._request, self._renderer, self._on_picture = request, renderer, on_picture
-        self._settings = request.base_model.settings_for(shown_tier(request.tier))
+        self._tier = shown_tier(request.tier)
+        self._settings = request.base_model.settings_for(self._tier)
         self._done, self._total = 0, len(request.prompts.prompts) * (3 if request.trigger else 2)
         self.applied: list[AppliedAdapter] = []
 
@@ -194,8 +195,9 @@ class _Camera:
             height_px=size.height_px,
             guidance=self._settings.guidance,
             adapters=(use,) if with_adapter else (),
+            tier=self._tier,
         )
-        image = rendering.render(self._renderer, asked, self._request.tier, must_be_whole=False)
+        image = rendering.render(self._renderer, asked, must_be_whole=False)
         if with_adapter:
             # a renderer that says nothing of the adapter has not applied it
             self.applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))

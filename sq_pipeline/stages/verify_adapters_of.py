@@ -49,8 +49,7 @@ def _version(workshop: Workshop, path: Path) -> str | None:
 
 def _find(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | None) -> Path | None:
     """A file with these tensors."""
-    digits = item.file_sha256.removeprefix("sha256:")
-    places = [workshop.store.root / "objects" / digits[:2] / f"{digits}.safetensors"]
+    places = [workshop.store.place_of(item.file_sha256, ".safetensors")]
     if adapter is not None:
         places.append(workshop.data.lora_root / adapter.file)
     return next((path for path in places if _version(workshop, path) == item.data_version), None)

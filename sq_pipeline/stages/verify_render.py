@@ -11,14 +11,12 @@ from sq_pipeline.core.fingerprints import hash_bytes
 from sq_pipeline.core.picture_checks import Check, change, compare
 from sq_pipeline.core.protocols import AdapterUse, RenderedImage, RenderRequest
 from sq_pipeline.core.provenance import RenderProvenance
+from sq_pipeline.core.render_protocol import AREA_MAX_PX, STEPS_MAX
 from sq_pipeline.stages.picture_provenance import SAMPLER, token_counts
 from sq_pipeline.stages.rendering import render
 from sq_pipeline.stages.request_provenance import count_request
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.png_file import PngFile
-
-# a forged number must not keep a machine busy for days
-_MOST_STEPS, _MOST_PIXELS = 200, 4 << 20
 
 
 def check_pixels(said: RenderProvenance, png: PngFile) -> Check:
@@ -89,9 +87,10 @@ def render_again(
             height_px=said.height_px,
             guidance=said.guidance,
             adapters=uses,
+            tier=said.tier,
         )
         files = [adapter.file for adapter in said.adapters]
-        image = render(workshop.engines.renderer(), request, said.tier, files)
+        image = render(workshop.engines.renderer(), request, files)
     except SqPipelineError as error:
         return Check(name, "cannot be told", "; ".join(map(str, error.faults)))
     # with other versions, or on another chip, other pixels prove nothing
@@ -123,6 +122,7 @@ def _other_counts(said: RenderProvenance, image: RenderedImage) -> str:
 def _why_not_again(workshop: Workshop, said: RenderProvenance, base_model: BaseModel) -> str:
     if workshop.weights_hash(base_model) != said.base_weights:
         return f"{base_model.name}'s files are others now"
-    if said.num_inference_steps > _MOST_STEPS or said.width_px * said.height_px > _MOST_PIXELS:
+    # a forged number must not keep a machine busy for days
+    if said.num_inference_steps > STEPS_MAX or said.width_px * said.height_px > AREA_MAX_PX:
         return f"{said.num_inference_steps} steps at {said.width_px} × {said.height_px} are not rendered for a check"
     return ""

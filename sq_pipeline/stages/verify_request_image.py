@@ -13,6 +13,7 @@ from sq_pipeline.core.picture_checks import Check, change, check_applied, compar
 from sq_pipeline.core.protocols import AdapterUse
 from sq_pipeline.core.provenance import AdapterProvenance, RequestProvenance
 from sq_pipeline.stages.picture_provenance import is_same_norm, scaled_norm, update_norm
+from sq_pipeline.stages.request_provenance import cut_encoders
 from sq_pipeline.stages.verify_render import check_engines, check_pixels, render_again
 from sq_pipeline.stages.workshop import Workshop
 from sq_pipeline.storage.png_file import PngFile
@@ -46,15 +47,20 @@ def verify_request(
 
 def _check_cut(said: RequestProvenance) -> Check:
     """Which encoders read the beginning only, by the counts that the picture gives."""
-    found = [count.encoder for count in said.tokens if count.tokens > count.budget]
-    return compare("cut", said.cut, found, f"{', '.join(said.cut)} read the beginning only" if said.cut else "nothing")
+    return compare(
+        "cut",
+        said.cut,
+        cut_encoders(said.tokens),
+        f"{', '.join(said.cut)} read the beginning only" if said.cut else "nothing",
+    )
 
 
 def _find(workshop: Workshop, item: AdapterProvenance) -> Path | None:
     """A file with these bytes, the one of the same name first; objects of the store are named by their hash."""
-    digits = item.file_sha256.removeprefix("sha256:")
-    stored = workshop.store.root / "objects" / digits[:2] / f"{digits}.safetensors"
-    places = [stored, *sorted(_files(workshop), key=lambda path: _label(workshop, path) != item.file)]
+    places = [
+        workshop.store.place_of(item.file_sha256, ".safetensors"),
+        *sorted(_files(workshop), key=lambda path: _label(workshop, path) != item.file),
+    ]
     with workshop.files.saving():
         return next((path for path in places if _hash(workshop, path) == item.file_sha256), None)
 

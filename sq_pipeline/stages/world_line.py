@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sq_pipeline.core.base_models import RenderSettings
 from sq_pipeline.core.content import Subject, Tier, World
 from sq_pipeline.core.errors import Fault, RenderError, SqPipelineError
 from sq_pipeline.core.fingerprints import fingerprint
@@ -33,13 +32,12 @@ class AppliedEntry:
 
 @dataclass(frozen=True)
 class WorldState:
-    """A tier of a world as it stands. `prompts` and `pictures` are by slug; without `settings` there are no prompts."""
+    """A tier of a world as it stands. `prompts` and `pictures` are by slug."""
 
     world: World
     tier: Tier
     stack: Step
     entries: tuple[AppliedEntry, ...]
-    settings: RenderSettings | None = None
     prompts: dict[str, Step] = field(default_factory=dict)
     texts: dict[str, Prompt] = field(default_factory=dict)
     pictures: dict[str, Step] = field(default_factory=dict)
@@ -90,7 +88,6 @@ def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
             asset = world_asset(world, state.names.images, subject.slug)
             state.pictures[subject.slug] = Step(asset, "picture", "blocked", reasons=reasons)
         return state
-    state = replace(state, settings=settings)
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
     published = workshop.store.read_published(world.genre)
     for subject in state.subjects:

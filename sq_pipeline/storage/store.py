@@ -52,6 +52,15 @@ class Record(BaseModel):
 _OBJECTS = TypeAdapter(dict[str, StoredObject])
 
 
+def _name(sha256: str, suffix: str) -> str:
+    digits = sha256.removeprefix("sha256:")
+    return f"{digits[:2]}/{digits}{suffix}"
+
+
+def _stored(sha256: str, suffix: str, byte_count: int) -> StoredObject:
+    return StoredObject(name=_name(sha256, suffix), sha256=sha256, byte_count=byte_count)
+
+
 class Store:
     """A store below `root`. Raises StorageError when its file of records is damaged or the disk refuses."""
 
@@ -61,22 +70,21 @@ class Store:
 
     def put_bytes(self, content: bytes, suffix: str) -> StoredObject:
         """Keep `content`; the same content is kept once."""
-        stored = self._name(hash_bytes(content), suffix, len(content))
+        stored = _stored(hash_bytes(content), suffix, len(content))
         if not self._is_there(stored):
             write_bytes(self.path_of(stored), content)
         return stored
 
     def put_file(self, source: Path, suffix: str) -> StoredObject:
         """Keep a copy of a file."""
-        stored = self._name(hash_file(source), suffix, source.stat().st_size)
+        stored = _stored(hash_file(source), suffix, source.stat().st_size)
         if not self._is_there(stored):
             copy_file(source, self.path_of(stored))
         return stored
 
-    @staticmethod
-    def _name(sha256: str, suffix: str, byte_count: int) -> StoredObject:
-        digits = sha256.removeprefix("sha256:")
-        return StoredObject(name=f"{digits[:2]}/{digits}{suffix}", sha256=sha256, byte_count=byte_count)
+    def place_of(self, sha256: str, suffix: str) -> Path:
+        """Where the object with this hash lies, if it is there."""
+        return self.root / "objects" / _name(sha256, suffix)
 
     def _is_there(self, stored: StoredObject) -> bool:
         try:

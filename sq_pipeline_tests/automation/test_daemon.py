@@ -28,7 +28,7 @@ from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_game, write_yaml
 
-_SETTLE_S = 300
+_SETTLE_S = 150
 _MODULE = "sq_pipeline_tests.automation.steered_definitions"
 OLD, PAPER = "west/worlds/old", "west/worlds/paper"
 

@@ -1,10 +1,12 @@
-"""Writing tiny packs for the tests. Not here: reading them, or what they should say."""
+"""Writing tiny packs for the tests, and reading their catalog. Not here: what they should say."""
 
 from pathlib import Path
 from textwrap import dedent
 
+from sq_pipeline.core.content import Catalog
 from sq_pipeline.core.errors import Fault
 from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.storage.packs import read_catalog
 
 GENRE_STYLE = "content/genre_packs/western/visual_style.yaml"
 GENRE_HISTORY = "content/genre_packs/western/history.yaml"
@@ -42,3 +44,10 @@ def the_fault(faults: list[Fault], file: str) -> Fault:
     assert faults[0].field
     assert faults[0].mend
     return faults[0]
+
+
+def catalog_of(data: DataDir, files: dict[str, str]) -> Catalog:
+    """The catalog of a data directory that holds these files."""
+    for file, text in files.items():
+        write(data, file, text)
+    return read_catalog(data)

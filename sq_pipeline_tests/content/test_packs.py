@@ -1,4 +1,5 @@
-"""What concerns several files: overlays, levels, neighbours, choosing. Not here: one file (`test_pack_files`)."""
+"""What concerns several files: overlays, levels, neighbours, choosing. Not here: one file (`test_style_file`,
+`test_subject_files`), the other tiers (`test_packs_tiers`)."""
 
 from typing import Any
 
@@ -18,21 +19,14 @@ from sq_pipeline_tests.content.pack_writing import (
     ONE_ENTRY,
     WORLD_HISTORY,
     WORLD_STYLE,
+    catalog_of,
     history_of,
-    write,
 )
 
 DEFAULT_STYLE = "content/genre_packs/western/worlds/default/visual_style.yaml"
 DEFAULT_HISTORY = "content/genre_packs/western/worlds/default/history.yaml"
 OTHER_STYLE = "content/genre_packs/western/worlds/gold/visual_style.yaml"
 OTHER_HISTORY = "content/genre_packs/western/worlds/gold/history.yaml"
-
-
-def catalog_of(data: DataDir, files: dict[str, str]) -> Catalog:
-    """The catalog of a data directory that holds these files."""
-    for file, text in files.items():
-        write(data, file, text)
-    return read_catalog(data)
 
 
 def only_world(catalog: Catalog) -> World:
@@ -91,61 +85,6 @@ def test_a_genre_s_history_belongs_to_default_and_the_world_s_place_wins(data: D
         Subject("Inn", "inn", "Full."),
     )
     assert catalog.worlds["western/dust"].pois == (Subject("Saloon", "saloon", "Loud."),)
-
-
-def test_a_genre_s_manifests_belong_to_default_too(data: DataDir):
-    genre, world = "content/genre_packs/western", "content/genre_packs/western/worlds"
-    catalog = catalog_of(
-        data,
-        {
-            f"{genre}/portrait_manifest.yaml": "characters: [{name: Ada, appearance: the genre's}]",
-            f"{genre}/creatures.yaml": "creatures: [{name: Mule, description: tired}]",
-            f"{world}/default/portrait_manifest.yaml": "characters: [{name: Ada, appearance: mine}]",
-            f"{world}/dust/scene_manifest.yaml": "scenes: [{name: Duel, description: at noon}]",
-        },
-    )
-    assert catalog.faults == {}
-    assert catalog.worlds["western/default"].subjects == {
-        "portrait": (Subject("Ada", "ada", "mine"),),
-        "creature": (Subject("Mule", "mule", "tired"),),
-    }
-    assert catalog.worlds["western/dust"].subjects == {"scene": (Subject("Duel", "duel", "at noon"),)}
-    assert catalog.worlds["western/dust"].tiers == ("scene",)
-
-
-def test_a_fault_of_a_manifest_stops_its_tier_only(data: DataDir):
-    worlds = "content/genre_packs/western/worlds"
-    catalog = catalog_of(
-        data,
-        {
-            f"{worlds}/dust/portrait_manifest.yaml": "characters: 7",
-            f"{worlds}/dust/history.yaml": history_of("{name: Mill, description: Old}"),
-            f"{worlds}/salt/portrait_manifest.yaml": "characters: [{name: Ada, appearance: tall}]",
-        },
-    )
-    assert catalog.faults == {}
-    dust, salt = catalog.worlds["western/dust"], catalog.worlds["western/salt"]
-    assert (dust.tiers, salt.tiers) == (("landscape", "portrait"), ("portrait",))
-    assert list(dust.subjects) == ["landscape"]
-    assert salt.faulty_tiers == {}
-    (fault,) = dust.faulty_tiers["portrait"]
-    assert (fault.file, fault.field) == (f"{worlds}/dust/portrait_manifest.yaml", "characters")
-
-
-def test_two_worlds_may_not_show_one_person_but_a_place_and_a_person_may_share_a_slug(data: DataDir):
-    worlds = "content/genre_packs/western/worlds"
-    ada = "characters: [{name: Ada, appearance: tall}]"
-    catalog = catalog_of(
-        data,
-        {
-            f"{worlds}/dust/portrait_manifest.yaml": ada,
-            f"{worlds}/dust/history.yaml": history_of("{name: Ada, description: A town}"),
-            f"{worlds}/salt/portrait_manifest.yaml": ada,
-        },
-    )
-    assert list(catalog.worlds) == ["western/dust"]
-    (fault,) = catalog.faults["western/salt"]
-    assert fault.problem == "its picture would be ada.png, as one of world 'dust' is"
 
 
 def test_a_genre_without_places_and_a_world_without_a_style(data: DataDir):

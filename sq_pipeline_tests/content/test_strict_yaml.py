@@ -1,4 +1,7 @@
-"""YAML's traps, and the faults of `validate`. Not here: what the files of a pack must say (`test_pack_files`)."""
+"""YAML's traps, and the faults of `validate`.
+
+Not here: what the files of a pack must say (`test_style_file`, `test_subject_files`).
+"""
 
 from pathlib import Path
 from typing import Any

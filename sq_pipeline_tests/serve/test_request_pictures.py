@@ -294,7 +294,7 @@ def test_a_runs_render_by_the_server_is_two_spans_of_one_trace(data: DataDir) ->
 
     def act() -> None:
         with span("flux_mlx.outer"):
-            render(renderer, asked_for, "landscape")
+            render(renderer, asked_for)
 
     async def scenario() -> None:
         async with serving(data, open_fake(), lambda _: WEIGHTS):

@@ -33,6 +33,8 @@ NAMES = ("Mill", "Mine", "Inn")
 
 
 def write_world(data: DataDir) -> None:
+    # pictures of some seconds: the second one is certainly in hand when the signal comes
+    write_yaml(data.settings_file, {"tiers": {"landscape": {"num_inference_steps": 60}}})
     write_yaml(data.genre_root("west") / "visual_style.yaml", {"positive_suffix": "wide", "base_seed": 1})
     places = chapter(*(poi(name, f"a {name} in the snow") for name in NAMES))
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
@@ -68,9 +70,7 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
 
         entered = Counter(record.partition_key for record in instance.fetch_materializations(key, limit=100).records)
         assert entered == {name.lower(): 1 for name in NAMES}
-        by = _rendered_by(data)  # on a busy machine the second picture may be done before the signal comes
-        assert by.keys() == {f"server, process {process.pid}", "in process"}
-        assert by.total() == len(NAMES)
+        assert _rendered_by(data) == Counter({f"server, process {process.pid}": 1, "in process": 2})
     workshop = Workshop(data, real_engines(data), looks_ahead=False)
     assert not make_plan(workshop, None).as_json()["stale"]
     for name in NAMES:  # whole, and what is rendered without a server

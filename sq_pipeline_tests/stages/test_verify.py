@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.core.content import Tier
 from sq_pipeline.core.errors import AdapterError, Fault, RenderError
 from sq_pipeline.core.fidelity import FidelityReport
 from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, Renderer
@@ -43,12 +44,13 @@ def _verify(
     thresholds: Thresholds | None = None,
     lora_scale: float = 1.0,
     on_picture: Callable[[int, int], None] | None = None,
+    tier: str = "landscape",
     measure: MeasureFidelity = lambda: fidelity_report("double_blocks.0.img_attn.proj", "single_blocks.0.linear2"),
 ) -> VerificationReport:
     path = write_adapter(tmp_path / "adapter.safetensors")
     use = AdapterUse(path, lora_scale)
     limits = thresholds or Thresholds()
-    request = VerifyRequest("western/land", use, "sha256:ab", trigger, TINY, "landscape", PROMPTS, limits)
+    request = VerifyRequest("western/land", use, "sha256:ab", trigger, TINY, tier, PROMPTS, limits)
     return verify_adapter(request, measure, renderer, on_picture)
 
 
@@ -68,6 +70,16 @@ def test_an_adapter_that_does_what_it_should(tmp_path: Path) -> None:
     assert _outcomes(report) == _expected("passed", "passed", "passed", "passed")
     assert report.has_passed
     assert all(pictures.ssim_leak == pytest.approx(1) for pictures in report.pictures)
+
+
+@pytest.mark.parametrize(("tier", "shown"), [("portrait", "portrait"), ("scene", "scene"), ("map", "landscape")])
+def test_it_is_rendered_as_a_picture_of_its_tier(tier: str, shown: Tier, tmp_path: Path) -> None:
+    renderer = FakeRenderer()
+    _verify(tmp_path, renderer, tier=tier)
+    size = TINY.settings_for(shown).size
+    assert {(asked.tier, asked.width_px, asked.height_px) for asked in renderer.requests} == {
+        (shown, size.width_px, size.height_px)
+    }
 
 
 def test_an_adapter_that_changes_nothing_fails(tmp_path: Path) -> None:

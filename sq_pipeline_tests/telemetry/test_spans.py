@@ -37,7 +37,7 @@ def request(tmp_path: Path, stack: int = 1) -> RenderRequest:
 
 @pytest.mark.parametrize("stack", [0, 1, 2])
 def test_one_span_a_render_with_all_attributes(stack: int, tmp_path: Path, spans: Spans) -> None:
-    render(FakeRenderer(), request(tmp_path, stack), "landscape")
+    render(FakeRenderer(), request(tmp_path, stack))
     (told,) = spans.all()
     assert told.name == "flux_mlx.render"
     found = attributes(told)
@@ -76,7 +76,7 @@ def test_a_stack_that_is_not_applied_whole_is_an_error_and_no_picture(
     applied: tuple[AppliedAdapter, ...], message: str, tmp_path: Path, spans: Spans
 ) -> None:
     with pytest.raises(RenderError, match=message):
-        render(FakeRenderer(applied=applied), request(tmp_path), "landscape")
+        render(FakeRenderer(applied=applied), request(tmp_path))
     (told,) = spans.named("flux_mlx.render")
     assert told.status.status_code is StatusCode.ERROR
     is_zero = not applied or applied[0].keys_matched == 0
@@ -85,7 +85,7 @@ def test_a_stack_that_is_not_applied_whole_is_an_error_and_no_picture(
 
 
 def test_a_verification_is_told_of_a_zero_match_and_judges_itself(tmp_path: Path, spans: Spans) -> None:
-    image = render(FakeRenderer(applied=(report(0),)), request(tmp_path), "landscape", must_be_whole=False)
+    image = render(FakeRenderer(applied=(report(0),)), request(tmp_path), must_be_whole=False)
     assert image.applied[0].keys_matched == 0
     (told,) = spans.named("flux_mlx.render")
     assert told.status.status_code is StatusCode.ERROR
