@@ -16,7 +16,7 @@ lint:
 
 # Print the measured figures (speed, memory, quality of tiny-flux)
 benchmark:
-    uv run python -m sq_pipeline_tests.benchmark
+    uv run python -m sq_pipeline_tests.benchmarks.__main__
     uv run python -m sq_pipeline.engines.tiny_flux.quality
 
 # Train tiny-flux again from nothing

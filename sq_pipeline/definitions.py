@@ -2,7 +2,7 @@
 
 from dagster import Definitions
 
+from sq_pipeline.common.layout import DataDir, data_root
 from sq_pipeline.defs.build import build_defs
-from sq_pipeline.storage.layout import DataDir, data_root
 
 defs: Definitions = build_defs(data=DataDir(data_root(None).resolve()))

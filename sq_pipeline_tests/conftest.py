@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test module loads MLX
-from sq_pipeline.storage.layout import DataDir, shipped_data_root
+from sq_pipeline.common.layout import DataDir, shipped_data_root
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in a shell's background: the commands that tests start would inherit it, and Ctrl-C would not reach them

@@ -12,25 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.errors import AdapterError, Fault, RenderError, TrainingError
-from sq_pipeline.core.fidelity import FidelityReport, LayerFidelity, missed
-from sq_pipeline.core.held_out import held_out_indices
-from sq_pipeline.core.protocols import (
-    AdapterUse,
-    AppliedAdapter,
-    EngineDescription,
-    FidelityRequest,
-    HeldOutLosses,
-    HeldOutRequest,
-    RenderedImage,
-    RenderRequest,
-    TrainProgress,
-    TrainRequest,
-    TrainResult,
-)
-from sq_pipeline.storage.atomic import write_text
-from sq_pipeline.storage.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.errors import AdapterError, Fault, RenderError, TrainingError
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity, missed
+from sq_pipeline.verification.ports import FidelityRequest
 
 Pixels = npt.NDArray[np.uint8]
 ADAPTER_MODULES = ("double_blocks.0.img_attn.proj", "single_blocks.0.linear2")

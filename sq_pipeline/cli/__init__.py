@@ -19,7 +19,7 @@ from sq_pipeline.cli import (
     verify_image_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
-from sq_pipeline.core.errors import SqPipelineError
+from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
 
 _INTERRUPTED = 130

@@ -7,23 +7,23 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
 from sq_pipeline.cli.printing import print_json, print_judgement, print_line
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
 
 
 def _verify(
     file: Path, source: Path, root: Path, base_model: str, tier: str, trigger: str | None
 ) -> tuple[dict[str, Any], str, bytes]:
-    from sq_pipeline.core.base_models import resolve_base_model
-    from sq_pipeline.core.fidelity import FidelityReport
-    from sq_pipeline.core.protocols import AdapterUse
-    from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.stages.fidelity import measure_fidelity, reading_for
-    from sq_pipeline.stages.verify import VerifyRequest, verify_adapter
-    from sq_pipeline.stages.verify_report import draw_report_sheet, write_markdown
-    from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.settings import load_settings
-    from sq_pipeline.storage.tensor_survey import tensors_data_version
-    from sq_pipeline.storage.verify_prompts import load_verify_prompts
+    from sq_pipeline.adapters.form import AdapterUse
+    from sq_pipeline.adapters.tensor_survey import tensors_data_version
+    from sq_pipeline.base_models.base_models import resolve_base_model
+    from sq_pipeline.common.layout import open_data_dir
+    from sq_pipeline.settings import load_settings
+    from sq_pipeline.verification.fidelity import FidelityReport
+    from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
+    from sq_pipeline.verification.prompts import load_verify_prompts
+    from sq_pipeline.verification.report import draw_report_sheet, write_markdown
+    from sq_pipeline.verification.verify import VerifyRequest, verify_adapter
+    from sq_pipeline.wiring import real_engines
 
     data = open_data_dir(root)
     engines, model, use = real_engines(data), resolve_base_model(base_model), AdapterUse(file.resolve(), 1.0)
@@ -61,7 +61,7 @@ def register(adapter: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Measure what is applied of an adapter file, render with and without it, and judge it; exit 1 if it fails."""
-        from sq_pipeline.storage.atomic import write_bytes
+        from sq_pipeline.common.atomic import write_bytes
 
         report, markdown, png = _verify(file, source or file, data_root(data), base_model, tier, trigger)
         if sheet is not None and png:
@@ -76,10 +76,10 @@ def register(adapter: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Put a verified adapter into use, in somebody's name."""
-        from sq_pipeline.defs.engines import real_engines
-        from sq_pipeline.stages.adapter_line import promote as promote_by
-        from sq_pipeline.stages.workshop import Workshop
-        from sq_pipeline.storage.layout import open_data_dir
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.pipeline.adapters.promoted_adapter import promote as promote_by
+        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
         workshop = Workshop(directory, real_engines(directory))

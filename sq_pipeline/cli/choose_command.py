@@ -6,7 +6,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
 
 
 def register(adapter: typer.Typer) -> None:
@@ -22,11 +22,11 @@ def register(adapter: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Use another checkpoint of an adapter's training than the proposed one, in somebody's name."""
-        from sq_pipeline.core.errors import Fault, SelectionError
-        from sq_pipeline.defs.engines import real_engines
-        from sq_pipeline.stages.checkpoint_choice import choose_checkpoint, choose_proposed
-        from sq_pipeline.stages.workshop import Workshop
-        from sq_pipeline.storage.layout import open_data_dir
+        from sq_pipeline.common.errors import Fault, SelectionError
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.pipeline.adapters.chosen_checkpoint import choose_checkpoint, choose_proposed
+        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.wiring import real_engines
 
         if proposed == (iteration is not None) or (proposed and by is not None):
             mend = "give `--iteration N --by WHO`, or `--proposed` alone"

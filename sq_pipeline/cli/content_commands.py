@@ -8,20 +8,20 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
-from sq_pipeline.core.errors import TrainingError
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.errors import TrainingError
+from sq_pipeline.common.layout import data_root
 
 if TYPE_CHECKING:
-    from sq_pipeline.stages.dataset import TrainingDataset
-    from sq_pipeline.stages.training_needs import TrainingFit
+    from sq_pipeline.pipeline.adapters.training_needs import TrainingFit
+    from sq_pipeline.training.dataset import TrainingDataset
 
 
 def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
-    from sq_pipeline.core.tiers import select_tiers
-    from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.stages.workshop import Workshop
-    from sq_pipeline.stages.world_line import survey_world
-    from sq_pipeline.storage.layout import open_data_dir
+    from sq_pipeline.common.layout import open_data_dir
+    from sq_pipeline.common.tiers import select_tiers
+    from sq_pipeline.pipeline.workshop import Workshop
+    from sq_pipeline.pipeline.worlds.world_status import survey_world
+    from sq_pipeline.wiring import real_engines
 
     data = open_data_dir(root)
     workshop = Workshop(data, real_engines(data))
@@ -89,9 +89,9 @@ def _show_prompts(result: dict[str, Any]) -> None:
 
 def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
     """How the training fits this machine; None over tiny-flux, which always does. Raises TrainingError otherwise."""
-    from sq_pipeline.core.base_models import Flux1Model, resolve_base_model, training_base_of
-    from sq_pipeline.engines import registry
-    from sq_pipeline.stages.training_needs import fit_training
+    from sq_pipeline.base_models.base_models import Flux1Model, resolve_base_model, training_base_of
+    from sq_pipeline.engines import factory
+    from sq_pipeline.pipeline.adapters.training_needs import fit_training
 
     base_model = training_base_of(resolve_base_model(dataset.base_model))
     if base_model.name == "tiny-flux" or not isinstance(base_model, Flux1Model):
@@ -100,7 +100,7 @@ def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
         dataset.name,
         dataset.recipe,
         base_model,
-        registry.usable_memory_bytes(),
+        factory.usable_memory_bytes(),
         pairs=len(dataset.images),
         captions=len({image.caption for image in dataset.images}),
     )
@@ -128,8 +128,8 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
     @dataset.command()
     def check(folder: Path, as_json: JsonOption = False) -> None:
         """Check a training dataset: every fault at once, or that it is fit to train on."""
-        from sq_pipeline.core.base_models import DEFAULT_BASE_MODEL
-        from sq_pipeline.stages.dataset import check_dataset
+        from sq_pipeline.base_models.base_models import DEFAULT_BASE_MODEL
+        from sq_pipeline.training.dataset import check_dataset
 
         checked = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL)
         fit = _fit_memory(checked)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sq_pipeline.base_models import files
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 
 _SLOW_GFLOPS = 30.0
@@ -13,9 +14,9 @@ _SLOW_GFLOPS = 30.0
 
 def collect(data_root: Path) -> dict[str, Any]:
     """Everything that `doctor` shows, as one JSON-able object. `advice` lists what to do about what is not well."""
-    from sq_pipeline.core.base_models import RENDER_BITS, quantized, resolve_base_model
-    from sq_pipeline.engines import blas, machine, registry
-    from sq_pipeline.storage.layout import DataDir
+    from sq_pipeline.base_models.base_models import RENDER_BITS, quantized, resolve_base_model
+    from sq_pipeline.common.layout import DataDir
+    from sq_pipeline.engines import blas, machine
 
     blas_report = blas.preload()
     gflops = blas.measure_gflops()
@@ -30,7 +31,7 @@ def collect(data_root: Path) -> dict[str, Any]:
             "how_to_get": None if is_ready else where,
             "quantized": [quantized(resolve_base_model(name), bits).name for bits in RENDER_BITS],
         }
-        for name, is_ready, where in registry.readiness(DataDir(data_root.resolve()))
+        for name, is_ready, where in files.readiness(DataDir(data_root.resolve()))
     ]
     if not data_root.joinpath("content").is_dir():
         advice.append(f"{data_root} is not a data directory: `sq-pipeline demo {data_root}` makes one")
@@ -52,14 +53,14 @@ def collect(data_root: Path) -> dict[str, Any]:
 
 def collect_trainings(data_root: Path) -> dict[str, Any]:
     """What each training of the data directory needs of this machine's memory, as one JSON-able object."""
-    from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.engines import registry
-    from sq_pipeline.stages.training_needs import survey_trainings
-    from sq_pipeline.stages.workshop import Workshop
-    from sq_pipeline.storage.layout import DataDir
+    from sq_pipeline.common.layout import DataDir
+    from sq_pipeline.engines import factory
+    from sq_pipeline.pipeline.adapters.training_needs import survey_trainings
+    from sq_pipeline.pipeline.workshop import Workshop
+    from sq_pipeline.wiring import real_engines
 
     data = DataDir(data_root.resolve())
-    usable_bytes = registry.usable_memory_bytes()
+    usable_bytes = factory.usable_memory_bytes()
     fits, faults = survey_trainings(Workshop(data, real_engines(data)), usable_bytes)
     return {"usable_memory_bytes": usable_bytes, "trainings": [fit.as_json() for fit in fits], "faults": faults}
 
@@ -105,7 +106,7 @@ def _show(report: dict[str, Any]) -> None:
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     from sq_pipeline.cli.options import DataOption, JsonOption
-    from sq_pipeline.storage.layout import data_root
+    from sq_pipeline.common.layout import data_root
 
     @app.command()
     def doctor(

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sq_pipeline.base_models.base_models import Dtype
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
 from sq_pipeline.cli.printing import print_judgement
-from sq_pipeline.core.thresholds import Dtype
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
 
 
 class Bits(StrEnum):
@@ -26,14 +26,14 @@ def _measure(
     file: Path, source: Path, root: Path, base_model: str, is_baked: bool, dtype: Dtype | None, bits: Bits | None
 ) -> tuple[dict[str, Any], str]:
     """The report as plain values, and as Markdown."""
-    from sq_pipeline.core.base_models import resolve_base_model
-    from sq_pipeline.core.protocols import AdapterUse
-    from sq_pipeline.core.verdicts import judge_fidelity
-    from sq_pipeline.defs.engines import real_engines
-    from sq_pipeline.stages.fidelity import measure_fidelity, reading_for
-    from sq_pipeline.stages.fidelity_report import layer_lines, threshold_lines
-    from sq_pipeline.storage.layout import open_data_dir
-    from sq_pipeline.storage.settings import load_settings
+    from sq_pipeline.adapters.form import AdapterUse
+    from sq_pipeline.base_models.base_models import resolve_base_model
+    from sq_pipeline.common.layout import open_data_dir
+    from sq_pipeline.settings import load_settings
+    from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
+    from sq_pipeline.verification.report import layer_lines, threshold_lines
+    from sq_pipeline.verification.verdicts import judge_fidelity
+    from sq_pipeline.wiring import real_engines
 
     data, model = open_data_dir(root), resolve_base_model(base_model)
     if bits is not None and model.render_bits not in (None, _BITS[bits]):

@@ -11,7 +11,7 @@ from sq_pipeline.cli.options import JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from sq_pipeline.core.adapter_report import AdapterReport, ModuleRow
+    from sq_pipeline.adapters.inspect.report import AdapterReport, ModuleRow
 
 _SHOWN = 8  # different ranks, scales or alphas in the summary
 
@@ -35,7 +35,7 @@ def register(adapter: typer.Typer) -> None:
         LOADER is `mflux 0.18.1`, diffusers, ComfyUI or sd-scripts.
         """
         with one_blas_thread():
-            from sq_pipeline.stages.inspect import report_adapter
+            from sq_pipeline.adapters.inspect.inspect import report_adapter
 
         report = report_adapter(file, with_spectrum=spectrum, loader=loader)
         if as_json:
@@ -45,7 +45,7 @@ def register(adapter: typer.Typer) -> None:
 
 
 def _print(report: "AdapterReport", *, with_modules: bool) -> None:
-    from sq_pipeline.core.metadata_text import shown
+    from sq_pipeline.adapters.inspect.metadata_text import shown
 
     if with_modules:
         columns = ("module", "rank", "alpha", "scale", "dtype", "norm", "effective rank")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sq_pipeline.core.content import TIERS
+from sq_pipeline.common.tiers import TIERS
 
 DataOption = Annotated[
     Path | None,

@@ -1,24 +1,57 @@
 """`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
-from sq_pipeline.cli.plan_table import plan_rows
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
-from sq_pipeline.core.errors import Fault, SelectionError
-from sq_pipeline.storage.layout import data_root, shipped_data_root
+from sq_pipeline.common.errors import Fault, SelectionError
+from sq_pipeline.common.layout import data_root, shipped_data_root
+from sq_pipeline.common.text import drop_context
+
+_MOST_NAMES = 6
+
+
+def plan_rows(items: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What, and why, from the entries of `Plan.as_json()`. Places are put together where the same thing changed."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for item in items:
+        name, _, slug = item["asset"].partition(":")
+        key = (name, item["status"], *map(_gist, item["reasons"])) if slug else (item["asset"],)
+        groups.setdefault(key, []).append(item)
+    return [(_names(group), "\n".join(_reasons(group))) for group in groups.values()]
+
+
+def _gist(reason: str) -> str:
+    """The reason without what is of one place only: the words around a change, and the seed, which is its own."""
+    return "seed: changed" if reason.startswith("seed: ") else drop_context(reason)
+
+
+def _reasons(group: Sequence[dict[str, Any]]) -> list[str]:
+    reasons: list[str] = group[0]["reasons"]
+    is_one_for_all = all(item["reasons"] == reasons for item in group)
+    return reasons if is_one_for_all else list(map(_gist, reasons))
+
+
+def _names(group: Sequence[dict[str, Any]]) -> str:
+    if len(group) == 1:
+        return group[0]["asset"]
+    name = group[0]["asset"].partition(":")[0]
+    slugs = [item["asset"].partition(":")[2] for item in group]
+    more = len(slugs) - _MOST_NAMES
+    return f"{name}: {', '.join(slugs[:_MOST_NAMES])} {f'… and {more} more' if more > 0 else f'({len(slugs)})'}"
 
 
 def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
     """Bring a data directory up to date through Dagster; the report as plain values."""
     from dataclasses import asdict
 
+    from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.defs.instance import open_instance
     from sq_pipeline.defs.runs import bring_up_to_date
-    from sq_pipeline.storage.layout import open_data_dir
 
     data = open_data_dir(root)
     with open_instance(data) as instance:
@@ -73,8 +106,8 @@ def register(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Train three adapters on drawn pictures, prove them, and render the places of three worlds."""
+        from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.painter.datasets import draw_demo_datasets
-        from sq_pipeline.storage.layout import open_data_dir
 
         root = data_root(None) if folder is None else folder
         if folder is not None and not (folder / "content").is_dir():
@@ -103,10 +136,10 @@ def register(app: typer.Typer) -> None:
         world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
     ) -> None:
         """Say what is stale, and why; makes nothing and loads no model."""
-        from sq_pipeline.defs.engines import real_engines
-        from sq_pipeline.stages.plan import make_plan
-        from sq_pipeline.stages.workshop import Workshop
-        from sq_pipeline.storage.layout import open_data_dir
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.pipeline.plan import make_plan
+        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
         result = make_plan(Workshop(directory, real_engines(directory)), world, tier).as_json()

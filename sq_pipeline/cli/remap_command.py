@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from sq_pipeline.adapters.dialects import Dialect
+from sq_pipeline.adapters.inspect.findings import Doubt
 from sq_pipeline.cli.blas_threads import one_blas_thread
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
-from sq_pipeline.core.dialects import Dialect
-from sq_pipeline.core.findings import Doubt
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
 
 Target = Literal["mflux", "kohya", "diffusers", "mlx"]
 
@@ -58,12 +58,12 @@ def register(adapter: typer.Typer) -> None:
     ) -> None:
         """Write an adapter of any dialect under a loader's names; whole, or not at all."""
         with one_blas_thread():
-            from sq_pipeline.stages.adapter_source import reading_keymap_for
-            from sq_pipeline.stages.remap import remap_adapter
-        from sq_pipeline.core.adapter_reading import ReadOptions
+            from sq_pipeline.adapters.remap.remap import remap_adapter
+            from sq_pipeline.adapters.source import reading_keymap_for
+        from sq_pipeline.adapters.keymap_files import choose_keymap
+        from sq_pipeline.adapters.reading import ReadOptions
+        from sq_pipeline.adapters.safetensors_file import open_safetensors
         from sq_pipeline.engines.machine import version_of
-        from sq_pipeline.storage.keymaps import choose_keymap
-        from sq_pipeline.storage.safetensors_file import open_safetensors
 
         root = data_root(data).resolve() / "keymaps"
         version = loader_version or (version_of("mflux") if target == "mflux" else None)

@@ -4,8 +4,9 @@ import sys
 
 import typer
 
+from sq_pipeline.base_models import files
 from sq_pipeline.cli.options import DataOption
-from sq_pipeline.storage.layout import data_root, open_data_dir
+from sq_pipeline.common.layout import data_root, open_data_dir
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +15,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(data: DataOption = None) -> None:
         """Hold the base model warm and render what runs and others ask for; Ctrl-C finishes the picture in hand."""
-        from sq_pipeline.engines import registry
-        from sq_pipeline.serve.jobs import ServedEngines
+        from sq_pipeline.engines import factory
         from sq_pipeline.serve.server import serve as serve_renders
+        from sq_pipeline.serve.worker import ServedEngines
 
         directory = open_data_dir(data_root(data))
         stream = sys.stderr  # while mflux renders, sys.stderr is not the terminal
@@ -26,8 +27,8 @@ def register(app: typer.Typer) -> None:
             stream.flush()
 
         engines = ServedEngines(
-            renderer=registry.renderer(directory),
-            weights_hash=registry.quick_weights_hash(directory),
-            token_counter=lambda name: registry.token_counter(name, directory),
+            renderer=factory.renderer(directory),
+            weights_hash=files.quick_weights_hash(directory),
+            token_counter=lambda name: factory.token_counter(name, directory),
         )
         serve_renders(directory, engines, say)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sq_pipeline.cli.options import DataOption
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
 
 
 def register(app: typer.Typer) -> None:
@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.content.packs import read_catalog
         from sq_pipeline.defs.instance import open_instance, prepare_home
         from sq_pipeline.defs.partitions import sync_partitions
-        from sq_pipeline.storage.layout import open_data_dir
-        from sq_pipeline.storage.packs import read_catalog
 
         directory = open_data_dir(data_root(data))
         with open_instance(directory) as instance:

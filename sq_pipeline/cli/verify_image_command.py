@@ -7,8 +7,8 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
-from sq_pipeline.core.text_change import printable
-from sq_pipeline.storage.layout import data_root
+from sq_pipeline.common.layout import data_root
+from sq_pipeline.common.text import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -26,10 +26,10 @@ def register(app: typer.Typer) -> None:
         Exit 1 when something differs that should agree: it was changed, or is forged. That the world has moved on
         since, such as an edited prompt, is no lie.
         """
-        from sq_pipeline.defs.engines import real_engines
-        from sq_pipeline.stages.verify_image import verify_image as check
-        from sq_pipeline.stages.workshop import Workshop
-        from sq_pipeline.storage.layout import open_data_dir
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.pipeline.verify_image.image import verify_image as check
+        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
         # pictures stand on what is promoted: an adapter that is due does not keep from telling

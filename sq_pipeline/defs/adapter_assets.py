@@ -21,21 +21,24 @@ from dagster import (
     asset,
 )
 
-from sq_pipeline.core.content import Adapter
-from sq_pipeline.core.errors import DatasetError
+from sq_pipeline.common.errors import DatasetError
+from sq_pipeline.content.records import Adapter
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import adapter_line, adapter_survey, adapter_training, checkpoint_choice
-from sq_pipeline.stages.sheets import thumbnail_markdown
-from sq_pipeline.stages.training_report import TrainingSnapshot
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.store import Record
+from sq_pipeline.pictures.sheets import thumbnail_markdown
+from sq_pipeline.pipeline.adapters import adapter_status
+from sq_pipeline.pipeline.adapters import chosen_checkpoint as checkpoint_choice
+from sq_pipeline.pipeline.adapters import mlx_adapter as adapter_training
+from sq_pipeline.pipeline.adapters import promoted_adapter as adapter_line
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.training.progress import TrainingSnapshot
 
 Results = Iterator[MaterializeResult | AssetCheckResult]
 
 
 def adapter_key(adapter: Adapter, step: str) -> AssetKey:
     """`<genre>/loras/<lora>/<step>`."""
-    return AssetKey(adapter_survey.asset_name(adapter, step).split("/"))
+    return AssetKey(adapter_status.asset_name(adapter, step).split("/"))
 
 
 def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
@@ -50,7 +53,7 @@ def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
     }
     built: list[AssetsDefinition] = []
     keys: dict[str, AssetKey] = {}
-    for step in adapter_survey.steps_of(adapter):
+    for step in adapter_status.steps_of(adapter):
         upstream = list(keys.values())[-1:]
         if step == "verification" and "chosen_checkpoint" in keys:
             upstream.append(keys["chosen_checkpoint"])  # what the remapped adapter is held against
@@ -86,7 +89,7 @@ def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
     )
     def training_dataset(context: AssetExecutionContext) -> Results:
         try:
-            record, is_made = adapter_line.make_dataset(context.resources.workshop, adapter)
+            record, is_made = training_dataset.make_dataset(context.resources.workshop, adapter)
         except DatasetError as error:
             faults = {f"fault {number}": str(fault) for number, fault in enumerate(error.faults, start=1)}
             yield AssetCheckResult(passed=False, check_name="preflight", asset_key=key, metadata=faults)
@@ -155,7 +158,7 @@ def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefiniti
         description=f"{adapter.name} under the names that the installed mflux loads.",
     )
     def mflux_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        record, is_made = adapter_line.make_mflux_adapter(context.resources.workshop, adapter)
+        record, is_made = mflux_adapter.make_mflux_adapter(context.resources.workshop, adapter)
         return _result(record, is_made, record.info)
 
     return mflux_adapter
@@ -175,7 +178,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
     )
     def verification(context: AssetExecutionContext) -> Results:
         workshop: Workshop = context.resources.workshop
-        record, is_made = adapter_line.make_verification(workshop, adapter, context.log)
+        record, is_made = verification.make_verification(workshop, adapter, context.log)
         report = workshop.store.path_of(record.objects["report"]).read_text()
         sheet = _picture(workshop, record, "sheet", "verification", 480)
         yield _result(record, is_made, {"report": MetadataValue.md(report), **sheet})
@@ -184,7 +187,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
             check_name="verdicts",
             asset_key=key,
             severity=AssetCheckSeverity.ERROR,
-            metadata=adapter_line.verdict_summary(record),
+            metadata=verification.verdict_summary(record),
         )
 
     return verification

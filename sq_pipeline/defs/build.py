@@ -2,16 +2,16 @@
 
 from dagster import Definitions, in_process_executor
 
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.defs.adapter_assets import build_adapter_assets
-from sq_pipeline.defs.automation.adapter_sensors import adapter_sensor, night_sensor
-from sq_pipeline.defs.automation.content_sensor import content_sensor
-from sq_pipeline.defs.automation.ticks import Clock, now_utc
-from sq_pipeline.defs.engines import real_engines
 from sq_pipeline.defs.resources import WORKSHOP, MakeEngines, workshop_resource
+from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
+from sq_pipeline.defs.sensors.content import content_sensor
+from sq_pipeline.defs.sensors.ticks import Clock, now_utc
 from sq_pipeline.defs.world_assets import build_broken_world, build_world_assets
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.wiring import real_engines
 
 
 def build_defs(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from sq_pipeline.storage.atomic import write_text
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.run_lock import hold_instance_lock
+from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import hold_instance_lock
 
 SETTINGS = """\
 # Written by sq-pipeline on first use; it is yours to change and is never written over.

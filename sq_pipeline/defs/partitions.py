@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from dagster import AddDynamicPartitionsRequest, DagsterInstance, DeleteDynamicPartitionsRequest
 
-from sq_pipeline.core.content import Catalog, Tier, World
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.records import Catalog, World
 from sq_pipeline.defs.world_assets import subjects_of
 
 PartitionChange = AddDynamicPartitionsRequest | DeleteDynamicPartitionsRequest

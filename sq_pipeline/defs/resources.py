@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 from dagster import InitResourceContext, ResourceDefinition
 
-from sq_pipeline.stages.workshop import Engines, Workshop
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.run_lock import hold_run_lock
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import hold_run_lock
+from sq_pipeline.pipeline.workshop import Engines, Workshop
 
 WORKSHOP = "workshop"
 MADE_NOW = "made_now"  # metadata: false where the store had it already

@@ -10,20 +10,20 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
-from sq_pipeline.core.render_queue import RenderKey, order_by_stack
-from sq_pipeline.core.tiers import select_tiers
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import hold_run_lock
+from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
-from sq_pipeline.defs.engines import real_engines
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
-from sq_pipeline.stages.archive import archive_removed_places
-from sq_pipeline.stages.plan import Plan, make_plan
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import WorldState, survey_world
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.run_lock import hold_run_lock
-from sq_pipeline.storage.store import Record
+from sq_pipeline.pictures.archive import archive_removed_places
+from sq_pipeline.pipeline.plan import Plan, make_plan
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
+from sq_pipeline.serve.queue import RenderKey, order_by_stack
+from sq_pipeline.wiring import real_engines
 
 Say = Callable[[str], None]
 

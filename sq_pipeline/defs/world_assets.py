@@ -21,14 +21,15 @@ from dagster import (
     multi_asset,
 )
 
-from sq_pipeline.core.content import Tier, World
-from sq_pipeline.core.errors import ContentError, Fault
-from sq_pipeline.core.stacks import stack_for
-from sq_pipeline.core.tiers import TIER_NAMES
+from sq_pipeline.common.errors import ContentError, Fault
+from sq_pipeline.common.tiers import TIER_NAMES, Tier
+from sq_pipeline.content.records import World
+from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
-from sq_pipeline.stages import pictures, world_line
-from sq_pipeline.stages.sheets import thumbnail_markdown
-from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.pictures.sheets import thumbnail_markdown
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds import images as pictures
+from sq_pipeline.pipeline.worlds import prompts, world_status
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
@@ -97,7 +98,7 @@ def _stack(world: World, tier: Tier) -> AssetsDefinition:
     )
     def stack(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = world_line.make_stack(workshop, _world_now(workshop, world), tier)
+        record, _ = stack.make_stack(workshop, _world_now(workshop, world), tier)
         adapters = MetadataValue.json(record.info["adapters"])
         return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
 
@@ -152,7 +153,7 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
 def _make_prompts(
     workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], key: AssetKey
 ) -> Iterator[AssetMaterialization]:
-    for slug, record in world_line.make_prompts(workshop, world, tier, slugs).items():
+    for slug, record in prompts.make_prompts(workshop, world, tier, slugs).items():
         tags = {_DATA_VERSION_TAG: record.data_version}
         yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
 
@@ -193,7 +194,7 @@ def _make_pictures(
 
 def _upstream_versions(workshop: Workshop, world: World, tier: Tier) -> dict[str, dict[str, str]]:
     """For each subject, the tags that tell Dagster which stack and prompt its picture is made from."""
-    state = world_line.survey_world(workshop, world, tier)
+    state = world_status.survey_world(workshop, world, tier)
     names = (state.names.stack, state.names.prompts)
     stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in names)
     stack_version = state.stack.record.data_version if state.stack.record else ""
@@ -232,7 +233,7 @@ def _gallery(world: World, tier: Tier) -> AssetsDefinition:
     )
     def gallery(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = world_line.make_gallery(workshop, _world_now(workshop, world), tier)
+        record, _ = gallery.make_gallery(workshop, _world_now(workshop, world), tier)
         png = workshop.store.path_of(record.objects["sheet"]).read_bytes()
         sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
         return MaterializeResult(

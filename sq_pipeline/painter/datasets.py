@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sq_pipeline.common.atomic import atomic_path, write_text
 from sq_pipeline.painter.scenes import paint, random_scene
 from sq_pipeline.painter.styles import STYLES
-from sq_pipeline.storage.atomic import atomic_path, write_text
 
 _RECIPE = """\
 # How this adapter is trained. Values not given here are the trainer's defaults.

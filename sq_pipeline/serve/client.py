@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from sq_pipeline.core.render_protocol import PROTOCOL_VERSION, Code, ProtocolError, write_line
-from sq_pipeline.serve.lines import LineCutter
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.serve.protocol import PROTOCOL_VERSION, Code, LineCutter, ProtocolError, write_line
 from sq_pipeline.serve.socket_place import connect, data_identity
-from sq_pipeline.storage.layout import DataDir
 
 _ANSWER_S = 5.0
 _PIECE_BYTES = 1 << 16

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from sq_pipeline.core.render_protocol import Call, ProtocolError, RequestId, error_line, read_call, write_line
-from sq_pipeline.serve.lines import LineCutter
+from sq_pipeline.serve.protocol import Call, LineCutter, ProtocolError, RequestId, error_line, read_call, write_line
 
 _log = logging.getLogger(__name__)
 

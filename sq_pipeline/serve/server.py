@@ -16,20 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from sq_pipeline.core.render_protocol import (
-    PROTOCOL_VERSION,
-    Call,
-    CancelParams,
-    ProtocolError,
-    RenderParams,
-)
-from sq_pipeline.core.render_queue import RenderQueue
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.serve.calls import key_of, to_request
 from sq_pipeline.serve.connections import Connection
-from sq_pipeline.serve.jobs import Job, ServedEngines, Workbench, stopped
-from sq_pipeline.serve.pictures import remove_halves
-from sq_pipeline.serve.render_calls import key_of, to_request
+from sq_pipeline.serve.picture_files import remove_halves
+from sq_pipeline.serve.protocol import PROTOCOL_VERSION, Call, CancelParams, ProtocolError, RenderParams
+from sq_pipeline.serve.queue import RenderQueue
 from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen, socket_inode
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.serve.worker import Job, ServedEngines, Workbench, stopped
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sq_pipeline.core.errors import Fault, StorageError
-from sq_pipeline.storage.atomic import disk_error
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.atomic import disk_error
+from sq_pipeline.common.errors import Fault, StorageError
+from sq_pipeline.common.layout import DataDir
 
 # A socket's path holds 104 bytes on macOS and 108 on Linux, with the NUL at its end.
 _PATH_MAX_BYTES = 103

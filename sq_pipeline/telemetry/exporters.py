@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
-from sq_pipeline.core.errors import Fault, TelemetryError
+from sq_pipeline.common.errors import Fault, TelemetryError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
-from sq_pipeline.core.base_models import FLUX1_MODELS, Flux1Model
-from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.storage.layout import shipped_data_root
+from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
+from sq_pipeline.base_models.flux_modules import modules_of
+from sq_pipeline.common.layout import shipped_data_root
 
 KEYMAPS = shipped_data_root() / "keymaps"
 SMALL = replace(FLUX1_MODELS["tiny-flux"], name="small", double_blocks=1, single_blocks=1, hidden_size=4)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sq_pipeline.core.base_models import FLUX1_MODELS
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import Tensors, entry, load_bits, mlx_tensors, save, save_raw, to_bits, with_value
 from sq_pipeline_tests.loaders.dialect_files import write_diffusers, write_kohya, write_mflux_tiled
 from sq_pipeline_tests.loaders.factors import Recipe

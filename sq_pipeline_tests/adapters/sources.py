@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from sq_pipeline.core.adapter_form import Matrix, Patch
+from sq_pipeline.adapters.form import Matrix, Patch
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sq_pipeline import cli
-from sq_pipeline.core.base_models import FLUX1_MODELS
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import KEYMAPS, SMALL, load, mlx_tensors, save, save_raw, to_bits, with_value
 
 TINY = FLUX1_MODELS["tiny-flux"]

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.adapter_reading import ReadOptions
-from sq_pipeline.core.dialects import name_dialect
-from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.stages.adapter_source import AdapterSource, open_adapter
-from sq_pipeline.stages.remap import RemapResult, remap_adapter
-from sq_pipeline.storage.keymaps import load_keymap, select_reading_keymap
-from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.adapters.dialects import name_dialect
+from sq_pipeline.adapters.keymap_files import load_keymap, select_reading_keymap
+from sq_pipeline.adapters.reading import ReadOptions
+from sq_pipeline.adapters.remap.remap import RemapResult, remap_adapter
+from sq_pipeline.adapters.safetensors_file import open_safetensors
+from sq_pipeline.adapters.source import AdapterSource, open_adapter
+from sq_pipeline.base_models.flux_modules import modules_of
+from sq_pipeline.common.errors import AdapterError
 from sq_pipeline_tests.adapters.files import KEYMAPS, SMALL, load, load_bits, metadata_of, save
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
 from sq_pipeline_tests.loaders.factors import Alpha, Recipe

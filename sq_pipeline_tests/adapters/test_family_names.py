@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import Family
-from sq_pipeline.core.family_names import FUSED_PARTS, find_slot, slot_of_layer, split_part
-from sq_pipeline.core.family_reading import read_family_form
+from sq_pipeline.adapters.family_names import FUSED_PARTS, find_slot, slot_of_layer, split_part
+from sq_pipeline.adapters.family_reading import read_family_form
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import Family
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.core.base_models import FLUX1_MODELS
-from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.storage.keymaps import select_keymap
+from sq_pipeline.adapters.keymap_files import select_keymap
+from sq_pipeline.adapters.remap.remap import remap_adapter
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import KEYMAPS, mlx_tensors, save
 from sq_pipeline_tests.adapters.test_adapter_cli import Shell
 

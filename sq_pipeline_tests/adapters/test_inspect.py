@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sq_pipeline.core.dialects import name_dialect, parse_key
-from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.stages.inspect import report_adapter
+from sq_pipeline.adapters.dialects import name_dialect, parse_key
+from sq_pipeline.adapters.inspect.inspect import report_adapter
+from sq_pipeline.common.errors import AdapterError
 from sq_pipeline_tests.adapters.files import FULL, SMALL, Tensors, mlx_tensors, save, to_bits, with_value
 
 # Names of each dialect: a down matrix, its up matrix, and an alpha where the dialect has one

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.core.base_models import FLUX1_MODELS
-from sq_pipeline.core.metadata_text import path_fault, shown
-from sq_pipeline.stages.inspect import report_adapter
+from sq_pipeline.adapters.inspect.inspect import report_adapter
+from sq_pipeline.adapters.inspect.metadata_text import path_fault, shown
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import FULL, SMALL, Tensors, mlx_tensors, save, to_bits
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
 from sq_pipeline_tests.loaders.factors import Recipe

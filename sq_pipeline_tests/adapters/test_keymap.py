@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.errors import ContentError, KeymapError
-from sq_pipeline.core.flux_modules import sample_keys
-from sq_pipeline.core.keymap import KeymapRule
-from sq_pipeline.storage.keymaps import insist_on_range, load_keymap, select_keymap, select_reading_keymap
+from sq_pipeline.adapters.keymap import KeymapRule
+from sq_pipeline.adapters.keymap_files import insist_on_range, load_keymap, select_keymap, select_reading_keymap
+from sq_pipeline.base_models.flux_modules import sample_keys
+from sq_pipeline.common.errors import ContentError, KeymapError
 from sq_pipeline_tests.adapters.files import KEYMAPS
 
 SHIPPED = sorted(path.name for path in KEYMAPS.glob("*.yaml"))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
 
-from sq_pipeline.core import loaders
-from sq_pipeline.core.errors import SelectionError
-from sq_pipeline.core.loader_names import unread_names
-from sq_pipeline.core.loaders import LOADERS
-from sq_pipeline.stages.inspect import report_adapter
+from sq_pipeline.adapters.inspect import loader_verdicts
+from sq_pipeline.adapters.inspect.inspect import report_adapter
+from sq_pipeline.adapters.inspect.loader_names import unread_names
+from sq_pipeline.adapters.inspect.loader_verdicts import LOADERS
+from sq_pipeline.common.errors import SelectionError
 from sq_pipeline_tests.adapters.files import SMALL, load_bits, mlx_tensors, save, to_bits
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
@@ -82,7 +82,7 @@ def is_right(outcome: Outcome, built: Built) -> bool:
 @pytest.mark.parametrize("loader", WORDS, ids=str)
 def test_a_verdict_is_what_the_loader_does(loader: Loader, files: dict[str, Built], monkeypatch: pytest.MonkeyPatch):
     # the harness gives every loader the small model's widths; published ones know FLUX.1's alone
-    monkeypatch.setattr(loaders, "_REAL_HIDDEN_SIZE", SMALL.hidden_size)
+    monkeypatch.setattr(loader_verdicts, "_REAL_HIDDEN_SIZE", SMALL.hidden_size)
     outcomes = applied_updates(loader, [(built.path, SMALL) for built in files.values()])
     if isinstance(outcomes[0], NotRun):
         pytest.skip(outcomes[0].reason)
@@ -144,7 +144,7 @@ def test_a_loader_that_is_asked_for_makes_a_fault(tmp_path: Path, wanted: str, w
     path = save(tmp_path / "a.safetensors", kohya)
     plain = report_adapter(path, base_models=(SMALL,)).faults
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loaders, "_REAL_HIDDEN_SIZE", SMALL.hidden_size)
+        patch.setattr(loader_verdicts, "_REAL_HIDDEN_SIZE", SMALL.hidden_size)
         asked = report_adapter(path, loader=wanted, base_models=(SMALL,)).faults
     assert asked[: len(plain)] == plain
     assert len(asked) - len(plain) == bool(word)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.errors import AdapterError, StorageError
-from sq_pipeline.core.flux_modules import DOUBLE_MODULES, SINGLE_MODULES
-from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.storage.keymaps import load_keymap
-from sq_pipeline.storage.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap_files import load_keymap
+from sq_pipeline.adapters.remap.remap import remap_adapter
+from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.base_models.flux_modules import DOUBLE_MODULES, SINGLE_MODULES
+from sq_pipeline.common.errors import AdapterError, StorageError
 from sq_pipeline_tests.adapters.files import (
     FULL,
     KEYMAPS,

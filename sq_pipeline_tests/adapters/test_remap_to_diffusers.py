@@ -15,13 +15,13 @@ from mflux.models.common.config.model_config import ModelConfig
 from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mlx.utils import tree_flatten, tree_map
 
-from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.core.protocols import AdapterUse
-from sq_pipeline.engines.adapter_stack import AdapterStack
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.inspect.inspect import report_adapter
+from sq_pipeline.adapters.keymap_files import load_keymap
+from sq_pipeline.adapters.remap.remap import remap_adapter
+from sq_pipeline.common.errors import AdapterError
+from sq_pipeline.engines.mflux.adapter_stack import AdapterStack
 from sq_pipeline.engines.tiny_flux.mflux_build import shrink_transformer, small_lora_mapping
-from sq_pipeline.stages.inspect import report_adapter
-from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.storage.keymaps import load_keymap
 from sq_pipeline_tests.adapters.files import (
     FULL,
     KEYMAPS,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.stages import inspect, update_size
-from sq_pipeline.stages.inspect import report_adapter
-from sq_pipeline.stages.update_size import TensorReader, effective_rank, update_norm
-from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.adapters.inspect import inspect, update_size
+from sq_pipeline.adapters.inspect.inspect import report_adapter
+from sq_pipeline.adapters.inspect.update_size import TensorReader, effective_rank, update_norm
+from sq_pipeline.adapters.safetensors_file import open_safetensors
+from sq_pipeline.common.errors import AdapterError
 from sq_pipeline_tests.adapters.files import Tensors, save, to_bits
 
 Matrix = npt.NDArray[np.float64]

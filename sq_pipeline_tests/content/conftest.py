@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
 
 
 @pytest.fixture

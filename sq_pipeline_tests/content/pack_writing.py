@@ -3,10 +3,10 @@
 from pathlib import Path
 from textwrap import dedent
 
-from sq_pipeline.core.content import Catalog
-from sq_pipeline.core.errors import Fault
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.packs import read_catalog
+from sq_pipeline.content.records import Catalog
 
 GENRE_STYLE = "content/genre_packs/western/visual_style.yaml"
 GENRE_HISTORY = "content/genre_packs/western/history.yaml"

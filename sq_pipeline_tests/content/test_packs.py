@@ -8,11 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import TIERS, Adapter, Catalog, LoraEntry, Subject, World
-from sq_pipeline.core.errors import ContentError, SelectionError
-from sq_pipeline.core.stacks import stack_for
-from sq_pipeline.storage.layout import DataDir, shipped_data_root
-from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.common.errors import ContentError, SelectionError
+from sq_pipeline.common.layout import DataDir, shipped_data_root
+from sq_pipeline.common.tiers import TIERS
+from sq_pipeline.content.packs import read_catalog
+from sq_pipeline.content.records import Adapter, Catalog, LoraEntry, Subject, World
+from sq_pipeline.content.stacks import stack_for
 from sq_pipeline_tests.content.pack_writing import (
     GENRE_HISTORY,
     GENRE_STYLE,

@@ -1,7 +1,7 @@
 """Manifests of the other tiers among the files of a genre: levels, faults, neighbours. One file: test_subject_files."""
 
-from sq_pipeline.core.content import Subject
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.records import Subject
 from sq_pipeline_tests.content.pack_writing import catalog_of, history_of
 
 

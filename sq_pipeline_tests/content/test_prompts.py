@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import LoraEntry, Style, Subject, Tier, World
-from sq_pipeline.core.errors import ContentError
-from sq_pipeline.core.prompts import Prompt, seed_for, write_prompt
-from sq_pipeline.core.protocols import TokenCounts
-from sq_pipeline.core.stacks import overlay_entries, stack_for, triggers_of
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.packs import read_catalog
+from sq_pipeline.base_models.ports import TokenCounts
+from sq_pipeline.common.errors import ContentError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.packs import read_catalog
+from sq_pipeline.content.prompts import Prompt, seed_for, write_prompt
+from sq_pipeline.content.records import LoraEntry, Style, Subject, World
+from sq_pipeline.content.stacks import overlay_entries, stack_for, triggers_of
 from sq_pipeline_tests.content.pack_writing import GENRE_STYLE, ONE_ENTRY, WORLD_HISTORY, write
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import TIERS, LoraEntry
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.style_file import StyleFile, read_style
-from sq_pipeline.storage.subject_files import read_subjects
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import TIERS
+from sq_pipeline.content.records import LoraEntry
+from sq_pipeline.content.style_file import StyleFile, read_style
+from sq_pipeline.content.subject_files import read_subjects
 from sq_pipeline_tests.content.pack_writing import (
     GENRE_HISTORY,
     GENRE_STYLE,

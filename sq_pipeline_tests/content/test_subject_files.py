@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.content import Subject, Tier
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.subject_files import SUBJECT_FILES, SubjectFile, make_slug, read_subjects
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.records import Subject
+from sq_pipeline.content.subject_files import SUBJECT_FILES, SubjectFile, make_slug, read_subjects
 from sq_pipeline_tests.content.pack_writing import GENRE_HISTORY, history_of, the_fault, write
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
 
 COMMAND = str(Path(sys.executable).with_name("sq-pipeline"))
 

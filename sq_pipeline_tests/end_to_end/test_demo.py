@@ -9,10 +9,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from sq_pipeline.core.fingerprints import hash_file
-from sq_pipeline.stages.verify import ssim
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.png_file import encode_png, read_png
+from sq_pipeline.common.fingerprints import hash_file
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.png_file import encode_png, read_png
+from sq_pipeline.verification.verify import ssim
 from sq_pipeline_tests.end_to_end.conftest import Demo, run_command
 
 WORLDS = ("neon_tides/harbour_of_glass", "spaghetti_western/dust_and_iron", "spaghetti_western/the_real_mccoy")

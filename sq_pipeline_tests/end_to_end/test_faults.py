@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.adapters.files import metadata_of
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo, run_command
 

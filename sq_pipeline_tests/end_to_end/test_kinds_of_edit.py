@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import yaml
 
-from sq_pipeline.core import lineage
-from sq_pipeline.core.base_models import BASE_MODELS
+from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
-from sq_pipeline.engines import registry
+from sq_pipeline.engines import versions
 from sq_pipeline.painter.scenes import paint, random_scene
 from sq_pipeline.painter.styles import STYLES
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.pipeline import inputs
 from sq_pipeline_tests.pipeline.fast import chapter, lora, write_yaml
 
 OLD, PAPER = {"old/mill", "old/mine"}, {"paper/gate", "paper/dock"}
@@ -164,13 +164,13 @@ def _render_in(steps: int) -> Callable[[RealGame], object]:
 
 
 def _new_renderer(game: RealGame) -> None:
-    real = registry.describe_renderer()
-    game.patch.setattr(registry, "describe_renderer", lambda: replace(real, versions={**real.versions, "mlx": "99"}))
+    real = versions.describe_renderer()
+    game.patch.setattr(versions, "describe_renderer", lambda: replace(real, versions={**real.versions, "mlx": "99"}))
 
 
 def _revise(name: str) -> Callable[[RealGame], object]:
     """Our own code, which would make something else of the same inputs."""
-    return lambda game: game.patch.setattr(lineage, name, getattr(lineage, name) + 1)
+    return lambda game: game.patch.setattr(inputs, name, getattr(inputs, name) + 1)
 
 
 def _remove_image(game: RealGame) -> None:

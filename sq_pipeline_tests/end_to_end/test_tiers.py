@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sq_pipeline.core.content import Tier
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import Tier
 from sq_pipeline_tests.end_to_end.conftest import run_command
 
 WORLD = "neon_tides/harbour_of_glass"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sq_pipeline.core.protocols import Renderer, TrainingExample
-from sq_pipeline.core.recipe import Recipe
-from sq_pipeline.engines import registry
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import factory
 from sq_pipeline.painter.scenes import paint, random_scene
 from sq_pipeline.painter.styles import STYLES
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.pictures.ports import Renderer
+from sq_pipeline.training.ports import TrainingExample
+from sq_pipeline.training.recipe import Recipe
 
 TRIGGER = "test_print"
 RECIPE = Recipe(
@@ -34,4 +35,4 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingExample,
 @pytest.fixture(scope="session")
 def renderer(shipped: DataDir) -> Renderer:
     """One renderer for all tests: the model is loaded once."""
-    return registry.renderer(shipped)
+    return factory.renderer(shipped)

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from sq_pipeline.core.base_models import BASE_MODELS
-from sq_pipeline.core.errors import BaseModelError
-from sq_pipeline.engines import registry
-from sq_pipeline.storage import stat_cache
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.base_models import files
+from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.common import stat_cache
+from sq_pipeline.common.errors import BaseModelError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import factory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
@@ -52,7 +53,7 @@ def test_tokens_are_counted_as_mflux_tokenizes(shipped: DataDir) -> None:
     """With the end mark, as the tokenizers that mflux uses on the same files count."""
     from sq_pipeline.engines.tiny_flux import mflux_build
 
-    counter = registry.token_counter("tiny-flux", shipped)
+    counter = factory.token_counter("tiny-flux", shipped)
     tokenizers = mflux_build.build(shipped.models_root / "tiny-flux").tokenizers
     for text in ("a windmill", "Widow's Mill: the last water, for a day's ride", "spaghetti_western, ein Kaktus — ß"):
         counts = counter.count_tokens(text)
@@ -64,11 +65,11 @@ def test_tokens_are_counted_as_mflux_tokenizes(shipped: DataDir) -> None:
 def test_weights_hash_is_of_the_bytes_and_hashed_once(
     data: DataDir, shipped: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = registry.base_model_weights_hash("tiny-flux", data)
+    first = files.base_model_weights_hash("tiny-flux", data)
     assert first.startswith("sha256:")
     hashed: list[str] = []
     monkeypatch.setattr(stat_cache, "hash_file", lambda path: hashed.append(path.name) or "sha256:0")
-    assert registry.base_model_weights_hash("tiny-flux", data) == first
+    assert files.base_model_weights_hash("tiny-flux", data) == first
     assert hashed == []
 
 
@@ -79,15 +80,15 @@ def test_another_weight_is_another_hash(tmp_path_factory: pytest.TempPathFactory
     root = tmp_path_factory.mktemp("models")
     shutil.copytree(shipped.models_root, root / "models")
     copy = DataDir(root)
-    before = registry.base_model_weights_hash("tiny-flux", copy)
-    assert before == registry.base_model_weights_hash("tiny-flux", shipped_copy(tmp_path_factory, shipped))
+    before = files.base_model_weights_hash("tiny-flux", copy)
+    assert before == files.base_model_weights_hash("tiny-flux", shipped_copy(tmp_path_factory, shipped))
     path = root / "models" / "tiny-flux" / "model.safetensors"
     os.utime(path)
-    assert registry.base_model_weights_hash("tiny-flux", copy) == before
+    assert files.base_model_weights_hash("tiny-flux", copy) == before
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    assert registry.base_model_weights_hash("tiny-flux", copy) != before
+    assert files.base_model_weights_hash("tiny-flux", copy) != before
 
 
 def shipped_copy(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> DataDir:
@@ -100,12 +101,12 @@ def shipped_copy(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> 
 @pytest.mark.parametrize("name", ["flux1-dev", "schnell"])
 def test_models_that_are_not_here_are_named_with_the_way_to_get_them(name: str, data: DataDir) -> None:
     with pytest.raises(BaseModelError, match=r"is not on this machine .*hf download"):
-        registry.base_model_weights_hash(name, data)
+        files.base_model_weights_hash(name, data)
 
 
 def test_an_unknown_model_lists_the_known_ones(data: DataDir) -> None:
     with pytest.raises(BaseModelError, match=r"use one of flux1-dev, .*, flux2-klein-4b, .*, tiny-flux, z-image"):
-        registry.token_counter("sdxl", data)
+        factory.token_counter("sdxl", data)
 
 
 def test_the_shipped_model_is_small_enough(shipped: DataDir) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.loaders.diffusers_loader import apply_with_diffusers
 from sq_pipeline_tests.loaders.kohya_rule import apply_with_kohya
 from sq_pipeline_tests.loaders.mflux_loader import apply_with_mflux

@@ -11,7 +11,7 @@ from typing import Any
 
 import safetensors
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import load_bits, metadata_of
 from sq_pipeline_tests.loaders.diffusers_source import run_wheel
 from sq_pipeline_tests.loaders.layers import Layer, layers_of, put_together

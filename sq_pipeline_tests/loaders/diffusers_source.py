@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.loaders.numpy_torch import TORCH, StandIn
 from sq_pipeline_tests.loaders.peft_rule import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 

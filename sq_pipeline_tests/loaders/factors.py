@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import Flux1Model
-from sq_pipeline.core.flux_modules import modules_of
+from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline_tests.adapters.files import SMALL, Bits, to_bits
 from sq_pipeline_tests.loaders.layers import Update, layers_of, no_update
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sq_pipeline.core.base_models import Flux1Model
-from sq_pipeline.core.flux_modules import modules_of
+from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline_tests.adapters.files import load_bits
 from sq_pipeline_tests.loaders.factors import from_bits
 from sq_pipeline_tests.loaders.layers import no_update

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import Flux1Model
-from sq_pipeline.core.flux_modules import modules_of
+from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.base_models.flux_modules import modules_of
 
 Update = npt.NDArray[np.float64]  # what is added to a weight: (outputs, inputs)
 Naming = Literal["diffusers", "mflux"]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import load
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS

@@ -11,7 +11,7 @@ from pathlib import Path
 import mflux
 import numpy as np
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.loaders.layers import layers_of, put_together
 from sq_pipeline_tests.loaders.outcomes import MFLUX_LOCKED, Applied, Loader, NotRun, Outcome, Refused
 from sq_pipeline_tests.loaders.wheels import wheel_folder

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sq_pipeline.core.adapter_reading import ReadOptions
-from sq_pipeline.core.errors import SqPipelineError
-from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages.remap import remap_adapter
-from sq_pipeline.storage.keymaps import select_keymap, select_reading_keymap
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap_files import select_keymap, select_reading_keymap
+from sq_pipeline.adapters.reading import ReadOptions
+from sq_pipeline.adapters.remap.remap import remap_adapter
+from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline_tests.adapters.files import KEYMAPS
 from sq_pipeline_tests.loaders.dialect_files import DIALECTS
 from sq_pipeline_tests.loaders.factors import Alpha, Dtype, Recipe

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sq_pipeline.core.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline_tests.adapters.files import SMALL, Tensors, load_bits, metadata_of, save, to_bits
 from sq_pipeline_tests.loaders.apply import applied_updates
 from sq_pipeline_tests.loaders.dialect_files import (

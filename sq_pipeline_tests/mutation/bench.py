@@ -17,31 +17,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sq_pipeline.core import lineage
-from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import BASE_MODELS, BaseModel, SizePx, as_flux1
-from sq_pipeline.core.content import TIERS
-from sq_pipeline.core.errors import BaseModelError, Fault, SqPipelineError
-from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.core.protocols import (
-    AppliedAdapter,
-    EngineDescription,
-    RenderedImage,
-    RenderRequest,
-    TokenCounts,
-    TrainRequest,
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import BASE_MODELS, BaseModel, SizePx, as_flux1
+from sq_pipeline.base_models.flux_modules import modules_of
+from sq_pipeline.base_models.ports import EngineDescription, TokenCounts
+from sq_pipeline.common.errors import BaseModelError, Fault, SqPipelineError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import TIERS
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.pipeline import inputs as lineage
+from sq_pipeline.pipeline.adapters import (
+    adapter_status,
+    chosen_checkpoint,
+    mflux_adapter,
+    mlx_adapter,
+    promoted_adapter,
+    training_dataset,
+    verification,
 )
-from sq_pipeline.stages import (
-    adapter_line,
-    adapter_survey,
-    adapter_training,
-    checkpoint_choice,
-    pictures,
-    world_line,
-)
-from sq_pipeline.stages.plan import Plan, make_plan
-from sq_pipeline.stages.workshop import Engines, Step, Workshop
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.pipeline.plan import Plan, make_plan
+from sq_pipeline.pipeline.workshop import Engines, Step, Workshop
+from sq_pipeline.pipeline.worlds import gallery, images, prompts, stack, world_status
+from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
 
@@ -208,12 +205,12 @@ class Planned:
     pending: set[str] = field(default_factory=set[str])
 
 
-def picture_key(state: world_line.WorldState, slug: str) -> str:
+def picture_key(state: world_status.WorldState, slug: str) -> str:
     """`genre/world/slug` of a place, `genre/world/tier/slug` of anything else."""
     return f"{gallery_key(state)}/{slug}"
 
 
-def gallery_key(state: world_line.WorldState) -> str:
+def gallery_key(state: world_status.WorldState) -> str:
     return state.world.key if state.tier == "landscape" else f"{state.world.key}/{state.tier}"
 
 
@@ -261,17 +258,17 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
             continue
         try:
             if name == "training_dataset":
-                record, is_made = adapter_line.make_dataset(workshop, adapter)
+                record, is_made = training_dataset.make_dataset(workshop, adapter)
             elif name == "mlx_adapter":
-                record, is_made = adapter_training.make_mlx_adapter(workshop, adapter, _LOG)
+                record, is_made = mlx_adapter.make_mlx_adapter(workshop, adapter, _LOG)
             elif name == "chosen_checkpoint":
-                record, is_made = checkpoint_choice.make_chosen_checkpoint(workshop, adapter, _LOG)
+                record, is_made = chosen_checkpoint.make_chosen_checkpoint(workshop, adapter, _LOG)
             elif name == "mflux_adapter":
-                record, is_made = adapter_line.make_mflux_adapter(workshop, adapter)
+                record, is_made = mflux_adapter.make_mflux_adapter(workshop, adapter)
             elif name == "verification":
-                record, is_made = adapter_line.make_verification(workshop, adapter, _LOG)
+                record, is_made = verification.make_verification(workshop, adapter, _LOG)
             else:
-                record, is_made = adapter_line.promote(workshop, adapter)
+                record, is_made = promoted_adapter.promote(workshop, adapter)
         except SqPipelineError:
             return
         if is_made and name not in ("training_dataset", "chosen_checkpoint"):
@@ -283,26 +280,26 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
 def _say_yes(workshop: Workshop, plan: Plan, made: Made) -> None:
     for key in plan.adapters:
         adapter = workshop.catalog.adapters[key]
-        if adapter_survey.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
-            adapter_line.promote(workshop, adapter, "Ada")
+        if adapter_status.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
+            promoted_adapter.promote(workshop, adapter, "Ada")
             made.promoted.add(key)
 
 
-def _run_world(workshop: Workshop, state: world_line.WorldState, made: Made) -> None:
+def _run_world(workshop: Workshop, state: world_status.WorldState, made: Made) -> None:
     world = state.world
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
     if state.stack.status in ("pending", "blocked"):
-        world_line.make_prompts(workshop, world, state.tier, wanted)
+        prompts.make_prompts(workshop, world, state.tier, wanted)
         return
     if state.stack.is_to_do:
-        world_line.make_stack(workshop, world, state.tier)
+        stack.make_stack(workshop, world, state.tier)
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
-    world_line.make_prompts(workshop, world, state.tier, wanted)
-    for outcome in pictures.make_pictures(workshop, world, state.tier, wanted):
-        if isinstance(outcome, pictures.FailedPicture):
+    prompts.make_prompts(workshop, world, state.tier, wanted)
+    for outcome in images.make_pictures(workshop, world, state.tier, wanted):
+        if isinstance(outcome, images.FailedPicture):
             assert state.pictures[outcome.subject.slug].status == "blocked", outcome.reason
         elif outcome.is_rendered:
             made.rendered.add(picture_key(state, outcome.subject.slug))
     if state.gallery is not None and state.gallery.is_to_do:
-        _, is_made = world_line.make_gallery(workshop, world, state.tier)
+        _, is_made = gallery.make_gallery(workshop, world, state.tier)
         made.galleries |= {gallery_key(state)} if is_made else set()

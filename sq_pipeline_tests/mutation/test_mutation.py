@@ -19,25 +19,19 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
-from sq_pipeline.core import lineage, prompts
-from sq_pipeline.core.base_models import RenderSettings, SizePx
-from sq_pipeline.core.fingerprints import fingerprint
-from sq_pipeline.core.keymap import Keymap
-from sq_pipeline.stages import (
-    adapter_line,
-    adapter_survey,
-    adapter_training,
-    pictures,
-    plan,
-    promote,
-    settled,
-    verify,
-    world_line,
-)
-from sq_pipeline.stages.dataset import TrainingDataset
-from sq_pipeline.stages.workshop import Step
-from sq_pipeline.storage import keymaps
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.adapters import keymap_files
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.base_models.base_models import RenderSettings, SizePx
+from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content import prompts
+from sq_pipeline.pipeline import inputs, plan, settled
+from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter, promoted_adapter
+from sq_pipeline.pipeline.workshop import Step
+from sq_pipeline.pipeline.worlds import images, world_status
+from sq_pipeline.training import recipe
+from sq_pipeline.training.dataset import TrainingDataset
+from sq_pipeline.verification import verify
 from sq_pipeline_tests.mutation.bench import Made, bring_up
 from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, TRAINED_ADAPTERS, Edit
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
@@ -63,13 +57,13 @@ def _fast() -> Iterator[None]:
 def make_fast(patch: pytest.MonkeyPatch) -> None:
     """Leave out what costs most and decides nothing: these tests pull no plug, and nobody looks at their sheets."""
     patch.setattr(os, "fsync", lambda handle: None)
-    patch.setattr(adapter_training, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
-    patch.setattr(adapter_line, "draw_report_sheet", lambda report: None)
-    patch.setattr(keymaps, "check_keymap", _only_once(keymaps.check_keymap))  # pure, and slow
-    patch.setattr(world_line, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
+    patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
+    patch.setattr(promoted_adapter, "draw_report_sheet", lambda report: None)
+    patch.setattr(keymap_files, "check_keymap", _only_once(keymap_files.check_keymap))  # pure, and slow
+    patch.setattr(world_status, "draw_gallery", lambda images: b"".join(png for _, png in images))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
-    encode = pictures.encode_png
-    patch.setattr(pictures, "encode_png", lambda pixels, chunks: _padded(encode(pixels, chunks)))
+    encode = images.encode_png
+    patch.setattr(images, "encode_png", lambda pixels, chunks: _padded(encode(pixels, chunks)))
 
 
 def _padded(content: bytes) -> bytes:
@@ -232,32 +226,32 @@ def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
 
 
 def _without(
-    name: str, position: int, instead: Any, module: Any = adapter_survey
+    name: str, position: int, instead: Any, module: Any = adapter_status
 ) -> Callable[[pytest.MonkeyPatch], None]:
     """A function of `lineage` that always gets the same for one of its arguments."""
 
     def sabotage(patch: pytest.MonkeyPatch) -> None:
-        right = getattr(lineage, name)
+        right = getattr(inputs, name)
         patch.setattr(module, name, lambda *given: right(*given[:position], instead, *given[position + 1 :]))
 
     return sabotage
 
 
 def _seeds_do_not_count(patch: pytest.MonkeyPatch) -> None:
-    right = lineage.prompt_inputs
-    patch.setattr(lineage, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "seed": 0})
+    right = inputs.prompt_inputs
+    patch.setattr(inputs, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "seed": 0})
 
 
 def _negative_prompts_always_count(patch: pytest.MonkeyPatch) -> None:
-    right = lineage.prompt_inputs
+    right = inputs.prompt_inputs
     patch.setattr(
-        lineage, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "negative": prompt.negative_prompt}
+        inputs, "prompt_inputs", lambda prompt, model: {**right(prompt, model), "negative": prompt.negative_prompt}
     )
 
 
 def _scales_do_not_count(patch: pytest.MonkeyPatch) -> None:
-    right = lineage.stack_inputs
-    patch.setattr(lineage, "stack_inputs", lambda entries: right([(version, 1.0) for version, _ in entries]))
+    right = inputs.stack_inputs
+    patch.setattr(inputs, "stack_inputs", lambda entries: right([(version, 1.0) for version, _ in entries]))
 
 
 def _how_a_keymap_is_written_counts(patch: pytest.MonkeyPatch) -> None:
@@ -272,28 +266,28 @@ def _names_of_training_pictures_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def _the_learning_rate_does_not_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lineage, "_NOT_TRAINED", {*lineage._NOT_TRAINED, "learning_rate"})
+    patch.setattr(recipe, "_NOT_TRAINED", {*recipe._NOT_TRAINED, "learning_rate"})
 
 
 def _what_comes_out_identical_goes_on(patch: pytest.MonkeyPatch) -> None:
-    right, numbers = adapter_training.tensors_data_version, itertools.count()
+    right, numbers = mlx_adapter.tensors_data_version, itertools.count()
 
     def version_of(path: Path) -> str:
         return f"{right(path)} {next(numbers)}" if path.stem == "final_adapters" else right(path)
 
-    patch.setattr(adapter_training, "tensors_data_version", version_of)
+    patch.setattr(mlx_adapter, "tensors_data_version", version_of)
 
 
 def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
     def take_for_fresh(_workshop: Any, _world: Any, _poi: Any, step: Step, _published: Any) -> Step:
         return replace(step, status="fresh") if step.record else step
 
-    patch.setattr(world_line, "_with_published", take_for_fresh)
+    patch.setattr(world_status, "_with_published", take_for_fresh)
 
 
 def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verify.VerificationReport, "has_passed", True)
-    patch.setattr(promote, "has_passed", lambda verdicts: True)
+    patch.setattr(promoted_adapter, "has_passed", lambda verdicts: True)
 
 
 def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
@@ -302,7 +296,7 @@ def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) -> None:
-    for module in (world_line, pictures, settled):
+    for module in (world_status, images, settled):
         patch.setattr(module, "published_key", lambda _tier, slug: slug)
 
 
@@ -312,7 +306,7 @@ def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(world_line, "_why_no_stack", lambda _workshop, _world, _tier: ())
+    patch.setattr(world_status, "_why_no_stack", lambda _workshop, _world, _tier: ())
 
 
 ANY_SETTINGS = RenderSettings(SizePx(64, 64), 8, None)
@@ -330,11 +324,11 @@ SABOTAGE = [
     ("an undo puts no picture back", _an_undo_puts_no_picture_back, "place"),
     ("a failed adapter is used", _a_failed_adapter_is_used, "threshold"),
     ("thresholds do not count", _without("verification_inputs", 5, {}), "threshold"),
-    ("renderer versions do not count", _without("picture_inputs", 5, {}, world_line), "renderer"),
-    ("weights do not count for pictures", _without("picture_inputs", 3, "", world_line), "base model"),
+    ("renderer versions do not count", _without("picture_inputs", 5, {}, world_status), "renderer"),
+    ("weights do not count for pictures", _without("picture_inputs", 3, "", world_status), "base model"),
     ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, ""), "base model"),
     ("the tier does not count for seeds", _the_tier_does_not_count_for_seeds, "tier: size"),
-    ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, world_line), "tier"),
+    ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, world_status), "tier"),
     ("a portrait is taken for the place with its slug", _a_portrait_is_taken_for_the_place_with_its_slug, "person"),
     ("a settled tier settles the others", _a_settled_tier_settles_the_others, "person"),
     ("a missing adapter is never told", _a_missing_adapter_is_never_told, "face"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
-from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.pipeline.fast import write_game
 from sq_pipeline_tests.pipeline.game import Game

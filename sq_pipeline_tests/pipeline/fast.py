@@ -9,14 +9,16 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.base_models import FLUX1_MODELS
-from sq_pipeline.core.errors import BaseModelError, Fault, TrainingError
-from sq_pipeline.core.flux_modules import modules_of
-from sq_pipeline.core.protocols import FidelityMeter, TokenCounts, TrainRequest
-from sq_pipeline.core.recipe import TrainerName
-from sq_pipeline.stages.workshop import Engines
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
+from sq_pipeline.base_models.flux_modules import modules_of
+from sq_pipeline.base_models.ports import TokenCounts
+from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pipeline.workshop import Engines
+from sq_pipeline.training.ports import TrainRequest
+from sq_pipeline.training.recipe import TrainerName
+from sq_pipeline.verification.ports import FidelityMeter
 from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeRenderer, FakeTrainer
 
 LAYOUT = [

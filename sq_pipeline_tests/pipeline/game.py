@@ -4,10 +4,10 @@ from typing import Any
 
 from dagster import DagsterInstance
 
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
-from sq_pipeline.stages.plan import make_plan
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import FastEngines, write_yaml
 
 

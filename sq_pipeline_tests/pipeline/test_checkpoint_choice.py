@@ -10,15 +10,22 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from sq_pipeline.adapters.safetensors_file import write_safetensors
 from sq_pipeline.cli import app
-from sq_pipeline.core.errors import AdapterError, SelectionError
-from sq_pipeline.stages.adapter_line import make_mflux_adapter, make_verification, promote
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.checkpoint_choice import SCORES, choose_checkpoint, choose_proposed, make_chosen_checkpoint
-from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.storage.manifests import read_manifest
-from sq_pipeline.storage.safetensors_file import write_safetensors
-from sq_pipeline.storage.store import Record
+from sq_pipeline.common.errors import AdapterError, SelectionError
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import (
+    SCORES,
+    choose_checkpoint,
+    choose_proposed,
+    make_chosen_checkpoint,
+)
+from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
+from sq_pipeline.pipeline.adapters.promoted_adapter import promote
+from sq_pipeline.pipeline.adapters.verification import make_verification
+from sq_pipeline.pipeline.manifests import read_manifest
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import LAYOUT
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -251,7 +258,7 @@ def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
 
 
 def test_the_command(kept: Game, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sq_pipeline.defs.engines.real_engines", kept.engines)
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", kept.engines)
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(app, ["adapter", "choose", "west_land", "--data", str(kept.data.root), *arguments])

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 from dagster import AssetKey, DagsterInstance, Definitions
 
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.partitions import sync_partitions
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.packs import read_catalog
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
 
 STEPS = ["training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"]

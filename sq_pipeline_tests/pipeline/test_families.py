@@ -14,22 +14,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.engines.mflux_train_trainer import MfluxTrainTrainer
-from sq_pipeline.stages.adapter_line import (
-    make_dataset,
-    make_mflux_adapter,
-    make_verification,
-    promote,
-)
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.adapter_training import make_mlx_adapter
-from sq_pipeline.stages.checkpoint_choice import make_chosen_checkpoint
-from sq_pipeline.stages.workshop import Step, Workshop
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline_tests.engines.small_families import small, small_sizes, write_folder
-from sq_pipeline_tests.engines.test_families import write_adapter
-from sq_pipeline_tests.engines.test_mflux_train import SMALL_TRAIN
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
+from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
+from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
+from sq_pipeline.pipeline.adapters.promoted_adapter import promote
+from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.adapters.verification import make_verification
+from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.wiring import real_engines
+from sq_pipeline_tests.engines.mflux.small_families import small, small_sizes, write_folder
+from sq_pipeline_tests.engines.mflux.test_families import write_adapter
+from sq_pipeline_tests.engines.trainers.mflux_train.test_mflux_train import SMALL_TRAIN
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_yaml
 
 _log = logging.getLogger(__name__)

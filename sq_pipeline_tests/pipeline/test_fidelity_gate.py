@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.core.fidelity import FidelityReport
-from sq_pipeline.core.protocols import FidelityMeter, FidelityRequest
-from sq_pipeline.engines import registry
-from sq_pipeline.stages import adapter_line
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.remap import RemapResult
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.manifests import read_manifest
+from sq_pipeline.adapters.remap.remap import RemapResult
+from sq_pipeline.engines import factory
+from sq_pipeline.pipeline.adapters import promoted_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.manifests import read_manifest
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.verification.fidelity import FidelityReport
+from sq_pipeline.verification.ports import FidelityMeter, FidelityRequest
 from sq_pipeline_tests.pipeline.fast import write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -41,7 +41,7 @@ class RealMeter:
 
 @pytest.fixture
 def measured(game: Game) -> Game:
-    game.engines.meter = RealMeter(registry.fidelity_meter(game.data))
+    game.engines.meter = RealMeter(factory.fidelity_meter(game.data))
     return game
 
 
@@ -60,7 +60,7 @@ def _one_row(arrays: Arrays) -> None:
 
 
 def spoil_remaps(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Arrays], None]) -> None:
-    right = adapter_line.remap_adapter
+    right = promoted_adapter.remap_adapter
 
     def remap(source: Path, target: Path, *more: Any, **options: Any) -> RemapResult:
         result = right(source, target, *more, **options)
@@ -69,7 +69,7 @@ def spoil_remaps(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Arrays], None
         save_file(arrays, target)
         return result
 
-    monkeypatch.setattr(adapter_line, "remap_adapter", remap)
+    monkeypatch.setattr(promoted_adapter, "remap_adapter", remap)
 
 
 def verification_of(game: Game) -> dict[str, Any]:

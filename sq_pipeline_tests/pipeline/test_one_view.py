@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import hold_run_lock
 from sq_pipeline.defs.instance import SETTINGS, prepare_home
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.run_lock import hold_run_lock
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.pipeline.test_runs import is_quiet, rendered
@@ -50,9 +50,9 @@ def test_a_dataset_that_changes_while_it_is_read_is_never_taken_for_another(done
     folder = done.data.datasets_root / "west/landscape"
     write_dataset(folder, "west", 5)
     layout_for, trainer = done.engines.trainer.layout_for, done.engines.trainer
-    from sq_pipeline.stages import adapter_line
+    from sq_pipeline.pipeline.adapters import promoted_adapter
 
-    checked = adapter_line.check_dataset
+    checked = promoted_adapter.check_dataset
 
     def check_and_switch(*arguments: object) -> object:
         dataset = checked(*arguments)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def test_a_dataset_that_changes_while_it_is_read_is_never_taken_for_another(done
 
     switched: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapter_line, "check_dataset", check_and_switch)
+        patch.setattr(promoted_adapter, "check_dataset", check_and_switch)
         report = done.run()
     assert switched == ["index", "training"]
     assert [item["asset"] for item in report.failed] == ["west/loras/west_land/mlx_adapter"]
@@ -109,8 +109,8 @@ def test_an_engines_own_error_hinders_no_neighbour_either(done: Game) -> None:
 _HOLD = """
 import sys, time
 from pathlib import Path
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.run_lock import hold_run_lock
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import hold_run_lock
 with hold_run_lock(DataDir(Path(sys.argv[1])), print):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -155,11 +155,11 @@ def test_the_lock_can_be_looked_for_again_by_who_holds_it(data: DataDir) -> None
 
 def test_two_runs_at_once_make_everything_once(data: DataDir, shipped: DataDir) -> None:
     """Two processes on a game of which nothing is made: one does it all, the other finds it done."""
-    from sq_pipeline_tests.automation.steered import work_done
+    from sq_pipeline_tests.defs.steered import work_done
     from sq_pipeline_tests.pipeline.fast import write_game
 
     write_game(data)
-    command = [sys.executable, "-m", "sq_pipeline_tests.automation.steered", str(data.root)]
+    command = [sys.executable, "-m", "sq_pipeline_tests.defs.steered", str(data.root)]
     runs = [
         subprocess.Popen(
             command,

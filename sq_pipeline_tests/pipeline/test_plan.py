@@ -10,12 +10,12 @@ import yaml
 from typer.testing import CliRunner
 
 from sq_pipeline.cli import app
-from sq_pipeline.cli.plan_table import plan_rows
-from sq_pipeline.core.errors import AdapterError
-from sq_pipeline.stages.adapter_line import make_mflux_adapter
-from sq_pipeline.stages.chain import chain_of, follow
-from sq_pipeline.stages.plan import make_plan
-from sq_pipeline.stages.workshop import Step, Workshop
+from sq_pipeline.cli.pipeline_commands import plan_rows
+from sq_pipeline.common.errors import AdapterError
+from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
+from sq_pipeline.pipeline.chain import chain_of, follow
+from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -259,7 +259,7 @@ def test_only_what_belongs_together_is_put_together() -> None:
 
 
 def test_the_command_prints_the_table(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sq_pipeline.defs.engines.real_engines", FastEngines())
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", FastEngines())
     monkeypatch.setenv("COLUMNS", "200")
     done.edit("visual_style.yaml", {"positive_suffix": "very wide"})
     answer = CliRunner().invoke(app, ["plan", "--data", os.fspath(done.data.root)])

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.core.provenance import INPUTS, PROVENANCE
-from sq_pipeline.defs.engines import real_engines
-from sq_pipeline.engines import registry
-from sq_pipeline.stages import adapter_line
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.pictures import MadePicture, make_pictures
-from sq_pipeline.stages.remap import RemapResult
-from sq_pipeline.stages.verify_image import verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import make_stack
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.png_file import read_png
+from sq_pipeline.adapters.remap.remap import RemapResult
+from sq_pipeline.base_models import files
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import factory
+from sq_pipeline.pictures.png_file import read_png
+from sq_pipeline.pictures.provenance import INPUTS, PROVENANCE
+from sq_pipeline.pipeline.adapters import promoted_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.verify_image.image import verify_image
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
+from sq_pipeline.pipeline.worlds.stack import make_stack
+from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -28,7 +29,7 @@ ROUGH = "tiny-flux-8bit"
 @pytest.fixture
 def measured(done: Game) -> Game:
     """The finished game, whose pictures and adapters are the plain model's, with the real meter from now on."""
-    done.engines.meter = registry.fidelity_meter(done.data)
+    done.engines.meter = factory.fidelity_meter(done.data)
     done.engines.weights[ROUGH] = done.engines.weights["tiny-flux"]
     return done
 
@@ -56,7 +57,7 @@ def test_pictures_and_verdicts_are_made_again_and_the_training_is_not(measured: 
 def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
     measured: Game, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = adapter_line.remap_adapter
+    right = promoted_adapter.remap_adapter
 
     def remap(source: Path, target: Path, *more: object, **options: object) -> RemapResult:
         result = right(source, target, *more, **options)  # type: ignore[arg-type]
@@ -67,7 +68,7 @@ def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
         save_file(arrays, target)
         return result
 
-    monkeypatch.setattr(adapter_line, "remap_adapter", remap)
+    monkeypatch.setattr(promoted_adapter, "remap_adapter", remap)
     before = len(measured.engines.renderer.requests)
     measured.edit("visual_style.yaml", {"preferred_model": ROUGH})
     measured.run()
@@ -94,7 +95,7 @@ def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDi
     published = data.published_image("west", "landscape", "mill")
     texts = read_png(published, "sq.").texts
     said, inputs = json.loads(texts[PROVENANCE]), json.loads(texts[INPUTS])
-    weights = registry.base_model_weights_hash("tiny-flux", data)
+    weights = files.base_model_weights_hash("tiny-flux", data)
     assert (said["base_model"], said["base_weights"]) == ("tiny-flux-4bit", weights)
     assert (inputs["base_model"], inputs["base_weights"]) == ("tiny-flux-4bit", weights)
     report = verify_image(workshop, published, is_rendered_again=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 

@@ -10,12 +10,12 @@ import pytest
 from dagster import AssetKey, DagsterEventType, EventRecordsFilter
 from PIL import Image
 
-from sq_pipeline.core.errors import ContentError, SelectionError
+from sq_pipeline.common.errors import ContentError, SelectionError
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import RunReport
-from sq_pipeline.stages.plan import make_plan
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.manifests import read_manifest
+from sq_pipeline.pipeline.manifests import read_manifest
+from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -173,7 +173,7 @@ def test_undoing_a_dataset_puts_its_adapter_back_in_use(done: Game) -> None:
 
 
 def test_manual_promotion_waits_for_a_person(game: Game) -> None:
-    from sq_pipeline.stages.adapter_line import promote
+    from sq_pipeline.pipeline.adapters.promoted_adapter import promote
 
     write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
     report = game.run()

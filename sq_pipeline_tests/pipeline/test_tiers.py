@@ -8,15 +8,15 @@ import pytest
 from dagster import AssetKey, DagsterRunStatus, RunRequest
 from PIL import Image
 
-from sq_pipeline.core.content import TIERS, Tier
-from sq_pipeline.core.errors import SelectionError
-from sq_pipeline.defs.automation.requests import LINE_TAG
+from sq_pipeline.common.errors import SelectionError
+from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
-from sq_pipeline.stages.verify_image import verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.settings import load_settings
-from sq_pipeline_tests.automation.test_sensors import Ticks, assets
+from sq_pipeline.defs.sensors.requests import LINE_TAG
+from sq_pipeline.pipeline.verify_image.image import verify_image
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.settings import load_settings
+from sq_pipeline_tests.defs.test_sensors import Ticks, assets
 from sq_pipeline_tests.pipeline.fast import lora, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.trace import StatusCode
 
-from sq_pipeline.core.protocols import AppliedAdapter
-from sq_pipeline.stages.pictures import FailedPicture, make_pictures
-from sq_pipeline.stages.workshop import Workshop
+from sq_pipeline.pictures.ports import AppliedAdapter
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.images import FailedPicture, make_pictures
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.spans import Spans, attributes, own_id, parent_id, recorded_spans
 

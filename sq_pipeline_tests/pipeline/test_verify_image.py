@@ -12,14 +12,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 
-from sq_pipeline.core.errors import PictureError
-from sq_pipeline.core.fingerprints import canonical_json, fingerprint, hash_bytes
-from sq_pipeline.core.provenance import CHIP, CHUNKS, FINGERPRINT, INPUTS, PLACE, PROVENANCE, STACK
-from sq_pipeline.stages.adapter_survey import survey_adapter
-from sq_pipeline.stages.verify_image import ImageReport, verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.png_file import encode_png, read_png
-from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.adapters.safetensors_file import open_safetensors
+from sq_pipeline.common.errors import PictureError
+from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_bytes
+from sq_pipeline.pictures.png_file import encode_png, read_png
+from sq_pipeline.pictures.provenance import CHIP, CHUNKS, FINGERPRINT, INPUTS, PLACE, PROVENANCE, STACK
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.verify_image.image import ImageReport, verify_image
+from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from sq_pipeline.core.base_models import FLUX1_MODELS, Flux1Model
-from sq_pipeline.core.flux_modules import modules_of
+from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
+from sq_pipeline.base_models.flux_modules import modules_of
 
 
 def write_adapter(path: Path, seed: int, base_model: Flux1Model = FLUX1_MODELS["tiny-flux"], rank: int = 1) -> Path:

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sq_pipeline.core.protocols import OnStep, RenderedImage, RenderRequest
-from sq_pipeline.serve.jobs import ServedEngines
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
 from sq_pipeline.serve.server import RenderServer
 from sq_pipeline.serve.socket_place import hold_serve_lock, listen, serve_folder
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.serve.worker import ServedEngines
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.pipeline.fast import WordCounter
 

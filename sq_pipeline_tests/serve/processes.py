@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.serve.client import RenderClient, ServerGoneError, open_client
-from sq_pipeline.storage.layout import DataDir
 
 _START_S = 60.0
 

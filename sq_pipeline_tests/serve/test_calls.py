@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.provenance import PROVENANCE, read_request_provenance
-from sq_pipeline.core.render_protocol import LINE_MAX_BYTES, ProtocolError, read_call
-from sq_pipeline.serve.lines import LineCutter
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.provenance import PROVENANCE, read_request_provenance
+from sq_pipeline.serve.protocol import LINE_MAX_BYTES, LineCutter, ProtocolError, read_call
 from sq_pipeline_tests.serve.peers import PICTURE, WEIGHTS, open_fake, serving
 
 

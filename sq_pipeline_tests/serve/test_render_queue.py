@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sq_pipeline.core.render_queue import RenderKey, RenderQueue, order_by_stack
+from sq_pipeline.serve.queue import RenderKey, RenderQueue, order_by_stack
 
 
 def key(stack: object, base_model: str = "tiny-flux") -> RenderKey:

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from sq_pipeline.core.errors import Fault, NoMatchError, PictureError
-from sq_pipeline.core.fingerprints import canonical_json, hash_file
-from sq_pipeline.core.protocols import AdapterUse, OnStep, RenderedImage, RenderRequest
-from sq_pipeline.core.provenance import PROVENANCE, RequestProvenance
-from sq_pipeline.serve.server_first import ServerFirstRenderer
-from sq_pipeline.stages.rendering import render
-from sq_pipeline.stages.verify_image import ImageReport, verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.storage.layout import DataDir
-from sq_pipeline.storage.png_file import encode_png, read_png
-from sq_pipeline.storage.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.common.errors import Fault, NoMatchError, PictureError
+from sq_pipeline.common.fingerprints import canonical_json, hash_file
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.png_file import encode_png, read_png
+from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
+from sq_pipeline.pictures.provenance import PROVENANCE, RequestProvenance
+from sq_pipeline.pictures.rendering import render
+from sq_pipeline.pipeline.verify_image.image import ImageReport, verify_image
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.telemetry.spans import span
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.fakes import FakeRenderer

@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.core.protocols import AdapterUse, RenderRequest
-from sq_pipeline.core.render_protocol import ProtocolError
-from sq_pipeline.defs.engines import real_engines
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
-from sq_pipeline.engines import registry
-from sq_pipeline.serve.pictures import read_pixels
+from sq_pipeline.engines import factory
+from sq_pipeline.pictures.ports import RenderRequest
+from sq_pipeline.pipeline.verify_image.image import verify_image
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
+from sq_pipeline.pipeline.worlds.stack import make_stack
+from sq_pipeline.pipeline.worlds.world_status import survey_world
+from sq_pipeline.serve.picture_files import read_pixels
+from sq_pipeline.serve.protocol import ProtocolError
 from sq_pipeline.serve.socket_place import serve_folder
-from sq_pipeline.stages.pictures import MadePicture, make_pictures
-from sq_pipeline.stages.verify_image import verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import make_stack, survey_world
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
 from sq_pipeline_tests.serve.adapters import write_adapter
@@ -50,7 +52,7 @@ def process(served: DataDir) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_pictures_are_those_of_the_engine_in_process(served: DataDir, process: "subprocess.Popen[str]") -> None:
-    renderer = registry.renderer(served)
+    renderer = factory.renderer(served)
     use = AdapterUse(served.lora_root / "good.safetensors", 0.7)
     with join(served, process) as client:
         for uses in ((), (use,), ()):
@@ -67,7 +69,7 @@ def test_pictures_are_those_of_the_engine_in_process(served: DataDir, process: "
 
 def test_a_quantized_variant_keeps_its_stacks_hot(served: DataDir, process: "subprocess.Popen[str]") -> None:
     """By its alias too; the stack is swapped over the same quantized weights."""
-    renderer = registry.renderer(served)
+    renderer = factory.renderer(served)
     use = AdapterUse(served.lora_root / "good.safetensors", 0.7)
     with join(served, process) as client:
         before = client.call("status")["engine"]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from sq_pipeline.core.errors import BaseModelError, Fault, NoMatchError, RenderError
-from sq_pipeline.core.protocols import OnStep, RenderedImage, RenderRequest
+from sq_pipeline.common.errors import BaseModelError, Fault, NoMatchError, RenderError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
 from sq_pipeline.serve import server
 from sq_pipeline.serve.socket_place import serve_folder
-from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.serve.peers import WatchedFake, open_fake, serving, storm
 

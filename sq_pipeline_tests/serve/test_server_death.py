@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey
 
-from sq_pipeline.defs.engines import real_engines
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
+from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.verify_image.image import verify_image
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.world_status import survey_world
 from sq_pipeline.serve.client import RenderClient
 from sq_pipeline.serve.socket_place import serve_folder
-from sq_pipeline.stages.plan import make_plan
-from sq_pipeline.stages.verify_image import verify_image
-from sq_pipeline.stages.workshop import Workshop
-from sq_pipeline.stages.world_line import survey_world
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
 from sq_pipeline_tests.serve.adapters import write_adapter
 from sq_pipeline_tests.serve.peers import PICTURE, join_as_peer, storm

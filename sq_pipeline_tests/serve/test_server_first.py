@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from sq_pipeline.core.errors import Fault, NoMatchError, RenderError
-from sq_pipeline.core.protocols import AdapterUse, EngineDescription, OnStep, RenderedImage, RenderRequest
-from sq_pipeline.core.render_protocol import write_line
-from sq_pipeline.serve.server_first import ServerFirstRenderer
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
+from sq_pipeline.serve.protocol import write_line
+from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen, serve_folder
-from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.serve.adapters import write_adapter
 from sq_pipeline_tests.serve.peers import WEIGHTS, WatchedFake, open_fake, serving

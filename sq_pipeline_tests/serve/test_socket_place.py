@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.core.errors import StorageError
+from sq_pipeline.common.errors import StorageError
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.serve.client import open_client
 from sq_pipeline.serve.socket_place import connect, hold_serve_lock, listen, serve_folder
-from sq_pipeline.storage.layout import DataDir
 from sq_pipeline_tests.conftest import link_shipped
 
 
@@ -95,7 +95,7 @@ def test_a_socket_of_another_data_directory_is_no_server(data: DataDir, tmp_path
     """Its ping tells another data directory: a link to it, or a copy of one that is served."""
     import threading
 
-    from sq_pipeline.core.render_protocol import write_line
+    from sq_pipeline.serve.protocol import write_line
     from sq_pipeline.serve.socket_place import data_identity
 
     other = link_shipped(tmp_path / "other", shipped)

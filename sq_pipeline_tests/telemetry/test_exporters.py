@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.telemetry.spans import span
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from opentelemetry.trace import StatusCode
 
-from sq_pipeline.core.errors import RenderError, TelemetryError
-from sq_pipeline.core.protocols import AdapterUse, AppliedAdapter, RenderRequest
-from sq_pipeline.stages.rendering import render
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.common.errors import RenderError, TelemetryError
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderRequest
+from sq_pipeline.pictures.rendering import render
 from sq_pipeline.telemetry.exporters import make_provider, wanted_exporters
 from sq_pipeline.telemetry.spans import span
+from sq_pipeline_tests.builders import write_adapter
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.spans import Spans, attributes, recorded_spans
-from sq_pipeline_tests.stages.builders import write_adapter
 
 ATTRIBUTES = {
     *("render.tier", "render.seed", "render.variant", "render.width", "render.height", "render.elapsed_ms"),

@@ -12,8 +12,8 @@ from typing import Any
 from mflux.models.common.tokenizer import TokenizerLoader
 from mflux.models.flux.weights.flux_weight_definition import FluxWeightDefinition
 
-from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.encoder_tensors import PARTS, EncoderDims, EncoderPart
 from sq_pipeline.engines.flux.weight_files import WeightFiles, read_headers, tensor_faults
 

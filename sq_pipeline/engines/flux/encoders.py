@@ -24,8 +24,8 @@ from mflux.models.flux.weights.flux_weight_definition import FluxWeightDefinitio
 from mflux.utils.image_util import ImageUtil
 from mlx import nn
 
-from sq_pipeline.core.errors import BaseModelError, Fault
-from sq_pipeline.engines.caption_lengths import check_caption_lengths
+from sq_pipeline.common.errors import BaseModelError, Fault
+from sq_pipeline.engines.flux.caption_lengths import check_caption_lengths
 from sq_pipeline.engines.flux.encoder_files import EncoderFiles, part_of_names
 from sq_pipeline.engines.flux.encoder_tensors import CLIP, T5, VAE, EncoderPart
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from sq_pipeline.core.base_models import BaseModel
-from sq_pipeline.core.errors import BaseModelError, Fault
-from sq_pipeline.engines import registry
+from sq_pipeline.base_models import files
+from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.errors import BaseModelError, Fault
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.flux.encoder_files import check_encoders
 from sq_pipeline.engines.flux.encoder_tensors import EncoderDims
 from sq_pipeline.engines.flux.encoders import FluxEncoders
 from sq_pipeline.engines.flux.network import Flux, FluxDims
 from sq_pipeline.engines.flux.quantized import Bits
 from sq_pipeline.engines.flux.weights import check_weights, dims_of, load_weights
-from sq_pipeline.storage.layout import DataDir
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def open_flux_parts(
     weights; `dims` and `encoder_dims` are for networks of other widths than FLUX.1's.
     """
     dims = dims or dims_of(base_model)
-    folder = registry.training_folder(base_model, data)
-    how = registry.how_to_complete(base_model, data)
-    place = registry.transformer_in(folder, base_model)
+    folder = files.training_folder(base_model, data)
+    how = files.how_to_complete(base_model, data)
+    place = files.transformer_in(folder, base_model)
     faults: list[Fault] = []
     weights = encoders = None
     if place is None:

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.core.adapter_form import FLOATS
-from sq_pipeline.core.adapter_header import TensorInfo
-from sq_pipeline.core.errors import AdapterError, BaseModelError, Fault
-from sq_pipeline.storage.safetensors_file import open_safetensors
+from sq_pipeline.adapters.form import FLOATS
+from sq_pipeline.adapters.safetensors_file import open_safetensors
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.common.errors import AdapterError, BaseModelError, Fault
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sq_pipeline.core.adapter_form import parts_of
+from sq_pipeline.adapters.form import parts_of
 from sq_pipeline.engines.flux.mflux_names import mflux_targets
 
 Layout = Literal["bfl", "diffusers"]

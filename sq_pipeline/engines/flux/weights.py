@@ -11,8 +11,8 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from sq_pipeline.core.base_models import BaseModel, as_flux1
-from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.base_models.base_models import BaseModel, as_flux1
+from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.mflux_names import swap_halves
 from sq_pipeline.engines.flux.network import Flux, FluxDims
 from sq_pipeline.engines.flux.quantized import Bits, fill_quantized, quantize_blocks

@@ -7,8 +7,8 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.core.base_models import FLUX1_MODELS
-from sq_pipeline.engines.caption_lengths import check_caption_lengths
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
+from sq_pipeline.engines.flux.caption_lengths import check_caption_lengths
 from sq_pipeline.engines.tiny_flux import model
 from sq_pipeline.engines.tiny_flux.text import PAD, load_tokenizer
 from sq_pipeline.engines.tiny_flux.vae import pack

@@ -36,7 +36,7 @@ from mlx import nn
 from mlx.utils import tree_flatten
 from transformers import PreTrainedTokenizerFast
 
-from sq_pipeline.core.base_models import FLUX1_MODELS, RenderBits
+from sq_pipeline.base_models.base_models import FLUX1_MODELS, RenderBits
 from sq_pipeline.engines.flux.mflux_names import to_mflux_weights
 from sq_pipeline.engines.tiny_flux import model, text
 
@@ -71,22 +71,6 @@ def model_config() -> ModelConfig:
         sigma_base_shift=model.TIME_SHIFT,
         sigma_max_shift=model.TIME_SHIFT,
     )
-
-
-def use_float32() -> None:
-    """Let mflux compute in float32 on a CPU, see `rendering_dtype`.
-
-    `ModelConfig.precision` is a class attribute that mflux reads everywhere.
-    """
-    ModelConfig.precision = rendering_dtype()
-
-
-def rendering_dtype() -> mx.Dtype:
-    """What pictures are rendered in here: mflux's own choice, but float32 on a CPU.
-
-    bfloat16 products do not go through BLAS there.
-    """
-    return mx.float32 if mx.default_device() == mx.Device(mx.cpu) else ModelConfig.precision
 
 
 def shrink_transformer(transformer: Transformer, hidden_size: int) -> None:

@@ -16,7 +16,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten
 
-from sq_pipeline.core.errors import BaseModelError, Fault
+from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.network import Flux, FluxDims
 from sq_pipeline.engines.tiny_flux.text import POOLED_SIZE, TEXT_SIZE, TinyCLIP, TinyT5
 from sq_pipeline.engines.tiny_flux.vae import TinyVAE

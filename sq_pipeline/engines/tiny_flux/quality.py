@@ -14,12 +14,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from sq_pipeline.core.base_models import BASE_MODELS
-from sq_pipeline.core.protocols import RenderRequest
-from sq_pipeline.engines import registry
+from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import factory
 from sq_pipeline.painter.judge import WORDS, Judge, border_step_ratio
 from sq_pipeline.painter.scenes import paint, random_scene
-from sq_pipeline.storage.layout import DataDir
+from sq_pipeline.pictures.ports import RenderRequest
 
 WANTED = {"time": 0.95, "ground": 0.95, "place": 0.90, "subject": 0.80}
 WANTED_BORDER_STEP = 1.5
@@ -28,7 +28,7 @@ WANTED_BORDER_STEP = 1.5
 def measure(data: DataDir, pictures: int, seed: int, sheet: Path | None) -> dict[str, tuple[float, float]]:
     """For each word: (share right, the judge's own share); `border step`: (median of tiny-flux, of the painter)."""
     judge, rng, base_model = Judge(), random.Random(seed), BASE_MODELS["tiny-flux"]
-    renderer = registry.renderer(data)
+    renderer = factory.renderer(data)
     size = base_model.settings_for("landscape").size
     hits = {word: [0, 0] for word in WORDS}
     steps: tuple[list[float], list[float]] = ([], [])

@@ -1,0 +1,1 @@
+"""Adapter files: safetensors, dialects, keymaps, and what a file means, whoever trained it. No engine."""

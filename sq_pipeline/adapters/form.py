@@ -1,0 +1,100 @@
+"""The internal form of an adapter: updates of FLUX.1's modules, whole or in parts, wherever their numbers lie.
+
+Every dialect is read into this form and every target written from it. An update adds scale · up @ down to a weight of
+(outputs, inputs). Not here: names in files (`core.keymap`), bytes (`storage.safetensors_file`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+# the modules that loaders know in parts: each part's name and its share of the outputs, in order
+_QKV = (("q", 1), ("k", 1), ("v", 1))
+
+
+PARTS_BY_KIND: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "img_attn.qkv": _QKV,
+    "txt_attn.qkv": _QKV,
+    "linear1": (*_QKV, ("mlp", 4)),
+}
+
+
+FLOATS = frozenset({"F32", "F16", "BF16"})  # what a matrix may be
+
+
+ALPHA_DTYPES = FLOATS | {"F64", "I64", "I32", "I16", "U8"}
+
+
+def parts_of(module: str) -> tuple[tuple[str, int], ...]:
+    """The parts of a module (`single_blocks.3.linear1`) and their shares of its outputs; none for most modules."""
+    return PARTS_BY_KIND.get(module.split(".", 2)[2], ())
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of (rows, columns) inside a file's tensor `key`; `is_transposed` when the tensor has columns first.
+
+    `row_span` and `column_span`: the part of the (turned) tensor that it is; None for all of it.
+    """
+
+    key: str
+    dtype: str
+    rows: int
+    columns: int
+    is_transposed: bool = False
+    row_span: tuple[int, int] | None = None
+    column_span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One low-rank update: `down` is (rank, inputs), `up` (outputs, rank).
+
+    `module` is BFL's name with mlx-examples' `layers` (`double_blocks.0.img_mlp.layers.0`); `part` is empty for the
+    whole module. `alpha`: what the file says, None where it says nothing, and how its tensor holds it; `scale`: what
+    the update is multiplied by.
+    """
+
+    module: str
+    part: str
+    down: Matrix
+    up: Matrix
+    alpha: float | None
+    scale: float
+    alpha_dtype: str = "F32"
+    alpha_shape: tuple[int, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        """Rows of `down`."""
+        return self.down.rows
+
+    @property
+    def slot(self) -> str:
+        """Module and part, as one name: `double_blocks.0.img_attn.qkv.q`."""
+        return f"{self.module}.{self.part}" if self.part else self.module
+
+
+@dataclass(frozen=True)
+class AdapterUse:
+    """An adapter file (mflux dialect) and the strength it is applied with."""
+
+    path: Path
+    lora_scale: float
+
+
+class UpdateSource(Protocol):
+    """What an adapter is meant to add, with its numbers at hand (see `core.adapter_form`)."""
+
+    @property
+    def patches(self) -> Mapping[str, Patch]:
+        """The updates, by slot."""
+        ...
+
+    def numbers(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        """A matrix's numbers, (rows, columns)."""
+        ...

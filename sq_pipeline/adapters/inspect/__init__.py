@@ -1,0 +1,1 @@
+"""`adapter inspect`: what a file is, what it covers, who loads it, and what is doubtful about it."""

@@ -1,0 +1,189 @@
+"""What an adapter file is: dialect, modules, ranks, strength, who loads it. Reads any file, loads no model.
+
+Here: reading a file's header and numbers for the report. Its judgements are in core, its numerics in `update_size`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sq_pipeline.adapters import scales as adapter_scales
+from sq_pipeline.adapters.dialects import DIALECT_NAMES, dialect_counts, name_dialect
+from sq_pipeline.adapters.inspect import scale_findings
+from sq_pipeline.adapters.inspect.findings import Finding, lines_of
+from sq_pipeline.adapters.inspect.flux_fit import fit
+from sq_pipeline.adapters.inspect.loader_verdicts import LoaderFacts, judge_loader, loader_verdicts
+from sq_pipeline.adapters.inspect.metadata_text import path_fault
+from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair, pair_up
+from sq_pipeline.adapters.inspect.report import AdapterReport, ModuleRow
+from sq_pipeline.adapters.inspect.update_size import TensorReader, effective_rank, update_norm
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap_files import select_reading_keymap
+from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
+from sq_pipeline.adapters.scales import METADATA_KEY, PeftScales, Scale, read_peft_scales
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
+from sq_pipeline.common.layout import shipped_data_root
+
+# above it the rank × rank products would cost more than the file: finiteness alone is looked at
+_MAX_RANK = 1024
+# what no loader can apply, whatever its names
+_BREAKS = {
+    *("no down", "no up", "no matrix", "dtype", "misshapen", "width", "block"),
+    *("repeated", "not finite", "model", "other method"),
+}
+
+
+def report_adapter(
+    path: Path,
+    *,
+    with_spectrum: bool = False,
+    loader: str | None = None,
+    base_models: Sequence[Flux1Model] = tuple(FLUX1_MODELS.values()),
+) -> AdapterReport:
+    """The report on a file; its faults are lines of the report. `with_spectrum` adds effective ranks.
+
+    `loader` (`mflux 0.18.1`): one more fault when that loader does not apply the file rightly. Raises AdapterError
+    when the file cannot be read, SelectionError for a loader that is not known.
+    """
+    file = open_safetensors(path)
+    dialect = name_dialect(file.tensors, file.metadata)
+    pairs = pair_up(file.tensors, _keymaps_for(file))
+    peft = read_peft_scales(file.metadata)
+    findings, rows, scales = list(pairs.findings), list[ModuleRow](), list[tuple[Pair, Scale]]()
+    with TensorReader(file) as reader:
+        for pair in pairs.pairs:
+            found, measured = _inspect_pair(
+                reader, pair, peft if isinstance(peft, PeftScales) else None, with_spectrum=with_spectrum
+            )
+            findings.extend(found)
+            if measured is not None:
+                rows.append(measured[0])
+                scales.append((pair, measured[1]))
+    fitted = fit(pairs.pairs, base_models)
+    findings.extend(fitted.findings)
+    if any(pair.tiles > 1 for pair in pairs.pairs):
+        dialect = DIALECT_NAMES["mflux-before-0.19"]  # told by its shapes; its names are Kohya's
+    findings.extend(_judge_alphas(dialect, scales))
+    modules = len(pairs.pairs)
+    faults = lines_of(findings, modules)
+    broken = _broken(findings, modules, fitted.misfit)
+    facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken)
+    faults.extend(_whole_file_faults(modules, fitted.misfit, file.metadata))
+    if loader is not None:
+        verdict = judge_loader(loader, facts)
+        if not verdict.is_right:
+            faults.append(f"{verdict.loader} does not load it rightly: {verdict.reason}")
+    return AdapterReport(
+        file=path.name,
+        file_bytes=path.stat().st_size,
+        dialect=dialect,
+        tensors=len(file.tensors),
+        modules=modules,
+        fit=fitted,
+        dtypes=Counter(info.dtype for info in file.tensors.values()),
+        metadata=file.metadata,
+        rows=tuple(rows),
+        loads_in=loader_verdicts(facts),
+        faults=tuple(faults),
+    )
+
+
+def _keymaps_for(file: SafetensorsFile) -> list[Keymap]:
+    """The shipped keymap that reads the file's dialect; all of them where its names are of none, or of two."""
+    found = dialect_counts(file.tensors)
+    dialects = [dialect for dialect in found if dialect is not None]
+    wanted = dialects if len(dialects) == 1 and None not in found else list(DIALECT_NAMES)
+    root = shipped_data_root() / "keymaps"
+    return [select_reading_keymap(root, dialect) for dialect in wanted]
+
+
+def _inspect_pair(
+    reader: TensorReader, pair: Pair, peft: PeftScales | None, *, with_spectrum: bool
+) -> tuple[list[Finding], tuple[ModuleRow, Scale] | None]:
+    """What its numbers say is wrong, and its row and scale where its matrices fit."""
+    products = _products(reader, pair) if pair.is_whole and pair.rank <= _MAX_RANK else {}
+    findings = [
+        Finding("not finite", info.name)
+        for info in pair.tensors
+        if info.dtype in READABLE_FLOATS and not _is_finite(reader, info, products.get(info.name))
+    ]
+    if not pair.is_whole:
+        return findings, None
+    assert pair.down is not None
+    assert pair.up is not None
+    alpha = reader.number(pair.alpha) if pair.alpha is not None else None
+    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, peft)
+    norm = spectrum = None
+    down = _untiled(products[pair.down.name], pair) if products and not findings else None
+    if down is not None:
+        up = products[pair.up.name]
+        norm = update_norm(down, up, scale.value)
+        if norm == 0:
+            findings.append(Finding("zero", pair.name))
+        if not isfinite(norm):  # of F64 alone, whose squares are beyond a number
+            norm = None
+        elif with_spectrum:
+            spectrum = effective_rank(down, up)
+    row = ModuleRow(pair.name, pair.slot, pair.rank, scale.alpha, scale.source, scale.value, pair.dtype, norm, spectrum)
+    return findings, (row, scale)
+
+
+def _products(reader: TensorReader, pair: Pair) -> dict[str, npt.NDArray[np.float64]]:
+    """By tensor: products of down's rows and of up's columns with each other, (rank, rank)."""
+    assert pair.down is not None
+    assert pair.up is not None
+    return {
+        pair.down.name: reader.gram(pair.down, of_rows=not pair.is_transposed),
+        pair.up.name: reader.gram(pair.up, of_rows=pair.is_transposed),
+    }
+
+
+def _is_finite(reader: TensorReader, info: TensorInfo, products: npt.NDArray[np.float64] | None) -> bool:
+    """True when no number is NaN or infinite; looked at again only where the products do not say so."""
+    return (products is not None and bool(np.isfinite(products.diagonal()).all())) or reader.is_finite(info)
+
+
+def _untiled(products: npt.NDArray[np.float64], pair: Pair) -> npt.NDArray[np.float64] | None:
+    """The products of one tile of down, (rank, rank); None when the tiles are not alike."""
+    tiles, rank = pair.tiles, pair.rank
+    if tiles == 1:
+        return products
+    first = products[:rank, :rank]
+    blocks = products.reshape(tiles, rank, tiles, rank).swapaxes(1, 2)
+    return first if np.allclose(blocks, first, rtol=1e-9, atol=0) else None
+
+
+def _judge_alphas(dialect: str, scales: Iterable[tuple[Pair, Scale]]) -> Iterator[Finding]:
+    scales = list(scales)
+    needs_alpha = dialect == "Kohya" or any(scale.source == "tensor" for _, scale in scales)
+    for pair, scale in scales:
+        if scale.alpha is None and needs_alpha:
+            yield Finding("no alpha", pair.name)
+        elif finding := scale_findings.judge_scale(pair.name, pair.rank, scale):
+            yield finding
+
+
+def _broken(findings: Sequence[Finding], modules: int, misfit: str) -> str:
+    """Why no loader can apply the file rightly, whatever its names; empty when nothing is in the way."""
+    if not modules:
+        return "it holds no module of a LoRA"
+    breaking = [finding for finding in findings if finding.kind in _BREAKS]
+    if breaking:
+        return f"the file is faulty: {lines_of(breaking, modules)[0]}"
+    return misfit
+
+
+def _whole_file_faults(modules: int, misfit: str, metadata: Mapping[str, str]) -> Iterator[str]:
+    if not modules:
+        yield "holds no module of a LoRA"
+    if misfit:
+        yield misfit
+    if isinstance(peft := read_peft_scales(metadata), str):
+        yield f"metadata {METADATA_KEY}: {peft}"
+    if fault := path_fault(metadata):
+        yield fault

@@ -1,0 +1,178 @@
+"""Whether a loader applies an adapter file, as it is, as its trainer meant it; and if not, why, in a line.
+
+Names are in `core.loader_names`; the sources are named there. Not here: what is wrong with a file for every loader.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sq_pipeline.adapters.inspect.loader_names import diffusers_way, unread_names
+from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
+from sq_pipeline.adapters.scales import METADATA_KEY, Scale
+from sq_pipeline.common.errors import Fault, SelectionError
+
+LOADERS = ("mflux >=0.19", "mflux <0.19", "diffusers", "ComfyUI", "sd-scripts")
+_REAL_HIDDEN_SIZE = 3072  # of the published FLUX.1
+# 0.19.0 has no reader of PEFT's metadata, 0.24.0 has one; versions between were not read
+_READS_PEFT_METADATA = (0, 24)
+# huggingface/diffusers#14409, in 0.42.1: alphas follow the ranks where the file names none
+_ALPHA_FOLLOWS_RANK = (0, 42)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`is_right`: every update is applied, at the right scale. `reason`: why not, or what to mind."""
+
+    loader: str
+    is_right: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoaderFacts:
+    """What a verdict stands on: the file's names, its whole pairs with their scales, and the hidden size they fit.
+
+    `broken`: why no loader can apply it, empty when nothing is in the way.
+    """
+
+    names: Collection[str]
+    pairs: Sequence[tuple[Pair, Scale]]
+    metadata: Mapping[str, str]
+    hidden_size: int | None
+    broken: str
+
+
+def loader_verdicts(facts: LoaderFacts) -> tuple[Verdict, ...]:
+    """A verdict for each of LOADERS."""
+    return tuple(_judge(loader, (), facts) for loader in LOADERS)
+
+
+def judge_loader(wanted: str, facts: LoaderFacts) -> Verdict:
+    """The verdict for a loader by name and version, such as `mflux 0.18.1`; raises SelectionError for any other."""
+    name, _, text = wanted.strip().partition(" ")
+    number = re.match(r"(?:==)?(\d+(?:\.\d+)*)", text.strip())
+    version = tuple(map(int, number[1].split("."))) if number else ()
+    loaders = {loader.split()[0].lower(): loader.split()[0] for loader in LOADERS} | {"kohya": "sd-scripts"}
+    loader = loaders.get(name.lower())
+    if loader is None or (text.strip() and not version) or (loader == "mflux" and not version):
+        mend = "use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts"
+        raise SelectionError(Fault("", "--loader", f"no loader {wanted!r} is known here", mend))
+    if loader == "mflux":
+        loader = "mflux >=0.19" if version >= (0, 19) else "mflux <0.19"
+    verdict = _judge(loader, version, facts)
+    return Verdict(f"{loader.split()[0]} {text.strip()}".strip(), verdict.is_right, verdict.reason)
+
+
+def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict:
+    if facts.broken:
+        return Verdict(loader, False, facts.broken)
+    unread = unread_names(loader, facts.names)
+    if unread:
+        return Verdict(loader, False, _unread(unread, len(facts.names)))
+    if facts.hidden_size not in (None, _REAL_HIDDEN_SIZE) and not loader.startswith("mflux"):
+        return Verdict(
+            loader, False, f"it knows FLUX.1 at hidden size {_REAL_HIDDEN_SIZE} only, not {facts.hidden_size}"
+        )
+    for check in _CHECKS[loader]:
+        for reason in check(facts, version):
+            return Verdict(loader, False, reason)
+    return Verdict(loader, True, _note(loader, version, facts))
+
+
+def _unread(unread: Sequence[str], count: int) -> str:
+    if len(unread) == count:
+        return f"it knows none of the names, such as {unread[0]}"
+    return f"it does not know {len(unread)} of {count} names, such as {unread[0]}"
+
+
+def _cut_downs(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]:
+    cut = [pair for pair, _ in facts.pairs if pair.tiles == 1 and pair.cut > 1 and pair.rank % pair.cut == 0]
+    if cut:
+        kinds = ", ".join(sorted({f"{pair.kind} in {pair.cut}" for pair in cut}))
+        yield f"it cuts the fused down matrix along the rank ({kinds}): {len(cut)} modules are wrong or an error"
+
+
+def _tiled_downs(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]:
+    if tiled := [pair for pair, _ in facts.pairs if pair.tiles > 1]:
+        yield f"{len(tiled)} down matrices are tiled: their rows do not fit the rank of up, a shape error"
+
+
+def _mflux_metadata(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
+    if version >= _READS_PEFT_METADATA or not version:
+        # mflux reads it for names that end in `.lora_A.weight` alone
+        scaled = (pair for pair, _ in _scaled_by_metadata(facts))
+        if lost := [pair for pair in scaled if pair.down and not pair.down.name.endswith(".weight")]:
+            yield f"it does not read the alpha in the metadata for names without .weight, such as {lost[0].name}"
+    else:
+        yield from _no_metadata(facts, version)
+
+
+def _no_metadata(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]:
+    for pair, scale in _scaled_by_metadata(facts):
+        yield f"it does not read the alpha in the metadata: scale 1 in place of {scale.value:g}, in {pair.name} first"
+
+
+def _scaled_by_metadata(facts: LoaderFacts) -> list[tuple[Pair, Scale]]:
+    return [(pair, scale) for pair, scale in facts.pairs if scale.source == "metadata" and scale.value != 1]
+
+
+def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
+    way = diffusers_way(facts.names)
+    alphas = [pair for pair, scale in facts.pairs if scale.source == "tensor"]
+    if way == "peft":
+        whole = [pair.alpha.name for pair, _ in facts.pairs if pair.alpha and pair.alpha.dtype not in READABLE_FLOATS]
+        if whole:
+            yield f"it refuses an alpha of whole numbers, such as {whole[0]}"
+        elif alphas and METADATA_KEY in facts.metadata:
+            yield "it refuses alphas both in tensors and in the metadata"
+        elif alphas and len(alphas) < len(facts.pairs):
+            yield f"{len(facts.pairs) - len(alphas)} modules have no alpha: it gives them the alpha of the others"
+    if way == "onetrainer":
+        other = [pair for pair, _ in facts.pairs if "_attn_" not in pair.name]
+        if other:
+            yield f"of these names it reads the attention's alone, not {other[0].name}"
+        elif len(alphas) < len(facts.pairs):
+            yield "of these names it needs an alpha for every module"
+    ranks = {pair.rank for pair, _ in facts.pairs}
+    if version and version < _ALPHA_FOLLOWS_RANK and len(ranks) > 1 and way != "peft":
+        yield "it takes one alpha for all ranks (huggingface/diffusers#14409)"
+    elif (
+        version
+        and version < _ALPHA_FOLLOWS_RANK
+        and len(ranks) > 1
+        and not alphas
+        and METADATA_KEY not in facts.metadata
+    ):
+        yield "ranks differ and no alpha is named: it takes one alpha for all (huggingface/diffusers#14409)"
+
+
+def _needs_alpha(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]:
+    if missing := [pair.name for pair, scale in facts.pairs if scale.source != "tensor"]:
+        yield f"it needs an alpha for every module, and {len(missing)} have none"
+    for pair, scale in facts.pairs:
+        if scale.alpha == 0:
+            yield f"it takes an alpha of 0 as the rank, in {pair.name} first"
+
+
+def _note(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> str:
+    if loader == "mflux >=0.19" and not version and _scaled_by_metadata(facts):
+        return "from 0.24 on, which reads the alpha in the metadata; 0.19.0 does not"
+    if facts.hidden_size not in (None, _REAL_HIDDEN_SIZE):
+        return f"with this project's model of hidden size {facts.hidden_size}"
+    ranks = {pair.rank for pair, _ in facts.pairs}
+    has_alpha = any(scale.source for _, scale in facts.pairs)
+    if loader == "diffusers" and not version and len(ranks) > 1 and not has_alpha:
+        return "ranks differ: before huggingface/diffusers#14409 it took one alpha for all (0.42.1 is right)"
+    if loader != "sd-scripts" and diffusers_way(facts.names) == "kohya" and not has_alpha and facts.pairs:
+        return "it takes a missing alpha as scale 1"
+    return ""
+
+
+_CHECKS = {
+    "mflux >=0.19": (_tiled_downs, _mflux_metadata),
+    "mflux <0.19": (_cut_downs, _no_metadata),
+    "diffusers": (_tiled_downs, _diffusers),
+    "ComfyUI": (_tiled_downs, _no_metadata),
+    "sd-scripts": (_tiled_downs, _needs_alpha),
+}

@@ -1,0 +1,57 @@
+"""What is doubtful about a readable adapter: it changes nothing, is far too strong, fits no FLUX.1, tells of a disk.
+
+A remap for a person stops at each, and goes on where they allow it. Not here: what no target can hold (`remap`).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from sq_pipeline.adapters.inspect.findings import Doubt, lines_of
+from sq_pipeline.adapters.inspect.flux_fit import fit
+from sq_pipeline.adapters.inspect.metadata_text import path_fault
+from sq_pipeline.adapters.inspect.pairs import pair_up
+from sq_pipeline.adapters.inspect.scale_findings import judge_scale
+from sq_pipeline.adapters.scales import Scale
+from sq_pipeline.adapters.source import AdapterSource
+from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.common.errors import Fault
+
+
+def find_doubts(
+    adapter: AdapterSource, zeros: Collection[str], base_models: Sequence[Flux1Model], allowed: Collection[Doubt]
+) -> Iterator[Fault]:
+    """A fault for each doubt that is not allowed. `zeros`: the tensors that hold nothing but zeros.
+
+    A module whose widths do not fit the others is a fault whatever is allowed.
+    """
+    path, modules = str(adapter.file.path), len(adapter.patches)
+    pairs = pair_up(adapter.file.tensors, [adapter.keymap])
+    fitted = fit(pairs.pairs, base_models)
+    misfits = [finding for finding in fitted.findings if finding.kind == "width"]
+    for line in lines_of(misfits, modules):
+        yield Fault(path, "", line, "check the base model it was trained for")
+    for doubt, line, mend in _doubts(adapter, zeros):
+        if doubt not in allowed:
+            yield Fault(path, "", line, f"{mend}, or pass --allow {doubt}")
+    if Doubt.BASE not in allowed:
+        lines = lines_of([finding for finding in fitted.findings if finding.kind == "block"], modules)
+        for line in (*lines, *([fitted.misfit] if fitted.misfit else [])):
+            yield Fault(path, "", line, "was it trained for FLUX.1? pass --allow base if it was")
+
+
+def _doubts(adapter: AdapterSource, zeros: Collection[str]) -> Iterator[tuple[Doubt, str, str]]:
+    patches = adapter.patches.values()
+    if patches and all(not patch.scale or {patch.down.key, patch.up.key} & {*zeros} for patch in patches):
+        yield (
+            Doubt.ZERO,
+            "the whole adapter's update is zero; it changes nothing",
+            "train it, or take another checkpoint",
+        )
+    judged = [
+        judge_scale(patch.slot, patch.rank, Scale(patch.alpha, "tensor", patch.scale))
+        for patch in patches
+        if patch.alpha is not None
+    ]
+    for line in lines_of([finding for finding in judged if finding is not None], len(patches)):
+        yield Doubt.STRENGTH, line, "write the alpha it was trained with"
+    if fault := path_fault(adapter.file.metadata):
+        yield Doubt.METADATA, fault, "clear it (no target's file will have it)"

@@ -1,0 +1,23 @@
+"""Which module of FLUX.1's blocks a name in a file stands for: what the keymaps that read the dialects make of it."""
+
+from collections.abc import Sequence
+
+from sq_pipeline.adapters.form import parts_of
+from sq_pipeline.adapters.keymap import Keymap
+
+
+def split_slot(slot: str) -> tuple[str, str]:
+    """Module and part of a slot: `double_blocks.0.img_attn.qkv.q` → that module, and `q`; no part for most."""
+    module, _, last = slot.rpartition(".")
+    is_part = module.count(".") >= 2 and last in {name for name, _ in parts_of(module)}
+    return (module, last) if is_part else (slot, "")
+
+
+def find_slot(name: str, keymaps: Sequence[Keymap]) -> tuple[str, str] | None:
+    """Module and part by the first keymap that knows the name; several parts as one word (`qkv`); None without any."""
+    for keymap in keymaps:
+        found = [split_slot(renamed.target.rpartition(".")[0]) for renamed in keymap.rename(name)]
+        if found:
+            module, parts = found[0][0], [part for _, part in found]
+            return module, "" if len(parts) > 1 and len(parts) == len(parts_of(module)) else "".join(parts)
+    return None

@@ -1,0 +1,129 @@
+"""An adapter of any dialect, opened in the internal form: what it adds to which module, with its numbers at hand."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sq_pipeline.adapters.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect
+from sq_pipeline.adapters.form import ALPHA_DTYPES, Matrix, Patch
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap_files import select_reading_keymap
+from sq_pipeline.adapters.part_spans import METADATA_KEY, outside_of, split_by_spans
+from sq_pipeline.adapters.reading import AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
+from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
+from sq_pipeline.adapters.tensor_bits import to_bits, to_float32, to_number
+from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.common.errors import AdapterError, Fault
+from sq_pipeline.common.layout import shipped_data_root
+
+
+@dataclass(frozen=True)
+class AdapterSource:
+    """An opened adapter. `patches` by slot; `dialect` is what it was read as, `keymap` the rules it was read by."""
+
+    file: SafetensorsFile
+    dialect: Dialect
+    patches: Mapping[str, Patch]
+    keymap: Keymap
+    left_out: tuple[str, ...] = ()
+
+    def bits(self, matrix: Matrix) -> npt.NDArray[Any]:
+        """A matrix's raw bits, (rows, columns)."""
+        values = self.file.read(matrix.key)
+        values = values.T if matrix.is_transposed else values
+        rows, columns = matrix.row_span or (0, None), matrix.column_span or (0, None)
+        return values[slice(*rows), slice(*columns)]
+
+    def numbers(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        """A matrix's numbers, (rows, columns); exact for F32, F16 and BF16."""
+        return to_float32(self.file.tensors[matrix.key], self.bits(matrix))
+
+    def digest(self, matrix: Matrix) -> str:
+        """Equal for matrices of equal dtype, shape and bits."""
+        bits = np.ascontiguousarray(self.bits(matrix))
+        return f"{matrix.dtype}{bits.shape}{hashlib.sha256(bits.data).hexdigest()}"
+
+    def stays_exact(self, matrix: Matrix, factor: float) -> bool:
+        """True when the matrix times `factor` can be kept in its own dtype without any rounding."""
+        info, bits = self.file.tensors[matrix.key], self.bits(matrix)
+        numbers = to_float32(info, bits).astype(np.float64)
+        kept = to_float32(info, to_bits(info.dtype, numbers * factor)).astype(np.float64)
+        return bool((kept == numbers * factor).all())
+
+
+def open_adapter(
+    path: Path,
+    keymaps_root: Path | None = None,
+    dialect: Dialect | None = None,
+    options: ReadOptions = AS_THE_FILE_SAYS,
+) -> AdapterSource:
+    """Read a file's header into the internal form, by the keymap of its dialect (told from its names, or given).
+
+    Raises AdapterError with every fault: unknown, repeated or misshapen keys, halves without partner, an alpha that is
+    missing where loaders differ on what that means. Looks at no number but the alphas, and zeros of parts put together.
+    """
+    file = open_safetensors(path)
+    source, reading = read_adapter(file, reading_keymap_for(file, keymaps_root, dialect), options)
+    if reading.faults:
+        raise AdapterError(reading.faults)
+    return source
+
+
+def reading_keymap_for(
+    file: SafetensorsFile, keymaps_root: Path | None = None, dialect: Dialect | None = None
+) -> Keymap:
+    """The keymap for the dialect of a file, of `keymaps_root` or the shipped ones. Raises AdapterError, KeymapError."""
+    return select_reading_keymap(keymaps_root or shipped_data_root() / "keymaps", dialect or dialect_of(file))
+
+
+def read_adapter(
+    file: SafetensorsFile, keymap: Keymap, options: ReadOptions = AS_THE_FILE_SAYS
+) -> tuple[AdapterSource, Reading]:
+    """What `open_adapter` does with an opened file, with the faults beside it."""
+    alphas = {
+        name: to_number(info, file.read_bytes(name)) for name, info in file.tensors.items() if is_alpha(name, info)
+    }
+    reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options)
+    source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out)
+    if METADATA_KEY in file.metadata and not reading.faults:
+        source = _with_parts(source)
+    return source, reading
+
+
+def dialect_of(file: SafetensorsFile) -> Dialect:
+    """The dialect that a file's names tell; raises AdapterError for none, and for two."""
+    dialect = find_dialect(file.tensors, file.metadata)
+    if dialect is not None:
+        return dialect
+    path = str(file.path)
+    if not file.tensors:
+        raise AdapterError(Fault(path, "", "holds no tensors", "export the adapter again"))
+    found = [DIALECT_NAMES[name] for name in dialect_counts(file.tensors) if name is not None]
+    if found:
+        problem = f"mixes the names of {' and '.join(sorted(found))}"
+        raise AdapterError(Fault(path, "", problem, "say what it is with --from, or export it again"))
+    first = next(iter(file.tensors))
+    problem = f"none of its {len(file.tensors)} keys is one of a FLUX.1 LoRA ({first}, for example)"
+    raise AdapterError(Fault(path, "", problem, "see `adapter inspect`; is it for another model?"))
+
+
+def is_alpha(name: str, info: TensorInfo) -> bool:
+    """True for a tensor that is the alpha of a module: one number."""
+    return name.endswith(".alpha") and math.prod(info.shape) == 1 and info.dtype in ALPHA_DTYPES
+
+
+def _with_parts(source: AdapterSource) -> AdapterSource:
+    """Modules that were put together from parts, in these parts again, where the metadata's word holds."""
+    patches = dict(source.patches)
+    for module, parts in split_by_spans(source.patches, source.file.metadata):
+        whole = patches[module]
+        if not any(source.bits(matrix).any() for matrix in outside_of(parts, whole)):
+            del patches[module]
+            patches |= {part.slot: part for part in parts}
+    return replace(source, patches=dict(sorted(patches.items())))

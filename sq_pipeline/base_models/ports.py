@@ -1,0 +1,52 @@
+"""What is asked of an engine whatever it does: who it is, and how many tokens a text has. Not here: any engine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class EngineDescription:
+    """Who does the work. `versions` (mlx, mflux, the engine's own) enters fingerprints; `chip` only provenance."""
+
+    name: str
+    versions: Mapping[str, str]
+    chip: str
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Tokens of a prompt, end marks included, and how many of them the base model's `encoder` reads.
+
+    FLUX.1's is T5, and it reads a pooled vector through CLIP besides; `clip` and its budget are None for other models.
+    """
+
+    encoder: Literal["T5", "Qwen3"]
+    tokens: int
+    budget: int
+    clip: int | None = None
+    clip_budget: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        """True when no encoder cuts anything off."""
+        return self.tokens <= self.budget and not self.is_cut_by_clip
+
+    @property
+    def is_cut_by_clip(self) -> bool:
+        """True when there is a CLIP that sees the beginning only."""
+        return self.clip is not None and self.clip_budget is not None and self.clip > self.clip_budget
+
+    def as_json(self) -> dict[str, int]:
+        """Counts and budgets, each under the name of its encoder: `t5_tokens`, `clip_budget`, `qwen3_tokens`."""
+        name = self.encoder.lower()
+        found: dict[str, int] = {f"{name}_tokens": self.tokens, f"{name}_budget": self.budget}
+        if self.clip is not None and self.clip_budget is not None:
+            found |= {"clip_tokens": self.clip, "clip_budget": self.clip_budget}
+        return found
+
+
+class TokenCounter(Protocol):
+    """Counts with a base model's own tokenizers. Cheap: loads no weights."""
+
+    def count_tokens(self, text: str) -> TokenCounts: ...

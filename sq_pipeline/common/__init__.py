@@ -1,0 +1,1 @@
+"""What every package stands on: errors, fingerprints, atomic writing, strict YAML, paths, locks."""

@@ -1,0 +1,115 @@
+"""Where things are in a data directory (DESIGN §2). Here: paths only. Not here: reading what they hold."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sq_pipeline.common.errors import Fault, StorageError
+from sq_pipeline.common.tiers import TIER_NAMES, Tier
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """A data directory. All paths hang on `root`, so it can be moved; nothing inside names it."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        return self.root / "sq.yaml"
+
+    @property
+    def content_root(self) -> Path:
+        return self.root / "content"
+
+    @property
+    def packs_root(self) -> Path:
+        return self.content_root / "genre_packs"
+
+    @property
+    def datasets_root(self) -> Path:
+        return self.content_root / "lora-datasets"
+
+    @property
+    def lora_root(self) -> Path:
+        return self.content_root / "lora"
+
+    @property
+    def keymaps_root(self) -> Path:
+        return self.root / "keymaps"
+
+    @property
+    def verify_prompts_root(self) -> Path:
+        return self.root / "verify_prompts"
+
+    @property
+    def models_root(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def store_root(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.store_root / "dagster"
+
+    @property
+    def checkpoints_root(self) -> Path:
+        return self.store_root / "checkpoints"
+
+    def checkpoint_folder(self, fingerprint: str) -> Path:
+        """Where the training of the adapter with this fingerprint leaves its checkpoints."""
+        return self.checkpoints_root / fingerprint.removeprefix("sha256:")
+
+    def genre_root(self, genre: str) -> Path:
+        return self.packs_root / genre
+
+    def world_root(self, genre: str, world: str) -> Path:
+        return self.packs_root / genre / "worlds" / world
+
+    def published_image(self, genre: str, tier: Tier, slug: str) -> Path:
+        """Where the game picks up a picture: the genre's `images/<kind>/<slug>.png`, for all of its worlds."""
+        return self.genre_root(genre) / "images" / TIER_NAMES[tier].folder / f"{slug}.png"
+
+    def manifest(self, genre: str) -> Path:
+        return self.lora_root / genre / f"{genre}.yaml"
+
+    def checkpoint_choices(self, genre: str) -> Path:
+        """What people chose among kept checkpoints; named so that no genre's manifest can have the same path."""
+        return self.lora_root / genre / f"{genre}.choices.yaml"
+
+    def relative(self, path: Path) -> str:
+        """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return str(path)
+
+
+def open_data_dir(root: Path) -> DataDir:
+    """The data directory at `root`; raises StorageError where there is none."""
+    if not (root / "content").is_dir():
+        raise StorageError(
+            Fault(
+                str(root),
+                "",
+                "not a data directory (no `content` folder)",
+                "`sq-pipeline demo DIR` makes one",
+            )
+        )
+    return DataDir(root.resolve())
+
+
+def shipped_data_root() -> Path:
+    """`data/` of the checkout that this package runs from, otherwise `data` in the working directory."""
+    beside_package = Path(__file__).resolve().parents[2] / "data"
+    return beside_package if beside_package.is_dir() else Path.cwd() / "data"
+
+
+def data_root(given: Path | None) -> Path:
+    """The data directory that is meant: `--data`, then SQ_DATA, then the shipped one."""
+    if given is not None:
+        return given
+    from_environment = os.environ.get("SQ_DATA")
+    return Path(from_environment) if from_environment else shipped_data_root()

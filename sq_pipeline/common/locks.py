@@ -1,0 +1,66 @@
+"""One run at a time on a data directory, whoever starts it: the command line, the Dagster UI, a sensor.
+
+The lock is the operating system's, so it falls with the process that holds it, however that ends.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from filelock import FileLock, Timeout
+
+from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.errors import StorageError
+from sq_pipeline.common.layout import DataDir
+
+_POLL_S = 0.5
+
+
+@contextmanager
+def hold_instance_lock(data: DataDir) -> Iterator[None]:
+    """Keep others from opening the Dagster instance meanwhile: two that make its tables at once fail."""
+    path = data.store_root / "instance.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, thread_local=False, is_singleton=True):
+        yield
+
+
+def is_run_lock_free(data: DataDir) -> bool:
+    """True when no process runs on this data directory."""
+    path = data.store_root / "run.lock"
+    if not path.exists():
+        return True
+    try:
+        # a lock object of its own: one that this process holds is held for it as well
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+@contextmanager
+def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process runs on this data directory, and keep others waiting while the block runs.
+
+    `say` is told once, whom it waits for. Inside a block of the same process it returns at once.
+    """
+    path, holder = data.store_root / "run.lock", data.store_root / "run.holder"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # one lock object a process and not one a thread: what holds it may look for it again anywhere inside
+    lock = FileLock(path, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            who = holder.read_text(encoding="utf-8").strip()
+        except OSError:
+            who = "another process"
+        say(f"{who} is running on this data directory; waiting for it to end")
+        lock.acquire(poll_interval=_POLL_S)
+    try:
+        with suppress(StorageError):  # only who it is would be missing from another's message
+            write_text(holder, f"process {os.getpid()} (since {time.strftime('%H:%M:%S')})\n")
+        yield
+    finally:
+        lock.release()

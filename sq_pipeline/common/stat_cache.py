@@ -1,0 +1,90 @@
+"""What files were found to hold, remembered by their stat, so that only changed files are read again.
+
+A file is known by its size, times and inode. Never the truth: safe to delete, and without it all is read.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from sq_pipeline.common.errors import StorageError
+from sq_pipeline.common.fingerprints import hash_bytes, hash_file, short
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.sqlite_file import SqliteFile
+
+_SCHEMA = "CREATE TABLE files (path TEXT, kind TEXT, stamp TEXT, value TEXT, PRIMARY KEY (path, kind)) WITHOUT ROWID"
+
+# A file may be written twice within the resolution of its times (2 s on FAT); one that young is not remembered.
+_YOUNG_NS = 2_000_000_000
+
+
+@cache
+def code_stamp() -> str:
+    """Changes with our own code that reads and surveys, whose findings must not outlive it."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for layer in ("core", "storage", "stages") for path in (package / layer).glob("*.py"))
+    stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return short(hash_bytes("\n".join(stamps).encode()))
+
+
+class StatCache:
+    """Texts made from files of one data directory. What is new is written when `saving` ends, all at once."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._root = data.root
+        self._file = SqliteFile(data.store_root / "cache" / "files.sqlite", _SCHEMA, 1)
+        self._new: dict[tuple[str, str], tuple[str, str]] = {}
+        self._is_usable = True
+
+    def remember(self, path: Path, kind: str, make: Callable[[], str]) -> str:
+        """`make()`, or what it gave when the file last looked the same. A missing file is not remembered."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return make()
+        key = os.path.relpath(path, self._root), kind
+        stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+        known = self._new.get(key) or self._known(key)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        value = make()
+        if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _YOUNG_NS:
+            self._new[key] = stamp, value
+        return value
+
+    def hash_of(self, path: Path) -> str:
+        """The sha256 of a file's bytes."""
+        return self.remember(path, "sha256", lambda: hash_file(path))
+
+    def _known(self, key: tuple[str, str]) -> tuple[str, str] | None:
+        if not self._is_usable:
+            return None
+        try:
+            rows = self._file.read("SELECT stamp, value FROM files WHERE path = ? AND kind = ?", key)
+        except StorageError:
+            self._is_usable = False  # it only saves time, so nobody has to hear of it
+            return None
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    @contextmanager
+    def saving(self) -> Iterator["StatCache"]:
+        """Write what is new when the block ends."""
+        try:
+            yield self
+        finally:
+            self.save()
+
+    def save(self) -> None:
+        """Write what is new, if the disk allows it."""
+        if not self._new or not self._is_usable:
+            return
+        rows = [(*key, *entry) for key, entry in self._new.items()]
+        try:
+            with self._file.writing() as connection:
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        except (StorageError, OSError):
+            self._is_usable = False
+        self._new.clear()

@@ -1,0 +1,238 @@
+"""YAML that is not trusted: YAML 1.2's plain values, no repeated keys, no tags, aliases or dates, a size limit.
+
+PyYAML reads `1e-4` as a text, `no` as False, and lets a repeated key win silently; none of that here.
+Not here: what the content must say (the models of `core`).
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError
+
+_MAX_BYTES = 32 * 2**20
+
+
+_MAX_DEPTH = 40
+
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+# where a tag or an anchor may begin; in prose `!` and `&` follow a word, or stand alone
+_TAG_OR_ANCHOR = re.compile(r"(?:^|[\s\[\]{},:?-])(?:!|&\S)", re.MULTILINE)
+
+
+class _StrictLoader(_Base):
+    """libyaml's safe loader with YAML 1.2's core schema and without repeated keys or tags."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[Any, Any] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                problem = f"the key {key_node.value!r} is not a text; put it in quotes"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key in seen:
+                problem = f"the key {key!r} is there twice (first in line {seen[key]})"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen[key] = key_node.start_mark.line + 1
+        return super().construct_mapping(node, deep=deep)
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+
+
+_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
+
+
+_StrictLoader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
+
+
+_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
+
+
+_resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
+
+
+def _construct_number(_loader: Any, node: Any) -> int | float:
+    value = float(node.value)
+    if not math.isfinite(value):
+        problem = f"the number {node.value[:20]} is too large"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return int(node.value) if node.tag.endswith(":int") else value
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_number)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_number)
+
+
+def parse_yaml(text: str, file: str) -> Any:
+    """The value of a YAML text; `file` names it in errors. Raises ContentError with the line. Empty text is None."""
+    try:
+        # aliases can blow a small file up to gigabytes; looking for them costs a second pass, so only where one may be
+        forbidden = _find_tag_or_alias(text, file) if _TAG_OR_ANCHOR.search(text) else None
+        value = None if forbidden else yaml.load(text, Loader=_StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}" if mark else ""
+        raise ContentError(Fault(file, line, str(error.problem or error.context), "mend the YAML")) from None
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        code = ord(error.character) if isinstance(error.character, str) else error.character
+        raise ContentError(Fault(file, f"line {line}", f"holds the character U+{code:04X}", "remove it")) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = str(error).splitlines()[0] if str(error) else "cannot be parsed"
+        raise ContentError(Fault(file, "", problem, "mend the YAML")) from None
+    if forbidden:
+        raise ContentError(forbidden)
+    if _depth_exceeds(value, _MAX_DEPTH):
+        raise ContentError(Fault(file, "", f"is nested deeper than {_MAX_DEPTH} levels", "flatten it"))
+    return value
+
+
+def _find_tag_or_alias(text: str, file: str) -> Fault | None:
+    for event in yaml.parse(text, Loader=_Base):
+        line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
+        if isinstance(event, yaml.AliasEvent):
+            return Fault(file, line, f"uses an alias (*{event.anchor})", "write the value out")
+        if tag := getattr(event, "tag", None):
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            return Fault(file, line, f"uses a tag ({shown})", "write the plain value, a text in quotes")
+    return None
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    if limit == 0:
+        return True
+    return any(_depth_exceeds(item, limit - 1) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def load_mapping(path: Path, file: str) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping (an empty file is an empty one). Raises ContentError."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ContentError(Fault(file, "", f"is larger than {_MAX_BYTES // 2**20} MiB", "split it"))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ContentError(Fault(file, "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ContentError(Fault(file, "", "there is no such file", "add it, or mend the path")) from None
+    except OSError as error:
+        raise ContentError(Fault(file, "", f"cannot be read ({error.strerror})", "check the file")) from None
+    value = parse_yaml(text, file)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ContentError(Fault(file, "", f"its top level is {type_name(value)}, not a mapping", "write `key: value`"))
+    return value
+
+
+def type_name(value: Any) -> str:
+    """A value's type in a YAML author's words."""
+    names = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", bool: "true/false"}
+    names |= {int: "a number", float: "a number"}
+    return "empty" if value is None else names.get(type(value), type(value).__name__)
+
+
+def near_miss(key: str, known: Iterable[str]) -> str | None:
+    """The known key that `key` looks like a slip of, if any."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.84)
+    return close[0] if close else None
+
+
+def warn_of_slips(keys: Mapping[str, Any], known: Collection[str], file: str, where: str) -> list[Fault]:
+    """A warning for each key that is not known and looks like a slip of one that is; `where` the keys stand."""
+    slips = [(key, near_miss(key, known)) for key in keys if key not in known]
+    prefix = f"{where}." if where else ""
+    return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+_SHAPES = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list"}  # by pydantic's error types
+
+
+def validate(model: type[_Model], value: Any, file: str, error_type: type[SqPipelineError] = ContentError) -> _Model:
+    """`value` as a pydantic model; raises `error_type` with one fault for each thing that is wrong.
+
+    Strict: a text is no number, `no` is not False, true is not 1. The models hold tuples where a YAML has lists.
+    """
+    try:
+        return model.model_validate(_with_tuples(value), strict=True)
+    except ValidationError as error:
+        faults: list[Fault] = []
+        for item in error.errors(include_url=False):
+            field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+            problem, mend = item["msg"], "mend the value"
+            if item["type"] == "extra_forbidden":
+                guess = near_miss(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
+                problem, mend = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
+            elif item["type"] == "missing":
+                problem, mend = "is missing", "add it"
+            elif item["type"] in _SHAPES:
+                problem = f"is {type_name(item['input'])}, not {_SHAPES[item['type']]}"
+            elif not isinstance(item["input"], (dict, tuple)):
+                problem = f"{problem}, not {item['input']!r}"
+            faults.append(Fault(file, field, problem, mend))
+        raise error_type(faults) from None
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _fields_at(model: type[BaseModel], location: Iterable[int | str]) -> Iterable[str]:
+    """The fields of the model that stands at `location` inside `model`."""
+    for part in location:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            model = next(_models_in(field.annotation), model)
+    return model.model_fields
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `strict_yaml` reads back as it was: no aliases, and texts that look like its numbers in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own signature
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # PyYAML folds these three line breaks as if they were spaces, except in double quotes
+        style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+# PyYAML writes `1e4` and `089` without quotes, as they are texts to YAML 1.1; to 1.2 they are numbers
+_NUMBER = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
+
+
+def dump_yaml(value: dict[str, Any]) -> str:
+    """A mapping as YAML that `strict_yaml` reads back as it was; equal mappings give equal texts."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=110)

@@ -1,0 +1,108 @@
+"""The sensor `content`: partitions and pictures follow the YAML.
+
+Each tick: partitions in step with what worlds show; pictures of what was removed archived; for each tier of a world
+with something to make, one run. Pictures stand on what is promoted; training is left to the night and to people.
+"""
+
+from collections.abc import Collection
+
+from dagster import (
+    DagsterInstance,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+)
+
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.records import Catalog
+from sq_pipeline.defs.partitions import PartitionChange, partition_changes, partitions_after
+from sq_pipeline.defs.resources import MakeEngines
+from sq_pipeline.defs.sensors.dead_runs import report_dead_runs
+from sq_pipeline.defs.sensors.requests import Answer, Runs
+from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
+from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
+from sq_pipeline.pictures.archive import archive_removed_places
+from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.worlds.world_status import WorldState, world_folder
+
+
+def content_sensor(
+    data: DataDir, make_engines: MakeEngines, known: Catalog, clock: Clock, interval_s: int
+) -> SensorDefinition:
+    """The sensor over a data directory; `known` is the content that the loaded definitions were made from."""
+
+    @automatic("content", interval_s, "Partitions and pictures follow the YAML.")
+    def content(context: SensorEvaluationContext) -> SensorResult:
+        workshop = Workshop(data, make_engines(data), looks_ahead=False)
+        changes = partition_changes(workshop.catalog, context.instance, known)
+        archived = archive_removed_places(data, workshop.catalog)
+        dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
+        runs = Runs(context.instance, clock())
+        answers = [
+            _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(workshop, None).worlds
+        ]
+        notes = [
+            *dead,
+            *news_of(workshop.catalog, known),
+            *(f"{path}: what it shows is gone from the YAML" for path in archived),
+        ]
+        notes += [str(fault) for faults in workshop.catalog.faults.values() for fault in faults]
+        return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
+
+    return content
+
+
+def news_of(catalog: Catalog, known: Catalog) -> list[str]:
+    """What the loaded definitions do not show yet."""
+    news: list[str] = []
+    for name, now, then in (
+        ("world", {key: tuple(world.subjects) for key, world in catalog.worlds.items()},
+         {key: tuple(world.subjects) for key, world in known.worlds.items()}),
+        ("adapter", dict(catalog.adapters), dict(known.adapters)),
+    ):  # fmt: skip
+        news += [
+            f"{name} {key} is new or changed: press “Reload definitions”" for key in now if now[key] != then.get(key)
+        ]
+        news += [f"{name} {key} is gone: press “Reload definitions”" for key in then if key not in now]
+    return news
+
+
+def _ask_for_world(
+    runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
+) -> Answer | None:
+    """One run for a tier's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
+    line = world_folder(state.world)
+    if state.tier != "landscape":
+        line += f"/{state.tier}"
+    loaded = known.worlds.get(state.world.key)
+    if loaded is None or loaded.tiers != state.world.tiers:
+        return None  # `news_of` tells
+    stack = [state.stack] if state.stack.status == "stale" else []
+    shown = [step for step in (*state.prompts.values(), *state.pictures.values()) if step.status == "stale"]
+    if not stack and not shown:
+        gallery = state.gallery
+        if gallery is None or gallery.status != "stale":
+            return None
+        return runs.ask(line, [gallery], [gallery.asset], {})
+    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in (*stack, *shown)))
+    tags = _range_tags(partitions_after(changes, instance, state.world, state.tier), set(map(_slug, shown)))
+    return runs.ask(line, [*stack, *shown], assets, tags)
+
+
+def _slug(step: Step) -> str:
+    return step.asset.partition(":")[2]
+
+
+def _range_tags(ordered: list[str], wanted: Collection[str]) -> dict[str, str]:
+    """The range around the wanted partitions and, where it holds others too, which of it are meant.
+
+    Dagster runs ranges only; one run over a range with gaps loads the model once, several runs would not.
+    """
+    chosen = [slug for slug in ordered if slug in wanted]
+    if not chosen:
+        return {}
+    tags = {RANGE_START_TAG: chosen[0], RANGE_END_TAG: chosen[-1]}
+    if ordered.index(chosen[-1]) - ordered.index(chosen[0]) + 1 > len(chosen):
+        tags[ONLY_TAG] = ",".join(chosen)
+    return tags

@@ -1,0 +1,58 @@
+"""What all sensors share: how they run, and what a tick ends with: requests, or a reason for having none."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from dagster import (
+    AssetSelection,
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from sq_pipeline.defs.partitions import PartitionChange
+from sq_pipeline.defs.sensors.requests import Answer
+
+Clock = Callable[[], datetime]
+Tick = Callable[[SensorEvaluationContext], SensorResult]
+
+_SHOWN = 12
+
+
+def now_utc() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+def automatic(name: str, interval_s: int, description: str) -> Callable[[Tick], SensorDefinition]:
+    """Makes a sensor of a tick: over all assets, and running unless somebody switches it off."""
+    return sensor(
+        name=name,
+        minimum_interval_seconds=interval_s,
+        default_status=DefaultSensorStatus.RUNNING,
+        asset_selection=AssetSelection.all(),
+        description=description,
+    )
+
+
+def finish_tick(
+    context: SensorEvaluationContext,
+    answers: Sequence[Answer],
+    notes: Sequence[str],
+    changes: Sequence[PartitionChange] = (),
+) -> SensorResult:
+    """The tick's result. Dagster shows a reason only beside no request, so everything is logged as well."""
+    requests = [answer.request for answer in answers if answer.request is not None]
+    reasons = [*notes, *(answer.reason for answer in answers if answer.request is None)]
+    for line in reasons:
+        context.log.info(line)
+    if requests:
+        return SensorResult(run_requests=requests, dynamic_partitions_requests=changes)
+    shown = reasons[:_SHOWN] + ([f"… and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else [])
+    return SensorResult(
+        skip_reason=SkipReason("\n".join(shown) or "everything is as it should be"),
+        dynamic_partitions_requests=changes,
+    )

@@ -1,0 +1,99 @@
+"""The door to the engines: what the outer layers call to get a trainer, a renderer, a token counter, a weights' hash.
+
+Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
+"""
+
+from collections.abc import Mapping
+
+from sq_pipeline.base_models.base_models import resolve_base_model
+from sq_pipeline.base_models.files import base_model_folder
+from sq_pipeline.base_models.ports import TokenCounter
+from sq_pipeline.common.errors import Fault, TrainingError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import machine
+from sq_pipeline.engines.mflux import token_counters
+from sq_pipeline.engines.trainers.mlx_examples import checkout as mlx_examples_checkout
+from sq_pipeline.engines.versions import _MLX_EXAMPLES_REVISION, describe_mflux_train, describe_trainer
+from sq_pipeline.pictures.ports import WatchedRenderer
+from sq_pipeline.settings import load_settings
+from sq_pipeline.training.ports import HeldOutMeter, Trainer
+from sq_pipeline.training.recipe import TrainerName
+from sq_pipeline.verification.ports import FidelityMeter
+
+
+def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
+    """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every survey.
+
+    Raises TrainingError or ContentError where a trainer of the user's own is not there.
+    """
+    if name == "mlx":  # no name: what was trained before trainers had one stays as it is
+        return describe_trainer().versions
+    if name == "mlx-examples":
+        checkout = mlx_examples_checkout.open_checkout(data)
+        versions = {"mlx": checkout.mlx_version, "sources": checkout.sources_hash()}
+        return {"name": name, "revision": _MLX_EXAMPLES_REVISION, **versions}
+    if name == "mflux-train":
+        return {"name": name, **describe_mflux_train().versions}
+    raise _no_trainer(name)
+
+
+def _no_trainer(name: str) -> TrainingError:
+    return TrainingError(Fault("", "trainer", f"there is no trainer {name} here", "use `trainer: mlx`"))
+
+
+def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
+    """The trainer of that name over the base models of this data directory; loads nothing yet.
+
+    Raises TrainingError for a trainer that is not there.
+    """
+    if name == "mflux-train":
+        from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
+
+        return MfluxTrainTrainer(data)
+    if name == "mlx-examples":
+        from sq_pipeline.engines.trainers.mlx_examples.trainer import MlxExamplesTrainer
+
+        return MlxExamplesTrainer(data)
+    if name != "mlx":
+        raise _no_trainer(name)
+    from sq_pipeline.engines.trainers.mlx.trainer import MlxLoraTrainer
+
+    return MlxLoraTrainer(data)
+
+
+def held_out_meter(data: DataDir) -> HeldOutMeter:
+    """The meter of held-out losses over the base models of this data directory; loads nothing yet."""
+    from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
+
+    return MlxHeldOutMeter(data)
+
+
+def usable_memory_bytes() -> int:
+    """How much memory MLX may use on this machine, bytes."""
+    from sq_pipeline.engines.device_memory import usable_bytes
+
+    return usable_bytes()
+
+
+def renderer(data: DataDir) -> WatchedRenderer:
+    """The mflux renderer over the base models of this data directory; loads nothing yet. Raises ContentError.
+
+    Stacks of adapters stay ready in as much memory as `sq.yaml` says, otherwise in a sixteenth of the machine's.
+    """
+    from sq_pipeline.engines.mflux.renderer import MfluxRenderer
+
+    ready_mib = load_settings(data).ready_stacks_mib
+    return MfluxRenderer(data, machine.memory_bytes() // 16 if ready_mib is None else ready_mib << 20)
+
+
+def fidelity_meter(data: DataDir) -> FidelityMeter:
+    """The meter of what mflux's loader applies; loads nothing yet."""
+    from sq_pipeline.engines.mflux.fidelity import MfluxFidelityMeter
+
+    return MfluxFidelityMeter(data)
+
+
+def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
+    """A counter over the base model's own tokenizers; raises BaseModelError when they are not on this machine."""
+    base_model = resolve_base_model(base_model_name)
+    return token_counters.open_counter(base_model, base_model_folder(base_model, data))

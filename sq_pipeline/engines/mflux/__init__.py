@@ -1,0 +1,1 @@
+"""Rendering, adapter stacks, token counting and fidelity through the installed mflux."""

@@ -1,0 +1,46 @@
+"""The weights that an adapter is baked into for a measurement: the base model's own, or random ones of its shapes."""
+
+import zlib
+from collections.abc import Callable
+from typing import Literal, TypeGuard
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from sq_pipeline.base_models import files
+from sq_pipeline.base_models.base_models import BASE_MODELS, RENDER_BITS, BaseModel, Flux1Model, quantized
+from sq_pipeline.common.errors import BaseModelError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.flux.mflux_names import to_mflux_weights
+from sq_pipeline.engines.mflux.flux_layers import MfluxLayer
+from sq_pipeline.engines.tiny_flux import model
+
+# the usual width of a trained transformer's linear layers; how much a bake keeps hangs on it
+_RANDOM_STD = 0.02
+
+WeightOf = Callable[[MfluxLayer], mx.array]
+
+
+def open_weights(base_model: BaseModel, data: DataDir) -> tuple[Literal["real", "random"], WeightOf]:
+    """What to bake into, and its (outputs, inputs) float32 weights by layer: real for tiny-flux where it is there."""
+    if _is_tiny_flux(base_model):
+        try:
+            folder = files.base_model_folder(base_model, data)
+        except BaseModelError:
+            return "random", random_weight
+        parameters = dict(tree_flatten(model.load_parts(folder).transformer.parameters()))
+        weights = to_mflux_weights(parameters, base_model.hidden_size)
+        return "real", lambda layer: weights[f"{layer.path}.weight"].astype(mx.float32)
+    return "random", random_weight
+
+
+def _is_tiny_flux(base_model: BaseModel) -> TypeGuard[Flux1Model]:
+    """Also quantized: baked or not, an adapter meets the same weights."""
+    tiny = BASE_MODELS.get("tiny-flux")
+    return tiny is not None and base_model in (tiny, *(quantized(tiny, bits) for bits in RENDER_BITS))
+
+
+def random_weight(layer: MfluxLayer) -> mx.array:
+    """Normal numbers, the same for the same layer."""
+    key = mx.random.key(zlib.crc32(layer.path.encode()))
+    return _RANDOM_STD * mx.random.normal((layer.outputs, layer.inputs), key=key)

@@ -1,0 +1,1 @@
+"""The trainers, a folder each, and how child processes are guarded."""

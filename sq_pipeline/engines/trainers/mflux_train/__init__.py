@@ -1,0 +1,1 @@
+"""The installed `mflux-train`, as a trainer."""

@@ -1,0 +1,174 @@
+"""A recipe as `mflux-train`'s configuration (mflux 0.24.0, `mflux/models/common/training/state/training_spec.py`), or
+every field of it that mflux-train cannot do.
+
+Its training is the recipe's: Adam with warmup and cosine, noise times drawn evenly from the model's own schedule. It
+counts in epochs and stops at an epoch's end, or at a checkpoint if it is stopped there: `plan_checkpoints`.
+Not here: the pictures (`train_pictures`), running it (`mflux_train_trainer`).
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.base_models.base_models import FAMILY_NAMES, Family, QwenModel, SizePx
+from sq_pipeline.common.errors import Fault
+from sq_pipeline.engines import machine
+from sq_pipeline.engines.mflux.families import shapes_of
+from sq_pipeline.training.recipe import Recipe
+
+RECIPE_FILE = "lora.yaml"
+DATA, RUN = "data", "run"
+_GIB = 2**30
+_MANY_PICTURES = 256  # more of them are kept on disk: a prompt's encoding is 8 MB in FLUX.2
+# what mflux's own examples train; what else its mapping names, `mflux-train` saves under names that it does not load
+_TRAINED: Mapping[Family, str] = {
+    "z-image": r"layers\.\d+\.(attention|feed_forward)\..+|cap_embedder\.1|all_final_layer\.2-1\.linear",
+    "flux2": r"(single_)?transformer_blocks\..+",
+}
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """A checkpoint every `interval` iterations; `kept` are those whose adapters are kept, the last one included."""
+
+    interval: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was picked for this machine: bits of the base weights, and whether blocks are computed twice."""
+
+    base_bits: int
+    gradient_checkpointing: bool
+
+
+def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
+    """The layers, by mflux's names, that a recipe trains."""
+    trained = re.compile(_TRAINED[base_model.family])
+    return tuple(path for path in shapes_of(base_model) if trained.fullmatch(path) and recipe.covers(path))
+
+
+def faults_of(recipe: Recipe, base_model: QwenModel, pictures: int) -> list[Fault]:
+    """Every field that mflux-train cannot do, by its name. `pictures`: how many there are to train on."""
+    return [
+        Fault(RECIPE_FILE, field, problem, mend) for field, problem, mend in _problems(recipe, base_model, pictures)
+    ]
+
+
+def _problems(recipe: Recipe, base_model: QwenModel, pictures: int) -> Iterator[tuple[str, str, str]]:
+    if recipe.alpha is not None and recipe.alpha != recipe.rank:
+        problem = f"mflux-train writes no alpha into its adapters: {recipe.alpha:g} at rank {recipe.rank} would be lost"
+        yield "alpha", problem, "leave it out"
+    if recipe.caption_dropout:
+        yield "caption_dropout", "mflux-train encodes no empty caption", "set it to 0"
+    if recipe.prior_mix:
+        yield "prior_mix", "mflux-train has no pictures of the base model beside the dataset", "set it to 0"
+    if recipe.guidance != Recipe.model_fields["guidance"].default:
+        family = FAMILY_NAMES[base_model.family]
+        yield "guidance", f"{family} is not trained at a guidance", "leave it out"
+    known = trained_modules(base_model, recipe.model_copy(update={"modules": ("*",)}))
+    for index, pattern in enumerate(recipe.modules):
+        if not any(fnmatchcase(path, pattern) for path in known):
+            mend = f"name some as mflux does, such as {known[0]}"
+            yield f"modules[{index}]", f"{pattern!r} is no module that mflux-train trains of {base_model.name}", mend
+    if plan_checkpoints(recipe, pictures) is None:
+        step = _aligned(recipe)
+        problem = f"mflux-train is stopped at a checkpoint, and none falls on iteration {recipe.iterations}"
+        yield "iterations", problem, f"make it a multiple of {step}"
+
+
+def _aligned(recipe: Recipe) -> int:
+    """The largest number of whole optimizer steps in a checkpoint interval, in iterations."""
+    accumulated = recipe.grad_accumulation
+    return max(accumulated, recipe.checkpoint_interval // accumulated * accumulated)
+
+
+def steps_per_epoch(recipe: Recipe, pictures: int) -> int:
+    """Iterations in which mflux-train sees every picture once."""
+    return math.ceil(pictures / recipe.batch_size)
+
+
+def plan_checkpoints(recipe: Recipe, pictures: int) -> CheckpointPlan | None:
+    """When checkpoints are due: between optimizer steps, which a resumed training could not continue in the middle of.
+
+    None where no interval near the recipe's has its last one at the last iteration.
+    """
+    at_an_end = recipe.iterations % steps_per_epoch(recipe, pictures) == 0  # mflux-train ends there by itself
+    most = min(_aligned(recipe), recipe.iterations)
+    fitting = [
+        interval
+        for interval in range(recipe.grad_accumulation, most + 1, recipe.grad_accumulation)
+        if at_an_end or recipe.iterations % interval == 0
+    ]
+    if not fitting and at_an_end:
+        fitting = [recipe.iterations]
+    if not fitting or 5 * fitting[-1] < most:
+        return None
+    interval = fitting[-1]
+    nearest = {max(interval, round(wanted / interval) * interval) for wanted in recipe.kept_iterations()[:-1]}
+    kept = sorted({iteration for iteration in nearest if iteration < recipe.iterations} | {recipe.iterations})
+    return CheckpointPlan(interval, tuple(kept))
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    """What `auto` is on this machine: mflux-train wants all of a model in memory, text encoder and VAE too."""
+    memory = machine.memory_bytes()
+    fitting = 16 if memory >= 48 * _GIB else 8 if memory >= 24 * _GIB else 4
+    bits = fitting if recipe.base_bits == "auto" else recipe.base_bits
+    saves = memory < 64 * _GIB if recipe.gradient_checkpointing == "auto" else recipe.gradient_checkpointing
+    return Settings(bits, saves)
+
+
+def write_config(
+    recipe: Recipe,
+    base_model: QwenModel,
+    folder: Path,
+    pictures: int,
+    plan: CheckpointPlan,
+    size: SizePx,
+    samples: bool,
+) -> dict[str, Any]:
+    """The configuration. `folder` holds the base model's files; paths of the training are relative to where it runs.
+
+    Losses are told only where pictures are drawn, so at least one is, before the first iteration.
+    """
+    settings = settings_of(recipe)
+    never = 2 * recipe.iterations + 1
+    return {
+        "model": base_model.mflux_name,
+        "model_path": str(folder),
+        "data": DATA,
+        "seed": recipe.seed,
+        "steps": base_model.num_inference_steps,
+        "guidance": 0.0 if base_model.guidance is None else base_model.guidance,
+        "quantize": None if settings.base_bits == 16 else settings.base_bits,
+        "low_ram": pictures > _MANY_PICTURES,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "training_loop": {
+            "num_epochs": math.ceil(recipe.iterations / steps_per_epoch(recipe, pictures)),
+            "batch_size": recipe.batch_size,
+        },
+        "optimizer": {
+            "name": "Adam",
+            "learning_rate": recipe.learning_rate,
+            "lr_schedule": "cosine",
+            "lr_warmup_steps": recipe.warmup_steps,
+            "lr_total_steps": math.ceil(recipe.iterations / recipe.grad_accumulation),
+            "gradient_accumulation_steps": recipe.grad_accumulation,
+        },
+        "checkpoint": {"save_frequency": plan.interval, "output_path": RUN},
+        "monitoring": {
+            "preview_width": size.width_px,
+            "preview_height": size.height_px,
+            "plot_frequency": never,  # the losses of a batch at fixed times would cost ten more passes each
+            "generate_image_frequency": recipe.sample_interval if samples else never,
+        },
+        "lora_layers": {
+            "targets": [{"module_path": path, "rank": recipe.rank} for path in trained_modules(base_model, recipe)]
+        },
+    }

@@ -1,0 +1,281 @@
+"""`mflux-train` as a trainer, for the families that it knows. Implements `core.protocols.Trainer`.
+
+Here: the course of a training. Not here: what it is told (`families.train_config`, `families.train_pictures`), what it
+leaves (`families.train_folder`), running a child (`child_process`).
+"""
+
+import json
+import logging
+import math
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sq_pipeline.adapters.safetensors_file import open_safetensors
+from sq_pipeline.adapters.tensor_survey import survey_tensors
+from sq_pipeline.base_models import files
+from sq_pipeline.base_models.base_models import BaseModel, QwenModel, SizePx, resolve_base_model, training_base_of
+from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.atomic import copy_file, write_text
+from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
+from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import versions
+from sq_pipeline.engines.trainers.guarded_process import CannotStart, ChildResult, run_child
+from sq_pipeline.engines.trainers.mflux_train import config as train_config
+from sq_pipeline.engines.trainers.mflux_train.config import DATA, RECIPE_FILE, CheckpointPlan
+from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, losses_of
+from sq_pipeline.engines.trainers.mflux_train.pictures import write_pictures
+from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.training.ports import KeptAdapter, TrainingExample, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.recipe import Recipe
+
+_log = logging.getLogger(__name__)
+
+_COMMAND = (sys.executable, "-m", "sq_pipeline.engines.trainers.mflux_train.process")
+_LOG = "mflux-train.log"
+_MEND_LOSS = "lower it"
+OnProgress = Callable[[TrainProgress], None]
+
+
+class MfluxTrainTrainer:
+    """The `Trainer` of `core.protocols` over mflux's own. `command` is what runs it; its arguments follow."""
+
+    def __init__(self, data: DataDir, command: Sequence[str] = _COMMAND) -> None:
+        self._data, self._command = data, tuple(command)
+
+    def describe(self) -> EngineDescription:
+        """Name, versions and chip; see `registry.describe_mflux_train`."""
+        return versions.describe_mflux_train()
+
+    def train(self, request: TrainRequest, on_progress: OnProgress) -> TrainResult:
+        """Train one adapter; raises BaseModelError, TrainingError, StorageError. Interrupted, it leaves no adapter.
+
+        The file is mflux-train's own, byte for byte. A held-out loss is not measured; the pictures are held out.
+        """
+        base_model = _trained_over(request.base_model)
+        held_out = set(held_out_indices(len(request.examples), request.recipe.held_out_pairs))
+        examples = [example for index, example in enumerate(request.examples) if index not in held_out]
+        pictures = len(examples) * request.recipe.num_augmentations
+        if faults := train_config.faults_of(request.recipe, base_model, pictures):
+            raise TrainingError(faults)
+        plan = train_config.plan_checkpoints(request.recipe, pictures)
+        assert plan is not None  # said above otherwise
+        weights = files.base_model_folder(base_model, self._data)
+        _insist_on_assistant(base_model)
+        size = _size_of(request.recipe, base_model)
+        samples = bool(request.sample_prompts)
+        config = train_config.write_config(request.recipe, base_model, weights, pictures, plan, size, samples)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) if request.checkpoints is None else request.checkpoints.folder
+            run = _Run(request, plan, TrainFolder(folder), config, on_progress)
+            return run.train(self._command, examples, size, self.describe())
+
+
+def _trained_over(name: str) -> QwenModel:
+    base_model: BaseModel = training_base_of(resolve_base_model(name))
+    if isinstance(base_model, QwenModel):
+        return base_model
+    problem = f"mflux-train trains Z-Image and FLUX.2, not {base_model.name}"
+    raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "use `trainer: mlx`"))
+
+
+def _size_of(recipe: Recipe, base_model: QwenModel) -> SizePx:
+    return base_model.training_size if recipe.resolution is None else SizePx(*recipe.resolution)
+
+
+def _insist_on_assistant(base_model: QwenModel) -> None:
+    """mflux-train would download the adapter that it puts under a distilled model; raises BaseModelError instead."""
+    if base_model.assistant is None:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, file = base_model.assistant.partition(":")
+    if not isinstance(try_to_load_from_cache(repository, file), str):
+        problem = f"mflux-train needs {file} to train over {base_model.name}"
+        raise BaseModelError(Fault(RECIPE_FILE, "base_model", problem, f"run `hf download {repository} {file}`"))
+
+
+class _Run:
+    """One training: from its folder as it is to its result."""
+
+    def __init__(
+        self,
+        request: TrainRequest,
+        plan: CheckpointPlan,
+        folder: TrainFolder,
+        config: Mapping[str, object],
+        on_progress: OnProgress,
+    ) -> None:
+        self._request, self._plan, self._folder, self._config = request, plan, folder, config
+        self._on_progress = on_progress
+        self._iterations = request.recipe.iterations
+        self._losses: dict[int, float] = {}
+        self._told = 0  # the iteration that was told last
+        self._shown: set[tuple[int, int]] = set()
+        self._earlier_s = 0.0
+        self._start = time.perf_counter()
+        self._encode_s = 0.0
+        self._is_done = False
+
+    def train(
+        self, command: Sequence[str], examples: Sequence[TrainingExample], size: SizePx, engine: EngineDescription
+    ) -> TrainResult:
+        """Run mflux-train to the recipe's last iteration, from the last checkpoint if there is one."""
+        recipe, folder = self._request.recipe, self._folder.folder
+        self._folder.clear_data()
+        # without one mflux-train draws the first caption; it draws something in any case, see `write_config`
+        prompts = self._request.sample_prompts or (examples[0].caption,)
+        pictures = write_pictures(folder / DATA, examples, recipe, size, prompts)
+        settled_by = {
+            "request": None if self._request.checkpoints is None else self._request.checkpoints.identity,
+            "config": {**self._config, "model_path": None},  # where the weights are; the request says which
+            "pictures": pictures,
+            "kept": list(self._plan.kept),
+            "trainer": dict(engine.versions),
+            "chip": engine.chip,
+        }
+        checkpoint = self._folder.open(fingerprint(settled_by))
+        if checkpoint is None:
+            write_text(folder / "train.json", json.dumps(self._config, indent=2))
+            arguments = ("--config", "train.json")
+        else:
+            self._take_up(checkpoint)
+            arguments = ("--resume", str(checkpoint.relative_to(folder)))
+        if not self._is_done:
+            self._run([*command, *arguments])
+        return self._result()
+
+    def _run(self, command: Sequence[str]) -> None:
+        folder = self._folder.folder
+        try:
+            result = run_child(command, folder, _environment(), folder / _LOG, self._look)
+        except CannotStart as error:
+            problem = f"{command[0]} cannot be started ({error.strerror})"
+            raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "install mflux again")) from error
+        if not self._is_done:
+            raise self._failure(result)
+        self._folder.remove_after(self._iterations)  # it goes on until it is ended
+
+    def _take_up(self, checkpoint: Path) -> None:
+        iteration = int(checkpoint.name.partition("_")[0])
+        self._losses = dict(losses_of(checkpoint))
+        self._told = iteration
+        self._shown = {key for key in self._folder.samples() if key[0] <= iteration}
+        self._earlier_s = self._folder.notes.elapsed_s.get(str(iteration), 0.0)
+        self._insist_on_numbers(range(1, iteration + 1))
+        for done, path in self._folder.new_checkpoints():  # one may have become whole with nobody to note it
+            elapsed_s = self._folder.notes.elapsed_s.get(str(done), self._earlier_s)
+            self._folder.adopt(done, path, elapsed_s, self._plan.kept)
+        if iteration >= self._iterations:
+            self._is_done = True
+            return
+        if iteration:
+            self._folder.note_resume(iteration)
+        _log.info("resumed after iteration %d", iteration)
+
+    def _elapsed_s(self) -> float:
+        return self._earlier_s + time.perf_counter() - self._start
+
+    def _look(self) -> bool:
+        """Tell what is new; True when the last iteration's checkpoint is there."""
+        self._tell(self._folder.losses() or {})
+        for iteration, path in self._folder.new_checkpoints():
+            self._tell(losses_of(path))
+            self._insist_on_numbers(range(self._told + 1, min(iteration, self._iterations) + 1))
+            if iteration <= self._iterations:
+                self._folder.adopt(iteration, path, self._elapsed_s(), self._plan.kept)
+            self._is_done = self._is_done or iteration == self._iterations
+        return self._is_done
+
+    def _tell(self, losses: Mapping[int, float]) -> None:
+        """Progress for every iteration that is new; raises TrainingError for one that is missing among them."""
+        new = [iteration for iteration in sorted(losses) if self._told < iteration <= self._iterations]
+        if not new:
+            return
+        if not self._encode_s:
+            self._encode_s = time.perf_counter() - self._start
+        elapsed_s = self._elapsed_s()
+        samples = self._new_samples()
+        for iteration in new:
+            self._insist_on_numbers(range(self._told + 1, iteration))
+            self._losses[iteration], self._told = losses[iteration], iteration
+            if not math.isfinite(losses[iteration]):
+                raise self._stopped(iteration)
+            sample = samples.pop(0) if samples and iteration == new[-1] else None
+            self._on_progress(TrainProgress(iteration, self._iterations, losses[iteration], elapsed_s, sample=sample))
+
+    def _new_samples(self) -> list[Path]:
+        """The first new picture of each interval, where pictures were asked for."""
+        if not self._request.sample_prompts:
+            return []
+        found = {key: path for key, path in self._folder.samples().items() if key not in self._shown}
+        self._shown.update(found)
+        return [path for (_, prompt), path in sorted(found.items()) if prompt == 0]
+
+    def _insist_on_numbers(self, iterations: range) -> None:
+        """mflux-train passes over a step whose loss is no number, and tells of none: that is where one is missing."""
+        for iteration in iterations:
+            if iteration not in self._losses:
+                raise self._stopped(iteration)
+
+    def _stopped(self, iteration: int) -> TrainingError:
+        kept = max((done for done in map(int, self._folder.notes.elapsed_s) if 0 < done < iteration), default=None)
+        last = "" if kept is None else f" (the checkpoint after iteration {kept} is kept)"
+        problem = f"the loss became no number at iteration {iteration}"
+        return TrainingError(Fault(RECIPE_FILE, "learning_rate", problem, f"{_MEND_LOSS}{last}"))
+
+    def _failure(self, result: ChildResult) -> TrainingError:
+        if result.exit_code == 0 and self._told < self._iterations and "non-finite" in " ".join(result.last_lines):
+            return self._stopped(self._told + 1)
+        problem = f"mflux-train ended after iteration {self._told} of {self._iterations}: {result.last_words}"
+        return TrainingError(Fault(RECIPE_FILE, "trainer", problem, f"all that it said is in {_LOG}"))
+
+    def _result(self) -> TrainResult:
+        final = self._folder.kept_path(self._iterations)
+        modules = len(self._config["lora_layers"]["targets"])  # type: ignore[index]
+        file = open_safetensors(final)
+        if broken := survey_tensors(file).not_finite:
+            raise TrainingError(Fault(RECIPE_FILE, "learning_rate", f"{broken[0]} became no number", _MEND_LOSS))
+        if len(file.tensors) != 2 * modules:
+            problem = f"mflux-train wrote {len(file.tensors)} tensors for {modules} modules"
+            raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "its file is not what it should be"))
+        kept: list[KeptAdapter] = []
+        samples: list[tuple[int, Path]] = []
+        if self._request.checkpoints is not None:
+            kept = [KeptAdapter(iteration, self._folder.kept_path(iteration)) for iteration in self._plan.kept[:-1]]
+            if self._request.sample_prompts:
+                drawn = self._folder.samples().items()
+                samples = [(iteration, path) for (iteration, _), path in drawn if iteration <= self._iterations]
+        copy_file(final, self._request.output_path)
+        settings = train_config.settings_of(self._request.recipe)
+        return TrainResult(
+            losses=tuple(self._losses[iteration] for iteration in range(1, self._iterations + 1)),
+            wall_s=self._elapsed_s(),
+            encode_s=self._encode_s,
+            tensors=len(file.tensors),
+            peak_memory_bytes=_peak_memory_bytes(),
+            resumed_at=tuple(self._folder.notes.resumed_at),
+            kept=(*kept, KeptAdapter(self._iterations, self._request.output_path)),
+            samples=tuple(samples),
+            settings={
+                "base_bits": settings.base_bits,
+                "gradient_checkpointing": settings.gradient_checkpointing,
+                "checkpoint_interval": self._plan.interval,
+            },
+        )
+
+
+def _environment() -> dict[str, str]:
+    """The child's: no word to the hub unless the user has said otherwise, and lines as they come."""
+    return {"HF_HUB_OFFLINE": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _peak_memory_bytes() -> int:
+    """The most that a child of this process had resident; bytes on macOS, KiB elsewhere."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

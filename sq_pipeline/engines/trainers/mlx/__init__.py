@@ -1,0 +1,1 @@
+"""Our own LoRA trainer, in MLX."""

@@ -1,0 +1,156 @@
+"""Encoding a dataset for a training: every view once, every distinct caption once.
+
+Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`picture_views`), the encoders.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import mlx.core as mx
+import numpy as np
+
+from sq_pipeline.base_models.base_models import SizePx
+from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.flux.sampler import sample_tokens
+from sq_pipeline.engines.trainers.mlx.base import Encoders, TrainingBase
+from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
+from sq_pipeline.engines.trainers.mlx.views import Picture, plan_plain_views, plan_views
+from sq_pipeline.training.buckets import training_resolution
+from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.training.ports import TrainingExample
+from sq_pipeline.training.recipe import Recipe
+
+_PIXELS_AT_ONCE = 1 << 19  # of one call of the encoder: two pictures of 512², forty of tiny-flux's
+
+
+def encode_dataset(
+    base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe, sample_prompts: Sequence[str]
+) -> EncodedDataset:
+    """Encode all that a training reads, evaluated; the prior's captions too, its pictures come with `add_prior`."""
+    trained, measured = split_held_out(examples, recipe)
+    captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()))
+    prior = recipe.prior_prompts if recipe.prior_mix else ()
+    texts = list(dict.fromkeys([*captions, *prior]))
+    number_of = {text: number for number, text in enumerate(texts)}
+    groups = [texts, list(sample_prompts)] if sample_prompts else [texts]
+    (text, pooled), *samples = _encode_texts(base, groups)
+    sample_text, sample_pooled = samples[0] if samples else (None, None)
+    size = base.base_model.training_size
+    numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
+    pictures = plan_views([example.image_path for example in trained], recipe, size, numbers)
+    return EncodedDataset(
+        buckets=_encode(base.encoders, pictures, [number_of[example.caption] for example in trained]),
+        text=text,
+        pooled=pooled,
+        held_out=_encode_measured(base.encoders, measured, number_of, recipe, size),
+        empty=number_of[""] if recipe.caption_dropout else None,
+        prior_texts=tuple(number_of[prompt] for prompt in prior),
+        sample_text=sample_text,
+        sample_pooled=sample_pooled,
+    )
+
+
+def encode_held_out(base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe) -> EncodedDataset | None:
+    """Only what a held-out loss is measured on; None where the dataset is too small for that."""
+    _, measured = split_held_out(examples, recipe)
+    if not measured:
+        return None
+    texts = sorted({example.caption for example in measured})
+    number_of = {text: number for number, text in enumerate(texts)}
+    ((text, pooled),) = _encode_texts(base, [texts])
+    size = base.base_model.training_size
+    return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, recipe, size))
+
+
+def _encode_texts(base: TrainingBase, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
+    """In what the transformer computes in: mflux's T5 gives float32 whatever its weights are, which is cast there."""
+    encoded = [
+        (text.astype(base.dtype), pooled.astype(base.dtype)) for text, pooled in base.encoders.encode_groups(groups)
+    ]
+    mx.eval(encoded)
+    return encoded
+
+
+def split_held_out(
+    examples: Sequence[TrainingExample], recipe: Recipe
+) -> tuple[list[TrainingExample], list[TrainingExample]]:
+    """What is trained on, and what is held out, each in the dataset's order."""
+    held_out = set(held_out_indices(len(examples), recipe.held_out_pairs))
+    trained = [example for index, example in enumerate(examples) if index not in held_out]
+    return trained, [examples[index] for index in sorted(held_out)]
+
+
+def _encode_measured(
+    encoders: Encoders,
+    measured: Sequence[TrainingExample],
+    number_of: Mapping[str, int],
+    recipe: Recipe,
+    size: SizePx,
+) -> tuple[Bucket, ...]:
+    plain = plan_plain_views([example.image_path for example in measured], recipe, size)
+    return _encode(encoders, plain, [number_of[example.caption] for example in measured])
+
+
+def add_prior(dataset: EncodedDataset, base: TrainingBase, network: Flux, recipe: Recipe) -> EncodedDataset:
+    """The dataset with the pictures that the base model itself makes of the recipe's prior prompts."""
+    if not recipe.prior_mix:
+        return dataset
+    size = training_resolution(recipe, base.base_model.training_size)
+    grid = _grid(size)
+    latents: list[mx.array] = []
+    captions: list[int] = []
+    for number in range(recipe.prior_pictures):
+        caption = dataset.prior_texts[number % len(dataset.prior_texts)]
+        one = slice(caption, caption + 1)
+        latents.append(
+            sample_tokens(
+                network,
+                dataset.text[one],
+                dataset.pooled[one],
+                seed=recipe.seed + number,
+                sigmas=base.sigmas(size),
+                grid=grid,
+                guidance=base.base_model.guidance,
+            )
+        )
+        captions.append(caption)
+    bucket = Bucket(grid, mx.concatenate(latents), tuple(range(len(latents))), tuple(captions))
+    return replace(dataset, prior=(bucket,))
+
+
+def _encode(encoders: Encoders, pictures: Sequence[Picture], captions: Sequence[int]) -> tuple[Bucket, ...]:
+    """A bucket for each size. Each picture counts alike, however many different views it has."""
+    views_each = max((len(picture.views) for picture in pictures), default=0)
+    latents: dict[SizePx, list[mx.array]] = {}
+    latent_of: dict[SizePx, list[int]] = {}
+    caption_of: dict[SizePx, list[int]] = {}
+    for size, group in _by_size(pictures, captions).items():
+        pixels = ((cut, index) for index, (picture, _) in enumerate(group) for cut in picture.pixels())
+        at_once = max(1, _PIXELS_AT_ONCE // (size.width_px * size.height_px))
+        found: list[mx.array] = []
+        while batch := list(islice(pixels, at_once)):
+            found.append(encoders.encode_pictures(np.stack([cut for cut, _ in batch])))
+            mx.eval(found[-1])
+        latents[size], latent_of[size], caption_of[size] = found, [], []
+        start = 0
+        for picture, caption in group:
+            count = len(picture.views)
+            latent_of[size] += [start + view % count for view in range(views_each)]
+            caption_of[size] += [caption] * views_each
+            start += count
+    return tuple(
+        Bucket(_grid(size), mx.concatenate(latents[size]), tuple(latent_of[size]), tuple(caption_of[size]))
+        for size in latents
+    )
+
+
+def _by_size(pictures: Sequence[Picture], captions: Sequence[int]) -> dict[SizePx, list[tuple[Picture, int]]]:
+    groups: dict[SizePx, list[tuple[Picture, int]]] = {}
+    for picture, caption in zip(pictures, captions, strict=True):
+        groups.setdefault(picture.views[0].size, []).append((picture, caption))
+    return dict(sorted(groups.items(), key=lambda item: (item[0].width_px, item[0].height_px)))
+
+
+def _grid(size: SizePx) -> tuple[int, int]:
+    return size.height_px // 16, size.width_px // 16

@@ -1,0 +1,87 @@
+"""The held-out loss: pictures that were never trained on, at fixed noise and times, so that losses can be compared.
+
+Not here: which pictures those are (`core.held_out`).
+"""
+
+import mlx.core as mx
+import numpy as np
+
+from sq_pipeline.base_models.base_models import Flux1Model, resolve_base_model, training_base_of
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.flux.times import TimeCurve
+from sq_pipeline.engines.trainers.mlx.base import open_training_base, settings_for
+from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_held_out
+from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
+from sq_pipeline.engines.trainers.mlx.loop import flow_matching_loss
+from sq_pipeline.engines.trainers.mlx.lora_layers import Wardrobe
+from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest
+from sq_pipeline.training.recipe import Recipe
+
+_SEED = 20
+
+
+_TIMES_EACH = 2
+
+
+class HeldOutLoss:
+    """Measures one network again and again. Each picture is looked at with two times; those of all pictures lie at even
+    shares of what is trained at.
+    """
+
+    def __init__(self, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> None:
+        self._text, self._pooled, self._recipe = dataset.text, dataset.pooled, recipe
+        numbers = np.random.default_rng(_SEED)
+        pictures = sum(len(bucket.latent_of) for bucket in dataset.held_out)
+        shares = (np.arange(pictures * _TIMES_EACH) + 0.5) / max(1, pictures * _TIMES_EACH)
+        shares = numbers.permutation(shares)
+        self._looks: list[tuple[mx.array, mx.array, mx.array, mx.array, tuple[int, int]]] = []
+        for bucket in dataset.held_out:
+            for latent, caption in zip(bucket.latent_of, bucket.caption_of, strict=True):
+                latents = mx.repeat(bucket.latents[latent : latent + 1], _TIMES_EACH, axis=0)
+                noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
+                mine, shares = shares[:_TIMES_EACH], shares[_TIMES_EACH:]
+                times = mx.array(time_curve(mine, latents.shape[1]).astype(np.float32))
+                self._looks.append((latents, noise, times, mx.array([caption] * _TIMES_EACH), bucket.grid))
+        self.pairs = pictures
+
+    def measure(self, network: Flux) -> float | None:
+        """The mean loss over all looks; None where no picture is held out."""
+        if not self._looks:
+            return None
+        guidance = mx.full((_TIMES_EACH,), self._recipe.guidance)  # read only by models that take one
+        losses: list[float] = []
+        for latents, noise, times, captions, grid in self._looks:
+            text, pooled = self._text[captions], self._pooled[captions]
+            loss = flow_matching_loss(network, latents, noise, times, text, pooled, grid, guidance)
+            losses.append(loss.item())  # one look's memory at a time
+        return sum(losses) / len(losses)
+
+
+class MlxHeldOutMeter:
+    """The `HeldOutMeter` over the base models of a data directory."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+
+    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+        """None where no picture is held out, and for other families. Raises BaseModelError, AdapterError."""
+        base_model = training_base_of(resolve_base_model(request.base_model))
+        if not isinstance(base_model, Flux1Model):
+            return None
+        base = open_training_base(base_model, self._data)
+        dataset = encode_held_out(base, request.examples, request.recipe)
+        if dataset is None:
+            return None
+        base.encoders.free()
+        network = base.load_network(settings_for(request.recipe, base.base_model, request.examples))
+        meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
+        wardrobe = Wardrobe(network)
+        losses: list[float] = []
+        for path, scale in [(None, 1.0), *((use.path, use.lora_scale) for use in request.adapters)]:
+            wardrobe.wear(path, scale)
+            loss = meter.measure(network)
+            assert loss is not None
+            losses.append(loss)
+            mx.clear_cache()
+        return HeldOutLosses(losses[0], tuple(losses[1:]), meter.pairs)

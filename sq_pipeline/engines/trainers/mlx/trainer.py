@@ -1,0 +1,242 @@
+"""The MLX LoRA trainer over FLUX.1 in the BFL layout. Implements `core.protocols.Trainer`.
+
+Here: the course of a training, its result. Not here: an iteration (`training_loop`), encoding (`dataset_encoding`), the
+layers and the file (`lora_layers`), the base models (`training_base`), preflight and reports (`stages`).
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import mlx.core as mx
+
+from sq_pipeline.base_models.base_models import resolve_base_model, training_base_of
+from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.errors import Fault, TrainingError
+from sq_pipeline.common.fingerprints import fingerprint, hash_file
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import versions
+from sq_pipeline.engines.flux.network import Flux
+from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base, settings_for
+from sq_pipeline.engines.trainers.mlx.checkpoints import Checkpoint, CheckpointFolder
+from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
+from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset, load_encoded, save_encoded
+from sq_pipeline.engines.trainers.mlx.held_out import HeldOutLoss
+from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
+from sq_pipeline.engines.trainers.mlx.lora_layers import add_recipe_lora, save_adapter
+from sq_pipeline.engines.trainers.mlx.loss_watch import describe_fault, is_doubtful
+from sq_pipeline.engines.trainers.mlx.samples import SampleStrips
+from sq_pipeline.training.buckets import training_resolution
+from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.recipe import Recipe, trained_values
+
+_log = logging.getLogger(__name__)
+
+
+_ENCODED = "encoded.safetensors"
+
+
+OnProgress = Callable[[TrainProgress], None]
+
+
+class MlxLoraTrainer:
+    """The `Trainer` of `core.protocols`, for the base models of a data directory."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+
+    def describe(self) -> EngineDescription:
+        """Name, versions and chip; see `registry.describe_trainer`."""
+        return versions.describe_trainer()
+
+    def train(self, request: TrainRequest, on_progress: OnProgress) -> TrainResult:
+        """Train one adapter; raises BaseModelError, DatasetError, TrainingError, StorageError.
+
+        Interrupted, it leaves no adapter.
+        """
+        start = time.perf_counter()
+        mx.reset_peak_memory()
+        recipe = request.recipe
+        base = open_training_base(training_base_of(resolve_base_model(request.base_model)), self._data)
+        request = replace(request, base_model=base.base_model.name)
+        settings = settings_for(recipe, base.base_model, request.examples)
+        network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
+        encode_s = time.perf_counter() - start
+        mx.random.seed(recipe.seed)
+        add_recipe_lora(network, recipe)
+        mx.eval(network.parameters())
+        with ExitStack() as stack:
+            place = request.checkpoints.folder if request.checkpoints is not None else None
+            # without a place for checkpoints nothing of the way is kept, but the same way is gone
+            folder = place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            run = _Run(base, network, dataset, request, folder)
+            checkpoints = (
+                CheckpointFolder(folder, self._identity(request, settings, _encoded_as(dataset)))
+                if place is not None
+                else None
+            )
+            run.resume(checkpoints)
+            run.go(checkpoints, on_progress)
+            tensors = save_adapter(request.output_path, network, recipe.rank)
+            return TrainResult(
+                losses=tuple(run.losses),
+                wall_s=run.earlier_s + time.perf_counter() - start,
+                encode_s=encode_s,
+                tensors=tensors,
+                peak_memory_bytes=mx.get_peak_memory(),
+                resumed_at=run.resumed_at,
+                held_out=tuple(run.held_out),
+                kept=(*run.kept(), KeptAdapter(recipe.iterations, request.output_path)),
+                samples=run.samples.drawn(recipe.iterations) if place is not None else (),
+                settings=settings.as_json(),
+            )
+
+    def _identity(self, request: TrainRequest, settings: TrainingSettings, encoded: Mapping[str, object]) -> str:
+        """A hash of what settles a training, and of what is `encoded` for it."""
+        engine = self.describe()
+        return fingerprint(
+            {
+                "request": request.checkpoints.identity if request.checkpoints is not None else None,
+                "recipe": trained_values(request.recipe),
+                "base_model": request.base_model,
+                "settings": settings.as_json(),
+                **encoded,
+                "trainer": dict(engine.versions),
+                "chip": engine.chip,  # another one's arithmetic would continue another run
+            }
+        )
+
+
+def _encoded_from(request: TrainRequest) -> dict[str, object]:
+    pairs = [[hash_file(example.image_path), example.caption] for example in request.examples]
+    return {"pairs": pairs, "sample_prompts": list(request.sample_prompts)}
+
+
+def _encoded_as(dataset: EncodedDataset) -> dict[str, object]:
+    return {"encoded": dataset.content_hash(with_samples=False)}
+
+
+def prepare(
+    base: TrainingBase, settings: TrainingSettings, request: TrainRequest, identity: str
+) -> tuple[Flux, EncodedDataset]:
+    """The transformer, and the dataset as it is trained on. Encoded before, it is read from beside the checkpoints.
+
+    Encoders are freed before the transformer is loaded.
+    """
+    cache = request.checkpoints.folder / _ENCODED if request.checkpoints is not None else None
+    dataset = load_encoded(cache, identity) if cache is not None else None
+    if dataset is not None:
+        return base.load_network(settings), dataset
+    dataset = encode_dataset(base, request.examples, request.recipe, request.sample_prompts)
+    base.encoders.free()
+    network = base.load_network(settings)
+    dataset = add_prior(dataset, base, network, request.recipe)
+    if cache is not None:
+        save_encoded(cache, dataset, identity)
+    return network, dataset
+
+
+@dataclass
+class _Run:
+    """One training under way: where it stands and what was told of it."""
+
+    base: TrainingBase
+    network: Flux
+    dataset: EncodedDataset
+    request: TrainRequest
+    folder: Path
+    losses: list[float] = field(default_factory=list[float])
+    held_out: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    earlier_s: float = 0.0
+    resumed_at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        recipe, base = self.request.recipe, self.base
+        size = training_resolution(recipe, base.base_model.training_size)
+        self.recipe = recipe
+        self.loop = TrainingLoop(self.network, self.dataset, recipe, base.time_curve)
+        self.meter = HeldOutLoss(self.dataset, recipe, base.time_curve)
+        self.samples = SampleStrips(self.folder, base, self.dataset, recipe, size)
+
+    def resume(self, checkpoints: CheckpointFolder | None) -> None:
+        """Bring the loop to the last checkpoint, with what was told up to there."""
+        found = checkpoints.resume(self.loop) if checkpoints is not None else None
+        if found is not None:
+            self.losses, self.held_out, self.earlier_s = list(found.losses), list(found.held_out), found.elapsed_s
+            self.resumed_at = (*found.resumed_at, self.loop.iteration)
+            _log.info("resumed after iteration %d", self.loop.iteration)
+
+    def go(self, checkpoints: CheckpointFolder | None, on_progress: OnProgress) -> None:
+        """Train to the end, with what is due on the way. Raises TrainingError, StorageError."""
+        recipe, loop, start = self.recipe, self.loop, time.perf_counter()
+        if loop.iteration == 0:
+            self._look_up(checkpoints)
+        while loop.iteration < recipe.iterations:
+            self.losses.append(loop.advance())
+            if problem := describe_fault(self.losses, loop.blank_loss):
+                raise _stopped(problem, checkpoints)
+            is_last = loop.iteration == recipe.iterations
+            state = _checked_state(loop, checkpoints) if is_last else None
+            held_out, sample = self._look_up(checkpoints)
+            elapsed_s = self.earlier_s + time.perf_counter() - start
+            on_progress(
+                TrainProgress(
+                    loop.iteration,
+                    recipe.iterations,
+                    self.losses[-1],
+                    elapsed_s,
+                    mx.get_peak_memory(),
+                    held_out,
+                    sample,
+                )
+            )
+            if checkpoints is None or is_last:
+                continue
+            if loop.iteration in recipe.kept_iterations():
+                with checkpoints.telling_what_is_kept():
+                    save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
+            if _is_due(checkpoints, loop.iteration, recipe) and not is_doubtful(self.losses[-1], loop.blank_loss):
+                state = _checked_state(loop, checkpoints)
+                told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.held_out)
+                checkpoints.save(Checkpoint(state, *told))
+
+    def _look_up(self, checkpoints: CheckpointFolder | None) -> tuple[float | None, Path | None]:
+        """The held-out loss and the samples, where they are due now."""
+        iteration = self.loop.iteration
+        is_due = iteration % self.recipe.checkpoint_interval == 0 or iteration == self.recipe.iterations
+        held_out = self.meter.measure(self.network) if is_due else None
+        if held_out is not None:
+            self.held_out.append((iteration, held_out))
+        is_drawn = checkpoints is not None and self.samples.is_due(iteration)
+        return held_out, self.samples.draw(self.network, iteration) if is_drawn else None
+
+    def kept(self) -> tuple[KeptAdapter, ...]:
+        """The adapters that were kept on the way."""
+        found = [(at, self._kept_path(at)) for at in self.recipe.kept_iterations()[:-1]]
+        return tuple(KeptAdapter(at, path) for at, path in found if path.is_file())
+
+    def _kept_path(self, iteration: int) -> Path:
+        return self.folder / f"kept-{iteration:07d}.safetensors"
+
+
+def _is_due(folder: CheckpointFolder, iteration: int, recipe: Recipe) -> bool:
+    # by intervals, not by distance: one that came late, for a doubtful loss, delays no other
+    return iteration // recipe.checkpoint_interval > (folder.last_iteration or 0) // recipe.checkpoint_interval
+
+
+def _checked_state(loop: TrainingLoop, folder: CheckpointFolder | None) -> LoopState:
+    state = loop.state()
+    if not state.is_finite():
+        raise _stopped(f"the adapter's numbers became nan or inf at iteration {loop.iteration}", folder)
+    return state
+
+
+def _stopped(problem: str, folder: CheckpointFolder | None) -> TrainingError:
+    last = folder.last_iteration if folder is not None else None
+    kept = f" (the checkpoint after iteration {last} is kept)" if last is not None else ""
+    return TrainingError(Fault("lora.yaml", "learning_rate", problem, f"lower it{kept}"))

@@ -1,0 +1,1 @@
+"""Pictures: the one door to rendering, PNG files and their provenance, sheets, the archive."""

@@ -1,0 +1,84 @@
+"""One render: asked of a renderer, watched by a span, and an error when an adapter of its stack matched nothing.
+
+The names of the span's attributes are those of the tools that read them. Not here: what is asked for.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.telemetry.spans import Served, Span, span
+
+
+class Draws(Protocol):
+    """All that is asked of a renderer here."""
+
+    def render(self, request: RenderRequest) -> RenderedImage: ...
+
+
+def render(
+    renderer: Draws,
+    request: RenderRequest,
+    files: Sequence[str] | None = None,
+    *,
+    must_be_whole: bool = True,
+    served: Served | None = None,
+) -> RenderedImage:
+    """One picture, in a span `flux_mlx.render`. `files`: the adapters' names for people, else those of the paths.
+
+    `served`: it is rendered for another process.
+
+    Raises RenderError when an adapter was not applied whole; with `must_be_whole` False (a verification judges that
+    itself) a stack that is not applied at all comes back too, and only the span says ERROR.
+    """
+    names = list(files) if files is not None else [use.path.name for use in request.adapters]
+    asked = {
+        "render.tier": request.tier,
+        "render.seed": request.seed,
+        "render.variant": request.base_model,
+        "render.width": request.width_px,
+        "render.height": request.height_px,
+        "render.lora.stack_size": len(request.adapters),
+        "render.lora.files": names,
+        "render.lora.scales": [float(use.lora_scale) for use in request.adapters],
+    }
+    with span("flux_mlx.render", asked, served) as told:
+        try:
+            image = renderer.render(request)
+        except NoMatchError as error:
+            if matched := error.keys_matched or ((0,) if len(names) == 1 else ()):
+                told.set({"render.lora.matched_keys": matched})
+            raise
+        told.set({"render.elapsed_ms": image.elapsed_s * 1000, "render.rendered_by": image.rendered_by})
+        _tell_matches(told, image.applied, request.adapters, names)
+        if must_be_whole:
+            _insist_whole(image.applied, request.adapters, names)
+        return image
+
+
+def _tell_matches(
+    told: Span, applied: Sequence[AppliedAdapter], uses: Sequence[AdapterUse], names: Sequence[str]
+) -> None:
+    # a renderer that says nothing of an adapter has not applied it
+    matched = [item.keys_matched for item in applied] + [0] * (len(uses) - len(applied))
+    told.set({"render.lora.matched_keys": matched})
+    if nothing := [name for name, keys in zip(names, matched, strict=False) if keys == 0]:
+        told.fail(f"no key of {', '.join(nothing)} was matched")
+
+
+def _insist_whole(applied: Sequence[AppliedAdapter], uses: Sequence[AdapterUse], names: Sequence[str]) -> None:
+    mend = "see `sq-pipeline adapter inspect`"
+    faults: list[Fault] = []
+    for name, item in zip(names, applied, strict=False):
+        if not item.is_whole:
+            keys = f"{item.keys_matched} of {item.keys_total} keys"
+            layers = f"{item.layers_patched} of {item.layers_expected} layers"
+            faults.append(Fault(name, "", f"was not applied whole: {keys} matched and {layers} were patched", mend))
+    is_nothing = any(item.keys_matched == 0 for item in applied)
+    if len(applied) != len(uses):
+        problem = f"the renderer tells of {len(applied)} adapters, {len(uses)} were asked for"
+        faults.append(Fault(", ".join(names), "", problem, mend))
+    if faults:
+        raise NoMatchError(faults) if is_nothing else RenderError(faults)

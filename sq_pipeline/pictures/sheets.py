@@ -1,0 +1,70 @@
+"""Contact sheets and thumbnails, with Pillow. Not here: what is on them (`verify_report`, `gallery`)."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+_LABEL_PX, _GAP_PX = 16, 6
+
+
+_PAPER, _INK = (250, 250, 248), (40, 40, 44)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture, `(height, width, 3)` uint8, and the line under it."""
+
+    pixels: npt.NDArray[np.uint8]
+    label: str
+
+
+def draw_sheet(rows: Sequence[Sequence[Tile]], max_tile_px: int = 320) -> Image.Image:
+    """Rows of labelled pictures. Pictures wider than `max_tile_px` are scaled down, small ones doubled."""
+    first = rows[0][0].pixels
+    scale = min(1.0, max_tile_px / first.shape[1]) if first.shape[1] > max_tile_px / 2 else 2.0
+    width, height = round(first.shape[1] * scale), round(first.shape[0] * scale)
+    columns = max(map(len, rows))
+    step_x, step_y = width + _GAP_PX, height + _LABEL_PX + _GAP_PX
+    sheet = Image.new("RGB", (columns * step_x + _GAP_PX, len(rows) * step_y + _GAP_PX), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    for row_index, row in enumerate(rows):
+        for column, tile in enumerate(row):
+            x, y = _GAP_PX + column * step_x, _GAP_PX + row_index * step_y
+            sheet.paste(Image.fromarray(tile.pixels).resize((width, height), Image.Resampling.LANCZOS), (x, y))
+            draw.text((x + 1, y + height + 1), _fit(tile.label, draw, font, width), fill=_INK, font=font)
+    return sheet
+
+
+def _fit(label: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if draw.textlength(label, font=font) <= width:
+        return label
+    while label and draw.textlength(f"{label}…", font=font) > width:
+        label = label[:-1]
+    return f"{label}…"
+
+
+def thumbnail_markdown(png: bytes, alt: str, max_side_px: int = 256) -> str:
+    """Markdown with the picture inside it, as a JPEG data address of a few kilobytes: it lives in an event log."""
+    with Image.open(io.BytesIO(png)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=82)
+    return f"![{alt}](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def draw_gallery(pictures: Sequence[tuple[str, bytes]], columns: int = 4) -> bytes:
+    """A PNG of all `pictures` (label, PNG bytes), in order, `columns` a row. Needs at least one."""
+    tiles: list[Tile] = []
+    for label, png in pictures:
+        with Image.open(io.BytesIO(png)) as image:
+            tiles.append(Tile(np.asarray(image.convert("RGB")), label))
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    buffer = io.BytesIO()
+    draw_sheet(rows).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""An adapter's assets, one file each, named as in Dagster, and the survey of all of them."""

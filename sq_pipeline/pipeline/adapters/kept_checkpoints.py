@@ -1,0 +1,113 @@
+"""Which checkpoints of a training were kept, what they are scored with, and which one a person chose. Only reads.
+
+Not here: scoring (`checkpoint_scores`), making the choice (`checkpoint_choice`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.common.errors import ContentError, Fault
+from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.store import Record, StoredObject
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices
+from sq_pipeline.training.checkpoint_scores import SCORED_PROMPTS, ScoreLimits
+from sq_pipeline.verification.prompts import VerifyPrompts
+from sq_pipeline.verification.thresholds import Thresholds
+
+_KEPT = re.compile(r"kept-(\d+)")
+
+
+@dataclass(frozen=True)
+class KeptCheckpoint:
+    """An adapter as it was after `iteration`, in the store."""
+
+    iteration: int
+    stored: StoredObject
+    data_version: str
+
+
+@dataclass(frozen=True)
+class ScoredPrompts:
+    """The prompts that checkpoints are scored with, all with one seed, so that only the prompt tells pictures apart."""
+
+    prompts: tuple[str, ...]
+    seed: int
+    control_word: str
+
+    def model_dump(self) -> dict[str, Any]:
+        """The prompts as plain values."""
+        return asdict(self)
+
+
+def kept_checkpoints(workshop: Workshop, training: Record) -> dict[int, KeptCheckpoint]:
+    """The checkpoints in a training's record, by rising iteration; the final adapter is always one of them."""
+    found: dict[int, KeptCheckpoint] = {}
+    for name, stored in sorted(training.objects.items()):
+        if match := _KEPT.fullmatch(name):
+            path = workshop.store.path_of(stored)
+            version = workshop.files.remember(path, "tensors", lambda path=path: tensors_data_version(path))
+            found[int(match[1])] = KeptCheckpoint(int(match[1]), stored, version)
+    if all(checkpoint.data_version != training.data_version for checkpoint in found.values()):
+        last = int(training.info["iterations"])
+        found[last] = KeptCheckpoint(last, training.objects["adapter"], training.data_version)
+    return dict(sorted(found.items()))
+
+
+def path_of(workshop: Workshop, checkpoint: KeptCheckpoint) -> Path:
+    """The checkpoint's file."""
+    return workshop.store.path_of(checkpoint.stored)
+
+
+def scored_prompts(prompts: VerifyPrompts) -> ScoredPrompts:
+    """The first of a tier's verification prompts, with the first one's seed."""
+    texts = tuple(item.prompt for item in prompts.prompts[:SCORED_PROMPTS])
+    return ScoredPrompts(texts, prompts.prompts[0].seed, prompts.control_word)
+
+
+def score_limits(thresholds: Thresholds) -> ScoreLimits:
+    """What a score must reach, by what a verification asks."""
+    return ScoreLimits(1 - thresholds.ssim_changed_max, 1 - thresholds.ssim_trigger_max)
+
+
+def choice_for(
+    workshop: Workshop, adapter: Adapter, training: Record, kept: Mapping[int, KeptCheckpoint]
+) -> CheckpointChoice | None:
+    """A person's choice for this training; None without one, or where it was for another training.
+
+    Raises ContentError for a file that cannot be used, and for an iteration that was not kept.
+    """
+    choice = _choices(workshop, adapter.genre).get(adapter.name)
+    if choice is None or choice.training != training.data_version:
+        return None
+    if choice.iteration not in kept:
+        file = workshop.data.relative(workshop.data.checkpoint_choices(adapter.genre))
+        raise ContentError(not_kept(file, f"choices.{adapter.name}.iteration", choice.iteration, kept))
+    return choice
+
+
+def not_kept(file: str, field: str, iteration: int, kept: Mapping[int, KeptCheckpoint]) -> Fault:
+    """The fault of an iteration that was not kept, with those that were."""
+    return Fault(file, field, f"iteration {iteration} was not kept", f"choose {' or '.join(map(str, kept))}")
+
+
+def outdated_choice(workshop: Workshop, adapter: Adapter, training: Record) -> Fault | None:
+    """What to tell of a choice that was made for another training than this one."""
+    try:
+        choice = _choices(workshop, adapter.genre).get(adapter.name)
+    except ContentError:
+        return None  # the step itself is blocked by it, and says so
+    if choice is None or choice.training == training.data_version:
+        return None
+    file = workshop.data.relative(workshop.data.checkpoint_choices(adapter.genre))
+    problem = f"{choice.by}'s choice of iteration {choice.iteration} was for another training; the proposal holds"
+    mend = f"choose again, or drop it: `sq-pipeline adapter choose {adapter.name} --proposed`"
+    return Fault(file, f"choices.{adapter.name}", problem, mend)
+
+
+def _choices(workshop: Workshop, genre: str) -> dict[str, CheckpointChoice]:
+    return workshop.remember(("choices", genre), lambda: read_choices(workshop.data, genre))

@@ -1,0 +1,227 @@
+"""Which inputs each output is made from. The fingerprint of these decides whether it is made again.
+
+Upstream outputs enter by their *data versions*, so an output that comes out identical stops the wave. Never here:
+times, paths, names of people or adapters, metadata, comments. What changed between two sets of inputs: `explain`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.base_models.base_models import BaseModel, RenderSettings
+from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.tiers import shown_tier
+from sq_pipeline.content.prompts import Prompt
+from sq_pipeline.training.recipe import Recipe, trained_values
+
+Inputs = dict[str, Any]
+
+
+# Raised when our own code would make something else of the same inputs.
+REMAP_REVISION = 2
+
+
+VERIFY_REVISION = 2
+
+
+RENDER_REVISION = 1
+
+
+SCORES_REVISION = 1
+
+
+PROPOSAL_REVISION = 1
+
+
+# Recipe fields that decide which pictures are held out, and how they are looked at.
+_HELD_OUT = ("held_out_pairs", "resolution", "aspect_buckets", "guidance")
+
+
+def mlx_adapter_inputs(
+    dataset_version: str,
+    recipe: Recipe,
+    base_model: BaseModel,
+    weights_hash: str,
+    trainer_versions: Mapping[str, str],
+) -> Inputs:
+    """A trained adapter: the pairs, how they are trained on, over what, by what."""
+    return {
+        "dataset": dataset_version,
+        **{f"recipe.{key}": value for key, value in trained_values(recipe).items()},
+        "base_model": base_model.name,
+        "base_weights": weights_hash,
+        "training_size_px": [base_model.training_size.width_px, base_model.training_size.height_px],
+        **{f"trainer.{name}": version for name, version in trainer_versions.items()},
+    }
+
+
+def mflux_adapter_inputs(
+    source_version: str, keymap: Keymap | None, base_model: str, reading: Keymap | None = None
+) -> Inputs:
+    """A remapped adapter, with the rules themselves: those it is read by, and those it is written by.
+
+    Both are None where a file is taken as it is.
+    """
+    return {"source": source_version, **_remapping(keymap, reading), "base_model": base_model}
+
+
+def _remapping(keymap: Keymap | None, reading: Keymap | None) -> Inputs:
+    values = {} if keymap is None else keymap.meaning()
+    rules = values.pop("rules", None)
+    return {
+        "keymap": rules,
+        **{f"keymap.{name}": value for name, value in values.items()},
+        "read_by": None if reading is None else reading.meaning(),
+        "remap": REMAP_REVISION,
+    }
+
+
+def checkpoint_scores_inputs(
+    kept: Mapping[int, str],
+    dataset_version: str,
+    recipe: Recipe,
+    keymap: Keymap | None,
+    reading: Keymap | None,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    lora_scales: Sequence[float],
+    base_model: BaseModel,
+    weights_hash: str,
+    renderer_versions: Mapping[str, str],
+    meter_versions: Mapping[str, str],
+) -> Inputs:
+    """The scores of a training's kept checkpoints, `kept` by iteration: what is rendered, and what is held out.
+
+    Pictures are of the size that is trained at: a fraction of the work, and all of them are held against each other.
+    """
+    settings = replace(base_model.settings_for("landscape"), size=base_model.training_size)
+    return {
+        "kept": {str(iteration): version for iteration, version in kept.items()},
+        "dataset": dataset_version,
+        **{f"recipe.{name}": getattr(recipe, name) for name in _HELD_OUT},
+        **_remapping(keymap, reading),
+        "trigger": trigger,
+        "verify_prompts": dict(prompts),
+        "scales": list(lora_scales),
+        "scores": SCORES_REVISION,
+        **{f"meter.{name}": version for name, version in meter_versions.items()},
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
+    }
+
+
+def chosen_checkpoint_inputs(
+    training_version: str, scores: Inputs | None, limits: Mapping[str, float], chosen_iteration: int | None
+) -> Inputs:
+    """The checkpoint that goes on to the remap. Without `scores` only one was kept, and nothing is to be chosen.
+
+    `chosen_iteration` is a person's choice, None where the proposal holds; `limits` are what the proposal goes by.
+    """
+    if scores is None:
+        return {"training": training_version}
+    return {
+        "training": training_version,
+        **scores,
+        **{f"limit.{name}": value for name, value in limits.items()},
+        "choice": "the proposed one" if chosen_iteration is None else chosen_iteration,
+        "proposal": PROPOSAL_REVISION,
+    }
+
+
+def verification_inputs(
+    adapter_version: str,
+    source_version: str,
+    reading: Keymap | str,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    thresholds: Mapping[str, Any],
+    base_model: BaseModel,
+    weights_hash: str,
+    tier: str,
+    renderer_versions: Mapping[str, str],
+) -> Inputs:
+    """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with, with what
+    the base model itself has for the tier.
+
+    `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
+    say what that one means, or the name of a family's.
+    """
+    return {
+        "adapter": adapter_version,
+        "source": source_version,
+        "read_by": reading if isinstance(reading, str) else reading.meaning(),
+        "trigger": trigger,
+        "verify_prompts": dict(prompts),
+        **{f"threshold.{name}": value for name, value in thresholds.items()},
+        "verify": VERIFY_REVISION,
+        **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
+    }
+
+
+def promotion_inputs(adapter_version: str, verification_version: str) -> Inputs:
+    """A promoted adapter: itself, and the verdicts it was promoted on."""
+    return {"adapter": adapter_version, "verification": verification_version}
+
+
+def stack_inputs(entries: Sequence[tuple[str, float]]) -> Inputs:
+    """A stack: in order, each adapter's data version and the scale it is applied with."""
+    return {"adapters": [[version, lora_scale] for version, lora_scale in entries]}
+
+
+def prompt_inputs(prompt: Prompt, base_model: BaseModel) -> Inputs:
+    """What a picture is asked with; a negative prompt only where the model reads one."""
+    inputs: Inputs = {"positive_prompt": prompt.positive_prompt, "seed": prompt.seed}
+    if base_model.reads_negative_prompt:
+        inputs["negative_prompt"] = prompt.negative_prompt
+    return inputs
+
+
+def picture_inputs(
+    prompt: Prompt,
+    entries: Sequence[tuple[str, float]],
+    base_model: BaseModel,
+    weights_hash: str,
+    settings: RenderSettings,
+    renderer_versions: Mapping[str, str],
+) -> Inputs:
+    """A picture: its prompt and seed, its stack, and everything it is rendered with."""
+    return {
+        **prompt_inputs(prompt, base_model),
+        "stack": stack_inputs(entries)["adapters"],
+        "render": RENDER_REVISION,
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
+    }
+
+
+def world_key(
+    source: str,
+    entries: Sequence[tuple[str, float]],
+    base_model: BaseModel,
+    weights_hash: str,
+    settings: RenderSettings,
+    renderer_versions: Mapping[str, str],
+) -> str:
+    """A hash of all that the prompts and pictures of a world's tier can depend on; `source` is the world's own."""
+    rendering = _rendering(base_model, weights_hash, settings, renderer_versions)
+    negative = base_model.reads_negative_prompt
+    inputs = {"source": source, **stack_inputs(entries), "negative": negative, "render": RENDER_REVISION, **rendering}
+    return fingerprint(inputs)
+
+
+def _rendering(
+    base_model: BaseModel, weights_hash: str, settings: RenderSettings, renderer_versions: Mapping[str, str]
+) -> Inputs:
+    return {
+        "base_model": base_model.name,
+        "base_weights": weights_hash,
+        "size_px": [settings.size.width_px, settings.size.height_px],
+        "num_inference_steps": settings.num_inference_steps,
+        "guidance": settings.guidance,
+        **{f"renderer.{name}": version for name, version in renderer_versions.items()},
+    }
+
+
+def dataset_inputs(folder: Mapping[str, Any]) -> Inputs:
+    """A checked dataset: its files and its recipe, as `stages.dataset.fingerprint_folder` gives them."""
+    recipe: Mapping[str, Any] = folder["recipe"]
+    return {"files": folder["files"], **{f"recipe.{key}": value for key, value in recipe.items()}}

@@ -1,0 +1,106 @@
+"""The plan: everything that is not fresh, and why. Reads files and records; loads no model."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.tiers import select_tiers
+from sq_pipeline.content.records import World
+from sq_pipeline.content.stacks import stack_for
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
+from sq_pipeline.pipeline.chain import chain_of
+from sq_pipeline.pipeline.settled import count_settled, settle
+from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
+
+    `worlds` are those tiers of worlds with something to do or to tell; `settled` counts the assets of each of the
+    others, all fresh.
+    """
+
+    adapters: dict[str, dict[str, Step]]
+    worlds: tuple[WorldState, ...]
+    settled: dict[str, int]
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+
+    def steps(self) -> Iterable[Step]:
+        """Every step that was surveyed, adapters first; those of settled worlds are not."""
+        for states in self.adapters.values():
+            yield from states.values()
+        for world in self.worlds:
+            yield from world.steps()
+
+    @property
+    def fresh(self) -> int:
+        """How many assets are as they should be."""
+        return sum(step.status == "fresh" for step in self.steps()) + sum(self.settled.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`.
+
+        Of each: `asset`, `status`, `reasons`, and `chain`: what led there, from the nearest asset to the first one.
+        """
+        steps = list(self.steps())
+        return {
+            "stale": [_as_json(step) for step in steps if step.is_to_do],
+            "blocked": [_as_json(step) for step in steps if step.status in ("blocked", "waiting")],
+            "fresh": self.fresh,
+            "faults": [str(fault) for fault in self.faults],
+            "warnings": [str(warning) for warning in self.warnings],
+        }
+
+
+def _as_json(step: Step) -> dict[str, Any]:
+    reasons = list(step.reasons)
+    return {"asset": step.asset, "status": step.status, "reasons": reasons, "chain": list(chain_of(step))}
+
+
+def adapters_of(worlds: Iterable[World], tier: str | None) -> list[str]:
+    """The keys of the adapters that these worlds use, for one tier or any, each once."""
+    keys = [
+        f"{world.genre}/{entry.name}"
+        for world in worlds
+        for entry in (world.entries if tier is None else stack_for(world, tier))
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def make_plan(workshop: Workshop, world: str | None, tier: str | None = None) -> Plan:
+    """The plan for one world or all, and for one tier or all.
+
+    Raises SelectionError or ContentError for a world or a tier that is named.
+    """
+    worlds, tiers = workshop.catalog.select(world), select_tiers(tier)
+    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
+    faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
+    states: list[WorldState] = []
+    settled: dict[str, int] = {}
+    for item in worlds:
+        for shown in item.tiers:
+            if shown not in tiers:
+                continue
+            fresh = count_settled(workshop, item, shown)
+            if fresh is not None:
+                settled[f"{item.key} {shown}"] = fresh
+                continue
+            state = survey_world(workshop, item, shown)
+            settle(workshop, state)
+            states.append(state)
+    workshop.files.save()
+    warnings = (*workshop.catalog.warnings, *_outdated_choices(workshop, adapters))
+    return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
+
+
+def _outdated_choices(workshop: Workshop, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
+    for key, steps in adapters.items():
+        training = steps["mlx_adapter"].record if "mlx_adapter" in steps else None
+        warning = outdated_choice(workshop, workshop.catalog.adapters[key], training) if training else None
+        if warning is not None:
+            yield warning

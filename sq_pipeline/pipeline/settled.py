@@ -1,0 +1,81 @@
+"""Worlds found complete, remembered: the next look at one costs a few lookups instead of a survey of all it shows.
+
+What is remembered falls with the key (everything its places depend on), with anything made for the world since (the
+store forgets it then), and with a file that is gone. Not here: the survey (`world_line`).
+"""
+
+import os
+from typing import Any
+
+from sq_pipeline.common.errors import SqPipelineError, StorageError
+from sq_pipeline.common.stat_cache import code_stamp
+from sq_pipeline.common.tiers import Tier, published_key
+from sq_pipeline.content.records import World
+from sq_pipeline.pipeline.inputs import world_key
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_stack, world_folder
+
+
+def _key(workshop: Workshop, world: World, tier: Tier) -> str | None:
+    """What the tier's pictures depend on now; None where that is not known or its stack is to be made."""
+    stack, entries = survey_stack(workshop, world, tier)
+    if stack.status != "fresh":
+        return None
+    base_model = workshop.base_model_of_world(world)
+    try:
+        weights, settings = workshop.weights_hash(base_model), workshop.render_settings(base_model, tier)
+    except SqPipelineError:
+        return None
+    versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
+    hashed = world_key(world.source, versions, base_model, weights, settings, workshop.engines.renderer_versions)
+    return f"{code_stamp()} {hashed}"
+
+
+def _owner(world: World, tier: Tier) -> str:
+    return world_folder(world) if tier == "landscape" else f"{world_folder(world)}:{tier}"
+
+
+def count_settled(workshop: Workshop, world: World, tier: Tier) -> int | None:
+    """How many assets the tier of the world has, all of them fresh; None when only a survey can tell."""
+    key = _key(workshop, world, tier)
+    found: dict[str, Any] | None = workshop.store.read_settled(_owner(world, tier), key) if key else None
+    if found is None:
+        return None
+    published = workshop.remember(("published", world.genre), lambda: workshop.store.read_published(world.genre))
+    if any(published.get(published_key(tier, slug)) != wanted for slug, _, wanted in found["published"]):
+        return None
+    objects = str(workshop.store.root / "objects")
+    images = str(workshop.data.published_image(world.genre, tier, "x").parent)
+    try:
+        # plain strings: a large game has tens of thousands of them
+        for name, byte_count in found["objects"]:
+            if os.stat(f"{objects}/{name}").st_size != byte_count:  # noqa: PTH116
+                return None
+        for slug, byte_count, _ in found["published"]:
+            if os.stat(f"{images}/{slug}.png").st_size != byte_count:  # noqa: PTH116
+                return None
+    except OSError:
+        return None
+    return found["fresh"]
+
+
+def settle(workshop: Workshop, state: WorldState) -> None:
+    """Remember a world whose survey found everything fresh; does nothing for another, or where the disk refuses."""
+    steps = state.steps()
+    if any(step.status != "fresh" or step.record is None for step in steps):
+        return
+    key = _key(workshop, state.world, state.tier)
+    if key is None:
+        return
+    records = [step.record for step in steps if step.record is not None]
+    objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
+    published = [
+        (slug, step.record.objects["picture"].byte_count, step.fingerprint)
+        for slug, step in state.pictures.items()
+        if step.record is not None
+    ]
+    value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
+    try:
+        workshop.store.write_settled(_owner(state.world, state.tier), key, value)
+    except StorageError:
+        return  # it only saves time

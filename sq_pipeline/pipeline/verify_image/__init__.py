@@ -1,0 +1,1 @@
+"""`verify-image`: does a picture say the truth about what made it?"""

@@ -1,0 +1,158 @@
+"""Does a picture tell the truth? What it says of itself, held against pixels, store, content, files and engines.
+
+What was changed in it is told apart from a world that has moved on since. Not here: what the file alone tells
+(`core.picture_checks`), its pixels and engines (`verify_render`), its adapters (`verify_adapters_of`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from operator import eq
+from pathlib import Path
+from typing import Any
+
+from sq_pipeline.common.fingerprints import hash_bytes
+from sq_pipeline.common.tiers import find_tier
+from sq_pipeline.pictures.applied import is_same_norm
+from sq_pipeline.pictures.checks import Check, change, check_itself, compare, has_lied, summary
+from sq_pipeline.pictures.png_file import PngFile, read_png
+from sq_pipeline.pictures.provenance import (
+    Provenance,
+    RenderProvenance,
+    is_of_request,
+    read_provenance,
+    read_request_provenance,
+)
+from sq_pipeline.pipeline.explain import explain_change
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.verify_image.adapters import adapter_uses, check_adapters
+from sq_pipeline.pipeline.verify_image.render import check_engines, check_pixels, render_again
+from sq_pipeline.pipeline.verify_image.request_image import verify_request
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds.world_status import survey_world
+
+# what a record of the same inputs may say differently, made at another time or place: names, not findings
+_NAMES = {"genre", "world", "poi", "slug", "base_seed", "chip"}
+_ADAPTER_NAMES = {"name", "file", "file_sha256"}
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What was found out about one file."""
+
+    file: str
+    sha256: str
+    provenance: RenderProvenance
+    checks: tuple[Check, ...]
+
+    @property
+    def has_lied(self) -> bool:
+        """True when something differs that should agree."""
+        return has_lied(self.checks)
+
+    @property
+    def summary(self) -> str:
+        """The verdict in one line."""
+        return summary(self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        said = self.provenance
+        place = said if isinstance(said, Provenance) else None
+        return {
+            "genre": place and place.genre,
+            "world": place and place.world,
+            "poi": place and place.slug,
+            "tier": said.tier,
+            "path": self.file,
+            "sha256": self.sha256,
+            "fingerprint": place and place.fingerprint,
+            "has_lied": self.has_lied,
+            "has_moved_on": any(check.outcome == "moved on" for check in self.checks),
+            "summary": self.summary,
+            "checks": [asdict(check) for check in self.checks],
+            "provenance": said.model_dump(mode="json"),
+        }
+
+
+def verify_image(workshop: Workshop, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
+    """Check everything that can be checked; raises PictureError for a file that cannot be read or says nothing."""
+    png = read_png(path, "sq.")
+    if is_of_request(png.texts):
+        asked = read_request_provenance(png.texts, str(path))
+        found = verify_request(workshop, asked, png, is_rendered_again=is_rendered_again)
+        return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))
+    said, inputs = read_provenance(png.texts, str(path))
+    record = workshop.store.read_record("picture", said.fingerprint)
+    checks = [
+        check_pixels(said, png),
+        *check_itself(said, inputs, png.texts),
+        *check_engines(workshop, said, left_out=said.dropped),
+        *_check_store(said, record, png),
+        *check_adapters(workshop, said),
+        _check_today(workshop, said, inputs),
+    ]
+    if is_rendered_again:
+        checks.append(render_again(workshop, said, png, adapter_uses(workshop, said)))
+    return ImageReport(str(path), hash_bytes(png.content), said, tuple(checks))
+
+
+def _check_store(said: Provenance, record: Record | None, png: PngFile) -> Iterator[Check]:
+    """The store's record of the same inputs, if there is one."""
+    if record is None:
+        yield Check("store", "cannot be told", "it has no picture of these inputs; it was made elsewhere, or is gone")
+        return
+    kept = record.info.get("provenance")
+    if kept is None:
+        yield Check("store", "cannot be told", "its record is of an older version, which did not say what made it")
+        return
+    if record.data_version != said.pixels:
+        # noise differs between some chips: two true pictures of one fingerprint
+        outcome = "moved on" if kept["chip"] != said.chip else "differs"
+        yield compare("store", said.pixels, record.data_version, "", outcome)
+        return
+    findings, names = _differences(said.model_dump(mode="json"), kept)
+    if findings:
+        yield Check("store", "differs", "; ".join(findings))
+    elif names:
+        yield Check("store", "moved on", "; ".join(names))
+    else:
+        whole = "the very file" if record.objects["picture"].sha256 == hash_bytes(png.content) else "the same picture"
+        yield Check("store", "agrees", f"it has {whole}, rendered {record.info.get('rendered_by', 'somewhere')}")
+
+
+def _differences(said: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What two provenances say differently, as lines: findings, and mere names."""
+    findings, names = list[str](), list[str]()
+    for key in sorted(said.keys() | kept.keys()):
+        if key == "adapters" and len(said[key]) == len(kept.get(key, ())):
+            for mine, theirs in zip(said[key], kept[key], strict=True):
+                for field in sorted(mine.keys() | theirs.keys()):
+                    is_same = is_same_norm if field == "update_norm" else eq
+                    if not is_same(mine.get(field), theirs.get(field)):
+                        line = f"{mine['name']}.{field}: {change(mine.get(field), theirs.get(field))}"
+                        (names if field in _ADAPTER_NAMES else findings).append(line)
+        elif said.get(key) != kept.get(key):
+            line = f"{key}: {change(said.get(key), kept.get(key))}"
+            (names if key in _NAMES else findings).append(line)
+    return findings, names
+
+
+def _check_today(workshop: Workshop, said: Provenance, inputs: Mapping[str, Any]) -> Check:
+    """What would be made of the place now."""
+    name, key = "what would be made now", f"{said.genre}/{said.world}"
+    world = workshop.catalog.worlds.get(key)
+    if world is None:
+        faults = workshop.catalog.faults.get(key) or workshop.catalog.faults.get(said.genre)
+        if faults:
+            return Check(name, "cannot be told", "; ".join(map(str, faults)))
+        return Check(name, "moved on", f"there is no world {key} here")
+    tier = find_tier(said.tier)
+    if tier is None:
+        return Check(name, "cannot be told", f"no pictures are made of the tier {said.tier}")
+    step = survey_world(workshop, world, tier).pictures.get(said.slug)
+    if step is None:
+        return Check(name, "moved on", f"{key} shows no {tier} {said.slug}")
+    if not step.inputs:
+        return Check(name, "cannot be told", "; ".join(step.reasons) or "something before it is to be made first")
+    changes = explain_change(inputs, step.inputs)
+    return Check(name, "moved on" if changes else "agrees", "; ".join(changes) or "this very picture")

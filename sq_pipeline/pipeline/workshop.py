@@ -1,0 +1,185 @@
+"""What every stage of a run works with: one reading of the content, the store, the settings, and the engines.
+
+A workshop is made for one run and remembers what it has read, so a run sees one state of the files.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sq_pipeline.base_models.base_models import (
+    DEFAULT_BASE_MODEL,
+    BaseModel,
+    RenderSettings,
+    SizePx,
+    resolve_base_model,
+)
+from sq_pipeline.base_models.ports import TokenCounter
+from sq_pipeline.common.errors import ContentError, Fault, SelectionError
+from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.stat_cache import StatCache
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.packs import read_catalog
+from sq_pipeline.content.records import Adapter, Catalog, World
+from sq_pipeline.pictures.ports import Renderer
+from sq_pipeline.pipeline.explain import explain_change
+from sq_pipeline.pipeline.inputs import Inputs
+from sq_pipeline.pipeline.store import Record, Store
+from sq_pipeline.settings import Settings, load_settings
+from sq_pipeline.training.ports import HeldOutMeter, Trainer
+from sq_pipeline.training.recipe import TrainerName
+from sq_pipeline.verification.ports import FidelityMeter
+
+Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
+
+TAKEN_UP = "is as it was once before; taken from the store"
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The doors to the engines. Only the first four load anything, and only when what they give is used.
+
+    `trainer` and `trainer_versions` take a trainer's name, and raise TrainingError or ContentError for one that is
+    not there; the versions enter fingerprints and are cheap.
+    """
+
+    trainer: Callable[[TrainerName], Trainer]
+    renderer: Callable[[], Renderer]
+    fidelity_meter: Callable[[], FidelityMeter]
+    held_out_meter: Callable[[], HeldOutMeter]
+    trainer_versions: Callable[[TrainerName], Mapping[str, str]]
+    renderer_versions: Mapping[str, str]
+    mflux_version: str
+    chip: str
+    token_counter: Callable[[str], TokenCounter]
+    weights_hash: Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset now: what it would be made from, what that became (None: nothing yet), and why it is not fresh.
+
+    `stale`: can be made now; with a record, without work. `pending`: after something upstream. `blocked`: a fault.
+    `waiting`: for a person.
+    `because`: the nearest step upstream that is not fresh either (see `stages.chain`).
+    """
+
+    asset: str
+    kind: str
+    status: Status
+    inputs: Inputs = field(default_factory=dict)
+    record: Record | None = None
+    reasons: tuple[str, ...] = ()
+    because: "Step | None" = field(default=None, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its inputs."""
+        return fingerprint(self.inputs)
+
+    @property
+    def is_to_do(self) -> bool:
+        """True when a run would make it, now or after something upstream."""
+        return self.status in ("stale", "pending")
+
+
+class Workshop:
+    """The content, store, settings and engines of one data directory, read once."""
+
+    def __init__(self, data: DataDir, engines: Engines, *, looks_ahead: bool = True) -> None:
+        """`looks_ahead`: an adapter that is to be made again counts as made again (a plan; all of it is made at
+        once). Otherwise worlds stand on what is promoted now, and a training may wait for the night.
+        """
+        self.data = data
+        self.engines = engines
+        self.looks_ahead = looks_ahead
+        self.settings: Settings = load_settings(data)
+        self.files = StatCache(data)
+        self.catalog: Catalog = read_catalog(data, self.files)
+        self.store = Store(data.store_root)
+        self._memory: dict[Any, Any] = {}
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()` once for each key."""
+        if key not in self._memory:
+            self._memory[key] = make()
+        return self._memory[key]
+
+    def weights_hash(self, base_model: BaseModel) -> str:
+        """The hash of a base model's weights; raises BaseModelError."""
+        return self.remember(("weights", base_model.name), lambda: self.engines.weights_hash(base_model.name))
+
+    def token_counter(self, base_model: BaseModel) -> TokenCounter:
+        """The counter of a base model; raises BaseModelError."""
+        return self.remember(("tokens", base_model.name), lambda: self.engines.token_counter(base_model.name))
+
+    def trainer_versions(self, name: TrainerName) -> Mapping[str, str]:
+        """What of a trainer enters fingerprints; raises TrainingError or ContentError where it is not there."""
+        return self.remember(("trainer", name), lambda: self.engines.trainer_versions(name))
+
+    def base_model_of_world(self, world: World) -> BaseModel:
+        """What a world is rendered with: `sq.yaml`, else the pack's `preferred_model`, else tiny-flux."""
+        return resolve_base_model(self.settings.base_model or world.style.preferred_model or DEFAULT_BASE_MODEL)
+
+    def render_settings(self, base_model: BaseModel, tier: Tier) -> RenderSettings:
+        """What a tier is rendered with: `sq.yaml`, else the base model's own. Raises ContentError."""
+        own, given = base_model.settings_for(tier), self.settings.tiers.get(tier)
+        if given is None:
+            return own
+        if given.guidance is not None and own.guidance is None:
+            field, problem = f"tiers.{tier}.guidance", f"{base_model.name} takes none"
+            raise ContentError(Fault(self.data.relative(self.data.settings_file), field, problem, "remove it"))
+        return RenderSettings(
+            size=own.size if given.size_px is None else SizePx(*given.size_px),
+            num_inference_steps=given.num_inference_steps or own.num_inference_steps,
+            guidance=own.guidance if given.guidance is None else given.guidance,
+        )
+
+    def base_model_of_adapter(self, adapter: Adapter) -> BaseModel:
+        """What an adapter is trained over where its recipe names nothing: that of the first world using it."""
+        for world in self.catalog.worlds.values():
+            if world.genre == adapter.genre and any(entry.name == adapter.name for entry in world.entries):
+                return self.base_model_of_world(world)
+        return resolve_base_model(self.settings.base_model or DEFAULT_BASE_MODEL)
+
+    def adapter(self, key: str) -> Adapter:
+        """The adapter `genre/name`, or the only one with that name; raises SelectionError."""
+        adapters = self.catalog.adapters
+        found = [adapter for adapter in adapters.values() if key in (adapter.key, adapter.name)]
+        if len(found) == 1:
+            return found[0]
+        problem = f"there is no adapter {key!r}" if not found else f"{key!r} is the name of several adapters"
+        raise SelectionError(Fault("", "NAME", problem, f"known are {', '.join(sorted(adapters)) or 'none'}"))
+
+    def step(self, asset: str, kind: str, inputs: Inputs) -> Step:
+        """An asset whose inputs are known: fresh when it was last made from these, else stale with what changed.
+
+        Stale with a record: an earlier edit was undone; the store has it, and it is only taken up again.
+        """
+        wanted = fingerprint(inputs)
+        record = self.store.read_record(kind, wanted)
+        if record is not None:
+            if self.store.read_current_fingerprint(asset) == wanted:
+                return Step(asset, kind, "fresh", inputs, record)
+            return Step(asset, kind, "stale", inputs, record, (TAKEN_UP,))
+        current = self.store.read_current(asset)
+        if current is None:
+            reasons = ["never made"]
+        elif current[0] == wanted:
+            reasons = [self.store.describe_missing(kind, wanted)]
+        else:
+            reasons = explain_change(current[1], inputs) or ["its inputs changed"]
+        return Step(asset, kind, "stale", inputs, None, tuple(reasons))
+
+    def keep(self, step: Step, record: Record) -> Record:
+        """Enter a made asset in the store."""
+        with self.store.together():
+            self.store.write_record(record)
+            self.store.write_current(step.asset, record)
+        return record
+
+    def take_up(self, step: Step, record: Record) -> Record:
+        """Remember that an asset is what the store has of it."""
+        self.store.write_current(step.asset, record)
+        return record

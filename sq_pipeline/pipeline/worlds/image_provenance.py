@@ -1,0 +1,77 @@
+"""What made a picture, put together while it is made. Not here: its fields (`core.provenance`), checking it later
+(`verify_image`).
+"""
+
+from sq_pipeline.common.fingerprints import hash_bytes
+from sq_pipeline.content.prompts import Prompt
+from sq_pipeline.content.records import World
+from sq_pipeline.pictures.applied import SAMPLER, scaled_norm, token_counts, update_norm
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
+from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
+from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.worlds.world_status import AppliedEntry, WorldState
+
+
+def write_provenance(
+    workshop: Workshop, state: WorldState, text: Prompt, step: Step, image: RenderedImage
+) -> Provenance:
+    """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
+    height, width, _ = image.pixels.shape
+    world, base_model = state.world, workshop.base_model_of_world(state.world)
+    settings = workshop.render_settings(base_model, state.tier)
+    return Provenance(
+        fingerprint=step.fingerprint,
+        pixels=hash_bytes(image.pixels.tobytes()),
+        genre=text.genre,
+        world=text.world,
+        poi=text.poi,
+        slug=text.slug,
+        tier=text.tier,
+        base_seed=world.style.base_seed,
+        seed=text.seed,
+        positive_prompt=text.positive_prompt,
+        negative_prompt=text.negative_prompt if base_model.reads_negative_prompt else None,
+        tokens=token_counts(text.counts),
+        dropped=text.dropped,
+        sampler=SAMPLER,
+        scheduler=base_model.scheduler,
+        num_inference_steps=settings.num_inference_steps,
+        guidance=settings.guidance,
+        width_px=width,
+        height_px=height,
+        base_model=base_model.name,
+        base_weights=workshop.weights_hash(base_model),
+        adapters=tuple(
+            _adapter(workshop, world, entry, applied)
+            for entry, applied in zip(state.entries, image.applied, strict=True)
+        ),
+        engine=dict(workshop.engines.renderer_versions),
+        chip=workshop.engines.chip,
+    )
+
+
+def _adapter(workshop: Workshop, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
+    stored = entry.record.objects["adapter"]
+    path = workshop.store.path_of(stored)
+    key = ("update norm", entry.record.data_version)
+    norm: float | None = workshop.remember(key, lambda: update_norm(path))
+    file = workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file
+    return adapter_provenance(applied, entry.name, file, entry.record.data_version, stored.sha256, norm)
+
+
+def adapter_provenance(
+    applied: AppliedAdapter, name: str, file: str, data_version: str, file_sha256: str, norm: float | None
+) -> AdapterProvenance:
+    """What was applied of an adapter, and of which file; `norm` is that of its update at the file's own scale."""
+    return AdapterProvenance(
+        name=name,
+        file=file,
+        lora_scale=applied.lora_scale,
+        data_version=data_version,
+        file_sha256=file_sha256,
+        keys_matched=applied.keys_matched,
+        keys_total=applied.keys_total,
+        layers_patched=applied.layers_patched,
+        layers_expected=applied.layers_expected,
+        update_norm=scaled_norm(norm, applied.lora_scale),
+    )

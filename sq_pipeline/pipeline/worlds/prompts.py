@@ -1,0 +1,30 @@
+"""The asset `prompts`: the text and seed that a picture is asked with. How one is put together: `content.prompts`."""
+
+from collections.abc import Collection
+
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.prompts import Prompt
+from sq_pipeline.content.records import World
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.worlds.stack import _plain_record
+from sq_pipeline.pipeline.worlds.world_status import survey_world
+
+
+def make_prompts(workshop: Workshop, world: World, tier: Tier, slugs: Collection[str]) -> dict[str, Record]:
+    """Write the prompts of these subjects; those that cannot be written are left out (their pictures say why)."""
+    state = survey_world(workshop, world, tier)
+    made: dict[str, Record] = {}
+    with workshop.store.together():
+        for slug, step in state.prompts.items():
+            if slug in slugs:
+                made[slug] = _make_prompt(workshop, step, state.texts[slug])
+    return made
+
+
+def _make_prompt(workshop: Workshop, step: Step, text: Prompt) -> Record:
+    if step.record is not None:
+        return workshop.take_up(step, step.record)
+    counts = {name: count for name, count in text.counts.as_json().items() if name.endswith("_tokens")}
+    info = {**counts, "dropped": list(text.dropped)}
+    return workshop.keep(step, _plain_record(step, info))

@@ -1,1 +1,0 @@
-"""Files: strict YAML, safetensors, the content-addressed store, atomic writing. No engine, no Dagster."""

@@ -1,0 +1,46 @@
+"""`content/lora/<genre>/<genre>.choices.yaml`: which kept checkpoint a person wants of a training, in their name.
+
+Not here: whether a choice still applies (`stages.kept_checkpoints`).
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.strict_yaml import dump_yaml, load_mapping, validate
+
+_HEAD = "# Written by `sq-pipeline adapter choose`: checkpoints that people chose in place of the proposed ones.\n"
+
+
+class CheckpointChoice(BaseModel):
+    """The checkpoint after `iteration` of the training whose adapter has the data version `training`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iteration: int = Field(ge=1)
+    by: str = Field(pattern=r"\S")
+    training: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class _ChoicesFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    choices: dict[str, CheckpointChoice] = {}
+
+
+def read_choices(data: DataDir, genre: str) -> dict[str, CheckpointChoice]:
+    """The choices by adapter; empty where none was made. Raises ContentError."""
+    path = data.checkpoint_choices(genre)
+    if not path.is_file():
+        return {}
+    file = data.relative(path)
+    return validate(_ChoicesFile, load_mapping(path, file), file).choices
+
+
+def write_choices(data: DataDir, genre: str, choices: dict[str, CheckpointChoice]) -> None:
+    """Write the choices atomically; equal ones give equal bytes. Without any there is no file."""
+    path = data.checkpoint_choices(genre)
+    if not choices:
+        path.unlink(missing_ok=True)
+        return
+    write_text(path, _HEAD + dump_yaml(_ChoicesFile(choices=choices).model_dump()))

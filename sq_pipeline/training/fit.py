@@ -1,0 +1,121 @@
+"""Which settings make a training fit a machine's memory, and what would, where none does.
+
+Here: the choice and its words. Not here: what a training needs (`training_memory`), what a machine has (`engines`).
+"""
+
+from collections.abc import Iterator
+
+from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.common.errors import Fault, TrainingError
+from sq_pipeline.training.buckets import training_resolution
+from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, image_tokens_of, training_need
+from sq_pipeline.training.recipe import Recipe
+
+# in the order of preference: time is given before precision
+_PREFERRED = (
+    TrainingSettings(16, False),
+    TrainingSettings(16, True),
+    TrainingSettings(8, True),
+    TrainingSettings(4, True),
+)
+_SMALLER_SIDES_PX = (768, 640, 512, 384, 256)
+_SMALL_RANK = 4
+_WORTH_SAYING = 0.99  # of the need now
+_GIB = 2**30
+
+
+def describe_gib(count: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / _GIB:.1f} GiB"
+
+
+def tokens_of_recipe(recipe: Recipe, base_model: Flux1Model) -> int:
+    """Image tokens of the recipe's largest picture: no aspect bucket is larger than its resolution."""
+    size = training_resolution(recipe, base_model.training_size)
+    return image_tokens_of(size.width_px, size.height_px)
+
+
+def choose_settings(
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, *, encoded_bytes: int = 0
+) -> TrainingSettings:
+    """The first settings that fit `memory_bytes`: the base model whole, then with checkpointing, then 8 bits, 4 bits.
+
+    `tokens` are the image tokens of the largest picture. What the recipe says is kept; `auto` is what is chosen. Raises
+    TrainingError with a fault for each thing that would help, and what it would give.
+    """
+    if base_model.name == "tiny-flux" and recipe.base_bits not in ("auto", 16):
+        problem = f"{recipe.base_bits} bits, and tiny-flux is trained in full precision only"
+        raise TrainingError(Fault("lora.yaml", "base_bits", problem, "remove it, or write 16"))
+    candidates = _candidates(recipe, base_model)
+    for settings in candidates:
+        if training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded_bytes).total_bytes <= memory_bytes:
+            return settings
+    raise TrainingError(_faults(recipe, base_model, tokens, memory_bytes, encoded_bytes))
+
+
+def _candidates(recipe: Recipe, base_model: Flux1Model) -> list[TrainingSettings]:
+    """What the recipe leaves open, in the order of preference."""
+    wanted_bits, wanted_checkpointing = recipe.base_bits, recipe.gradient_checkpointing
+    if base_model.name == "tiny-flux":
+        wanted_bits = 16
+    if wanted_bits != "auto":
+        options = [TrainingSettings(wanted_bits, is_checkpointed) for is_checkpointed in (False, True)]
+    elif wanted_checkpointing == "auto":
+        options = list(_PREFERRED)
+    else:
+        options = [TrainingSettings(bits, wanted_checkpointing) for bits in (16, 8, 4)]
+    return [s for s in options if wanted_checkpointing in ("auto", s.gradient_checkpointing)]
+
+
+def least_need(recipe: Recipe, base_model: Flux1Model, tokens: int, encoded_bytes: int = 0) -> MemoryNeed:
+    """The need with the most sparing settings that the recipe allows."""
+    needs = (
+        training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded_bytes)
+        for settings in _candidates(recipe, base_model)
+    )
+    return min(needs, key=lambda need: need.total_bytes)
+
+
+def _faults(
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, encoded_bytes: int
+) -> Iterator[Fault]:
+    now = least_need(recipe, base_model, tokens, encoded_bytes)
+    lacking = f"needs {describe_gib(now.total_bytes)} at least, and there are {describe_gib(memory_bytes)}"
+    if now.encoders > memory_bytes:
+        encoders = describe_gib(now.encoders)
+        problem = f"encoding pictures and captions for {base_model.name} takes {encoders}, and there are "
+        yield Fault("lora.yaml", "base_model", problem + describe_gib(memory_bytes), "train on a larger machine")
+        return
+
+    faults: list[Fault] = []
+    for field, ways in _ways_out(recipe, base_model, tokens).items():
+        needs = [(value, least_need(change, base_model, fewer, encoded_bytes)) for value, change, fewer in ways]
+        fitting = [(value, need) for value, need in needs if need.total_bytes <= memory_bytes]
+        value, need = (fitting or needs[-1:])[0]
+        if need.total_bytes < _WORTH_SAYING * now.total_bytes:
+            mend = f"{field}: {value} would need {describe_gib(need.total_bytes)}"
+            faults.append(Fault("lora.yaml", field, lacking, mend))
+    yield from faults or [Fault("lora.yaml", "base_model", lacking, "train on a larger machine")]
+
+
+def _ways_out(recipe: Recipe, base_model: Flux1Model, tokens: int) -> dict[str, list[tuple[str, Recipe, int]]]:
+    """What a person may change, by field: its values from the mildest on, the recipe with each, its image tokens."""
+    changes: dict[str, list[tuple[str, Recipe, int]]] = {}
+
+    def add(field: str, text: str, value: object, fewer: int = tokens) -> None:
+        changes.setdefault(field, []).append((text, recipe.model_copy(update={field: value}), fewer))
+
+    if recipe.base_bits != "auto" and base_model.name != "tiny-flux":
+        for bits in (8, 4):
+            if bits < recipe.base_bits:
+                add("base_bits", str(bits), bits)
+    if recipe.gradient_checkpointing is False:
+        add("gradient_checkpointing", "true", True)
+    if recipe.batch_size > 1:
+        add("batch_size", "1", 1)
+    if recipe.rank > _SMALL_RANK:
+        add("rank", str(_SMALL_RANK), _SMALL_RANK)
+    for side in _SMALLER_SIDES_PX:
+        if image_tokens_of(side, side) < tokens:
+            add("resolution", f"[{side}, {side}]", (side, side), image_tokens_of(side, side))
+    return changes

@@ -1,0 +1,32 @@
+"""`verify_prompts/<tier>.yaml`: the prompts that an adapter is verified with. Strict and versioned."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.strict_yaml import load_mapping, validate
+
+
+class VerifyPrompt(BaseModel):
+    """One prompt, without a trigger, and the seed that it is rendered with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class VerifyPrompts(BaseModel):
+    """The prompts of one tier. `control_word` stands where the trigger would."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(ge=1)
+    control_word: str = Field(min_length=1)
+    prompts: tuple[VerifyPrompt, ...] = Field(min_length=1, max_length=64)
+
+
+def load_verify_prompts(data: DataDir, tier: str) -> VerifyPrompts:
+    """The prompts of a tier; raises ContentError when there are none, or they cannot be used."""
+    path = data.verify_prompts_root / f"{tier}.yaml"
+    file = data.relative(path)
+    return validate(VerifyPrompts, load_mapping(path, file), file)

@@ -1,0 +1,61 @@
+"""The thresholds of a verification, each with its default and, where a person may move it, the reason it stands there.
+
+Not here: judging by them (`verdicts`, `fidelity`), reading them from `sq.yaml` (`storage.settings`).
+"""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sq_pipeline.base_models.base_models import Dtype
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
+
+
+class ShareLimit(_Strict):
+    """A share that must be reached, above 0 and at most 1. Whoever moves it says why, and the report says it again."""
+
+    value: float = Field(gt=0, le=1)
+    reason: str = Field(pattern=r"\S")
+
+
+class ErrorLimit(_Strict):
+    """A relative error that must not be passed, above 0. Whoever moves it says why, and the report says it again."""
+
+    value: float = Field(gt=0, allow_inf_nan=False)
+    reason: str = Field(pattern=r"\S")
+
+
+class FidelityThresholds(_Strict):
+    """What the loader must apply of an adapter's update. The error that counts is that of the dtype it computes in,
+    or of the file's where that is coarser: a loader multiplies a scale into the file's matrices.
+    """
+
+    layers_share_min: ShareLimit = ShareLimit(value=1.0, reason="a style is trained over all of its layers together")
+    relative_error_float32_max: ErrorLimit = ErrorLimit(value=1e-3, reason="float32 rounds to about 1e-6 of an update")
+    relative_error_bfloat16_max: ErrorLimit = ErrorLimit(
+        value=1e-2, reason="bfloat16 rounds to about 4e-3 of an update"
+    )
+    share_kept_min: ShareLimit = ShareLimit(
+        value=0.98, reason="weaker, and the style is not as strong as it was judged"
+    )
+
+    def relative_error_max(self, dtype: Dtype) -> ErrorLimit:
+        """The limit at the precision that the loader computes in."""
+        return self.relative_error_float32_max if dtype == "float32" else self.relative_error_bfloat16_max
+
+    def limits(self) -> Iterator[tuple[str, ShareLimit | ErrorLimit, bool]]:
+        """Every limit: its name, itself, and whether it is the default."""
+        for name, field in type(self).model_fields.items():
+            limit: ShareLimit | ErrorLimit = getattr(self, name)
+            yield name, limit, limit == field.default
+
+
+class Thresholds(_Strict):
+    """SSIM below which a picture counts as changed, and as answering to its trigger; and those of the fidelity."""
+
+    ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
+    ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
+    fidelity: FidelityThresholds = FidelityThresholds()

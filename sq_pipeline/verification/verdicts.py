@@ -1,0 +1,121 @@
+"""Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`stages.verify`)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.pictures.ports import AppliedAdapter
+from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity
+from sq_pipeline.verification.thresholds import FidelityThresholds, Thresholds
+
+FIDELITY = "adapter fidelity"  # the name of check 1
+_MOST_NAMES = 3
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One check: its figure, what it had to be, and the outcome. `figure` is None where nothing was measured."""
+
+    check: str
+    outcome: Outcome
+    figure: float | None
+    threshold: str
+    detail: str
+
+
+def judge_fidelity(report: FidelityReport | None, thresholds: FidelityThresholds, problem: str = "") -> Verdict:
+    """Every layer, each as exact as its dtype allows. Without a report, `problem` says why there is none.
+
+    The figure is the largest relative error of a layer (1 for one that was missed); None where it is not finite.
+    """
+    share = f"{100 * thresholds.layers_share_min.value:g} % of layers"
+    kept = f"share kept ≥ {thresholds.share_kept_min.value:g}"
+    if report is None:
+        return Verdict(FIDELITY, "failed", None, f"{share}, {kept}", problem)
+    limit = thresholds.relative_error_max(report.precision).value
+    threshold = f"{share}, relative error ≤ {limit:g} ({report.precision}), {kept}"
+    faults = list(_faults(report, thresholds, limit))
+    detail = "; ".join(faults) if faults else _summary(report)
+    return Verdict(FIDELITY, "failed" if faults else "passed", report.relative_error, threshold, detail)
+
+
+def judge_matching(applied: AppliedAdapter | None, problem: str = "") -> Verdict:
+    """Every key matched, every expected layer patched. Without `applied`, `problem` says why it failed."""
+    threshold = "all keys matched, all layers patched"
+    if applied is None:
+        return Verdict("keys matched", "failed", None, threshold, problem)
+    share = applied.keys_matched / max(applied.keys_total, 1)
+    detail = (
+        f"{applied.keys_matched} of {applied.keys_total} keys, {applied.layers_patched} of "
+        f"{applied.layers_expected} layers"
+    )
+    return Verdict("keys matched", "passed" if applied.is_whole else "failed", share, threshold, detail)
+
+
+def judge_change(ssims: Sequence[float], thresholds: Thresholds) -> Verdict:
+    """With against without the adapter, same prompt and seed. The *largest* SSIM counts: every picture must change."""
+    return _judge_ssim("picture changed", ssims, max(ssims, default=1.0), thresholds.ssim_changed_max, "largest")
+
+
+def judge_trigger(ssims: Sequence[float], thresholds: Thresholds, trigger: str | None) -> Verdict:
+    """The trigger against a control word, both with the adapter. The *mean* counts: some scenes have little style."""
+    if trigger is None:
+        return Verdict("trigger discriminates", "skipped", None, "", "the adapter has no trigger")
+    mean = sum(ssims) / len(ssims) if ssims else 1.0
+    return _judge_ssim("trigger discriminates", ssims, mean, thresholds.ssim_trigger_max, "mean")
+
+
+def _judge_ssim(check: str, ssims: Sequence[float], figure: float, limit: float, kind: str) -> Verdict:
+    each = ", ".join(f"{ssim:.4f}" for ssim in ssims)
+    outcome: Outcome = "passed" if ssims and figure < limit else "failed"
+    return Verdict(check, outcome, figure, f"{kind} SSIM < {limit}", f"SSIM {each}" if each else "no pictures")
+
+
+def has_passed(verdicts: Sequence[Verdict]) -> bool:
+    """True when nothing failed and at least one check was made."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    return "failed" not in outcomes and "passed" in outcomes
+
+
+def verdicts_version(verdicts: Sequence[Verdict], adapter_version: str) -> str:
+    """The data version of a verification: outcomes and the adapter, without figures or thresholds."""
+    return fingerprint({"adapter": adapter_version, "outcomes": {v.check: v.outcome for v in verdicts}})
+
+
+def _faults(report: FidelityReport, thresholds: FidelityThresholds, limit: float) -> Iterator[str]:
+    yield from report.problems[:1]
+    if not report.wanted:
+        yield "the source adds to no layer"
+    elif report.layers_share < thresholds.layers_share_min.value:
+        yield f"{len(report.missed)} of {len(report.wanted)} layers were missed ({_names(report.missed)})"
+    elif report.unmatched_keys and thresholds.layers_share_min.value == 1:
+        first, *others = report.unmatched_keys
+        yield f"the loader has no use for {first}{f' and {len(others)} more' if others else ''}"
+    if report.extra:
+        yield f"{len(report.extra)} layers changed to which the source adds nothing ({_names(report.extra)})"
+    # a missed layer is counted above, by the share that may be missed
+    there = [layer for layer in report.worst if not layer.is_missed and not layer.is_extra]
+    # written so that NaN is a fault
+    if wrong := [layer for layer in there if not layer.relative_error <= limit]:
+        count = f", and {len(wrong) - 1} more layers" if len(wrong) > 1 else ""
+        yield f"relative error {wrong[0].relative_error:.2g} in {wrong[0].layer}{count}"
+    if weak := [layer for layer in there if not layer.share_kept >= thresholds.share_kept_min.value]:
+        least = min(weak, key=lambda layer: layer.share_kept)
+        yield f"share kept {least.share_kept:.4f} in {least.layer}"
+
+
+def _summary(report: FidelityReport) -> str:
+    worst = report.worst[0]
+    return (
+        f"{len(report.wanted) - len(report.missed)} of {len(report.wanted)} layers, largest relative error "
+        f"{worst.relative_error:.2g} ({worst.layer}), share kept {report.share_kept:.4f}"
+    )
+
+
+def _names(layers: Sequence[LayerFidelity]) -> str:
+    names = [layer.layer or layer.slot for layer in layers[:_MOST_NAMES]]
+    more = f" and {len(layers) - len(names)} more" if len(layers) > len(names) else ""
+    return ", ".join(names) + more

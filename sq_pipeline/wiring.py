@@ -1,0 +1,50 @@
+"""The real engines, behind the doors that the stages take. The only module outside `engines` that knows them."""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from sq_pipeline.base_models import files
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import factory, machine, versions
+from sq_pipeline.pictures.ports import Renderer
+from sq_pipeline.pipeline.workshop import Engines
+from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
+from sq_pipeline.training.ports import Trainer
+from sq_pipeline.training.recipe import TrainerName
+
+
+@cache
+def _renderer(root: Path) -> Renderer:
+    # one a process: consecutive runs of one command keep the base model loaded
+    data = DataDir(root)
+    return ServerFirstRenderer(
+        data, lambda: factory.renderer(data), versions.describe_renderer(), files.quick_weights_hash(data), _say
+    )
+
+
+def _say(line: str) -> None:
+    """A line on stderr: the terminal of a command, the log of a step in Dagster's pages."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@cache
+def _trainer(root: Path, name: TrainerName) -> Trainer:
+    return factory.trainer(DataDir(root), name)
+
+
+def real_engines(data: DataDir) -> Engines:
+    """MLX and mflux over a data directory's base models; loads nothing yet."""
+    return Engines(
+        trainer=lambda name: _trainer(data.root, name),
+        renderer=lambda: _renderer(data.root),
+        fidelity_meter=lambda: factory.fidelity_meter(data),
+        held_out_meter=lambda: factory.held_out_meter(data),
+        trainer_versions=lambda name: factory.trainer_versions(data, name),
+        renderer_versions=versions.describe_renderer().versions,
+        mflux_version=machine.version_of("mflux"),
+        chip=machine.chip_name(),
+        token_counter=lambda name: factory.token_counter(name, data),
+        weights_hash=lambda name: files.base_model_weights_hash(name, data),
+    )

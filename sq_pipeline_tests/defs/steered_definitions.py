@@ -1,0 +1,10 @@
+"""What the daemon test's Dagster processes load: the product's definitions with steered engines and quick ticks."""
+
+import os
+from pathlib import Path
+
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.defs.build import build_defs
+from sq_pipeline_tests.defs.steered import steered_engines
+
+defs = build_defs(data=DataDir(Path(os.environ["SQ_DATA"])), make_engines=steered_engines, interval_s=2)

@@ -1,0 +1,418 @@
+"""Verification with a fake renderer: each verdict by an adapter that earns it, the report, its sheet; SSIM itself."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.common.errors import AdapterError, Fault, RenderError
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.pictures.ports import AppliedAdapter, Renderer
+from sq_pipeline.pictures.sheets import Tile, draw_gallery, draw_sheet, thumbnail_markdown
+from sq_pipeline.verification.fidelity import FidelityReport
+from sq_pipeline.verification.measure_fidelity import MeasureFidelity
+from sq_pipeline.verification.prompts import VerifyPrompts
+from sq_pipeline.verification.report import draw_report_sheet, write_markdown
+from sq_pipeline.verification.thresholds import Thresholds
+from sq_pipeline.verification.verify import VerificationReport, VerifyRequest, ssim, verify_adapter
+from sq_pipeline_tests.builders import write_adapter
+from sq_pipeline_tests.fakes import FakeRenderer, fidelity_report
+
+TINY = BASE_MODELS["tiny-flux"]
+CHECKS = ("adapter fidelity", "keys matched", "picture changed", "trigger discriminates")
+PROMPTS = VerifyPrompts.model_validate(
+    {
+        "version": 1,
+        "control_word": "harrowmere",
+        "prompts": [{"prompt": "a mill at noon", "seed": 11}, {"prompt": "a church at dusk", "seed": 22}],
+    }
+)
+
+
+def _verify(
+    tmp_path: Path,
+    renderer: Renderer,
+    trigger: str | None = "old_west",
+    thresholds: Thresholds | None = None,
+    lora_scale: float = 1.0,
+    on_picture: Callable[[int, int], None] | None = None,
+    tier: str = "landscape",
+    measure: MeasureFidelity = lambda: fidelity_report("double_blocks.0.img_attn.proj", "single_blocks.0.linear2"),
+) -> VerificationReport:
+    path = write_adapter(tmp_path / "adapter.safetensors")
+    use = AdapterUse(path, lora_scale)
+    limits = thresholds or Thresholds()
+    request = VerifyRequest("western/land", use, "sha256:ab", trigger, TINY, tier, PROMPTS, limits)
+    return verify_adapter(request, measure, renderer, on_picture)
+
+
+def _outcomes(report: VerificationReport) -> dict[str, str]:
+    return {verdict.check: verdict.outcome for verdict in report.verdicts}
+
+
+def _expected(*outcomes: str) -> dict[str, str]:
+    return dict(zip(CHECKS, outcomes, strict=False))
+
+
+# --- each verdict
+
+
+def test_an_adapter_that_does_what_it_should(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer())
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "passed")
+    assert report.has_passed
+    assert all(pictures.ssim_leak == pytest.approx(1) for pictures in report.pictures)
+
+
+@pytest.mark.parametrize(("tier", "shown"), [("portrait", "portrait"), ("scene", "scene"), ("map", "landscape")])
+def test_it_is_rendered_as_a_picture_of_its_tier(tier: str, shown: Tier, tmp_path: Path) -> None:
+    renderer = FakeRenderer()
+    _verify(tmp_path, renderer, tier=tier)
+    size = TINY.settings_for(shown).size
+    assert {(asked.tier, asked.width_px, asked.height_px) for asked in renderer.requests} == {
+        (shown, size.width_px, size.height_px)
+    }
+
+
+def test_an_adapter_that_changes_nothing_fails(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(wakes="never"))
+    assert _outcomes(report) == _expected("passed", "passed", "failed", "failed")
+    assert report.verdicts[2].figure == pytest.approx(1)
+    assert not report.has_passed
+
+
+def test_an_adapter_of_no_strength_fails(tmp_path: Path) -> None:
+    assert _outcomes(_verify(tmp_path, FakeRenderer(), lora_scale=0.0))["picture changed"] == "failed"
+
+
+def test_an_adapter_that_changes_one_of_two_pictures_fails(tmp_path: Path) -> None:
+    class OnlyTheMill(FakeRenderer):
+        def _overlay(self, pixels, use):
+            return super()._overlay(pixels, use) if "mill" in self.requests[-1].positive_prompt else pixels
+
+    report = _verify(tmp_path, OnlyTheMill())
+    assert _outcomes(report) == _expected("passed", "passed", "failed", "passed")
+
+
+def test_an_adapter_that_ignores_its_trigger_fails(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(wakes="always"))
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "failed")
+    assert report.verdicts[3].figure == pytest.approx(1)
+    assert all(pictures.ssim_leak is not None and pictures.ssim_leak < 0.9 for pictures in report.pictures)
+
+
+def test_without_a_trigger_that_check_is_skipped_and_nothing_is_rendered_for_it(tmp_path: Path) -> None:
+    renderer = FakeRenderer(wakes="always")
+    report = _verify(tmp_path, renderer, trigger=None)
+    assert _outcomes(report) == _expected("passed", "passed", "passed", "skipped")
+    assert report.has_passed
+    assert len(renderer.requests) == 4
+    assert {request.positive_prompt for request in renderer.requests} == {"a mill at noon", "a church at dusk"}
+    assert all(pictures.with_control is None for pictures in report.pictures)
+
+
+@pytest.mark.parametrize("keys_ignored", [1, 4])
+def test_an_adapter_that_is_not_applied_whole_is_a_failed_verdict(tmp_path: Path, keys_ignored: int) -> None:
+    report = _verify(tmp_path, FakeRenderer(keys_ignored=keys_ignored))
+    assert _outcomes(report) == _expected("passed", "failed")
+    assert report.verdicts[1].detail == f"only {4 - keys_ignored} of 4 keys matched"
+    assert not report.has_passed
+    assert report.pictures == ()
+
+
+def test_a_renderer_that_only_reports_it_is_met_with_a_failed_verdict_too(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(keys_ignored=1, is_strict=False))
+    assert _outcomes(report) == _expected("passed", "failed", "passed", "passed")
+    assert report.verdicts[1].detail == "3 of 4 keys, 1 of 2 layers"
+    assert report.verdicts[1].figure == pytest.approx(0.75)
+    assert not report.has_passed
+
+
+def test_a_renderer_that_says_nothing_of_the_adapter_has_not_applied_it(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(applied=()))
+    assert _outcomes(report)["keys matched"] == "failed"
+    assert not report.has_passed
+
+
+def test_the_worst_of_all_pictures_counts(tmp_path: Path) -> None:
+    class Forgetful(FakeRenderer):
+        def _report(self, applied, request):
+            is_last = len(self.requests) == 6
+            return tuple(replace(item, keys_matched=2) for item in applied) if is_last else applied
+
+    report = _verify(tmp_path, Forgetful())
+    assert report.verdicts[1].outcome == "failed"
+    assert report.verdicts[1].detail.startswith("2 of 4 keys")
+
+
+def test_a_picture_that_fails_with_the_adapter_is_a_failed_verdict(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(fails_when=lambda request: bool(request.adapters)))
+    assert _outcomes(report) == _expected("passed", "failed")
+    assert report.verdicts[1].detail == "the fake was told to fail"
+
+
+def test_a_picture_that_fails_without_the_adapter_is_not_the_adapter_s_fault(tmp_path: Path) -> None:
+    with pytest.raises(RenderError):
+        _verify(tmp_path, FakeRenderer(fails_when=lambda request: not request.adapters))
+
+
+# --- fidelity comes first
+
+
+@pytest.mark.parametrize(
+    ("measure", "detail"),
+    [
+        (lambda: fidelity_report("a", "b", "c", misses=1), "1 of 3 layers were missed (a)"),
+        (lambda: fidelity_report("a", "b", relative_error=0.5), "relative error 0.5 in a, and 1 more layers"),
+        (lambda: fidelity_report("a", problem="mflux refuses it"), "mflux refuses it"),
+        (lambda: fidelity_report(), "the source adds to no layer"),
+    ],
+)
+def test_an_adapter_that_falls_short_of_its_fidelity_is_a_failed_verdict_and_never_rendered(
+    tmp_path: Path, measure: MeasureFidelity, detail: str
+) -> None:
+    renderer = FakeRenderer()
+    report = _verify(tmp_path, renderer, measure=measure)
+    assert {verdict.check: verdict.outcome for verdict in report.verdicts} == {"adapter fidelity": "failed"}
+    assert report.verdicts[0].detail.startswith(detail)
+    assert not report.has_passed
+    assert renderer.requests == []
+    assert report.pictures == ()
+    assert "No pictures were rendered" in write_markdown(report)
+
+
+def test_a_source_that_cannot_be_read_is_a_failed_verdict_without_the_file_s_place(tmp_path: Path) -> None:
+    def measure() -> FidelityReport:
+        raise AdapterError([Fault("/home/ada/a.safetensors", "x.lora_a", "has no partner", "export it again")])
+
+    report = _verify(tmp_path, FakeRenderer(), measure=measure)
+    assert (report.verdicts[0].outcome, report.verdicts[0].figure) == ("failed", None)
+    assert report.verdicts[0].detail == "x.lora_a: has no partner"
+    assert report.fidelity is None
+    assert "/home" not in write_markdown(report) + str(report.as_json())
+
+
+def test_a_threshold_that_a_person_moved_is_shown_with_the_reason(tmp_path: Path) -> None:
+    moved = {"relative_error_float32_max": {"value": 0.6, "reason": "the old | trainer rounded"}}
+    report = _verify(
+        tmp_path,
+        FakeRenderer(),
+        thresholds=Thresholds.model_validate({"fidelity": moved}),
+        measure=lambda: fidelity_report("a", "b", relative_error=0.01),
+    )
+    assert report.has_passed
+    text = write_markdown(report)
+    assert "| fidelity.relative_error_float32_max | 0.6 | sq.yaml | the old \\| trainer rounded |" in text
+    assert "| fidelity.share_kept_min | 0.98 | default |" in text
+    assert report.as_json()["thresholds"]["fidelity"]["relative_error_float32_max"] == {
+        "value": 0.6,
+        "reason": "the old | trainer rounded",
+    }
+
+
+def test_the_report_shows_the_worst_layers_and_json_all_of_them(tmp_path: Path) -> None:
+    slots = [f"double_blocks.{index}.img_attn.proj" for index in range(30)]
+    worst = fidelity_report("single_blocks.7.linear2", relative_error=5e-4).layers
+    measured = replace(fidelity_report(*slots), layers=(*fidelity_report(*slots).layers, *worst))
+    report = _verify(tmp_path, FakeRenderer(), measure=lambda: measured)
+    rows = [line for line in write_markdown(report).splitlines() if "_blocks." in line and line.startswith("|")]
+    rows = [row for row in rows if "adapter fidelity" not in row]
+    assert len(rows) == 10
+    assert rows[0].startswith("| single_blocks.7.linear2 | single_blocks.7.linear2 | 1.0000 | 1.0000 | 5.0e-04 |")
+    assert len(report.as_json()["fidelity"]["layers"]) == 31
+    assert [layer["layer"] for layer in report.as_json(1)["fidelity"]["layers"]] == ["single_blocks.7.linear2"]
+
+
+# --- what is rendered
+
+
+def test_pairs_differ_in_the_adapter_or_in_the_trigger_alone(tmp_path: Path) -> None:
+    renderer = FakeRenderer()
+    seen: list[tuple[int, int]] = []
+    _verify(tmp_path, renderer, on_picture=lambda done, total: seen.append((done, total)))
+    assert [(r.positive_prompt, r.seed, len(r.adapters)) for r in renderer.requests] == [
+        ("old_west, a mill at noon", 11, 0),
+        ("old_west, a church at dusk", 22, 0),
+        ("old_west, a mill at noon", 11, 1),
+        ("harrowmere, a mill at noon", 11, 1),
+        ("old_west, a church at dusk", 22, 1),
+        ("harrowmere, a church at dusk", 22, 1),
+    ]
+    assert {(r.base_model, r.width_px, r.height_px, r.num_inference_steps) for r in renderer.requests} == {
+        ("tiny-flux", 128, 96, TINY.num_inference_steps)
+    }
+    assert seen == [(done, 6) for done in range(1, 7)]
+    assert renderer.model_loads == 1
+
+
+def test_the_fake_renderer_is_settled_by_its_request(tmp_path: Path) -> None:
+    first, second = (_verify(tmp_path, FakeRenderer()) for _ in range(2))
+    for one, other in zip(first.pictures, second.pictures, strict=True):
+        assert (one.with_trigger == other.with_trigger).all()
+
+
+# --- thresholds
+
+
+@pytest.mark.parametrize("field", ["ssim_changed_max", "ssim_trigger_max"])
+def test_a_threshold_turns_its_verdict_and_no_other(tmp_path: Path, field: str) -> None:
+    report = _verify(tmp_path, FakeRenderer())
+    index = {"ssim_changed_max": 2, "ssim_trigger_max": 3}[field]
+    figure = report.verdicts[index].figure
+    assert figure is not None
+    for shift, outcome in ((1e-6, "passed"), (-1e-6, "failed")):
+        again = _verify(tmp_path, FakeRenderer(), thresholds=Thresholds.model_validate({field: figure + shift}))
+        assert again.verdicts[index].outcome == outcome
+        assert [v.outcome for n, v in enumerate(again.verdicts) if n != index] == ["passed"] * 3
+
+
+def test_the_version_follows_outcomes_and_adapter_only(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer())
+    assert report.data_version == _verify(tmp_path, FakeRenderer(), lora_scale=0.9).data_version
+    assert report.data_version != _verify(tmp_path, FakeRenderer(wakes="always")).data_version
+    assert report.data_version != replace(report, adapter_version="sha256:cd").data_version
+
+
+# --- the report
+
+
+def test_markdown_has_figures_and_thresholds(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(), thresholds=Thresholds(ssim_changed_max=0.9876, ssim_trigger_max=0.9321))
+    text = write_markdown(report)
+    assert text.startswith("# western/land: verification passed\n")
+    for part in ("0.9876", "0.9321", "old_west", "sha256:ab", "tiny-flux", "4 of 4 keys, 2 of 2 layers"):
+        assert part in text
+    for verdict, shown in zip(report.verdicts, ("1.0e-06", "1.0000", None, None), strict=True):
+        shown = shown or f"{verdict.figure:.4f}"
+        assert f"| {verdict.check} | ✓ passed | {shown} | {verdict.threshold} |" in text
+    for item in report.pictures:
+        figures = (f"{value:.4f}" for value in (item.ssim_changed, item.ssim_trigger, item.ssim_leak))
+        assert f"| {item.prompt} | {item.seed} | {' | '.join(figures)} |" in text
+
+
+@pytest.mark.parametrize(
+    ("renderer", "trigger", "parts"),
+    [
+        (FakeRenderer(wakes="never"), "old_west", ("verification failed", "✗ failed | 1.0000 | largest SSIM < 0.999")),
+        (FakeRenderer(wakes="always"), None, ("verification passed", "trigger none", "– skipped |  |  | the adapter")),
+        (FakeRenderer(keys_ignored=1), "old_west", ("verification failed", "only 3 of 4 keys matched")),
+    ],
+)
+def test_markdown_of_other_outcomes(
+    tmp_path: Path, renderer: FakeRenderer, trigger: str | None, parts: tuple[str, ...]
+) -> None:
+    text = write_markdown(_verify(tmp_path, renderer, trigger))
+    for part in parts:
+        assert part in text
+
+
+def test_a_table_stays_a_table_whatever_a_prompt_holds(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer())
+    odd = replace(report, pictures=(replace(report.pictures[0], prompt="a | b\nc"),))
+    (row,) = [line for line in write_markdown(odd).splitlines() if line.startswith("| a ")]
+    assert row.replace("\\|", "").count("|") == 6
+
+
+def test_as_json_is_plain(tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer()).as_json()
+    assert report["has_passed"] is True
+    assert [verdict["check"] for verdict in report["verdicts"]] == list(CHECKS)
+    assert [prompt["seed"] for prompt in report["prompts"]] == [11, 22]
+
+
+def _count_tiles(png: bytes, width_px: int, height_px: int) -> tuple[int, int]:
+    """Columns and rows of tiles, counted where no paper shows: along the middle of the first row and column."""
+    with Image.open(io.BytesIO(png)) as image:
+        sheet = np.asarray(image.convert("RGB"))
+    is_paper = (sheet == (250, 250, 248)).all(-1)
+    along, down = is_paper[6 : 6 + height_px].all(0), is_paper[:, 6 : 6 + width_px].all(1)
+    columns = int((np.diff(along.astype(int)) == -1).sum())
+    runs = np.split(down, np.flatnonzero(np.diff(down.astype(int))) + 1)
+    return columns, sum(1 for run in runs if not run[0] and len(run) >= height_px)
+
+
+@pytest.mark.parametrize(("trigger", "columns"), [("old_west", 3), (None, 2)])
+def test_the_sheet_has_a_row_a_prompt(tmp_path: Path, trigger: str | None, columns: int) -> None:
+    png = draw_report_sheet(_verify(tmp_path, FakeRenderer(wakes="always"), trigger))
+    assert png is not None
+    assert png.startswith(b"\x89PNG")
+    assert _count_tiles(png, 256, 192) == (columns, 2)
+
+
+def test_without_pictures_there_is_no_sheet(tmp_path: Path) -> None:
+    assert draw_report_sheet(_verify(tmp_path, FakeRenderer(keys_ignored=1))) is None
+
+
+def _png(colour: int, width_px: int = 128, height_px: int = 96) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width_px, height_px), (colour, 0, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("count", "tiles"), [(1, (1, 1)), (4, (4, 1)), (5, (4, 2)), (9, (4, 3))])
+def test_a_gallery_has_four_in_a_row(count: int, tiles: tuple[int, int]) -> None:
+    png = draw_gallery([(f"place {n}", _png(20 * n)) for n in range(count)])
+    assert _count_tiles(png, 256, 192) == tiles
+
+
+def test_equal_pictures_give_an_equal_gallery() -> None:
+    pictures = [("a place with a name that is much too long to stand under its picture", _png(9)), ("", _png(8))]
+    assert draw_gallery(pictures) == draw_gallery(pictures)
+
+
+@pytest.mark.parametrize(("side", "tile"), [(64, 128), (320, 320), (1000, 320)])
+def test_tiles_are_fitted_to_the_sheet(side: int, tile: int) -> None:
+    sheet = draw_sheet([[Tile(np.zeros((side, side, 3), dtype=np.uint8), "x")]])
+    assert sheet.width == tile + 12
+
+
+def test_a_thumbnail_is_small_and_inline() -> None:
+    text = thumbnail_markdown(_png(9, 1344, 768), "the saloon")
+    assert text.startswith("![the saloon](data:image/jpeg;base64,")
+    assert len(text) < 20_000
+
+
+# --- SSIM
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(7, 40), st.integers(7, 40))
+def test_ssim_of_a_picture_with_itself_is_one(seed: int, height: int, width: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert ssim(pixels, pixels.copy()) == pytest.approx(1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 100))
+def test_ssim_is_symmetric_and_falls_with_noise(seed: int, strength: int) -> None:
+    numbers = np.random.default_rng(seed)
+    base = np.kron(numbers.integers(50, 200, (4, 4, 3)), np.ones((8, 8, 1), dtype=np.int64))
+    noise = numbers.choice([-1, 1], base.shape)
+    weak, strong = (np.clip(base + noise * amount, 0, 255).astype(np.uint8) for amount in (strength, strength + 50))
+    plain = base.astype(np.uint8)
+    assert ssim(plain, weak) == pytest.approx(ssim(weak, plain))
+    assert ssim(plain, strong) < ssim(plain, weak) < 1
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+def test_ssim_of_flat_pictures(colour: int) -> None:
+    flat = np.full((16, 16, 3), colour, dtype=np.uint8)
+    assert ssim(flat, flat) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(16, 15, 3), (15, 16, 3), (16, 16, 4), (16, 16)])
+def test_ssim_of_different_shapes_raises(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot be compared"):
+        ssim(np.zeros((16, 16, 3), dtype=np.uint8), np.zeros(shape, dtype=np.uint8))
+
+
+def test_an_applied_adapter_of_nothing_is_not_whole() -> None:
+    assert not AppliedAdapter(Path("a"), 1.0, 0, 0, 0, 0).is_whole
