@@ -16,8 +16,8 @@ lint:
 
 # Print the measured figures (speed, memory, quality of tiny-flux)
 benchmark:
-    uv run python -m sq_pipeline_tests.benchmarks.__main__
-    uv run python -m sq_pipeline.engines.tiny_flux.quality
+    uv run python -m sq_pipeline_tests.benchmarks
+    uv run python -m sq_pipeline_tests.benchmarks.quality
 
 # Train tiny-flux again from nothing
 tiny-flux:

@@ -1,4 +1,4 @@
-"""The real engines, behind the doors that the stages take. The only module outside `engines` that knows them."""
+"""The real engines, behind the doors that the pipeline takes. The only module outside `engines` that knows them."""
 
 import sys
 from functools import cache

@@ -1,4 +1,4 @@
-"""Fake engines for unit tests: they keep the protocols of `core.protocols`, cost nothing and can be told to misbehave.
+"""Fake engines for unit tests: they keep the ports of the real ones, cost nothing and can be told to misbehave.
 
 Here: a renderer, two meters, a trainer. Not here: anything a test of the real engines needs, or what one test asserts.
 """

@@ -1,7 +1,7 @@
 """From the header of a Z-Image or FLUX.2 adapter to what it adds to which layer; or every fault. Reads no matrix.
 
 An alpha that the file does not give counts as its rank: that is how mflux-train, ai-toolkit and diffusers mean it.
-Not here: FLUX.1's dialects (`adapter_reading`), bytes (`stages.family_source`).
+Not here: FLUX.1's dialects (`adapters.reading`), bytes (`adapters.family_source`).
 """
 
 import math

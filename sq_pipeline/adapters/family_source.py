@@ -1,6 +1,6 @@
 """A Z-Image or FLUX.2 adapter, opened: what it adds to which layer, with its numbers at hand.
 
-Not here: FLUX.1's dialects (`adapter_source`).
+Not here: FLUX.1's dialects (`adapters.source`).
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from sq_pipeline.common.errors import AdapterError
 
 @dataclass(frozen=True)
 class FamilySource:
-    """An opened adapter; the `UpdateSource` of `core.protocols`."""
+    """An opened adapter; the `UpdateSource` of `adapters.form`."""
 
     file: SafetensorsFile
     patches: Mapping[str, Patch]

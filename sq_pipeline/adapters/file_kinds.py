@@ -1,6 +1,6 @@
 """What a file is that is no safetensors file, told by how it begins. Nothing is unpacked, and nothing unpickled.
 
-Not here: reading safetensors files, or what is wrong with one (`storage.safetensors_file`).
+Not here: reading safetensors files, or what is wrong with one (`adapters.safetensors_file`).
 """
 
 import struct

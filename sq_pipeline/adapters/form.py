@@ -1,7 +1,7 @@
 """The internal form of an adapter: updates of FLUX.1's modules, whole or in parts, wherever their numbers lie.
 
 Every dialect is read into this form and every target written from it. An update adds scale · up @ down to a weight of
-(outputs, inputs). Not here: names in files (`core.keymap`), bytes (`storage.safetensors_file`).
+(outputs, inputs). Not here: names in files (`adapters.keymap`), bytes (`adapters.safetensors_file`).
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class AdapterUse:
 
 
 class UpdateSource(Protocol):
-    """What an adapter is meant to add, with its numbers at hand (see `core.adapter_form`)."""
+    """What an adapter is meant to add, with its numbers at hand (see `adapters.form`)."""
 
     @property
     def patches(self) -> Mapping[str, Patch]:

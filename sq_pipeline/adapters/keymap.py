@@ -1,7 +1,7 @@
 """Keymaps: rules that rename an adapter's keys, between a dialect's names and the internal form's.
 
-Here: the model, renaming, the hash. Not here: what makes one wrong (`core.keymap_checks`), reading YAML
-(`storage.keymaps`), applying one to a file (`core.adapter_reading`, `core.remap_plan`).
+Here: the model, renaming, the hash. Not here: what makes one wrong (`adapters.keymap_checks`), reading YAML
+(`adapters.keymap_files`), applying one to a file (`adapters.reading`, `adapters.remap.plan`).
 """
 
 import itertools

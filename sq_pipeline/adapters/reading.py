@@ -1,6 +1,6 @@
 """From a file's header to the internal form, by the keymap of its dialect; or every fault. Reads no matrix.
 
-Not here: bytes (`stages.adapter_source`), writing another dialect (`core.remap_plan`).
+Not here: bytes (`adapters.source`), writing another dialect (`adapters.remap.plan`).
 """
 
 import math

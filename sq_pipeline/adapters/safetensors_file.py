@@ -2,7 +2,7 @@
 
 Format: 8 bytes header length (little endian), a JSON header, then the tensors' bytes without gaps
 (huggingface/safetensors, README, "Format"). Bytes are never converted: bfloat16 stays what it is.
-Not here: what the names mean (`core.keymap`, `core.dialects`), what other files are (`storage.file_kinds`).
+Not here: what the names mean (`adapters.keymap`, `adapters.dialects`), what other files are (`adapters.file_kinds`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """What multiplies an update: alpha over rank, from an `.alpha` tensor or from PEFT's configuration in the metadata.
 
 Here: the effective scale of a module, and scales that look wrong. Not here: what each loader makes of it
-(`core.loaders`).
+(`adapters.inspect.loader_verdicts`).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a safetensors header says of one tensor. Not here: reading files (`storage.safetensors_file`)."""
+"""What a safetensors header says of one tensor. Not here: reading files (`adapters.safetensors_file`)."""
 
 import math
 from collections.abc import Mapping

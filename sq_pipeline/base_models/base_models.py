@@ -1,6 +1,6 @@
 """The registry of base models: names, aliases and what each renders and trains with by default.
 
-Here: facts about the models. Not here: finding or loading their weights (`engines.registry`).
+Here: facts about the models. Not here: finding or loading their weights (`engines.factory`).
 """
 
 from abc import ABC, abstractmethod

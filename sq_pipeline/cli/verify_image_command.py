@@ -1,4 +1,4 @@
-"""`verify-image`: does a picture tell the truth about what made it? Not here: finding out (`stages.verify_image`)."""
+"""`verify-image`: does a picture tell the truth about what made it? Not here: finding out (`pipeline.verify_image`)."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Canonical JSON and the hashes made of it. Here: how inputs become a fingerprint. Not here: which inputs (`lineage`).
+"""Canonical JSON and the hashes made of it. Here: how inputs become a fingerprint. Not here: which inputs.
 
 A *fingerprint* names all inputs of an output; a *data version* names what the output holds for those
 downstream. Both are written `sha256:<64 hex digits>`.

@@ -23,10 +23,10 @@ _YOUNG_NS = 2_000_000_000
 
 @cache
 def code_stamp() -> str:
-    """Changes with our own code that reads and surveys, whose findings must not outlive it."""
+    """Changes with our own code, whose findings must not outlive it: every module of the package, at any depth."""
     package = Path(__file__).parents[1]
-    files = sorted(path for layer in ("core", "storage", "stages") for path in (package / layer).glob("*.py"))
-    stamps = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    files = sorted(package.rglob("*.py"))
+    stamps = [f"{path.relative_to(package)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     return short(hash_bytes("\n".join(stamps).encode()))
 
 

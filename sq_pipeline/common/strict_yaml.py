@@ -1,7 +1,7 @@
 """YAML that is not trusted: YAML 1.2's plain values, no repeated keys, no tags, aliases or dates, a size limit.
 
 PyYAML reads `1e-4` as a text, `no` as False, and lets a repeated key win silently; none of that here.
-Not here: what the content must say (the models of `core`).
+Not here: what the content must say (the models of `content`, `training` and `settings`).
 """
 
 import difflib

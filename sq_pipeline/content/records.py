@@ -1,6 +1,6 @@
 """The author's world: genres, worlds, what they show, styles and adapter entries, as read and overlaid.
 
-Here: frozen records. Not here: reading them from YAML (`storage.packs`), what is made of them (`stacks`, `prompts`).
+Here: frozen records. Not here: reading them from YAML (`content.packs`), what is made of them (`stacks`, `prompts`).
 """
 
 from collections.abc import Mapping

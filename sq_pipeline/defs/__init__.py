@@ -1,1 +1,1 @@
-"""Dagster only: thin assets, checks, resources, jobs. The work is in `stages`."""
+"""Dagster only: thin assets, checks, resources, jobs. The work is in `pipeline`."""

@@ -1,6 +1,6 @@
 """The assets of one adapter: dataset → MLX adapter → chosen checkpoint → mflux adapter → verification → promotion.
 
-Here: translating records into Dagster's results. Not here: the work (`stages.adapter_line`).
+Here: translating records into Dagster's results. Not here: the work (`pipeline.adapters`).
 """
 
 from collections.abc import Callable, Iterator
@@ -26,9 +26,12 @@ from sq_pipeline.content.records import Adapter
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.pictures.sheets import thumbnail_markdown
 from sq_pipeline.pipeline.adapters import adapter_status
-from sq_pipeline.pipeline.adapters import chosen_checkpoint as checkpoint_choice
-from sq_pipeline.pipeline.adapters import mlx_adapter as adapter_training
-from sq_pipeline.pipeline.adapters import promoted_adapter as adapter_line
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
+from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
+from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
+from sq_pipeline.pipeline.adapters.promoted_adapter import promote
+from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.adapters.verification import make_verification, verdict_summary
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.training.progress import TrainingSnapshot
@@ -89,7 +92,7 @@ def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
     )
     def training_dataset(context: AssetExecutionContext) -> Results:
         try:
-            record, is_made = training_dataset.make_dataset(context.resources.workshop, adapter)
+            record, is_made = make_dataset(context.resources.workshop, adapter)
         except DatasetError as error:
             faults = {f"fault {number}": str(fault) for number, fault in enumerate(error.faults, start=1)}
             yield AssetCheckResult(passed=False, check_name="preflight", asset_key=key, metadata=faults)
@@ -122,7 +125,7 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
         workshop: Workshop = context.resources.workshop
         # an observation shows on the asset's page while the training still runs
         publish = lambda snapshot: context.log_event(AssetObservation(key, metadata=_shown(snapshot)))  # noqa: E731
-        record, is_made = adapter_training.make_mlx_adapter(workshop, adapter, context.log, publish)
+        record, is_made = make_mlx_adapter(workshop, adapter, context.log, publish)
         curve = _picture(workshop, record, "loss_curve", "loss", 420)
         samples = _picture(workshop, record, "samples", "samples by iteration", 640)
         return _result(record, is_made, {**record.info, **curve, **samples})
@@ -141,7 +144,7 @@ def _chosen_checkpoint(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefi
     )
     def chosen_checkpoint(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, is_made = checkpoint_choice.make_chosen_checkpoint(workshop, adapter, context.log)
+        record, is_made = make_chosen_checkpoint(workshop, adapter, context.log)
         table = workshop.store.path_of(record.objects["table"]).read_text(encoding="utf-8")
         grid = _picture(workshop, record, "grid", "checkpoints", 960)
         return _result(record, is_made, {**record.info, "table": MetadataValue.md(table), **grid})
@@ -158,7 +161,7 @@ def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefiniti
         description=f"{adapter.name} under the names that the installed mflux loads.",
     )
     def mflux_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        record, is_made = mflux_adapter.make_mflux_adapter(context.resources.workshop, adapter)
+        record, is_made = make_mflux_adapter(context.resources.workshop, adapter)
         return _result(record, is_made, record.info)
 
     return mflux_adapter
@@ -178,7 +181,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
     )
     def verification(context: AssetExecutionContext) -> Results:
         workshop: Workshop = context.resources.workshop
-        record, is_made = verification.make_verification(workshop, adapter, context.log)
+        record, is_made = make_verification(workshop, adapter, context.log)
         report = workshop.store.path_of(record.objects["report"]).read_text()
         sheet = _picture(workshop, record, "sheet", "verification", 480)
         yield _result(record, is_made, {"report": MetadataValue.md(report), **sheet})
@@ -187,7 +190,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
             check_name="verdicts",
             asset_key=key,
             severity=AssetCheckSeverity.ERROR,
-            metadata=verification.verdict_summary(record),
+            metadata=verdict_summary(record),
         )
 
     return verification
@@ -202,7 +205,7 @@ def _promoted_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
         description=f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
     )
     def promoted_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        record, is_made = adapter_line.promote(context.resources.workshop, adapter)
+        record, is_made = promote(context.resources.workshop, adapter)
         return _result(record, is_made, record.info)
 
     return promoted_adapter

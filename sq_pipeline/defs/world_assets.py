@@ -28,8 +28,11 @@ from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.pictures.sheets import thumbnail_markdown
 from sq_pipeline.pipeline.workshop import Workshop
-from sq_pipeline.pipeline.worlds import images as pictures
-from sq_pipeline.pipeline.worlds import prompts, world_status
+from sq_pipeline.pipeline.worlds import world_status
+from sq_pipeline.pipeline.worlds.gallery import make_gallery
+from sq_pipeline.pipeline.worlds.images import FailedPicture, MadePicture, make_pictures, take_up_pictures
+from sq_pipeline.pipeline.worlds.prompts import make_prompts
+from sq_pipeline.pipeline.worlds.stack import make_stack
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
@@ -98,7 +101,7 @@ def _stack(world: World, tier: Tier) -> AssetsDefinition:
     )
     def stack(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = stack.make_stack(workshop, _world_now(workshop, world), tier)
+        record, _ = make_stack(workshop, _world_now(workshop, world), tier)
         adapters = MetadataValue.json(record.info["adapters"])
         return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
 
@@ -153,7 +156,7 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
 def _make_prompts(
     workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], key: AssetKey
 ) -> Iterator[AssetMaterialization]:
-    for slug, record in prompts.make_prompts(workshop, world, tier, slugs).items():
+    for slug, record in make_prompts(workshop, world, tier, slugs).items():
         tags = {_DATA_VERSION_TAG: record.data_version}
         yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
 
@@ -171,8 +174,8 @@ def _make_pictures(
     renderer = workshop.engines.renderer()
     loads, rendered = renderer.model_loads, 0
     upstream = _upstream_versions(workshop, world, tier)
-    for outcome in pictures.make_pictures(workshop, world, tier, slugs):
-        if isinstance(outcome, pictures.FailedPicture):
+    for outcome in make_pictures(workshop, world, tier, slugs):
+        if isinstance(outcome, FailedPicture):
             context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.subject.slug] = outcome.reason
         else:
@@ -186,7 +189,7 @@ def _make_pictures(
     if failed:
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
         others = set(context.partition_keys) - set(slugs)
-        for outcome in pictures.take_up_pictures(workshop, world, tier, others):
+        for outcome in take_up_pictures(workshop, world, tier, others):
             yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
@@ -207,7 +210,7 @@ def _upstream_versions(workshop: Workshop, world: World, tier: Tier) -> dict[str
     }
 
 
-def _describe_picture(made: pictures.MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
+def _describe_picture(made: MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
     record = made.record
     metadata = {
         "picture": MetadataValue.md(thumbnail_markdown(made.png, made.subject.name)),
@@ -233,7 +236,7 @@ def _gallery(world: World, tier: Tier) -> AssetsDefinition:
     )
     def gallery(context: AssetExecutionContext) -> MaterializeResult:
         workshop: Workshop = context.resources.workshop
-        record, _ = gallery.make_gallery(workshop, _world_now(workshop, world), tier)
+        record, _ = make_gallery(workshop, _world_now(workshop, world), tier)
         png = workshop.store.path_of(record.objects["sheet"]).read_bytes()
         sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
         return MaterializeResult(

@@ -1,4 +1,4 @@
-"""The only place that imports mlx and mflux; implements the protocols of `core.protocols`.
+"""The only place that imports mlx and mflux; implements the ports of the packages that ask for engines.
 
 Importing this package makes BLAS ready first (see `blas`), because MLX binds it when it is loaded.
 """

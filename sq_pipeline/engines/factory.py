@@ -12,8 +12,8 @@ from sq_pipeline.common.errors import Fault, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.mflux import token_counters
-from sq_pipeline.engines.trainers.mlx_examples import checkout as mlx_examples_checkout
-from sq_pipeline.engines.versions import _MLX_EXAMPLES_REVISION, describe_mflux_train, describe_trainer
+from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
+from sq_pipeline.engines.versions import describe_mflux_train, describe_trainer
 from sq_pipeline.pictures.ports import WatchedRenderer
 from sq_pipeline.settings import load_settings
 from sq_pipeline.training.ports import HeldOutMeter, Trainer
@@ -29,9 +29,7 @@ def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, s
     if name == "mlx":  # no name: what was trained before trainers had one stays as it is
         return describe_trainer().versions
     if name == "mlx-examples":
-        checkout = mlx_examples_checkout.open_checkout(data)
-        versions = {"mlx": checkout.mlx_version, "sources": checkout.sources_hash()}
-        return {"name": name, "revision": _MLX_EXAMPLES_REVISION, **versions}
+        return open_checkout(data).versions()
     if name == "mflux-train":
         return {"name": name, **describe_mflux_train().versions}
     raise _no_trainer(name)

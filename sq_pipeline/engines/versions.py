@@ -4,10 +4,7 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.engines import machine
 
 # Raise these when the same request would give other bytes.
-_TRAINER_REVISION, _MLX_EXAMPLES_REVISION, _RENDERER_REVISION = "2", "1", "1"
-
-
-_MFLUX_TRAIN_REVISION = "1"
+_TRAINER_REVISION, _RENDERER_REVISION, _MFLUX_TRAIN_REVISION = "2", "1", "1"
 
 
 def describe_trainer() -> EngineDescription:

@@ -5,7 +5,8 @@ from pathlib import Path
 from sq_pipeline.adapters.inspect.inspect import report_adapter
 from sq_pipeline.base_models.ports import TokenCounts
 from sq_pipeline.common.errors import AdapterError
-from sq_pipeline.pictures.provenance import TokenCount
+from sq_pipeline.pictures.ports import AppliedAdapter
+from sq_pipeline.pictures.provenance import AdapterProvenance, TokenCount
 
 SAMPLER = "euler"  # what all of mflux's schedulers for these models step by
 
@@ -39,3 +40,21 @@ def is_same_norm(first: float | None, second: float | None) -> bool:
     if first is None or second is None:
         return first is second
     return abs(first - second) <= 2e-6 * max(first, second)
+
+
+def adapter_provenance(
+    applied: AppliedAdapter, name: str, file: str, data_version: str, file_sha256: str, norm: float | None
+) -> AdapterProvenance:
+    """What was applied of an adapter, and of which file; `norm` is that of its update at the file's own scale."""
+    return AdapterProvenance(
+        name=name,
+        file=file,
+        lora_scale=applied.lora_scale,
+        data_version=data_version,
+        file_sha256=file_sha256,
+        keys_matched=applied.keys_matched,
+        keys_total=applied.keys_total,
+        layers_patched=applied.layers_patched,
+        layers_expected=applied.layers_expected,
+        update_norm=scaled_norm(norm, applied.lora_scale),
+    )

@@ -1,6 +1,6 @@
 """What a picture says of itself, held against itself: needs nothing but the file. And what a check is.
 
-Not here: holding it against the store, the content and the engines (`stages.verify_image`).
+Not here: holding it against the store, the content and the engines (`pipeline.verify_image.image`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """PNG files of ours: writing pixels with text chunks, and reading both back from a file that nobody vouches for.
 
 The chunks are read here (PNG specification, third edition, W3C 2025: §5.3 layout, §11.3.3 text), so that Pillow gets
-nothing of a file but its header and its pixels. Not here: what the texts say (`core.provenance`).
+nothing of a file but its header and its pixels. Not here: what the texts say (`pictures.provenance`).
 """
 
 import io

@@ -3,8 +3,8 @@
 Two kinds share what made the pixels (`RenderProvenance`): the picture of a place (`Provenance`, which has no `kind`),
 and one that somebody asked of the render server (`RequestProvenance`). Here: the fields, writing and strict reading.
 Never in them: times, paths out of the data directory, people, in which process it was rendered: one machine makes one
-file of the same inputs. Not here: PNG files (`storage.png_file`), looking around for what it was made from
-(`stages.verify_image`).
+file of the same inputs. Not here: PNG files (`pictures.png_file`), looking around for what it was made from
+(`pipeline.verify_image.image`).
 """
 
 from collections.abc import Mapping

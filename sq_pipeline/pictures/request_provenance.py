@@ -1,6 +1,6 @@
 """What made a picture that somebody asked of the render server, put together while it is made.
 
-Not here: its fields (`core.provenance`), checking it later (`verify_request_image`).
+Not here: its fields (`pictures.provenance`), checking it later (`verify_image.request_image`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +11,9 @@ from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.base_models.ports import TokenCounter, TokenCounts
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.pictures.adapter_files import AdapterFile
-from sq_pipeline.pictures.applied import SAMPLER, token_counts
+from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_counts
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
 from sq_pipeline.pictures.provenance import RequestProvenance, TokenCount
-from sq_pipeline.pipeline.worlds.image_provenance import adapter_provenance
 
 
 def count_request(counter: TokenCounter, positive_prompt: str, clip_prompt: str | None) -> TokenCounts:

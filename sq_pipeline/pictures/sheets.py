@@ -1,4 +1,4 @@
-"""Contact sheets and thumbnails, with Pillow. Not here: what is on them (`verify_report`, `gallery`)."""
+"""Contact sheets and thumbnails, with Pillow. Not here: what is on them (`verification.report`, `gallery`)."""
 
 import base64
 import io

@@ -1,6 +1,6 @@
 """What changed, in words: between the inputs an output was made from and those it would be made from now.
 
-Not here: which inputs an output has (`lineage`), and how a change within a text is shown (`text_change`).
+Not here: which inputs an output has (`pipeline.inputs`), and how a change within a text is shown (`common.text`).
 """
 
 import re
@@ -20,7 +20,7 @@ _REASON = 200  # … of a reason within a chain
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _ABSENT = object()  # no value: None is one
 
-# What the positions in the items of a list input mean (see `lineage`).
+# What the positions in the items of a list input mean (see `pipeline.inputs`).
 _FIELDS = {"adapters": ("adapter", "scale"), "stack": ("adapter", "scale"), "pictures": ("place", "picture")}
 
 

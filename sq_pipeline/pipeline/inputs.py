@@ -222,6 +222,6 @@ def _rendering(
 
 
 def dataset_inputs(folder: Mapping[str, Any]) -> Inputs:
-    """A checked dataset: its files and its recipe, as `stages.dataset.fingerprint_folder` gives them."""
+    """A checked dataset: its files and its recipe, as `training.dataset.fingerprint_folder` gives them."""
     recipe: Mapping[str, Any] = folder["recipe"]
     return {"files": folder["files"], **{f"recipe.{key}": value for key, value in recipe.items()}}

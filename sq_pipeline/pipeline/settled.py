@@ -1,7 +1,7 @@
 """Worlds found complete, remembered: the next look at one costs a few lookups instead of a survey of all it shows.
 
 What is remembered falls with the key (everything its places depend on), with anything made for the world since (the
-store forgets it then), and with a file that is gone. Not here: the survey (`world_line`).
+store forgets it then), and with a file that is gone. Not here: the survey (`worlds.world_status`).
 """
 
 import os

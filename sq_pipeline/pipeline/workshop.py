@@ -1,4 +1,4 @@
-"""What every stage of a run works with: one reading of the content, the store, the settings, and the engines.
+"""What every step of a run works with: one reading of the content, the store, the settings, and the engines.
 
 A workshop is made for one run and remembers what it has read, so a run sees one state of the files.
 """
@@ -62,7 +62,7 @@ class Step:
 
     `stale`: can be made now; with a record, without work. `pending`: after something upstream. `blocked`: a fault.
     `waiting`: for a person.
-    `because`: the nearest step upstream that is not fresh either (see `stages.chain`).
+    `because`: the nearest step upstream that is not fresh either (see `pipeline.chain`).
     """
 
     asset: str

@@ -1,4 +1,4 @@
-"""The blocking client of a render server. Not here: when a run uses it (`server_first`)."""
+"""The blocking client of a render server. Not here: when a run uses it (`serve.remote_renderer`)."""
 
 import json
 import socket

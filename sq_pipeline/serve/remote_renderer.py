@@ -32,7 +32,7 @@ _NO_SERVER = "no render server is up"
 
 
 class ServerFirstRenderer:
-    """The `Renderer` of `core.protocols`. `open_local` makes the engine of this process when it is first needed."""
+    """The `Renderer` of `pictures.ports`. `open_local` makes the engine of this process when it is first needed."""
 
     def __init__(
         self,

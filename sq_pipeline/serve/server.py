@@ -1,7 +1,7 @@
 """The render server: one process, one base model held warm, one picture at a time, in turn across clients.
 
 Every render that is accepted is answered exactly once, unless its client hangs up before. Not here: the socket's place
-(`socket_place`), what a line may be (`core.render_protocol`), the order (`core.render_queue`), rendering (`jobs`).
+(`socket_place`), what a line may be (`serve.protocol`), the order (`serve.queue`), rendering (`serve.worker`).
 """
 
 import asyncio

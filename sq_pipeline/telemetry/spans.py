@@ -1,6 +1,6 @@
 """Spans: `with span("flux_mlx.load_model") as it: …`. One line at a call site, and next to nothing while it is off.
 
-Not here: where they go (`exporters`), what a render's span says (`stages.rendering`).
+Not here: where they go (`exporters`), what a render's span says (`pictures.rendering`).
 """
 
 from __future__ import annotations

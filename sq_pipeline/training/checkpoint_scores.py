@@ -1,7 +1,7 @@
 """Which checkpoint of a training to keep: how far apart it leaves its pictures' subjects, and which one to propose.
 
-Here: the measure, the scores and the rule, all pure. Not here: rendering and losses (`stages.checkpoint_scores`), what
-a person chooses instead (`stages.checkpoint_choice`).
+Here: the measure, the scores and the rule, all pure. Not here: rendering and losses (`checkpoint_scoring`), what
+a person chooses instead (`chosen_checkpoint`).
 """
 
 import math

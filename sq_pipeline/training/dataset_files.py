@@ -1,4 +1,4 @@
-"""Reading a training dataset's folder: its recipe and its pairs. Not here: judging them (`stages.dataset`)."""
+"""Reading a training dataset's folder: its recipe and its pairs. Not here: judging them (`training.dataset`)."""
 
 from dataclasses import dataclass
 from pathlib import Path

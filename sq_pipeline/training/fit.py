@@ -1,6 +1,6 @@
 """Which settings make a training fit a machine's memory, and what would, where none does.
 
-Here: the choice and its words. Not here: what a training needs (`training_memory`), what a machine has (`engines`).
+Here: the choice and its words. Not here: what a training needs (`training.memory`), what a machine has (`engines`).
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ Measured: activations. `sq_pipeline_tests.benchmarks.memory` takes the peak memo
 fits the numbers below; the largest cases are left out of the fit, and say how far off the model is.
 
 All bytes are what MLX holds (`mx.get_peak_memory`), without its cache of freed buffers, Python or the pictures' files.
-Not here: which settings fit a machine (`training_fit`).
+Not here: which settings fit a machine (`training.fit`).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a stage asks of an engine: three small protocols with frozen requests. Not here: any engine."""
+"""What is asked of a trainer and of a meter of held-out losses, and what they give back. Not here: any engine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,14 +1,13 @@
 """The training recipe: one place for every default of a LoRA training. Read from a dataset's `lora.yaml`."""
 
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sq_pipeline.base_models.base_models import known_names, resolve_base_model
 from sq_pipeline.common.errors import BaseModelError
-from sq_pipeline.pipeline.inputs import Inputs
 
 TrainerName = Literal["mlx", "mlx-examples", "mflux-train"]
 
@@ -134,6 +133,6 @@ _NOT_TRAINED = {
 }
 
 
-def trained_values(recipe: Recipe) -> Inputs:
+def trained_values(recipe: Recipe) -> dict[str, Any]:
     """The recipe's fields that settle what an adapter becomes, by name."""
     return {key: value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}

@@ -1,6 +1,6 @@
 """Training one adapter with the trainer that it is given, and drawing its loss.
 
-Not here: the training (engines), telling how it goes (`training_report`).
+Not here: the training (engines), telling how it goes (`training.progress`).
 """
 
 import io

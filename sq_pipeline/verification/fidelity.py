@@ -1,7 +1,7 @@
 """How much of an adapter's update a loader really applies, layer by layer: the figures.
 
 Wanted is scale · up @ down by the source; applied is what the loader's layer adds, or what a bake changed in a weight.
-Not here: measuring (`engines.fidelity`), judging (`verdicts`).
+Not here: measuring (`engines.mflux.fidelity`), judging (`verdicts`).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Fidelity of an adapter file to its source: opening it and asking a meter. Not here: judging (`core.verdicts`)."""
+"""Fidelity of an adapter file to its source: opening it and asking a meter. Not here: judging (`verdicts`)."""
 
 from collections.abc import Callable
 from pathlib import Path

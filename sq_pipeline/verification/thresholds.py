@@ -1,6 +1,6 @@
 """The thresholds of a verification, each with its default and, where a person may move it, the reason it stands there.
 
-Not here: judging by them (`verdicts`, `fidelity`), reading them from `sq.yaml` (`storage.settings`).
+Not here: judging by them (`verdicts`, `fidelity`), reading them from `sq.yaml` (`settings`).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`stages.verify`)."""
+"""Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`verification.verify`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""Measured figures: `python -m sq_pipeline_tests.benchmarks.__main__`. All timings are here, in `benchmark_scale`,
-`benchmark_serve`, `benchmark_adapters` and `benchmark_memory`; tests have none.
+"""Measured figures: `python -m sq_pipeline_tests.benchmarks`. All timings are here, in `benchmarks.scale`,
+`benchmarks.serve`, `benchmarks.adapters` and `benchmarks.memory`; tests have none.
 
 The demo is timed by the command line in processes of its own. Throughputs are ratios of interleaved rounds in one run,
 since machines are noisy; the spread over the rounds is printed beside them.
@@ -22,7 +22,7 @@ from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.cli.printing import print_line, print_table, say
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.engines import blas, factory, machine
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.pictures.ports import RenderRequest
 from sq_pipeline.training.ports import TrainingExample
 from sq_pipeline.training.recipe import Recipe
@@ -169,7 +169,7 @@ def measure_rendering(data: DataDir) -> tuple[float, float, float]:
     renderer = factory.renderer(data)
     steps, size = base_model.num_inference_steps, base_model.settings_for("landscape").size
     prompts = [f"a tower on the left of the {word} at noon" for word in ("snow", "meadow", "desert", "lake")]
-    dtype.use_float32()
+    use_float32()
     flux = mflux_build.build(data.models_root / "tiny-flux")
 
     def ours() -> None:

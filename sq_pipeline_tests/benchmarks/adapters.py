@@ -1,4 +1,4 @@
-"""The adapter tools measured against `cp`: `python -m sq_pipeline_tests.benchmarks.adapters`. No training, no rendering.
+"""The adapter tools measured against `cp`: `python -m sq_pipeline_tests.benchmarks.adapters`.
 
 Whole processes, as a person starts them, in interleaved rounds of one run; the spread is printed beside the median.
 """

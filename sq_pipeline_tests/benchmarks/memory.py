@@ -1,6 +1,6 @@
 """Memory of a training, measured and extrapolated: `python -m sq_pipeline_tests.benchmarks.memory` (15 minutes).
 
-Steps of growing width, depth, tokens and batch are measured, each in a process of its own; `core.training_memory`'s
+Steps of growing width, depth, tokens and batch are measured, each in a process of its own; `training.memory`'s
 numbers are fitted again from them and shown beside the ones in use; the largest cases are left out of the fit and
 predicted. Then the ratios that are wanted, and the table for FLUX.1-dev. Not here: a measurement (`memory_cases`).
 """

@@ -1,7 +1,7 @@
 """One training step of a FLUX.1 of any size with random weights, and what MLX had in memory at most.
 
 Here: a case and its measurement, in a process of its own or in this one. Not here: which cases, and what is made of
-them (`benchmark_memory`).
+them (`benchmarks.memory`).
 """
 
 import gc
@@ -65,7 +65,7 @@ def measure_apart(case: Case) -> Measured:
 
 
 def measure(case: Case) -> Measured:
-    """Two accumulated iterations with their optimizer step, as `engines.training_loop` does them, in this process."""
+    """Two accumulated iterations with their optimizer step, as `mlx.loop` does them, in this process."""
     import mlx.core as mx
     from mlx import optimizers as optim
     from mlx.nn.utils import value_and_grad

@@ -28,7 +28,7 @@ from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.cli.printing import print_line, print_table, say
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.engines import blas, machine
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.serve.client import RenderClient
 from sq_pipeline.serve.picture_files import read_pixels
 from sq_pipeline_tests.conftest import link_shipped
@@ -153,7 +153,7 @@ def measure_pictures(data: DataDir, client: RenderClient) -> list[Row]:
     base_model = FLUX1_MODELS["tiny-flux"]
     size, steps = base_model.settings_for("landscape").size, base_model.num_inference_steps
     prompts = [f"a tower on the left of the {word} at noon" for word in ("snow", "meadow", "desert", "lake")]
-    dtype.use_float32()
+    use_float32()
     # in a thread of its own, as the server renders
     pool = ThreadPoolExecutor(1)
     flux = pool.submit(mflux_build.build, data.models_root / "tiny-flux").result()

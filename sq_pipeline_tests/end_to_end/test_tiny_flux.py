@@ -1,7 +1,7 @@
-"""The shipped tiny-flux draws what it is asked for. The same pictures and bounds as `tiny_flux.quality`."""
+"""The shipped tiny-flux draws what it is asked for. The same pictures and bounds as `benchmarks.quality`."""
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines.tiny_flux.quality import WANTED, WANTED_BORDER_STEP, measure
+from sq_pipeline_tests.benchmarks.quality import WANTED, WANTED_BORDER_STEP, measure
 
 
 def test_follows_its_prompts_without_a_visible_grid(shipped: DataDir) -> None:

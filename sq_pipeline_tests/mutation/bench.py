@@ -227,7 +227,7 @@ def read_plan(plan: Plan) -> Planned:
 
 
 def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
-    """What `defs.runs.bring_up_to_date` does, with the same stages in the same order, without Dagster's cost."""
+    """What `defs.runs.bring_up_to_date` does, with the same steps in the same order, without Dagster's cost."""
     with at_machine(game.machine):
         engines, painter, pupil = engines_of(game.machine)
         workshop = Workshop(data, engines)

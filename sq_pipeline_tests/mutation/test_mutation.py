@@ -26,9 +26,9 @@ from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
 from sq_pipeline.pipeline import inputs, plan, settled
-from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter, promoted_adapter
+from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter, promoted_adapter, verification
 from sq_pipeline.pipeline.workshop import Step
-from sq_pipeline.pipeline.worlds import images, world_status
+from sq_pipeline.pipeline.worlds import gallery, images, world_status
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
@@ -58,9 +58,9 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
     """Leave out what costs most and decides nothing: these tests pull no plug, and nobody looks at their sheets."""
     patch.setattr(os, "fsync", lambda handle: None)
     patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
-    patch.setattr(promoted_adapter, "draw_report_sheet", lambda report: None)
+    patch.setattr(verification, "draw_report_sheet", lambda report: None)
     patch.setattr(keymap_files, "check_keymap", _only_once(keymap_files.check_keymap))  # pure, and slow
-    patch.setattr(world_status, "draw_gallery", lambda images: b"".join(png for _, png in images))
+    patch.setattr(gallery, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
     encode = images.encode_png
     patch.setattr(images, "encode_png", lambda pixels, chunks: _padded(encode(pixels, chunks)))
@@ -228,7 +228,7 @@ def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
 def _without(
     name: str, position: int, instead: Any, module: Any = adapter_status
 ) -> Callable[[pytest.MonkeyPatch], None]:
-    """A function of `lineage` that always gets the same for one of its arguments."""
+    """A function of `pipeline.inputs` that always gets the same for one of its arguments."""
 
     def sabotage(patch: pytest.MonkeyPatch) -> None:
         right = getattr(inputs, name)

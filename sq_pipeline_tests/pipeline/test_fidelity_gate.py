@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from sq_pipeline.adapters.remap.remap import RemapResult
 from sq_pipeline.engines import factory
-from sq_pipeline.pipeline.adapters import promoted_adapter
+from sq_pipeline.pipeline.adapters import mflux_adapter
 from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.workshop import Workshop
@@ -60,7 +60,7 @@ def _one_row(arrays: Arrays) -> None:
 
 
 def spoil_remaps(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Arrays], None]) -> None:
-    right = promoted_adapter.remap_adapter
+    right = mflux_adapter.remap_adapter
 
     def remap(source: Path, target: Path, *more: Any, **options: Any) -> RemapResult:
         result = right(source, target, *more, **options)
@@ -69,7 +69,7 @@ def spoil_remaps(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Arrays], None
         save_file(arrays, target)
         return result
 
-    monkeypatch.setattr(promoted_adapter, "remap_adapter", remap)
+    monkeypatch.setattr(mflux_adapter, "remap_adapter", remap)
 
 
 def verification_of(game: Game) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_a_broken_adapter_fails_is_not_rendered_and_never_promoted(
     assert read_manifest(measured.data, "west") == {}
     assert list(measured.data.lora_root.rglob("*.safetensors")) == []
     blocked = {item["asset"]: item["reasons"] for item in measured.plan()["blocked"]}
-    assert any(reason.startswith("adapter fidelity: ") for reason in blocked[f"{ADAPTER}/promoted_adapter"])
+    assert any(reason.startswith("adapter fidelity: ") for reason in blocked[f"{ADAPTER}/mflux_adapter"])
 
 
 def test_a_person_may_take_less_with_a_reason_and_the_report_keeps_it(

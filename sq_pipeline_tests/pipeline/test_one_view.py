@@ -50,9 +50,9 @@ def test_a_dataset_that_changes_while_it_is_read_is_never_taken_for_another(done
     folder = done.data.datasets_root / "west/landscape"
     write_dataset(folder, "west", 5)
     layout_for, trainer = done.engines.trainer.layout_for, done.engines.trainer
-    from sq_pipeline.pipeline.adapters import promoted_adapter
+    from sq_pipeline.pipeline.adapters import training_dataset
 
-    checked = promoted_adapter.check_dataset
+    checked = training_dataset.check_dataset
 
     def check_and_switch(*arguments: object) -> object:
         dataset = checked(*arguments)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def test_a_dataset_that_changes_while_it_is_read_is_never_taken_for_another(done
 
     switched: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promoted_adapter, "check_dataset", check_and_switch)
+        patch.setattr(training_dataset, "check_dataset", check_and_switch)
         report = done.run()
     assert switched == ["index", "training"]
     assert [item["asset"] for item in report.failed] == ["west/loras/west_land/mlx_adapter"]

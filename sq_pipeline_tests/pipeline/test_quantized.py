@@ -13,7 +13,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory
 from sq_pipeline.pictures.png_file import read_png
 from sq_pipeline.pictures.provenance import INPUTS, PROVENANCE
-from sq_pipeline.pipeline.adapters import promoted_adapter
+from sq_pipeline.pipeline.adapters import mflux_adapter
 from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
 from sq_pipeline.pipeline.verify_image.image import verify_image
 from sq_pipeline.pipeline.workshop import Workshop
@@ -57,7 +57,7 @@ def test_pictures_and_verdicts_are_made_again_and_the_training_is_not(measured: 
 def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
     measured: Game, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = promoted_adapter.remap_adapter
+    right = mflux_adapter.remap_adapter
 
     def remap(source: Path, target: Path, *more: object, **options: object) -> RemapResult:
         result = right(source, target, *more, **options)  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
         save_file(arrays, target)
         return result
 
-    monkeypatch.setattr(promoted_adapter, "remap_adapter", remap)
+    monkeypatch.setattr(mflux_adapter, "remap_adapter", remap)
     before = len(measured.engines.renderer.requests)
     measured.edit("visual_style.yaml", {"preferred_model": ROUGH})
     measured.run()

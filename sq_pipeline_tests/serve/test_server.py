@@ -297,7 +297,7 @@ def test_weights_replaced_while_rendering_make_no_picture(data: DataDir) -> None
 
 
 def test_a_storm_of_clients_loses_nothing(data: DataDir) -> None:
-    """The same with the real engine, and its memory, is in `benchmark_serve`."""
+    """The same with the real engine, and its memory, is in `benchmarks.serve`."""
     tally = Counter[str]()
 
     async def scenario() -> None:

@@ -95,7 +95,7 @@ def _rendered_by(data: DataDir) -> Counter[str]:
 
 
 def test_a_storm_over_the_real_engine_loses_nothing(data: DataDir) -> None:
-    """The large one, with the server's memory, is in `benchmark_serve`."""
+    """The large one, with the server's memory, is in `benchmarks.serve`."""
     for seed in range(2):
         write_adapter(data.lora_root / f"{seed}.safetensors", seed)
     tally = Counter[str]()

@@ -155,7 +155,9 @@ def test_nothing_is_imported_while_nobody_asks() -> None:
     code = (
         "import sys, sq_pipeline.cli\n"
         "from sq_pipeline.telemetry.spans import span\n"
-        "from sq_pipeline.stages import rendering, pictures, train\n"
+        "from sq_pipeline.pictures import rendering\n"
+        "from sq_pipeline.pipeline.worlds import images\n"
+        "from sq_pipeline.training import train\n"
         "with span('flux_mlx.render', {'a': 1}) as it: it.set({'b': 2}); it.fail('no')\n"
         "sys.stderr.write(str([name for name in sys.modules if name.startswith('opentelemetry')]))"
     )

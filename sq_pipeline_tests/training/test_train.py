@@ -1,4 +1,4 @@
-"""The training stage with a fake trainer: the request, progress in log and bar, the loss curve, interruptions."""
+"""Training with a fake trainer: the request, progress in log and bar, the loss curve, interruptions."""
 
 import io
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What is wrong with an adapter, one line a kind: three modules with the same fault are named, three hundred counted.
 
-Not here: finding it (`core.adapter_pairs`, `core.flux_fit`, `core.adapter_scales`, `core.metadata_text`).
+Not here: finding it (`pairs`, `flux_fit`, `scale_findings`, `metadata_text`).
 """
 
 from collections.abc import Iterable, Sequence

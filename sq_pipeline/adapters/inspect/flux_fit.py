@@ -1,6 +1,6 @@
 """Which FLUX.1 an adapter fits, by its widths and blocks, and which of the model's modules it covers.
 
-Not here: pairing tensors (`core.adapter_pairs`), the models themselves (`core.base_models`, `core.flux_modules`).
+Not here: pairing tensors (`pairs`), the models themselves (`base_models`).
 """
 
 from collections import Counter

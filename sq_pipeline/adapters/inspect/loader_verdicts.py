@@ -1,6 +1,6 @@
 """Whether a loader applies an adapter file, as it is, as its trainer meant it; and if not, why, in a line.
 
-Names are in `core.loader_names`; the sources are named there. Not here: what is wrong with a file for every loader.
+Names are in `loader_names`; the sources are named there. Not here: what is wrong with a file for every loader.
 """
 
 import re

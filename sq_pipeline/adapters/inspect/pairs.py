@@ -1,7 +1,7 @@
 """The modules of an adapter file as its header tells them: which tensors belong together, and whether they fit.
 
 A faulty file has modules too: halves, wrong shapes, names said twice. Nothing here raises or reads a number. The
-internal form (`core.adapter_form`) is for files without fault.
+internal form (`adapters.form`) is for files without fault.
 """
 
 import math

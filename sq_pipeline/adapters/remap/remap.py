@@ -68,7 +68,7 @@ def remap_adapter(
 
     Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is
     written; StorageError when the disk refuses; BaseModelError for a `base_model` that is no FLUX.1. With one all its
-    modules must be covered. `allowed`: doubts that are no reason to stop (`remap_doubts`); without it nothing is
+    modules must be covered. `allowed`: doubts that are no reason to stop (`remap.doubts`); without it nothing is
     doubted.
     """
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""FLUX.1's weights from the BFL layout to the names of mflux's transformer. Not here: adapters (`mflux_layers`)."""
+"""FLUX.1's weights from the BFL layout to the names of mflux's transformer. Not here: adapters (`flux_layers`)."""
 
 import re
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """FLUX.1's transformer in the BFL layout: fused q/k/v, the module names that mlx-examples' adapters carry.
 
 Here: the forward pass. Not here: reading weights (`weights`), what is kept of it for the backward pass
-(`recomputing`), training (`engines.lora_trainer`).
+(`recomputing`), training (`engines.trainers.mlx.trainer`).
 The arithmetic follows mflux's transformer step by step, because that is what renders: the image
 stream's MLP uses the exact GELU there and the text stream's the tanh form. Architecture: Black Forest
 Labs, FLUX.1 (Esser et al. 2024, "Scaling Rectified Flow Transformers", section 4, and its parallel

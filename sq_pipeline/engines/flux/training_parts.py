@@ -1,6 +1,6 @@
 """A FLUX.1 on this machine, opened for a training: checked whole, loaded part by part.
 
-Here: the transformer and the encoders together. Not here: where they are (`engines.registry`), either of them.
+Here: the transformer and the encoders together. Not here: where they are (`engines.factory`), either of them.
 """
 
 from collections.abc import Callable

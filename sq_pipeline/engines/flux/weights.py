@@ -1,6 +1,6 @@
 """FLUX.1's transformer weights into the BFL-layout network, checked by their headers before anything is allocated.
 
-Here: a place on disk → a `Flux` with those weights. Not here: finding a base model (`engines.registry`), names
+Here: a place on disk → a `Flux` with those weights. Not here: finding a base model (`engines.factory`), names
 (`weight_names`), headers (`weight_files`), other networks of FLUX.1.
 """
 

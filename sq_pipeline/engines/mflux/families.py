@@ -1,6 +1,6 @@
 """What mflux has for a base model of a family: its configuration, weights' definition, LoRA mapping, transformer.
 
-Not here: pictures (`mflux_pipelines`), training (`mflux_train_trainer`), names in files (`core.family_names`).
+Not here: pictures (`mflux.pipelines`), training (`mflux_train.trainer`), names in files (`adapters.family_names`).
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The linear layers of Z-Image and FLUX.2 that adapters change, in the terms that a fidelity is measured in.
 
-Shapes are those of mflux's own transformer; which of a fused matrix's rows a layer gets is `core.family_names`' word.
+Shapes are those of mflux's own transformer; which of a fused matrix's rows a layer gets is `family_names`' word.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Measuring what mflux's own LoRA loader really applies, layer by layer, against what the adapter's source says.
 
 Each layer is loaded by itself, into a linear layer of its shape at its place: that is all the memory it takes, and no
-base model is needed unless the update is to be baked. Not here: what counts as good (`core.verdicts`).
+base model is needed unless the update is to be baked. Not here: what counts as good (`verification.verdicts`).
 """
 
 import contextlib
@@ -160,13 +160,13 @@ def _answers(patched: nn.Module, layer: MfluxLayer, dtype: mx.Dtype) -> Iterator
 
 
 class MfluxFidelityMeter:
-    """The `FidelityMeter` of `core.protocols` over the installed mflux."""
+    """The `FidelityMeter` of `verification.ports` over the installed mflux."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
 
     def measure(self, request: FidelityRequest) -> FidelityReport:
-        """See `core.protocols.FidelityMeter`."""
+        """See `verification.ports.FidelityMeter`."""
         if request.bits is not None and not request.is_baked:
             raise ValueError("bits of the weights do not matter to an update that is not baked into them")
         bits = request.base_model.render_bits or request.bits

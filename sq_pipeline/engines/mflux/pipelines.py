@@ -1,6 +1,6 @@
 """A base model loaded into mflux, whatever its family: its transformer, and a picture of a request.
 
-Not here: adapters (`adapter_stack`), checks of a request and results (`mflux_renderer`).
+Not here: adapters (`adapter_stack`), checks of a request and results (`mflux.renderer`).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Rendering through mflux, in process: one base model loaded at a time, adapters swapped on it.
 
 Here: checking a request, and what it became. Not here: how adapters are put on (`adapter_stack`), mflux's classes for
-the families (`mflux_pipelines`).
+the families (`mflux.pipelines`).
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import versions
-from sq_pipeline.engines.mflux import dtype, token_counters
+from sq_pipeline.engines.mflux import token_counters
 from sq_pipeline.engines.mflux.adapter_stack import AdapterStack
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.engines.mflux.loader_targets import mapping_for
 from sq_pipeline.engines.mflux.pipelines import open_pipeline
 from sq_pipeline.engines.mflux.watching import watching
@@ -46,7 +47,7 @@ class _Loaded:
 
 
 class MfluxRenderer:
-    """The `Renderer` of `core.protocols` over mflux, which can be watched.
+    """The `Renderer` of `pictures.ports` over mflux, which can be watched.
 
     `ready_bytes`: how much memory the stacks of adapters that were used last may take.
     """
@@ -92,7 +93,7 @@ class MfluxRenderer:
             self._swaps_before, self._reads_before = figures["stack_swaps"], figures["adapter_reads"]
             self._loaded = loaded = None  # free the old model before the new one takes its place
             with span("flux_mlx.load_model", {"model.name": base_model.name}):
-                dtype.use_float32()
+                use_float32()
                 self._loaded = loaded = _Loaded(base_model, self._data, stamp, self._ready_bytes)
             self._model_loads += 1
         return loaded

@@ -1,7 +1,7 @@
 """Trains tiny-flux from nothing but the painter: `python -m sq_pipeline.engines.tiny_flux.pretrain OUT`.
 
 Five steps, resumed from the work folder: the tokenizer over captions, the text encoders, the picture codec's linear
-part, the transformer, the codec's refiner. Not here: LoRA training (`engines.lora_trainer`).
+part, the transformer, the codec's refiner. Not here: LoRA training (`engines.trainers.mlx.trainer`).
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """One adapter as it stands: each of its steps, what it would be made from, and why it is not fresh. Makes nothing.
 
-The doing is in `adapter_line`.
+The doing is in `adapters.promoted_adapter`.
 """
 
 import math

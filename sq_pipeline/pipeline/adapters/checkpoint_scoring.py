@@ -1,6 +1,6 @@
 """Scoring every kept checkpoint of a training at a few scales: pictures through the renderer, held-out losses.
 
-Not here: the measure and the rule (`core.checkpoint_scores`), the table and the grid (`checkpoint_report`).
+Not here: the measure and the rule (`training.checkpoint_scores`), the table and the grid (`checkpoint_report`).
 """
 
 import tempfile

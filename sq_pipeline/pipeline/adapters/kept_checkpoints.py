@@ -1,6 +1,6 @@
 """Which checkpoints of a training were kept, what they are scored with, and which one a person chose. Only reads.
 
-Not here: scoring (`checkpoint_scores`), making the choice (`checkpoint_choice`).
+Not here: scoring (`checkpoint_scores`), making the choice (`adapters.chosen_checkpoint`).
 """
 
 import re

@@ -1,6 +1,6 @@
 """Making the MLX adapter of one adapter: training it, and keeping what the training gives.
 
-Not here: the training (engines), how it is told of (`training_report`), the other steps (`adapter_line`).
+Not here: the training (engines), how it is told of (`training.progress`), the other steps.
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""Making the steps of one adapter: dataset, MLX adapter, mflux adapter, verification, promotion.
+"""The asset `promoted_adapter`: an adapter that passed its verification, put where worlds find it, in somebody's name.
 
-Each `make_*` takes up what the store has and does the work only where it has not. What is to do: `adapter_survey`.
+Here: putting it there, and the genre's manifest. Not here: whether it may be (`adapter_status`).
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """What the trainings of a data directory need of this machine's memory, and with which settings they fit.
 
-Not here: the arithmetic (`core.training_memory`, `core.training_fit`), how much memory there is (engines).
+Not here: the arithmetic (`training.memory`, `training.fit`), how much memory there is (engines).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The adapters that a picture names: are their files still those, and is it true what it says of them?
 
 A file is looked for in the content, by the adapter's name, and in the store, by its hash: never by a path that a
-picture gives. Not here: the rest of a picture (`verify_image`).
+picture gives. Not here: the rest of a picture (`verify_image.image`).
 """
 
 from collections.abc import Iterator

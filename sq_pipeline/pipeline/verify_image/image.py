@@ -1,7 +1,7 @@
 """Does a picture tell the truth? What it says of itself, held against pixels, store, content, files and engines.
 
 What was changed in it is told apart from a world that has moved on since. Not here: what the file alone tells
-(`core.picture_checks`), its pixels and engines (`verify_render`), its adapters (`verify_adapters_of`).
+(`pictures.checks`), its pixels and engines (`verify_image.render`), its adapters (`verify_image.adapters`).
 """
 
 from collections.abc import Iterator, Mapping

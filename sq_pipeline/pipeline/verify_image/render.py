@@ -1,6 +1,6 @@
 """What a picture of either kind says, looked at again: its pixels, base model, tokens, sampler, versions and chip.
 
-Not here: what only one kind has (`verify_image`, `verify_request_image`), adapters' files (`verify_adapters_of`).
+Not here: what only one kind has (`image`, `request_image`), adapters' files (`adapters`).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Does a picture that was asked of the render server tell the truth? It is in no record: the file alone speaks.
 
 Its adapters are looked for by their hash in the folders that the server takes them from: never by a path that a picture
-gives. Not here: what pictures of places have besides (`verify_image`).
+gives. Not here: what pictures of places have besides (`verify_image.image`).
 """
 
 import os

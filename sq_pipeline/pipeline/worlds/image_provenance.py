@@ -1,11 +1,11 @@
-"""What made a picture, put together while it is made. Not here: its fields (`core.provenance`), checking it later
-(`verify_image`).
+"""What made a picture, put together while it is made. Not here: its fields (`pictures.provenance`), checking it later
+(`verify_image.image`).
 """
 
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.content.records import World
-from sq_pipeline.pictures.applied import SAMPLER, scaled_norm, token_counts, update_norm
+from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_counts, update_norm
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
 from sq_pipeline.pipeline.workshop import Step, Workshop
@@ -57,21 +57,3 @@ def _adapter(workshop: Workshop, world: World, entry: AppliedEntry, applied: App
     norm: float | None = workshop.remember(key, lambda: update_norm(path))
     file = workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file
     return adapter_provenance(applied, entry.name, file, entry.record.data_version, stored.sha256, norm)
-
-
-def adapter_provenance(
-    applied: AppliedAdapter, name: str, file: str, data_version: str, file_sha256: str, norm: float | None
-) -> AdapterProvenance:
-    """What was applied of an adapter, and of which file; `norm` is that of its update at the file's own scale."""
-    return AdapterProvenance(
-        name=name,
-        file=file,
-        lora_scale=applied.lora_scale,
-        data_version=data_version,
-        file_sha256=file_sha256,
-        keys_matched=applied.keys_matched,
-        keys_total=applied.keys_total,
-        layers_patched=applied.layers_patched,
-        layers_expected=applied.layers_expected,
-        update_norm=scaled_norm(norm, applied.lora_scale),
-    )

@@ -1,7 +1,7 @@
 """The pictures of a world's tier: rendering what the store has not, telling what made each, putting it where the game
 looks.
 
-Not here: what is to do (`world_line`), what is said of a picture (`picture_provenance`).
+Not here: what is to do (`worlds.world_status`), what is said of a picture (`worlds.image_provenance`).
 """
 
 import traceback

@@ -1,6 +1,6 @@
 """A FLUX.1's text encoders, VAE and tokenizers for tests: the published files' names, in reduced widths.
 
-The names come from the code under test; `test_flux_encoders` holds them against mflux's own networks and mapping.
+The names come from the code under test; `test_encoders` holds them against mflux's own networks and mapping.
 """
 
 import json

@@ -17,7 +17,7 @@ from mflux.models.flux.model.flux_transformer.transformer import Transformer
 from mlx import nn
 from mlx.utils import tree_flatten, tree_map
 
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.engines.tiny_flux import mflux_build, model
 from sq_pipeline.engines.trainers.mlx.lora_layers import adapter_tensors, add_lora
 
@@ -43,7 +43,7 @@ def test_prediction_equals_mflux() -> None:
     make_random(network, 1)
     config = Config(model_config=mflux_build.model_config(), num_inference_steps=8, height=96, width=128)
     latents, text, pooled = mx.random.normal((1, 48, 64)), mx.random.normal((1, 9, 128)), mx.random.normal((1, 256))
-    dtype.use_float32()
+    use_float32()
     twin = make_mflux_twin(network)
     for step in (0, 3, 7):
         theirs = twin(step, config, latents, text, pooled)

@@ -45,7 +45,7 @@ from mlx.utils import tree_map
 from tokenizers import pre_tokenizers
 from transformers import Qwen2TokenizerFast
 
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 
 _END = "<|endoftext|>"
 _TEMPLATE = "{% for message in messages %}user: {{ message['content'] }}. {% endfor %}assistant:"
@@ -144,7 +144,7 @@ def small_sizes(widths: Widths = SMALLEST) -> Iterator[None]:
 def write_folder(base_model: QwenModel, folder: Path, widths: Widths = SMALLEST) -> None:
     """A whole model with random weights, in the folders and files that mflux saves and loads."""
     with small_sizes(widths):
-        dtype.use_float32()
+        use_float32()
         mx.random.seed(7)
         is_z = base_model.family == "z-image"
         model = (ZImage if is_z else Flux2Klein).__new__(ZImage if is_z else Flux2Klein)

@@ -21,7 +21,7 @@ import numpy as np
 from mflux.models.common.config.config import Config
 from mlx.utils import tree_flatten
 
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.engines.tiny_flux import mflux_build, model
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_lora, save_adapter
 from sq_pipeline_tests.engines.flux.test_network import make_mflux_twin, make_random
@@ -71,7 +71,7 @@ def bare(network: Flux) -> Flux:
 def test_what_was_trained_is_what_is_applied(trained: tuple[Flux, Path], remapped: Path) -> None:
     """The trained network and mflux with the remapped file predict the same."""
     network, _ = trained
-    dtype.use_float32()
+    use_float32()
     twin = make_mflux_twin(bare(network))
     config = Config(model_config=mflux_build.model_config(), num_inference_steps=8, height=96, width=128)
     latents, text, pooled = mx.random.normal((1, 48, 64)), mx.random.normal((1, 9, 128)), mx.random.normal((1, 256))
@@ -101,7 +101,7 @@ def test_taking_off_leaves_no_trace(trained: tuple[Flux, Path], remapped: Path) 
 
 def test_two_adapters_add_up(trained: tuple[Flux, Path], remapped: Path) -> None:
     """One file at scale 1 is the same file twice at a half."""
-    dtype.use_float32()
+    use_float32()
     twin = make_mflux_twin(bare(trained[0]))
     config = Config(model_config=mflux_build.model_config(), num_inference_steps=8, height=96, width=128)
     latents, text, pooled = mx.random.normal((1, 48, 64)), mx.random.normal((1, 9, 128)), mx.random.normal((1, 256))

@@ -405,7 +405,8 @@ def test_a_bake_of_a_wrong_shape_is_told(source: Path, shipped: DataDir, meter: 
 def test_flux1_dev_s_widest_layers_take_little_memory(tmp_path: Path, shipped: DataDir) -> None:
     """One block of each kind at flux1-dev's widths, in a process of its own: 481 million numbers, 1.9 GB in float32."""
     script = (
-        "import sys; from pathlib import Path; from sq_pipeline_tests.engines.mflux.test_fidelity import measure_wide_blocks;"
+        "import sys; from pathlib import Path;"
+        "from sq_pipeline_tests.engines.mflux.test_fidelity import measure_wide_blocks;"
         "print(*measure_wide_blocks(Path(sys.argv[1])))"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)

@@ -29,7 +29,7 @@ from mlx.utils import tree_flatten
 from safetensors.numpy import save_file
 
 from sq_pipeline.base_models import files
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.engines.mflux.loader_targets import mapping_for, match_keys, narrow_to_keys
 from sq_pipeline.engines.mflux.prompt_cache import PromptCache
 from sq_pipeline.engines.mflux.renderer import MfluxRenderer
@@ -41,7 +41,7 @@ TINY = BASE_MODELS["tiny-flux"]
 
 @pytest.fixture(scope="module")
 def transformer(shipped: DataDir) -> Transformer:
-    dtype.use_float32()
+    use_float32()
     return mflux_build.build(shipped.models_root / "tiny-flux").transformer
 
 

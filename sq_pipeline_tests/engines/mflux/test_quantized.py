@@ -37,8 +37,8 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from sq_pipeline.base_models import files
-from sq_pipeline.engines.mflux import dtype
 from sq_pipeline.engines.mflux.adapter_stack import AdapterStack
+from sq_pipeline.engines.mflux.dtype import use_float32
 from sq_pipeline.engines.mflux.loader_targets import layers_of, mapping_for
 from sq_pipeline.engines.mflux.pipelines import open_pipeline
 from sq_pipeline.engines.mflux.renderer import MfluxRenderer
@@ -77,7 +77,7 @@ def model(request: pytest.FixtureRequest) -> Flux1Model:
 
 @pytest.fixture(scope="module")
 def transformer(model: Flux1Model, shipped: DataDir) -> nn.Module:
-    dtype.use_float32()
+    use_float32()
     return open_pipeline(model, files.base_model_folder(model, shipped)).transformer
 
 

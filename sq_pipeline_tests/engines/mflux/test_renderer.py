@@ -59,7 +59,7 @@ def test_each_input_counts(change: dict[str, object], renderer: Renderer) -> Non
 
 
 def test_the_negative_prompt_is_not_read(renderer: Renderer) -> None:
-    """FLUX.1 takes none; `core.base_models` says so, and a change of it makes no picture again."""
+    """FLUX.1 takes none; `base_models.base_models` says so, and a change of it makes no picture again."""
     asked = renderer.render(replace(REQUEST, negative_prompt="text, watermark, modern buildings"))
     assert np.array_equal(renderer.render(REQUEST).pixels, asked.pixels)
     assert not BASE_MODELS["tiny-flux"].reads_negative_prompt

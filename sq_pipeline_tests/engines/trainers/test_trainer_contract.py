@@ -1,4 +1,4 @@
-"""What every trainer promises about its checkpoints, the fake one too: the tests of the stages stand on it."""
+"""What every trainer promises about its checkpoints, the fake one too: the tests of `training` stand on it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -3,7 +3,7 @@ every field of it that mflux-train cannot do.
 
 Its training is the recipe's: Adam with warmup and cosine, noise times drawn evenly from the model's own schedule. It
 counts in epochs and stops at an epoch's end, or at a checkpoint if it is stopped there: `plan_checkpoints`.
-Not here: the pictures (`train_pictures`), running it (`mflux_train_trainer`).
+Not here: the pictures (`mflux_train.pictures`), running it (`mflux_train.trainer`).
 """
 
 import math

@@ -1,7 +1,7 @@
-"""`mflux-train` as a trainer, for the families that it knows. Implements `core.protocols.Trainer`.
+"""`mflux-train` as a trainer, for the families that it knows. Implements `training.ports.Trainer`.
 
 Here: the course of a training. Not here: what it is told (`families.train_config`, `families.train_pictures`), what it
-leaves (`families.train_folder`), running a child (`child_process`).
+leaves (`mflux_train.folder`), running a child (`trainers.guarded_process`).
 """
 
 import json
@@ -43,7 +43,7 @@ OnProgress = Callable[[TrainProgress], None]
 
 
 class MfluxTrainTrainer:
-    """The `Trainer` of `core.protocols` over mflux's own. `command` is what runs it; its arguments follow."""
+    """The `Trainer` of `training.ports` over mflux's own. `command` is what runs it; its arguments follow."""
 
     def __init__(self, data: DataDir, command: Sequence[str] = _COMMAND) -> None:
         self._data, self._command = data, tuple(command)

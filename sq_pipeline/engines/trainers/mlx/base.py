@@ -21,7 +21,7 @@ from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
-from sq_pipeline.engines.mflux import dtype
+from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
@@ -89,7 +89,7 @@ def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
 
 
 def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
-    dtype = dtype.rendering_dtype()
+    dtype = rendering_dtype()
     parts = open_flux_parts(base_model, data, dtype)
     is_dev = base_model.guidance is not None
 

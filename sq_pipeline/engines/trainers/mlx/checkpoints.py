@@ -3,8 +3,8 @@
 Format: `<iteration>.safetensors` with the loop's arrays, `losses` and `order`; metadata `identity` (what the training
 is settled by), `position` (JSON: iteration, time, random state, held-out losses), `content` (a hash of position and
 arrays).
-A file that is damaged or of another training is passed over. Not here: the loop (`training_loop`), when a checkpoint
-is due (`lora_trainer`), when the folder goes (`storage.checkpoint_folders`).
+A file that is damaged or of another training is passed over. Not here: the loop (`mlx.loop`), when a checkpoint
+is due (`mlx.trainer`), when the folder goes (`training.checkpoint_folders`).
 """
 
 import hashlib

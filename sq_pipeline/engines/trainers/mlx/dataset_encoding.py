@@ -1,6 +1,6 @@
 """Encoding a dataset for a training: every view once, every distinct caption once.
 
-Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`picture_views`), the encoders.
+Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`mlx.views`), the encoders.
 """
 
 from collections.abc import Mapping, Sequence

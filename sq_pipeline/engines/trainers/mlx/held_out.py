@@ -1,6 +1,6 @@
 """The held-out loss: pictures that were never trained on, at fixed noise and times, so that losses can be compared.
 
-Not here: which pictures those are (`core.held_out`).
+Not here: which pictures those are (`training.held_out`).
 """
 
 import mlx.core as mx

@@ -1,4 +1,4 @@
-"""Whether a training's losses still make sense. Not here: what is done about it (`engines.lora_trainer`).
+"""Whether a training's losses still make sense. Not here: what is done about it (`engines.trainers.mlx.trainer`).
 
 The measure is `blank_loss`, that of a prediction of zero everywhere: noise of variance 1 plus the pictures' own mean
 square, at every time. A base model that knows its work is at about half of it, at its worst; a diverged one is at it or

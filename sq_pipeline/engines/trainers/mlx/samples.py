@@ -1,4 +1,4 @@
-"""Samples of a training: the same prompts and seeds at each interval, as a strip. Not here: all strips (`stages`)."""
+"""Samples of a training: the same prompts and seeds at each interval, as a strip. Not here: all strips."""
 
 from pathlib import Path
 

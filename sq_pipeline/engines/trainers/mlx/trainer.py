@@ -1,7 +1,7 @@
-"""The MLX LoRA trainer over FLUX.1 in the BFL layout. Implements `core.protocols.Trainer`.
+"""The MLX LoRA trainer over FLUX.1 in the BFL layout. Implements `training.ports.Trainer`.
 
-Here: the course of a training, its result. Not here: an iteration (`training_loop`), encoding (`dataset_encoding`), the
-layers and the file (`lora_layers`), the base models (`training_base`), preflight and reports (`stages`).
+Here: the course of a training, its result. Not here: an iteration (`mlx.loop`), encoding (`dataset_encoding`), the
+layers and the file (`lora_layers`), the base models (`mlx.base`), preflight and reports (`training`).
 """
 
 import logging
@@ -45,7 +45,7 @@ OnProgress = Callable[[TrainProgress], None]
 
 
 class MlxLoraTrainer:
-    """The `Trainer` of `core.protocols`, for the base models of a data directory."""
+    """The `Trainer` of `training.ports`, for the base models of a data directory."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data

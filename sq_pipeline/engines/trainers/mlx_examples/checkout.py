@@ -1,6 +1,6 @@
 """The user's checkout of mlx-examples: where it is, whether it can run, and a hash of what it runs.
 
-Not here: running it (`mlx_examples_trainer`).
+Not here: running it (`mlx_examples.trainer`).
 """
 
 import json
@@ -15,6 +15,9 @@ from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.settings import load_settings, written_path
 
+NAME = "mlx-examples"
+# Raise it when the same request would give other bytes.
+_REVISION = "1"
 _FIELD = "mlx_examples"
 _SCRIPT = "dreambooth.py"
 # what its FLUX.1 example imports; `datasets` is only for data sets of the Hugging Face hub
@@ -51,6 +54,10 @@ class MlxExamplesCheckout:
         """
         files = [self.script, *(self.folder / "flux").rglob("*.py")]
         return fingerprint({path.relative_to(self.folder).as_posix(): hash_file(path) for path in sorted(files)})
+
+    def versions(self) -> dict[str, str]:
+        """What of this trainer enters fingerprints."""
+        return {"name": NAME, "revision": _REVISION, "mlx": self.mlx_version, "sources": self.sources_hash()}
 
 
 def open_checkout(data: DataDir) -> MlxExamplesCheckout:

@@ -1,4 +1,4 @@
-"""mlx-examples' FLUX.1 trainer as a `Trainer` of `core.protocols`: its `dreambooth.py`, run from the user's checkout.
+"""mlx-examples' FLUX.1 trainer as a `Trainer` of `training.ports`: its `dreambooth.py`, run from the user's checkout.
 
 Here: the course of a training. Not here: the checkout, the command line, the dataset, what it prints, the adapters
 (`mlx_examples_*`), the process (`guarded_process`).
@@ -18,10 +18,10 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines import factory, machine
+from sq_pipeline.engines import machine
 from sq_pipeline.engines.trainers.guarded_process import CannotStart, run_guarded
 from sq_pipeline.engines.trainers.mlx_examples.adapter import check_adapter
-from sq_pipeline.engines.trainers.mlx_examples.checkout import MlxExamplesCheckout, open_checkout
+from sq_pipeline.engines.trainers.mlx_examples.checkout import NAME, MlxExamplesCheckout, open_checkout
 from sq_pipeline.engines.trainers.mlx_examples.dataset import write_dataset
 from sq_pipeline.engines.trainers.mlx_examples.output import (
     FINAL,
@@ -59,9 +59,8 @@ class MlxExamplesTrainer:
         self._data = data
 
     def describe(self) -> EngineDescription:
-        """Name, versions and chip; raises what `registry.trainer_versions` raises."""
-        versions = factory.trainer_versions(self._data, "mlx-examples")
-        return EngineDescription("mlx-examples", versions, machine.chip_name())
+        """Name, versions and chip; raises what `open_checkout` raises."""
+        return EngineDescription(NAME, open_checkout(self._data).versions(), machine.chip_name())
 
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
         """Train one adapter. Raises TrainingError (everything that is wrong beforehand at once) and StorageError.

@@ -1,4 +1,4 @@
-"""`mflux-train` itself over the small families: what `mflux_train_process` runs, at the sizes of `small_families`.
+"""`mflux-train` itself over the small families: what `mflux_train.process` runs, at the sizes of `small_families`.
 
 With SMALL_TRAIN_HOLDS_AT=6 it goes no further after the checkpoint of iteration 6, so that a test can end it there.
 """

@@ -1,6 +1,6 @@
 """An adapter that was made to take over the composition, and a healthy one.
 
-The first learns one scene only, ten times too hard; real training and rendering. The measure itself: `stages`.
+The first learns one scene only, ten times too hard; real training and rendering. The measure itself: `training`.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""How good tiny-flux is: `python -m sq_pipeline.engines.tiny_flux.quality [DATA]` prints a table and writes a sheet.
+"""How good tiny-flux is: `python -m sq_pipeline_tests.benchmarks.quality [DATA]` prints a table and writes a sheet.
 
 200 random prompts are rendered through the product's own renderer and judged by `painter.judge`. The judge's
 own hit rate on fresh pictures of the painter is printed beside it: the ceiling.
