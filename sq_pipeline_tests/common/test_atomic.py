@@ -196,7 +196,8 @@ _LIMITED = """
 import resource, sys
 from pathlib import Path
 from sq_pipeline.common.errors import StorageError
-from sq_pipeline.storage import atomic, store
+from sq_pipeline.common import atomic
+from sq_pipeline.pipeline import store
 root = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 big, source = b"x" * 100_000, root / "source"
