@@ -7,9 +7,11 @@ downstream. Both are written `sha256:<64 hex digits>`.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+
+from pydantic import BaseModel
 
 _CHUNK_BYTES = 1 << 20
 
@@ -50,6 +52,32 @@ def _normalise(value: Any) -> Any:
 def fingerprint(inputs: Mapping[str, Any]) -> str:
     """`sha256:…` of the canonical JSON of `inputs`."""
     return hash_bytes(canonical_json(inputs).encode())
+
+
+def counted_fields(model: BaseModel, first: Collection[str], _prefix: str = "") -> dict[str, Any]:
+    """The fields of a model that a fingerprint holds, as plain values: those named in `first`, and what is not off.
+
+    `first` names the fields (dotted where models are nested) that were there when fingerprints were first made of this
+    model; they always count, as they always did. Of any later field only a value that is not its default counts, so a
+    new one makes nothing again until somebody sets it.
+    """
+    found: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value, path = getattr(model, name), f"{_prefix}{name}"
+        if path in first or value != field.get_default(call_default_factory=True):
+            found[name] = _counted_value(value, first, f"{path}.")
+    return found
+
+
+def _counted_value(value: Any, first: Collection[str], prefix: str) -> Any:
+    if isinstance(value, BaseModel):
+        return counted_fields(value, first, prefix)
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[str, Any], value)
+        return {key: _counted_value(item, first, prefix) for key, item in mapping.items()}
+    if isinstance(value, (list, tuple)):
+        return [_counted_value(item, first, prefix) for item in cast(Sequence[Any], value)]
+    return value
 
 
 def hash_bytes(content: bytes | memoryview) -> str:

@@ -5,7 +5,7 @@ times, paths, names of people or adapters, metadata, comments. What changed betw
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from sq_pipeline.adapters.keymap import Keymap
@@ -214,11 +214,22 @@ def _rendering(
     return {
         "base_model": base_model.name,
         "base_weights": weights_hash,
+        **_settings(settings),
+        **{f"renderer.{name}": version for name, version in renderer_versions.items()},
+    }
+
+
+def _settings(settings: RenderSettings) -> Inputs:
+    """Size, steps and guidance always; of any later setting only what is not off, so that a new one changes nothing."""
+    found: Inputs = {
         "size_px": [settings.size.width_px, settings.size.height_px],
         "num_inference_steps": settings.num_inference_steps,
         "guidance": settings.guidance,
-        **{f"renderer.{name}": version for name, version in renderer_versions.items()},
     }
+    first = ("size", *found)
+    later = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in first}
+    off = {field.name: field.default for field in fields(settings)}
+    return found | {name: value for name, value in later.items() if value != off[name]}
 
 
 def dataset_inputs(folder: Mapping[str, Any]) -> Inputs:

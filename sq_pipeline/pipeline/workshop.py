@@ -4,7 +4,7 @@ A workshop is made for one run and remembers what it has read, so a run sees one
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sq_pipeline.base_models.base_models import (
@@ -130,11 +130,10 @@ class Workshop:
         if given.guidance is not None and own.guidance is None:
             field, problem = f"tiers.{tier}.guidance", f"{base_model.name} takes none"
             raise ContentError(Fault(self.data.relative(self.data.settings_file), field, problem, "remove it"))
-        return RenderSettings(
-            size=own.size if given.size_px is None else SizePx(*given.size_px),
-            num_inference_steps=given.num_inference_steps or own.num_inference_steps,
-            guidance=own.guidance if given.guidance is None else given.guidance,
-        )
+        written = given.model_dump(exclude_none=True)
+        if "size_px" in written:
+            written["size"] = SizePx(*written.pop("size_px"))
+        return replace(own, **written)
 
     def base_model_of_adapter(self, adapter: Adapter) -> BaseModel:
         """What an adapter is trained over where its recipe names nothing: that of the first world using it."""

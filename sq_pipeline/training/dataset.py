@@ -19,7 +19,7 @@ from sq_pipeline.common.fingerprints import fingerprint, hash_bytes, hash_file
 from sq_pipeline.training.buckets import choose_bucket, training_sizes
 from sq_pipeline.training.dataset_files import FolderListing, list_folder, read_recipe
 from sq_pipeline.training.ports import TrainingExample
-from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.recipe import Recipe, recipe_values
 
 _RGB_READY = {"RGB", "RGBA", "P", "L", "LA", "CMYK", "YCbCr", "1"}
 # how Pillow names the file's own layout where it cuts 16 bits a channel down to 8 without a word
@@ -80,7 +80,7 @@ def fingerprint_folder(folder: Path, name: str, hash_of: Callable[[Path], str] =
     """The inputs of a dataset, without decoding anything: each file's hash, by name, and the recipe's values."""
     listing = list_folder(folder, name)
     files = {path.name: _hash_entry(path, folder, hash_of) for path in (*listing.images, *listing.captions)}
-    return {"files": files, "recipe": read_recipe(folder, name).model_dump()}
+    return {"files": files, "recipe": recipe_values(read_recipe(folder, name))}
 
 
 def _hash_entry(path: Path, folder: Path, hash_of: Callable[[Path], str]) -> str:

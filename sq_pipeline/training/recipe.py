@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from sq_pipeline.base_models.base_models import known_names, resolve_base_model
 from sq_pipeline.common.errors import BaseModelError
+from sq_pipeline.common.fingerprints import counted_fields
 
 TrainerName = Literal["mlx", "mlx-examples", "mflux-train"]
 
@@ -132,7 +133,22 @@ _NOT_TRAINED = {
     "sample_prompts",
 }
 
+# The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.
+_FIRST_FIELDS = frozenset(
+    """
+    name kind trigger base_model trainer rank alpha modules iterations batch_size grad_accumulation learning_rate
+    warmup_steps guidance resolution aspect_buckets num_augmentations crop_min flip caption_dropout prior_mix
+    prior_prompts prior_pictures held_out_pairs base_bits gradient_checkpointing seed min_pairs checkpoint_interval
+    kept_checkpoints sample_interval sample_prompts
+    """.split()
+)
+
+
+def recipe_values(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's fields that a dataset's fingerprint holds, by name."""
+    return counted_fields(recipe, _FIRST_FIELDS)
+
 
 def trained_values(recipe: Recipe) -> dict[str, Any]:
     """The recipe's fields that settle what an adapter becomes, by name."""
-    return {key: value for key, value in recipe.model_dump().items() if key not in _NOT_TRAINED}
+    return {key: value for key, value in recipe_values(recipe).items() if key not in _NOT_TRAINED}

@@ -1,7 +1,10 @@
 """`verify_prompts/<tier>.yaml`: the prompts that an adapter is verified with. Strict and versioned."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from sq_pipeline.common.fingerprints import counted_fields
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.strict_yaml import load_mapping, validate
 
@@ -23,6 +26,15 @@ class VerifyPrompts(BaseModel):
     version: int = Field(ge=1)
     control_word: str = Field(min_length=1)
     prompts: tuple[VerifyPrompt, ...] = Field(min_length=1, max_length=64)
+
+
+# The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.
+_FIRST_FIELDS = frozenset({"version", "control_word", "prompts", "prompts.prompt", "prompts.seed"})
+
+
+def verify_prompt_values(prompts: VerifyPrompts) -> dict[str, Any]:
+    """What of the prompts a verification's fingerprint holds, by name."""
+    return counted_fields(prompts, _FIRST_FIELDS)
 
 
 def load_verify_prompts(data: DataDir, tier: str) -> VerifyPrompts:

@@ -4,10 +4,12 @@ Not here: judging by them (`verdicts`, `fidelity`), reading them from `sq.yaml` 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.base_models.base_models import Dtype
+from sq_pipeline.common.fingerprints import counted_fields
 
 
 class _Strict(BaseModel):
@@ -59,3 +61,16 @@ class Thresholds(_Strict):
     ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
     ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
     fidelity: FidelityThresholds = FidelityThresholds()
+
+
+# The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.
+_FIRST_FIELDS = frozenset({"ssim_changed_max", "ssim_trigger_max", "fidelity"}) | {
+    f"fidelity.{limit}{part}"
+    for limit in ("layers_share_min", "relative_error_float32_max", "relative_error_bfloat16_max", "share_kept_min")
+    for part in ("", ".value", ".reason")
+}
+
+
+def threshold_values(thresholds: Thresholds) -> dict[str, Any]:
+    """The thresholds that a verification's fingerprint holds, by name."""
+    return counted_fields(thresholds, _FIRST_FIELDS)

@@ -41,7 +41,8 @@ from sq_pipeline.training.checkpoint_scores import SCORED_SCALES
 from sq_pipeline.training.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.training.dataset_files import read_recipe
 from sq_pipeline.training.recipe import Recipe, TrainerName
-from sq_pipeline.verification.prompts import VerifyPrompts, load_verify_prompts
+from sq_pipeline.verification.prompts import VerifyPrompts, load_verify_prompts, verify_prompt_values
+from sq_pipeline.verification.thresholds import threshold_values
 
 _LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped
 
@@ -139,8 +140,8 @@ def _survey_step(workshop: Workshop, adapter: Adapter, name: str, states: dict[s
             _source_version(workshop, adapter, versions),
             source_keymap_of(workshop, adapter) or family_names_of(base_model),
             adapter.trigger,
-            verify_prompts_of(workshop, adapter).model_dump(),
-            workshop.settings.thresholds.model_dump(),
+            verify_prompt_values(verify_prompts_of(workshop, adapter)),
+            threshold_values(workshop.settings.thresholds),
             base_model,
             workshop.weights_hash(base_model),
             adapter.tier,
