@@ -8,6 +8,7 @@ from sq_pipeline.base_models import files
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory, machine, versions
 from sq_pipeline.pictures.ports import Renderer
+from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline.workshop import Engines
 from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.training.ports import Trainer
@@ -18,8 +19,9 @@ from sq_pipeline.training.recipe import TrainerName
 def _renderer(root: Path) -> Renderer:
     # one a process: consecutive runs of one command keep the base model loaded
     data = DataDir(root)
-    return ServerFirstRenderer(
-        data, lambda: factory.renderer(data), versions.describe_renderer(), files.quick_weights_hash(data), _say
+    weights_hash = files.quick_weights_hash(data)
+    return TracedRenderer(
+        ServerFirstRenderer(data, lambda: factory.renderer(data), versions.describe_renderer(), weights_hash, _say)
     )
 
 

@@ -5,7 +5,7 @@ Every dialect is read into this form and every target written from it. An update
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -81,10 +81,16 @@ class Patch:
 
 @dataclass(frozen=True)
 class AdapterUse:
-    """An adapter file (mflux dialect) and the strength it is applied with."""
+    """An adapter file (mflux dialect) and the strength it is applied with. `name`: what people call the file."""
 
     path: Path
     lora_scale: float
+    name: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """Its name for people, else the file's."""
+        return self.name or self.path.name
 
 
 class UpdateSource(Protocol):

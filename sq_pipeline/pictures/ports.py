@@ -17,7 +17,8 @@ class RenderRequest:
     """One picture. Sizes are pixels, multiples of 16. `adapters` are applied in order.
 
     `clip_prompt`: what FLUX.1's CLIP reads in place of `positive_prompt`, which then goes to T5 alone. `tier` makes no
-    difference to the pixels; it is for those who watch.
+    difference to the pixels; it is for those who watch. `must_be_whole` False: who asks judges itself what was applied
+    (a verification), and a picture comes back also where an adapter matched nothing.
     """
 
     base_model: str
@@ -31,6 +32,7 @@ class RenderRequest:
     negative_prompt: str | None = None
     clip_prompt: str | None = None
     tier: str = "landscape"
+    must_be_whole: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)

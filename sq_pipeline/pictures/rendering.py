@@ -1,14 +1,16 @@
-"""One render: asked of a renderer, watched by a span, and an error when an adapter of its stack matched nothing.
+"""The one door to rendering: each picture in a span, and an error where an adapter of its stack was not applied whole.
 
-The names of the span's attributes are those of the tools that read them. Not here: what is asked for.
+`wiring` puts `TracedRenderer` around the engine, so that nobody renders past it. The names of the span's attributes are
+those of the tools that read them. Not here: what is asked for.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
-from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, Renderer, RenderRequest
 from sq_pipeline.telemetry.spans import Served, Span, span
 
 
@@ -18,22 +20,33 @@ class Draws(Protocol):
     def render(self, request: RenderRequest) -> RenderedImage: ...
 
 
-def render(
-    renderer: Draws,
-    request: RenderRequest,
-    files: Sequence[str] | None = None,
-    *,
-    must_be_whole: bool = True,
-    served: Served | None = None,
-) -> RenderedImage:
-    """One picture, in a span `flux_mlx.render`. `files`: the adapters' names for people, else those of the paths.
+class TracedRenderer:
+    """A renderer whose every picture is traced and insisted on, see `render`."""
 
-    `served`: it is rendered for another process.
+    def __init__(self, inner: Renderer) -> None:
+        self._inner = inner
 
-    Raises RenderError when an adapter was not applied whole; with `must_be_whole` False (a verification judges that
-    itself) a stack that is not applied at all comes back too, and only the span says ERROR.
+    @property
+    def model_loads(self) -> int:
+        """Those of the renderer within."""
+        return self._inner.model_loads
+
+    def describe(self) -> EngineDescription:
+        """The renderer within."""
+        return self._inner.describe()
+
+    def render(self, request: RenderRequest) -> RenderedImage:
+        """See `render`."""
+        return render(self._inner, request)
+
+
+def render(renderer: Draws, request: RenderRequest, served: Served | None = None) -> RenderedImage:
+    """One picture, in a span `flux_mlx.render`. `served`: it is rendered for another process.
+
+    Raises RenderError when an adapter was not applied whole. Where the request is for one that judges that itself, a
+    stack that is not applied at all comes back too, and only the span says ERROR.
     """
-    names = list(files) if files is not None else [use.path.name for use in request.adapters]
+    names = [use.label for use in request.adapters]
     asked = {
         "render.tier": request.tier,
         "render.seed": request.seed,
@@ -53,7 +66,7 @@ def render(
             raise
         told.set({"render.elapsed_ms": image.elapsed_s * 1000, "render.rendered_by": image.rendered_by})
         _tell_matches(told, image.applied, request.adapters, names)
-        if must_be_whole:
+        if request.must_be_whole:
             _insist_whole(image.applied, request.adapters, names)
         return image
 

@@ -88,7 +88,9 @@ class Workbench:
             names = adapter_names(self._data, request)
             hashes = [self._files.hash_of(use.path) for use in request.adapters]
             served = Served(job.params.traceparent)
-            image = render(_Stepping(renderer, job, on_step), request, names, served=served)
+            uses = (replace(use, name=name) for use, name in zip(request.adapters, names, strict=True))
+            asked = replace(request, adapters=tuple(uses))
+            image = render(_Stepping(renderer, job, on_step), asked, served)
             if job.stop_code == "cancelled":  # nobody waits for it any more
                 raise stopped(job)
             said = self._describe(job, image, names, hashes, weights)

@@ -11,7 +11,6 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import AdapterError, RenderError
 from sq_pipeline.common.tiers import shown_tier
-from sq_pipeline.pictures import rendering
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer, RenderRequest
 from sq_pipeline.telemetry.spans import span
 from sq_pipeline.verification.fidelity import FidelityReport
@@ -197,8 +196,9 @@ class _Camera:
             guidance=self._settings.guidance,
             adapters=(use,) if with_adapter else (),
             tier=self._tier,
+            must_be_whole=False,
         )
-        image = rendering.render(self._renderer, asked, must_be_whole=False)
+        image = self._renderer.render(asked)
         if with_adapter:
             # a renderer that says nothing of the adapter has not applied it
             self.applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))

@@ -25,6 +25,7 @@ from sq_pipeline.common.errors import BaseModelError, Fault, SqPipelineError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
+from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline import inputs as lineage
 from sq_pipeline.pipeline.adapters import (
     adapter_status,
@@ -168,7 +169,7 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
 
     engines = Engines(
         trainer=lambda _name: pupil,
-        renderer=lambda: painter,
+        renderer=lambda: TracedRenderer(painter),
         fidelity_meter=lambda: FakeMeter(METER_ERROR),
         held_out_meter=FakeHeldOutMeter,
         trainer_versions=lambda _name: machine.trainer,

@@ -15,6 +15,7 @@ from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline.base_models.ports import TokenCounts
 from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline.workshop import Engines
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import TrainerName
@@ -56,7 +57,7 @@ class FastEngines:
     def __call__(self, data: DataDir) -> Engines:
         return Engines(
             trainer=lambda _name: self.trainer,
-            renderer=lambda: self.renderer,
+            renderer=lambda: TracedRenderer(self.renderer),
             fidelity_meter=lambda: self.meter,
             held_out_meter=FakeHeldOutMeter,
             trainer_versions=self._trainer_versions,

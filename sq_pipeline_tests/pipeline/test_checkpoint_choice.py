@@ -28,6 +28,7 @@ from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import LAYOUT
 from sq_pipeline_tests.pipeline.game import Game
+from sq_pipeline_tests.spans import attributes, recorded_spans
 
 LOG = logging.getLogger("test")
 CHOSEN = "west/loras/west_land/chosen_checkpoint"
@@ -96,6 +97,15 @@ def kept(done: Game, tmp_path: Path) -> Game:
 
 def other_than(game: Game, iteration: int) -> int:
     return next(other for other in record_of(game, "chosen_checkpoint").info["kept"] if other != iteration)
+
+
+def test_every_picture_of_a_scoring_is_traced(kept: Game) -> None:
+    before = len(kept.engines.renderer.requests)
+    with recorded_spans() as spans:
+        make(kept)
+    told = spans.named("flux_mlx.render")
+    assert len(told) == len(kept.engines.renderer.requests) - before > 0
+    assert {attributes(item)["render.tier"] for item in told} == {"landscape"}
 
 
 def test_where_one_checkpoint_was_kept_nothing_is_scored(done: Game, tmp_path: Path) -> None:

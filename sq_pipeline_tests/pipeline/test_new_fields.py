@@ -32,7 +32,7 @@ class LaterThresholds(Thresholds):
 
 
 class LaterSettings(settings.Settings):
-    thresholds: LaterThresholds = LaterThresholds()
+    thresholds: LaterThresholds = LaterThresholds()  # type: ignore[assignment]
 
 
 class LaterTier(settings.TierSettings):
@@ -40,7 +40,7 @@ class LaterTier(settings.TierSettings):
 
 
 class LaterTierSettings(settings.Settings):
-    tiers: dict[settings.Tier, LaterTier] = {}  # noqa: RUF012 - pydantic copies it
+    tiers: dict[settings.Tier, LaterTier] = {}  # type: ignore[assignment]  # noqa: RUF012 - pydantic copies it
 
 
 class LaterPrompts(prompts.VerifyPrompts):

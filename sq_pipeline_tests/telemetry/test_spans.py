@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,8 @@ def test_a_stack_that_is_not_applied_whole_is_an_error_and_no_picture(
 
 
 def test_a_verification_is_told_of_a_zero_match_and_judges_itself(tmp_path: Path, spans: Spans) -> None:
-    image = render(FakeRenderer(applied=(report(0),)), request(tmp_path), must_be_whole=False)
+    asked = replace(request(tmp_path), must_be_whole=False)
+    image = render(FakeRenderer(applied=(report(0),)), asked)
     assert image.applied[0].keys_matched == 0
     (told,) = spans.named("flux_mlx.render")
     assert told.status.status_code is StatusCode.ERROR

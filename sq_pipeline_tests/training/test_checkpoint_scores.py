@@ -209,6 +209,7 @@ def request_for(shipped: DataDir, tmp_path: Path) -> Callable[..., ScoringReques
             reading=select_reading_keymap(shipped.keymaps_root, "mlx"),
             examples=pictures,
             recipe=Recipe(),
+            tier="portrait",
         )
 
     return make

@@ -17,6 +17,7 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.remap.remap import remap_adapter
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.tiers import Tier
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.pipeline.adapters.kept_checkpoints import ScoredPrompts
 from sq_pipeline.training.checkpoint_scores import CONTROL_PROMPTS, CheckpointScore, measure_separation
@@ -43,6 +44,7 @@ class ScoringRequest:
     reading: Keymap | None
     examples: tuple[TrainingExample, ...]
     recipe: Recipe
+    tier: Tier
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ def _renderer_of(
                 height_px=size.height_px,
                 guidance=model.guidance,
                 adapters=() if use is None else (use,),
+                tier=request.tier,
+                must_be_whole=False,  # the verification judges that
             )
         )
         done += 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
+from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import (
     asset_name,
@@ -141,6 +142,7 @@ def _take_scores(
         reading=reading,
         examples=_examples(workshop, adapter, states["training_dataset"]),
         recipe=recipe_of(workshop, adapter),
+        tier=shown_tier(adapter.tier),
     )
     scores = score_checkpoints(
         request,

@@ -4,6 +4,7 @@ Not here: what only one kind has (`image`, `request_image`), adapters' files (`a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel, resolve_base_model
@@ -15,7 +16,6 @@ from sq_pipeline.pictures.limits import AREA_MAX_PX, STEPS_MAX
 from sq_pipeline.pictures.png_file import PngFile
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
 from sq_pipeline.pictures.provenance import RenderProvenance
-from sq_pipeline.pictures.rendering import render
 from sq_pipeline.pictures.request_provenance import count_request
 from sq_pipeline.pipeline.workshop import Workshop
 
@@ -87,11 +87,10 @@ def render_again(
             width_px=said.width_px,
             height_px=said.height_px,
             guidance=said.guidance,
-            adapters=uses,
+            adapters=tuple(replace(use, name=item.file) for use, item in zip(uses, said.adapters, strict=True)),
             tier=said.tier,
         )
-        files = [adapter.file for adapter in said.adapters]
-        image = render(workshop.engines.renderer(), request, files)
+        image = workshop.engines.renderer().render(request)
     except SqPipelineError as error:
         return Check(name, "cannot be told", "; ".join(map(str, error.faults)))
     # with other versions, or on another chip, other pixels prove nothing

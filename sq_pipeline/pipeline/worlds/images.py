@@ -15,7 +15,6 @@ from sq_pipeline.common.tiers import Tier, published_key
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.pictures.png_file import encode_png
 from sq_pipeline.pictures.ports import RenderRequest
-from sq_pipeline.pictures.rendering import render
 from sq_pipeline.pipeline.chain import problems_of
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.workshop import Step, Workshop
@@ -105,8 +104,14 @@ def _publish(workshop: Workshop, state: WorldState, subject: Subject, step: Step
 def _render(workshop: Workshop, state: WorldState, subject: Subject, step: Step) -> Record:
     base_model, text = workshop.base_model_of_world(state.world), state.texts[subject.slug]
     settings = workshop.render_settings(base_model, state.tier)
+    adapters, genre = workshop.catalog.adapters, state.world.genre
     uses = tuple(
-        AdapterUse(workshop.store.path_of(entry.record.objects["adapter"]), entry.lora_scale) for entry in state.entries
+        AdapterUse(
+            workshop.store.path_of(entry.record.objects["adapter"]),
+            entry.lora_scale,
+            adapters[f"{genre}/{entry.name}"].file,
+        )
+        for entry in state.entries
     )
     request = RenderRequest(
         base_model=base_model.name,
@@ -120,8 +125,7 @@ def _render(workshop: Workshop, state: WorldState, subject: Subject, step: Step)
         adapters=uses,
         tier=state.tier,
     )
-    files = [workshop.catalog.adapters[f"{state.world.genre}/{entry.name}"].file for entry in state.entries]
-    image = render(workshop.engines.renderer(), request, files)
+    image = workshop.engines.renderer().render(request)
     provenance = write_provenance(workshop, state, text, step, image)
     png = encode_png(image.pixels, provenance.as_chunks(step.inputs))
     record = Record(

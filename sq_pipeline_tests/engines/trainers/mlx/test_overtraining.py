@@ -59,6 +59,7 @@ def scores_of(data: DataDir, renderer: Renderer, checkpoints: dict[int, Path]) -
         reading=select_reading_keymap(data.keymaps_root, "mlx"),
         examples=(),
         recipe=Recipe(),
+        tier="landscape",
     )
     return [cell.score for cell in score_checkpoints(request, renderer, FakeHeldOutMeter()).cells]
 
