@@ -13,6 +13,8 @@ lint:
     uv run ruff check --fix
     uv run pyright
     uv run lint-imports
+    uv run deptry sq_pipeline
+    uv run deptry sq_pipeline_tests --ignore DEP002,DEP004
 
 # Print the measured figures (speed, memory, quality of tiny-flux)
 benchmark:

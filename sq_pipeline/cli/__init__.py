@@ -2,9 +2,11 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from sq_pipeline import __version__
 from sq_pipeline.cli import (
     adapter_verdict_commands,
     choose_command,
@@ -33,6 +35,22 @@ app = typer.Typer(
 )
 adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True)
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        sys.stdout.write(f"sq-pipeline {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the application itself."""
+
 
 pipeline_commands.register(app)
 content_commands.register(app, dataset_app)

@@ -12,12 +12,16 @@ from sq_pipeline.cli.printing import print_json, print_line, print_table
 _SLOW_GFLOPS = 30.0
 
 
-def collect(data_root: Path) -> dict[str, Any]:
-    """Everything that `doctor` shows, as one JSON-able object. `advice` lists what to do about what is not well."""
+def collect(named: Path | None) -> dict[str, Any]:
+    """Everything that `doctor` shows, as one JSON-able object. `advice` lists what to do about what is not well.
+
+    `named` is the data directory; None where none is named: then base models are those that the package carries.
+    """
     from sq_pipeline.base_models.base_models import RENDER_BITS, quantized, resolve_base_model
-    from sq_pipeline.common.layout import DataDir
+    from sq_pipeline.common.layout import DataDir, shipped_data_root
     from sq_pipeline.engines import blas, machine
 
+    root = (named or shipped_data_root()).resolve()
     blas_report = blas.preload()
     gflops = blas.measure_gflops()
     advice: list[str] = []
@@ -27,14 +31,16 @@ def collect(data_root: Path) -> dict[str, Any]:
         {
             "name": name,
             "is_ready": is_ready,
-            "where": where if is_ready else None,
+            "where": (where if named else str(root / where)) if is_ready else None,
             "how_to_get": None if is_ready else where,
             "quantized": [quantized(resolve_base_model(name), bits).name for bits in RENDER_BITS],
         }
-        for name, is_ready, where in files.readiness(DataDir(data_root.resolve()))
+        for name, is_ready, where in files.readiness(DataDir(root))
     ]
-    if not data_root.joinpath("content").is_dir():
-        advice.append(f"{data_root} is not a data directory: `sq-pipeline demo {data_root}` makes one")
+    if named is None:
+        advice.append("no data directory is named (--data, SQ_DATA): `sq-pipeline demo DIR` makes one")
+    elif not (root / "content").is_dir():
+        advice.append(f"{named} is not a data directory: `sq-pipeline demo {named}` makes one")
     return {
         "chip": machine.chip_name(),
         "memory_bytes": machine.memory_bytes(),
@@ -106,7 +112,7 @@ def _show(report: dict[str, Any]) -> None:
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     from sq_pipeline.cli.options import DataOption, JsonOption
-    from sq_pipeline.common.layout import data_root
+    from sq_pipeline.common.layout import data_root, find_data_root
 
     @app.command()
     def doctor(
@@ -117,9 +123,8 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Show chip, memory, versions, BLAS speed, and which base models are ready."""
-        root = data_root(data)
-        report = collect(root)
-        training = collect_trainings(root) if train else None
+        report = collect(find_data_root(data))
+        training = collect_trainings(data_root(data)) if train else None
         if as_json:
             print_json(report if training is None else {**report, "training": training})
             return

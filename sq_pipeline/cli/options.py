@@ -9,7 +9,7 @@ from sq_pipeline.common.tiers import TIERS
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="The data directory; otherwise SQ_DATA, otherwise the one shipped with the project."),
+    typer.Option("--data", help="The data directory; otherwise SQ_DATA, otherwise the checkout's own `data`."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 WorldOption = Annotated[str | None, typer.Option("--world", help="Only this world, as GENRE/WORLD.", metavar="G/W")]

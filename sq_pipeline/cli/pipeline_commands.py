@@ -1,5 +1,6 @@
 """`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +9,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
-from sq_pipeline.common.errors import Fault, SelectionError
-from sq_pipeline.common.layout import data_root, shipped_data_root
+from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 from sq_pipeline.common.text import drop_context
 
 _MOST_NAMES = 6
@@ -49,7 +49,6 @@ def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
     """Bring a data directory up to date through Dagster; the report as plain values."""
     from dataclasses import asdict
 
-    from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.defs.instance import open_instance
     from sq_pipeline.defs.runs import bring_up_to_date
 
@@ -81,20 +80,17 @@ def _finish(report: dict[str, Any], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def copy_shipped_data(target: Path) -> None:
-    """Copy what a person writes (packs, keymaps, verify prompts, models, settings) into an empty or new folder."""
-    import shutil
+def _open_demo(folder: Path) -> DataDir:
+    """The data directory at `folder`, with what is shipped and the demo's datasets, where they are not there yet."""
+    from sq_pipeline.common.shipped import copy_shipped_data
+    from sq_pipeline.painter.datasets import draw_demo_datasets
 
-    source = shipped_data_root()
-    target.mkdir(parents=True, exist_ok=True)
-    computed = shutil.ignore_patterns("store", "lora", "lora-datasets", "images", ".*")
-    for path in sorted(source.iterdir()):
-        if path.name in ("store",) or path.name.startswith("."):
-            continue
-        if path.is_dir():
-            shutil.copytree(path, target / path.name, dirs_exist_ok=True, ignore=computed)
-        else:
-            shutil.copy2(path, target / path.name)
+    if not (folder / "content").is_dir():
+        copy_shipped_data(folder)
+    data = open_data_dir(folder)
+    if drawn := draw_demo_datasets(data.datasets_root):
+        say(f"drew {drawn} training datasets")
+    return data
 
 
 def register(app: typer.Typer) -> None:
@@ -104,22 +100,18 @@ def register(app: typer.Typer) -> None:
     def demo(
         folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Work in a copy there.")] = None,
         as_json: JsonOption = False,
+        is_run: Annotated[
+            bool, typer.Option("--run/--no-run", help="Bring it up to date, or only make the data directory.")
+        ] = True,
     ) -> None:
         """Train three adapters on drawn pictures, prove them, and render the places of three worlds."""
-        from sq_pipeline.common.layout import open_data_dir
-        from sq_pipeline.painter.datasets import draw_demo_datasets
-
-        root = data_root(None) if folder is None else folder
-        if folder is not None and not (folder / "content").is_dir():
-            if folder.exists() and any(folder.iterdir()):
-                problem = "is not empty, and is no data directory"
-                raise SelectionError(Fault(str(folder), "", problem, "name a new or an empty folder"))
-            copy_shipped_data(folder)
-        drawn = draw_demo_datasets(open_data_dir(root).datasets_root)
-        if drawn:
-            say(f"drew {drawn} training datasets")
-        report = _run(root, None, None)
-        _finish(report, as_json=as_json)
+        data = _open_demo(folder or data_root(None))
+        if is_run:
+            _finish(_run(data.root, None, None), as_json=as_json)
+        elif as_json:
+            print_json({"data": str(data.root)})
+        else:
+            print_line(f"made {data.root}; `sq-pipeline plan --data {shlex.quote(str(data.root))}` says what is to do")
 
     @app.command()
     def run(
@@ -136,7 +128,6 @@ def register(app: typer.Typer) -> None:
         world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
     ) -> None:
         """Say what is stale, and why; makes nothing and loads no model."""
-        from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.pipeline.plan import make_plan
         from sq_pipeline.pipeline.workshop import Workshop
         from sq_pipeline.wiring import real_engines

@@ -11,7 +11,7 @@ from sq_pipeline.adapters.inspect.findings import Doubt
 from sq_pipeline.cli.blas_threads import one_blas_thread
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
-from sq_pipeline.common.layout import data_root
+from sq_pipeline.common.layout import keymaps_root
 
 Target = Literal["mflux", "kohya", "diffusers", "mlx"]
 
@@ -65,7 +65,7 @@ def register(adapter: typer.Typer) -> None:
         from sq_pipeline.adapters.safetensors_file import open_safetensors
         from sq_pipeline.engines.machine import version_of
 
-        root = data_root(data).resolve() / "keymaps"
+        root = keymaps_root(data)
         version = loader_version or (version_of("mflux") if target == "mflux" else None)
         keymap = choose_keymap(root, target, version, keymap_file)
         result = remap_adapter(

@@ -2,10 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
+
+_SHIPPED = "_shipped"  # where a wheel carries the repository's `data/`, see pyproject.toml
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,43 @@ def open_data_dir(root: Path) -> DataDir:
 
 
 def shipped_data_root() -> Path:
-    """`data/` of the checkout that this package runs from, otherwise `data` in the working directory."""
-    beside_package = Path(__file__).resolve().parents[2] / "data"
-    return beside_package if beside_package.is_dir() else Path.cwd() / "data"
+    """What is shipped (packs, keymaps, verify prompts, tiny-flux): in a checkout `data/`, else a folder of the package.
+
+    Only the checkout's is a data directory to work in; raises StorageError where there is neither.
+    """
+    package = _package()
+    for root in (package / _SHIPPED, package.parent / "data"):
+        if (root / "keymaps").is_dir():
+            return root
+    raise StorageError(Fault(str(package), "", f"lacks its {_SHIPPED} folder", "install sq-pipeline again"))
 
 
-def data_root(given: Path | None) -> Path:
-    """The data directory that is meant: `--data`, then SQ_DATA, then the shipped one."""
+def _package() -> Path:
+    return Path(str(resources.files(__name__.partition(".")[0])))
+
+
+def find_data_root(given: Path | None) -> Path | None:
+    """The data directory that is meant: `--data`, then SQ_DATA, then the checkout's own; None for an installed package
+    where none is named.
+    """
     if given is not None:
         return given
     from_environment = os.environ.get("SQ_DATA")
-    return Path(from_environment) if from_environment else shipped_data_root()
+    if from_environment:
+        return Path(from_environment)
+    root = shipped_data_root()
+    return None if root.name == _SHIPPED else root
+
+
+def data_root(given: Path | None) -> Path:
+    """The data directory that is meant, see `find_data_root`; raises StorageError where none is."""
+    root = find_data_root(given)
+    if root is None:
+        problem = "no data directory is named"
+        raise StorageError(Fault("", "--data", problem, "give one, or set SQ_DATA; `sq-pipeline demo DIR` makes one"))
+    return root
+
+
+def keymaps_root(given: Path | None) -> Path:
+    """The keymaps of the data directory that is meant, the shipped ones where none is."""
+    return (find_data_root(given) or shipped_data_root()).resolve() / "keymaps"
