@@ -16,6 +16,15 @@ lint:
     uv run deptry sq_pipeline
     uv run deptry sq_pipeline_tests --ignore DEP002,DEP004
 
+# Write the generated parts of the documentation, and build its pages into site/
+docs:
+    uv run python -m sq_pipeline_tests.docs.generate
+    NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict
+
+# Draw the README's sheet from a data directory that `sq-pipeline demo DIR` finished
+sheet DIR:
+    uv run python -m sq_pipeline_tests.docs.sheet {{DIR}}
+
 # Print the measured figures (speed, memory, quality of tiny-flux)
 benchmark:
     uv run python -m sq_pipeline_tests.benchmarks

@@ -22,35 +22,36 @@ class NightWindow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: str = Field(default="22:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    """`HH:MM`, local time, from which the sensor `night` may start a training."""
     end: str = Field(default="06:00", pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")
+    """`HH:MM`, local time. What could not finish before it is not started."""
 
 
 class MlxExamples(BaseModel):
-    """The user's own checkout of mlx-examples, and the Python that runs it (None: the one that runs this).
-
-    Paths as a person writes them: absolute, from the home folder (`~/…`), or from the data directory.
-    """
+    """The user's own checkout of mlx-examples, and the Python that runs it. Paths are as a person writes them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkout: str = Field(min_length=1)
+    """The folder of your mlx-examples: absolute, from `~`, or from the data directory."""
     python: str | None = Field(default=None, min_length=1)
+    """The Python that runs it. Left out: the one that runs sq-pipeline."""
 
 
 Side = Annotated[int, Field(ge=64, le=SIDE_MAX_PX, multiple_of=16, strict=True)]
 
 
 class TierSettings(BaseModel):
-    """What the pictures of one tier are rendered with, where it is not what the base model has for it.
-
-    `size_px`: width and height, multiples of 16.
-    """
+    """What the pictures of one tier are rendered with, where it is not what the base model has for it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size_px: tuple[Side, Side] | None = None
+    """`[width, height]` in pixels, at most 4194304 in all. Left out: the base model's own for the tier."""
     num_inference_steps: int | None = Field(default=None, ge=1, le=STEPS_MAX, strict=True)
+    """Left out: the base model's own."""
     guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    """Left out: the base model's own."""
 
     @field_validator("size_px")
     @classmethod
@@ -61,26 +62,30 @@ class TierSettings(BaseModel):
 
 
 class Settings(BaseModel):
-    """`promotion: automatic` promotes what passed without asking a person. `base_model` overrides every pack's.
-
-    `trainer` trains where a recipe names none.
-    `missing_adapter`: what becomes of a tier that none of a world's adapters applies to, though its genre has some:
-    an `error`, or pictures with `none`. `tiers`: what a tier is rendered with, where it is not the base model's own.
-    `ready_stacks_mib`: how much memory a renderer gives to stacks of adapters that it used last, so that they go on
-    again without a file being read; without it a sixteenth of the machine's, and with 0 only the one in use.
-    """
+    """Everything that a data directory may set; the text under a field is its line in the documentation's table."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     promotion: Literal["manual", "automatic"] = "manual"
+    """`automatic` promotes what passed its verification without asking a person; the manifest then says so."""
     base_model: str | None = None
+    """Overrides `preferred_model` of every pack. Left out: each pack's, or `tiny-flux`."""
     trainer: TrainerName = "mlx"
+    """Who trains where a recipe names no trainer."""
     mlx_examples: MlxExamples | None = None
+    """Your checkout of mlx-examples, for `trainer: mlx-examples`."""
     night_window: NightWindow = NightWindow()
+    """The hours in which trainings may start by themselves."""
     thresholds: Thresholds = Thresholds()
+    """The limits of a verification."""
     missing_adapter: Literal["error", "none"] = "error"
+    """What becomes of a tier that none of a world's adapters applies to, in a genre that has adapters: an error, or
+    with `none` pictures without an adapter."""
     tiers: dict[Tier, TierSettings] = Field(default_factory=dict[Tier, TierSettings])
+    """What a tier is rendered with, where it is not the base model's own."""
     ready_stacks_mib: int | None = Field(default=None, ge=0, strict=True)
+    """Memory for the stacks of adapters that were used last, so that they go on again without a file being read. Left
+    out: a sixteenth of the machine's. 0: only the one in use."""
 
 
 def load_settings(data: DataDir) -> Settings:

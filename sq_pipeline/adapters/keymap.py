@@ -26,22 +26,24 @@ def _as_tuple(value: Any) -> Any:
 
 
 class KeymapRule(BaseModel):
-    """`pattern` must match a whole source key; `target` is the new name, with `\\1` for a captured part.
-
-    Several targets, for a fused module that others know in parts: each gets the whole of a down matrix, and its
-    share of an up matrix, whose outputs `split` cuts in the given proportions. With `tile` each part has a down matrix
-    of its own, one after the other along the rank, as mflux before 0.19 reads a fused one.
-    """
+    """What becomes of the keys that it matches."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str = Field(min_length=1)
+    """A regular expression that must match a whole source key; with `endings`, a whole module name."""
     target: Annotated[
         tuple[Annotated[str, Field(pattern=r"^\S+$")], ...], BeforeValidator(_as_tuple), Field(min_length=1)
     ]
+    """The new name, with `\\1` for a captured part. A list of names for a fused module that the target knows in
+    parts: each gets the whole down matrix and its share of the up matrix."""
     transpose: bool
+    """Whether the matrix is transposed."""
     split: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """The proportions in which an up matrix's outputs are cut, one for each target."""
     tile: bool = False
+    """Each part has a down matrix of its own, one after the other along the rank, as mflux before 0.19 reads a fused
+    one."""
 
     @property
     def outcome(self) -> str:
@@ -69,25 +71,35 @@ class Keymap(BaseModel):
     """A versioned set of rules: from a dialect to the internal form (`target: mlx`), or from there to a dialect.
 
     The internal form has mlx-examples' names: `<module>.lora_a`, `.lora_b`; and beyond them `.alpha`, and parts of
-    fused modules, `<module>.q.lora_a`. With `endings` (source → target, such as `lora_down.weight: lora_a`) the rules
-    speak of modules, and each stands for all its tensors; `split` then is for `lora_b` alone.
-
-    `loader` and `loader_versions` say whose files it writes; `otherwise`, what other versions would make of them.
+    fused modules, `<module>.q.lora_a`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
+    """The keymap's name, in reports and errors."""
     version: int = Field(ge=1)
+    """A number that you raise with every change."""
     description: str = ""
+    """A line for people."""
     source: Dialect
+    """The dialect that it reads. `mlx` is the internal form, with mlx-examples' names."""
     target: Dialect
+    """The dialect that it writes. One of `source` and `target` is `mlx`."""
     loader: str = ""
+    """Whose files it writes."""
     loader_versions: str = ""
+    """For which versions of that loader, such as `>=0.19`."""
     otherwise: str = ""
+    """What other versions would make of the file; said in the error."""
     alpha: Alpha = "where_needed"
+    """Whether files have an alpha. `never`: a scale is multiplied into the up matrix. `where_needed`: an update without
+    one is applied at scale 1. `always`: every module has one."""
     endings: dict[str, str] = {}
+    """Source ending → target ending, such as `lora_down.weight: lora_a`. The rules then speak of modules, each for all
+    of its tensors, and `split` is for the up matrix alone."""
     rules: tuple[KeymapRule, ...] = Field(min_length=1)
+    """The rules. Every key must be matched by one, or nothing is written."""
 
     @property
     def is_reading(self) -> bool:

@@ -21,8 +21,9 @@ from sq_pipeline.content.records import LoraEntry
 _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
 _TEXT_KEYS = ("positive_suffix", "negative_prompt", "preferred_model")
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
-_STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *_TIER_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
-_ENTRY_KEYS = ("name", "file", "scale", "applies_to", "trigger")
+STYLE_KEYS = (*_TEXT_KEYS, "base_seed", *_TIER_KEYS.values(), "visual_tag_overrides", "loras", *_LEGACY_KEYS)
+ENTRY_KEYS = ("name", "file", "scale", "applies_to", "trigger")
+OVERLAY_KEYS = ("exclude", "add")  # of a world's `loras`
 
 
 @dataclass
@@ -65,7 +66,7 @@ def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> Sty
     except ContentError as error:
         style.faults += error.faults
         return style
-    style.warnings += warn_of_slips(values, _STYLE_KEYS, style.file, "")
+    style.warnings += warn_of_slips(values, STYLE_KEYS, style.file, "")
     for key in _TEXT_KEYS:
         if values.get(key) is not None and (text := style.text(values[key], key)) is not None:
             style.fields[key] = text
@@ -124,9 +125,9 @@ def _read_loras(data: DataDir, style: StyleFile, value: Any, *, is_world: bool) 
     if not isinstance(value, dict):
         style.fault("loras", f"is {type_name(value)}; a world's is a mapping", "write `exclude:` and `add:`")
         return
-    for key in value.keys() - {"exclude", "add"}:
+    for key in value.keys() - set(OVERLAY_KEYS):
         style.fault(f"loras.{key}", "unknown key", "only `exclude` and `add` belong here")
-    for key in ("exclude", "add"):
+    for key in OVERLAY_KEYS:
         if value.get(key) is not None and not isinstance(value[key], list):
             style.fault(f"loras.{key}", f"is {type_name(value[key])}, not a list", "write `- …` entries")
     exclude, add = value.get("exclude"), value.get("add")
@@ -157,7 +158,7 @@ def _read_entry(data: DataDir, style: StyleFile, value: Any, where: str) -> Lora
         style.fault(where, f"is {type_name(value)}, not a mapping", "write name, file, scale and applies_to")
         return None
     before = len(style.faults)
-    style.warnings += warn_of_slips(value, _ENTRY_KEYS, style.file, where)
+    style.warnings += warn_of_slips(value, ENTRY_KEYS, style.file, where)
     for key in ("name", "file", "scale", "applies_to"):
         if value.get(key) is None:
             style.fault(f"{where}.{key}", "is missing", "add it")

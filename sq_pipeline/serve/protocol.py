@@ -97,34 +97,45 @@ class NoParams(_Params):
 
 
 class CancelParams(_Params):
-    """`request`: the id of a render that this connection asked for."""
+    """What is to end."""
 
     request: RequestId
+    """The id of a render of this connection."""
 
 
 class RenderParams(_Params):
-    """One picture. Sizes in pixels. Paths are relative to the data directory, or absolute inside it.
-
-    `variant`: a base model's name or alias. `guidance` null where the model takes none. `base_weights`: the hash of
-    the weights that the caller counts on; with others there is an error and no picture. `traceparent` (W3C Trace
-    Context): the caller's span, of which the render's becomes a child where the server is traced.
-    """
+    """One picture."""
 
     tier: str
+    """The tier of the picture."""
     positive_prompt: Annotated[Text, Field(min_length=1)]
+    """The prompt."""
     clip_prompt: Text | None = None
+    """What CLIP reads, where that is another text."""
     negative_prompt: Text | None = None
+    """Given to models that read one."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)]
+    """The seed."""
     steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
+    """Inference steps."""
     width: int
+    """In pixels: a multiple of 16 from 16 to 4096."""
     height: int
+    """The same. Width × height is at most 4194304."""
     guidance: Annotated[float, Field(ge=0, le=100)] | None = None
+    """`null` where the model takes none."""
     variant: str
+    """A base model's name or alias, such as `tiny-flux`."""
     lora_paths: Annotated[tuple[Text, ...], Field(max_length=LORA_MAX)] = ()
+    """The adapters' files, relative to the data directory, or absolute inside it."""
     lora_scales: Annotated[tuple[LoraScale, ...], Field(max_length=LORA_MAX)] = ()
+    """Their scales, as many."""
     base_weights: Text | None = None
+    """The hash of the weights that the caller counts on. With others there is an error and no picture."""
     traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = None
+    """The caller's span (W3C Trace Context), of which the render's becomes a child where the server is traced."""
     progress: bool = False
+    """Tell of each step."""
 
     @model_validator(mode="before")
     @classmethod

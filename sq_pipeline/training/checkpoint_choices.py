@@ -18,14 +18,18 @@ class CheckpointChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     iteration: int = Field(ge=1)
+    """The kept checkpoint that is used."""
     by: str = Field(pattern=r"\S")
+    """Who chose it."""
     training: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    """The data version of the training that it belongs to. After another training the choice no longer applies."""
 
 
 class _ChoicesFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     choices: dict[str, CheckpointChoice] = {}
+    """By adapter."""
 
 
 def read_choices(data: DataDir, genre: str) -> dict[str, CheckpointChoice]:

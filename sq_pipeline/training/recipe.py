@@ -22,63 +22,80 @@ _Line = Annotated[str, Field(min_length=1, max_length=2000)]
 class Recipe(BaseModel):
     """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; what it does not have is off.
 
-    `name` is for people. `trainer` None: the one of `sq.yaml`. The update is scaled by `alpha` / `rank`; `alpha` None
-    means `rank`. `modules` are patterns over BFL module names (`single_blocks.*`, `*.img_attn.qkv`), for other
-    families over mflux's; one that matches nothing of the base model is a fault of the training.
-
-    `learning_rate` warms up linearly over `warmup_steps` and decays on a cosine to zero at `iterations`; both count
-    optimizer steps, one in `grad_accumulation` iterations.
-
-    `resolution` (width, height in pixels) None: the base model's training size. With `aspect_buckets` each picture
-    goes to the one of several sizes of about that area whose sides fit it best, instead of being cut to one size.
-    Each picture is seen as `num_augmentations` random cuts of `crop_min` to 1 of its sides, and mirrored as often as
-    not with `flip`. `caption_dropout` is the share of draws with an empty caption, `prior_mix` that of draws which show
-    one of `prior_pictures` pictures that the base model itself makes of `prior_prompts` (without the trigger): what
-    keeps a style from leaking into prompts that do not call it.
-
-    `held_out_pairs` pictures, at most a tenth, are never trained on: their loss at fixed noise and times can be
-    compared. `kept_checkpoints` adapters of the training are kept, the last one included, to choose among.
-
-    `base_bits` and `gradient_checkpointing`: `auto` takes what fits the machine's memory.
-
-    `checkpoint_interval` iterations are lost at most when a training is cut off. It, `sample_interval` and
-    `sample_prompts` (none: the tier's verification prompts) change nothing in the adapter.
+    The text under a field is its line in the documentation's table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # strict: `true` is no number
 
     name: str | None = None
+    """A name for people. It changes nothing."""
     kind: Literal["style", "subject"] = "style"
+    """`style`: every caption is exactly the trigger. `subject`: each is a sentence of its own that holds it."""
     trigger: str | None = None
+    """The word that wakes the adapter. A dataset without one is an error."""
     base_model: str | None = None
+    """The base model to train over. Left out: the world's."""
     trainer: TrainerName | None = None
+    """Who trains. Left out: the `trainer` of `sq.yaml`."""
     rank: int = Field(default=8, ge=1, le=256)
+    """The rank of the update."""
     alpha: float | None = Field(default=None, gt=0, le=4096)
+    """The update is `alpha` / `rank` · B·A. Left out: the rank, so that the scale is 1."""
     modules: tuple[_Line, ...] = Field(default=("*",), min_length=1, strict=False)
+    """What is trained: patterns over module names, such as `single_blocks.*` or `*.img_attn.qkv`. For FLUX.1 they are
+    BFL's names, for other families mflux's. A pattern that matches nothing is an error of the training."""
     iterations: int = Field(default=600, ge=1, le=1_000_000)
+    """How long it trains. One iteration sees one batch."""
     batch_size: int = Field(default=1, ge=1, le=256)
+    """Pictures in one batch."""
     grad_accumulation: int = Field(default=4, ge=1, le=256)
+    """Iterations whose gradients are added up for one optimizer step."""
     learning_rate: float = Field(default=1e-4, gt=0, lt=1)
+    """Adam's peak learning rate. It rises linearly, then falls on a cosine to zero at the last iteration."""
     warmup_steps: int = Field(default=100, ge=0)
+    """Optimizer steps over which the learning rate rises."""
     guidance: float = Field(default=4.0, ge=0)
+    """The guidance that is trained at, for base models that take one."""
     resolution: tuple[_Side, _Side] | None = Field(default=None, strict=False)
+    """`[width, height]` in pixels. Left out: the base model's training size."""
     aspect_buckets: bool = False
+    """Each picture is trained at the one of several sizes, all of about that area, whose shape fits it best. Off: all
+    are cut to one size."""
     num_augmentations: int = Field(default=5, ge=1, le=100)
+    """Random crops of each picture."""
     crop_min: float = Field(default=0.8, gt=0, le=1)
+    """The smallest crop, as a share of the picture's sides; the largest is the whole."""
     flip: bool = False
+    """Crops are mirrored as often as not."""
     caption_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of draws whose caption is empty."""
     prior_mix: float = Field(default=0.0, ge=0, lt=1)
+    """Share of draws that show pictures which the base model itself makes of `prior_prompts`. It keeps a style from
+    leaking into prompts that do not call it."""
     prior_prompts: tuple[_Line, ...] = Field(default=(), strict=False)
+    """The prompts of these pictures. They must not hold the trigger."""
     prior_pictures: int = Field(default=16, ge=1, le=10_000)
+    """How many of these pictures are made."""
     held_out_pairs: int = Field(default=8, ge=0, le=1000)
+    """Pictures that are never trained on, at most a tenth of all. Their loss, at fixed noise and timesteps, is the
+    validation loss."""
     base_bits: Literal["auto", 16, 8, 4] = "auto"
+    """The precision of the base model's blocks; 16 is its own. `auto` takes what fits the machine's memory."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
+    """Compute each block a second time instead of keeping it. `auto` takes what fits the machine's memory."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """The seed of everything random in the training."""
     min_pairs: int = Field(default=150, ge=1)
+    """Fewer pictures than this are an error."""
     checkpoint_interval: int = Field(default=50, ge=1)
+    """Iterations that are lost at most when a training is cut off. Changes nothing in the adapter."""
     kept_checkpoints: int = Field(default=3, ge=1, le=100)
+    """Adapters that are kept to choose among, evenly spaced, the last one included."""
     sample_interval: int = Field(default=50, ge=1)
+    """Iterations between samples. Changes nothing in the adapter."""
     sample_prompts: tuple[_Line, ...] = Field(default=(), max_length=16, strict=False)
+    """What is drawn while it trains. Left out: the tier's first four verification prompts. Changes nothing in the
+    adapter."""
 
     @property
     def scale(self) -> float:

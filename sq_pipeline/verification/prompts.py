@@ -10,22 +10,27 @@ from sq_pipeline.common.strict_yaml import load_mapping, validate
 
 
 class VerifyPrompt(BaseModel):
-    """One prompt, without a trigger, and the seed that it is rendered with."""
+    """One prompt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(min_length=1)
+    """The prompt, without a trigger."""
     seed: int = Field(ge=0, lt=2**32)
+    """The seed that it is rendered with."""
 
 
 class VerifyPrompts(BaseModel):
-    """The prompts of one tier. `control_word` stands where the trigger would."""
+    """The prompts of one tier."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = Field(ge=1)
+    """A number that you raise with every change."""
     control_word: str = Field(min_length=1)
+    """A word that means nothing. It stands where the trigger would."""
     prompts: tuple[VerifyPrompt, ...] = Field(min_length=1, max_length=64)
+    """The prompts, each rendered without the adapter, with it and its trigger, and with it and the control word."""
 
 
 # The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.

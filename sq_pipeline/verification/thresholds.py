@@ -20,14 +20,18 @@ class ShareLimit(_Strict):
     """A share that must be reached, above 0 and at most 1. Whoever moves it says why, and the report says it again."""
 
     value: float = Field(gt=0, le=1)
+    """The share that must be reached."""
     reason: str = Field(pattern=r"\S")
+    """Why it stands there. Whoever moves the value says why, and the report repeats it."""
 
 
 class ErrorLimit(_Strict):
     """A relative error that must not be passed, above 0. Whoever moves it says why, and the report says it again."""
 
     value: float = Field(gt=0, allow_inf_nan=False)
+    """The relative error that must not be passed."""
     reason: str = Field(pattern=r"\S")
+    """Why it stands there. Whoever moves the value says why, and the report repeats it."""
 
 
 class FidelityThresholds(_Strict):
@@ -36,13 +40,17 @@ class FidelityThresholds(_Strict):
     """
 
     layers_share_min: ShareLimit = ShareLimit(value=1.0, reason="a style is trained over all of its layers together")
+    """Share of the layers that the loader must patch."""
     relative_error_float32_max: ErrorLimit = ErrorLimit(value=1e-3, reason="float32 rounds to about 1e-6 of an update")
+    """Largest relative error of a layer, where the loader computes in float32."""
     relative_error_bfloat16_max: ErrorLimit = ErrorLimit(
         value=1e-2, reason="bfloat16 rounds to about 4e-3 of an update"
     )
+    """Largest relative error of a layer, where it computes in bfloat16."""
     share_kept_min: ShareLimit = ShareLimit(
         value=0.98, reason="weaker, and the style is not as strong as it was judged"
     )
+    """Share of the update that must be kept."""
 
     def relative_error_max(self, dtype: Dtype) -> ErrorLimit:
         """The limit at the precision that the loader computes in."""
@@ -56,11 +64,14 @@ class FidelityThresholds(_Strict):
 
 
 class Thresholds(_Strict):
-    """SSIM below which a picture counts as changed, and as answering to its trigger; and those of the fidelity."""
+    """The limits of a verification."""
 
     ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
+    """SSIM with and without the adapter below which a picture counts as changed."""
     ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
+    """SSIM with the trigger and with a control word below which the trigger counts as answered."""
     fidelity: FidelityThresholds = FidelityThresholds()
+    """What the loader must apply of the update."""
 
 
 # The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.
