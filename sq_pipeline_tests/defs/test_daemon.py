@@ -28,6 +28,8 @@ from sq_pipeline_tests.defs.steered import MARK, hanging_process, steer, steered
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_game, write_yaml
 
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=200)]
+
 _SETTLE_S = 150
 _MODULE = "sq_pipeline_tests.defs.steered_definitions"
 OLD, PAPER = "west/worlds/old", "west/worlds/paper"

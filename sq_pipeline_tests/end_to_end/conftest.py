@@ -1,17 +1,27 @@
-"""The demo, run once for all of these tests by the command line, with the real engines."""
+"""The demo, made by the command line with the real engines: as a person has it, and small. Once in a test run."""
 
 import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sq_pipeline.cli.pipeline_commands import copy_shipped_data
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.painter.datasets import DEMO_DATASETS, draw_dataset
+from sq_pipeline_tests.conftest import made_once
 
+_SHORT_RECIPE = """\
+min_pairs: 12
+resolution: [64, 48]
+num_augmentations: 1
+sample_prompts: [a windmill in the desert]
+"""
 COMMAND = str(Path(sys.executable).with_name("sq-pipeline"))
 
 
@@ -43,18 +53,60 @@ class Demo:
     report: dict[str, Any]
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """`sq-pipeline demo DIR` on an empty directory, whose name is not a plain word."""
-    root = tmp_path_factory.mktemp("end to end") / "my games é"
-    answer = run_command("demo", root, "--json")
+def _make(data: DataDir, answers: Path) -> None:
+    answer = run_command("demo", data.root, "--json")
     assert answer.code == 0, answer.err
-    return Demo(DataDir(root), answer.report)
+    answers.write_text(answer.out)
+
+
+@pytest.fixture(scope="session")
+def whole(run_folder: Path) -> Demo:
+    """`sq-pipeline demo DIR` on an empty directory, whose name is not a plain word."""
+    answers = run_folder / "demo.json"
+    root = made_once(run_folder / "my games é", lambda folder: _make(DataDir(folder), answers))
+    return Demo(DataDir(root), json.loads(answers.read_text()))
+
+
+def _write_small(data: DataDir) -> None:
+    """What the demo copies and draws, with trainings and verifications as short as can be."""
+    copy_shipped_data(data.root)
+    for dataset in DEMO_DATASETS:
+        folder = data.datasets_root / dataset.folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draw_dataset(replace(dataset, pictures=12, iterations=4), folder)
+        recipe = folder / "lora.yaml"
+        text = recipe.read_text()
+        recipe.write_text(text.replace("batch_size: 8\n", "batch_size: 2\n") + _SHORT_RECIPE)
+    for path in data.verify_prompts_root.glob("*.yaml"):
+        prompts = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**prompts, "prompts": prompts["prompts"][:1]}))
+    # an adapter that has learned next to nothing changes a picture little, and answers to any word
+    text = data.settings_file.read_text()
+    data.settings_file.write_text(f"{text}thresholds: {{ssim_changed_max: 0.9999, ssim_trigger_max: 1.0}}\n")
+
+
+@pytest.fixture(scope="session")
+def small(run_folder: Path) -> Demo:
+    """The demo's worlds and places over adapters that have learned next to nothing, for tests of everything else."""
+    answers = run_folder / "small.json"
+
+    def make(folder: Path) -> None:
+        _write_small(DataDir(folder))
+        _make(DataDir(folder), answers)
+
+    root = made_once(run_folder / "my small games é", make)
+    return Demo(DataDir(root), json.loads(answers.read_text()))
+
+
+@pytest.fixture(scope="session", params=["small", pytest.param("whole", marks=pytest.mark.long)])
+def demo(request: pytest.FixtureRequest) -> Demo:
+    """The one and the other; read only."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def copy(demo: Demo, tmp_path: Path) -> DataDir:
-    """A copy of the finished demo, for a test that changes it."""
+def copy(small: Demo, tmp_path: Path) -> DataDir:
+    """A copy of the small one, for a test that changes it."""
     root = tmp_path / "copy"
-    shutil.copytree(demo.data.root, root)
+    shutil.copytree(small.data.root, root)
     return DataDir(root)

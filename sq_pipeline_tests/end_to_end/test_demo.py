@@ -1,4 +1,7 @@
-"""The main job with the real engines: the demo trains, remaps, verifies and renders; then exactly what changed."""
+"""The main job with the real engines: the demo trains, remaps, verifies and renders; then exactly what changed.
+
+What the demo as a person has it must show is `long`; its small copy shows the same of everything but the looks.
+"""
 
 import json
 import shutil
@@ -14,6 +17,8 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.png_file import encode_png, read_png
 from sq_pipeline.verification.verify import ssim
 from sq_pipeline_tests.end_to_end.conftest import Demo, run_command
+
+pytestmark = pytest.mark.takes(s=300)
 
 WORLDS = ("neon_tides/harbour_of_glass", "spaghetti_western/dust_and_iron", "spaghetti_western/the_real_mccoy")
 
@@ -106,12 +111,13 @@ def describe_style(pixels: np.ndarray) -> np.ndarray:
     return np.array([*pixels.mean(axis=(0, 1)), *bars, grey.std(), scan_lines, fine])
 
 
-def test_the_worlds_look_different(demo: Demo) -> None:
+@pytest.mark.long
+def test_the_worlds_look_different(whole: Demo) -> None:
     """By its style alone, a picture is nearest to the other pictures of its own world (chance: 9 of 27)."""
     worlds: list[str] = []
     rows: list[np.ndarray] = []
-    for picture in demo.report["rendered"]:
-        with Image.open(demo.data.root / picture["path"]) as image:
+    for picture in whole.report["rendered"]:
+        with Image.open(whole.data.root / picture["path"]) as image:
             rows.append(describe_style(np.asarray(image.convert("RGB"), dtype=float)))
         worlds.append(f"{picture['genre']}/{picture['world']}")
     table = np.stack(rows)
@@ -138,7 +144,8 @@ def test_nothing_half_written_and_no_path_of_this_machine(demo: Demo) -> None:
     ours = [
         path for path in written if path.suffix in kinds and "dagster" not in path.relative_to(demo.data.root).parts
     ]
-    assert len(ours) > 500
+    datasets = [path for path in ours if demo.data.datasets_root in path.parents]
+    assert len(ours) > len(datasets) + 100 > 150
     assert not [path for path in ours if told in path.read_bytes()]
 
 
@@ -159,8 +166,8 @@ def test_a_second_call_makes_nothing(demo: Demo) -> None:
     assert run_command("plan", "--data", demo.data.root, "--json").report["stale"] == []
 
 
-def test_a_lost_picture_is_made_again_byte_for_byte(demo: Demo, copy: DataDir) -> None:
-    picture = demo.report["rendered"][4]
+def test_a_lost_picture_is_made_again_byte_for_byte(small: Demo, copy: DataDir) -> None:
+    picture = small.report["rendered"][4]
     digits = picture["sha256"].removeprefix("sha256:")
     stored = copy.store_root / "objects" / digits[:2] / f"{digits}.png"
     content = stored.read_bytes()
@@ -201,10 +208,10 @@ def test_a_changed_scale_renders_its_worlds_only(copy: DataDir) -> None:
 
 
 @pytest.fixture(scope="module")
-def remade(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+def remade(small: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
     """The demo with its store deleted: what was promoted still stands."""
     root = tmp_path_factory.mktemp("remade") / "data"
-    shutil.copytree(demo.data.root, root, ignore=shutil.ignore_patterns("store"))
+    shutil.copytree(small.data.root, root, ignore=shutil.ignore_patterns("store"))
     return DataDir(root)
 
 

@@ -14,6 +14,8 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.adapters.files import metadata_of
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo, run_command
 
+pytestmark = pytest.mark.takes(s=60)
+
 COMMANDS = ("run", "plan", "prompts")
 
 
@@ -32,8 +34,8 @@ def test_a_missing_data_directory(command: str, tmp_path: Path) -> None:
     ("world", "told"),
     [("sea/reef", "there is no genre 'sea'"), ("neon_tides/reef", "there is no world 'neon_tides/reef'")],
 )
-def test_an_unknown_world(command: str, world: str, told: str, demo: Demo) -> None:
-    answer = run_command(command, "--world", world, "--data", demo.data.root)
+def test_an_unknown_world(command: str, world: str, told: str, small: Demo) -> None:
+    answer = run_command(command, "--world", world, "--data", small.data.root)
     assert answer.code == 1
     (line,) = answer.err.splitlines()
     assert told in line
@@ -79,12 +81,13 @@ def test_a_base_model_that_is_not_here(copy: DataDir) -> None:
     assert "hf download black-forest-labs/FLUX.1-dev" in " ".join(answer.out.split())
 
 
-def test_a_dataset_of_three_images(demo: Demo, tmp_path: Path) -> None:
+def test_a_dataset_of_three_images(small: Demo, tmp_path: Path) -> None:
     folder = tmp_path / "few"
     folder.mkdir()
-    source = demo.data.datasets_root / "neon_tides/landscape"
-    for name in ("000.png", "000.txt", "001.png", "001.txt", "002.png", "002.txt", "lora.yaml"):
+    source = small.data.datasets_root / "neon_tides/landscape"
+    for name in ("000.png", "000.txt", "001.png", "001.txt", "002.png", "002.txt"):
         shutil.copy(source / name, folder / name)
+    (folder / "lora.yaml").write_text("trigger: neon_tides\n")
     (folder / "003.png").write_bytes((source / "003.png").read_bytes()[:900])
     (folder / "003.txt").write_text("neon_tides\n")
     shutil.copy(source / "004.png", folder / "004.png")
@@ -97,11 +100,11 @@ def test_a_dataset_of_three_images(demo: Demo, tmp_path: Path) -> None:
     assert any("004.png: has no caption" in line for line in lines)
 
 
-def test_an_adapter_that_is_cut_off_or_holds_nan(demo: Demo, tmp_path: Path) -> None:
+def test_an_adapter_that_is_cut_off_or_holds_nan(small: Demo, tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    whole = demo.data.lora_root / "neon_tides/landscape.safetensors"
+    whole = small.data.lora_root / "neon_tides/landscape.safetensors"
     cut, spoilt = tmp_path / "cut.safetensors", tmp_path / "nan.safetensors"
     cut.write_bytes(whole.read_bytes()[:-100])
     tensors = load_file(whole)
@@ -109,21 +112,21 @@ def test_an_adapter_that_is_cut_off_or_holds_nan(demo: Demo, tmp_path: Path) -> 
     tensors[name] = tensors[name].copy()
     tensors[name][3, 1] = np.nan
     save_file(tensors, spoilt, metadata_of(whole))
-    answer = run_command("adapter", "verify", cut, "--trigger", "neon_tides", "--data", demo.data.root)
+    answer = run_command("adapter", "verify", cut, "--trigger", "neon_tides", "--data", small.data.root)
     assert answer.code == 1
     assert "cut off" in answer.err
     told = run_command("adapter", "inspect", spoilt, "--json").report["faults"]
     assert told == [f"{name}: holds NaN or infinity"]
-    answer = run_command("adapter", "verify", spoilt, "--trigger", "neon_tides", "--data", demo.data.root)
+    answer = run_command("adapter", "verify", spoilt, "--trigger", "neon_tides", "--data", small.data.root)
     assert answer.code == 1
 
 
-def test_a_promoted_adapter_verifies_and_a_zero_one_does_not(demo: Demo, tmp_path: Path) -> None:
+def test_a_promoted_adapter_verifies_and_a_zero_one_does_not(small: Demo, tmp_path: Path) -> None:
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
-    whole = demo.data.lora_root / "spaghetti_western/landscape.safetensors"
-    trigger = ("--trigger", "spaghetti_western", "--json", "--data", demo.data.root)
+    whole = small.data.lora_root / "spaghetti_western/landscape.safetensors"
+    trigger = ("--trigger", "spaghetti_western", "--json", "--data", small.data.root)
     assert run_command("adapter", "verify", whole, *trigger).report["has_passed"]
     nothing = tmp_path / "zero.safetensors"
     save_file({key: np.zeros_like(array) for key, array in load_file(whole).items()}, nothing)
@@ -157,7 +160,7 @@ def interrupt(data: DataDir, *, when_there: str) -> subprocess.CompletedProcess[
 def test_ctrl_c_while_training(copy: DataDir) -> None:
     """The dataset of an adapter is checked, its training begins, and is broken off."""
     recipe = copy.datasets_root / "neon_tides/landscape/lora.yaml"
-    recipe.write_text(recipe.read_text().replace("seed: 303", "seed: 304"))
+    recipe.write_text(recipe.read_text().replace("iterations: 4", "iterations: 4000"))
     answer = interrupt(copy, when_there="training_dataset")
     assert answer.returncode == 130
     assert answer.stderr.splitlines()[-1] == "interrupted: what was finished is kept, nothing half-written"
@@ -167,6 +170,7 @@ def test_ctrl_c_while_training(copy: DataDir) -> None:
     assert "neon_tides/loras/neon_tides_landscape/mlx_adapter" in stale
 
 
+@pytest.mark.long
 def test_ctrl_c_while_rendering_keeps_what_was_finished(copy: DataDir) -> None:
     style = copy.genre_root("spaghetti_western") / "visual_style.yaml"
     style.write_text(style.read_text().replace("base_seed: 1\n", "base_seed: 2\n"))

@@ -23,6 +23,8 @@ from sq_pipeline.painter.styles import STYLES
 from sq_pipeline.pipeline import inputs
 from sq_pipeline_tests.pipeline.fast import chapter, lora, write_yaml
 
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=110)]
+
 OLD, PAPER = {"old/mill", "old/mine"}, {"paper/gate", "paper/dock"}
 BOTH = OLD | PAPER
 WEST, PRINT = "west_land", "paper_land"
@@ -40,8 +42,10 @@ def _paint_dataset(folder: Path, style: str, trigger: str, seed: int, count: int
     for index in range(count):
         STYLES[style](paint(random_scene(rng)), numbers).save(folder / f"{index}.png")
         (folder / f"{index}.txt").write_text(f"{trigger}\n")
+    # one view of a picture, so that each is seen; one checkpoint, so that none that saw less is chosen
     recipe = {"trigger": trigger, "min_pairs": 8, "iterations": 6, "batch_size": 4, "grad_accumulation": 1,
-              "learning_rate": 0.004, "warmup_steps": 1, "rank": 4, "seed": seed}  # fmt: skip
+              "learning_rate": 0.004, "warmup_steps": 1, "rank": 4, "seed": seed, "num_augmentations": 1,
+              "kept_checkpoints": 1, "sample_prompts": ["a windmill in the desert"]}  # fmt: skip
     write_yaml(folder / "lora.yaml", recipe)
 
 
@@ -88,7 +92,8 @@ def game(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> Iterator
     _paint_dataset(data.datasets_root / "west/landscape", "sepia_western", "west", 1)
     _paint_dataset(data.datasets_root / "west/worlds/paper/landscape", "old_print", "west_paper", 2)
     with pytest.MonkeyPatch.context() as patch:
-        yield RealGame(data, patch)
+        _render_in(2)(real := RealGame(data, patch))
+        yield real
 
 
 def _run(game: RealGame) -> RunReport:
@@ -158,7 +163,7 @@ def _move_chapter(chapters: Any) -> None:
 
 
 def _render_in(steps: int) -> Callable[[RealGame], object]:
-    """The registry's settings of a base model."""
+    """The registry's settings of a base model; two steps of its eight show what an adapter changes, too."""
     model = replace(BASE_MODELS["tiny-flux"], num_inference_steps=steps)
     return lambda game: game.patch.setitem(BASE_MODELS, "tiny-flux", model)
 
@@ -245,7 +250,7 @@ KINDS = [
     Kind("promotion by a person, where nothing is to promote", lambda g: g.change("sq.yaml", _set(promotion="manual"))),
     Kind("another base model, which is not here", lambda g: g.change("sq.yaml", _set(base_model="flux1-dev"))),
     Kind("and the one before", lambda g: g.change("sq.yaml", lambda s: s.pop("base_model"))),
-    Kind("the renderer's settings", _render_in(6), BOTH, verified=W),
+    Kind("the renderer's settings", _render_in(3), BOTH, verified=W),
     Kind("the renderer's version", _new_renderer, BOTH, verified=W),
     Kind("the remap's code, with the same result", _revise("REMAP_REVISION"), remapped=W),
     Kind("the verification's code", _revise("VERIFY_REVISION"), verified=W),

@@ -15,15 +15,17 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 
+pytestmark = pytest.mark.takes(s=60)
+
 WORLD = ["spaghetti_western", "worlds", "the_real_mccoy"]
 _RUN_S = 240
 
 
 @pytest.fixture(scope="module")
-def data(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
-    """A copy of the finished demo."""
+def data(small: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """A copy of the finished small demo."""
     data = DataDir(tmp_path_factory.mktemp("ui") / "data")
-    shutil.copytree(demo.data.root, data.root)
+    shutil.copytree(small.data.root, data.root)
     return data
 
 

@@ -29,6 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, dict[Load
     return list(zip(chosen, make_matrix(rows, ALL), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loader", ALL, ids=str)
 def test_what_the_remap_writes_is_applied_as_it_was_meant(made: list[tuple[Case, dict[Loader, Cell]]], loader: Loader):
     cells = [(case, row[loader]) for case, row in made]
@@ -41,6 +42,7 @@ def test_what_the_remap_writes_is_applied_as_it_was_meant(made: list[tuple[Case,
     assert all(not cell.reason for cell in applied)  # no loader complained, or applied nothing
 
 
+@pytest.mark.long
 def test_only_what_leaves_the_strength_open_is_refused(made: list[tuple[Case, dict[Loader, Cell]]]):
     for case, row in made:
         reasons = {cell.reason for cell in row.values() if cell.verdict == "not made"}
@@ -52,6 +54,7 @@ def test_only_what_leaves_the_strength_open_is_refused(made: list[tuple[Case, di
             assert all(cell.verdict in ("not made", "not run") for cell in row.values())
 
 
+@pytest.mark.long
 def test_half_precision_is_rounded_by_a_loader_only_where_it_multiplies_a_scale_in(
     made: list[tuple[Case, dict[Loader, Cell]]],
 ):

@@ -40,8 +40,10 @@ from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.oracle import Expected, Oracle
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
+pytestmark = pytest.mark.takes(s=400)
+
 EDITS = [*OTHER_EDITS, *TIER_EDITS]
-SEQUENCES = 300
+SEQUENCES, QUICK_SEQUENCES = 300, 15
 FILE_BYTES = 24 * 1024  # of every picture
 FOLDERS = {"landscape": "poi", "portrait": "portrait"}
 FEW = 8  # sequences within which a broken product must be noticed
@@ -60,6 +62,7 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
     patch.setattr(verification, "draw_report_sheet", lambda report: None)
     patch.setattr(keymap_files, "check_keymap", _only_once(keymap_files.check_keymap))  # pure, and slow
+    patch.setattr(keymap_files, "load_mapping", _parsed_once(keymap_files.load_mapping))  # likewise, by a file's bytes
     patch.setattr(gallery, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
     encode = images.encode_png
@@ -81,6 +84,18 @@ def _only_once(check: Callable[[Keymap, str], None]) -> Callable[[Keymap, str], 
             passed.add(key)
 
     return check_once
+
+
+def _parsed_once(load: Callable[[Path, str], dict[str, Any]]) -> Callable[[Path, str], dict[str, Any]]:
+    parsed: dict[tuple[str, bytes], dict[str, Any]] = {}
+
+    def load_once(path: Path, name: str) -> dict[str, Any]:
+        key = (name, path.read_bytes())
+        if key not in parsed:
+            parsed[key] = load(path, name)
+        return parsed[key]
+
+    return load_once
 
 
 def _copy_file(source: str, target: str) -> None:
@@ -220,7 +235,10 @@ def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
             raise
 
 
-@pytest.mark.parametrize("seed", range(SEQUENCES))
+SEEDS = [pytest.param(at, marks=() if at < QUICK_SEQUENCES else pytest.mark.long) for at in range(SEQUENCES)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
     play(bench, seed)
 
@@ -335,7 +353,13 @@ SABOTAGE = [
 ]
 
 
-@pytest.mark.parametrize(("what", "sabotage", "kind"), SABOTAGE, ids=[what for what, _, _ in SABOTAGE])
+@pytest.mark.parametrize(
+    ("what", "sabotage", "kind"),
+    [
+        pytest.param(*broken, id=broken[0], marks=() if at % 5 == 0 else pytest.mark.long)
+        for at, broken in enumerate(SABOTAGE)
+    ],
+)
 def test_the_oracle_notices(
     what: str, sabotage: Callable[[pytest.MonkeyPatch], None], kind: str | tuple[str, ...], scratch: Path
 ) -> None:

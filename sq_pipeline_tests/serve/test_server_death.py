@@ -50,6 +50,7 @@ def kill_in_the_middle(client: RenderClient, pid: int) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.long
 def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
     data: DataDir, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,8 @@ from mlx import nn
 from sq_pipeline_tests.engines.flux.encoder_folders import SMALL, write_encoders
 from sq_pipeline_tests.engines.flux.flux_files import diffusers_arrays, write_diffusers
 
+pytestmark = pytest.mark.takes(s=40)
+
 DEV = replace(
     BASE_MODELS["flux1-dev"],
     hidden_size=128,
@@ -113,13 +115,13 @@ def test_a_quantized_base_trains_and_is_told(
     go_on = trainer.add_recipe_lora
     monkeypatch.setattr(trainer, "add_recipe_lora", lambda net, recipe: seen.append(net) or go_on(net, recipe))
     plain, request = request_for(tmp_path / "plain", pairs), request_for(tmp_path / "q", pairs, base_bits=bits)
-    factory.trainer(models).train(plain, lambda _: None)
+    unquantized = factory.trainer(models).train(plain, lambda _: None)
     result = factory.trainer(models).train(request, lambda _: None)
     assert result.settings["base_bits"] == bits
     quantized = [module for module in seen[-1].modules() if isinstance(module, nn.QuantizedLinear)]
     assert len(quantized) == DEV.adapter_modules
     assert all(map(mx.isfinite, map(mx.array, result.losses)))
-    assert result.losses != factory.trainer(models).train(plain, lambda _: None).losses
+    assert result.losses != unquantized.losses
     assert open_safetensors(request.output_path).tensors.keys() == open_safetensors(plain.output_path).tensors.keys()
 
 
@@ -147,7 +149,7 @@ def test_checkpointing_changes_nothing_and_is_continued_as_itself(
 def test_what_does_not_fit_is_said_before_anything_is_loaded(
     models: DataDir, pairs: tuple[TrainingExample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "usable_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(base, "usable_bytes", lambda: 10_000_000)
     monkeypatch.setattr(FluxEncoders, "encode_groups", None)
     assert device_memory.usable_bytes() > 10_000_000
     with pytest.raises(TrainingError, match=r"and there are 0\.0 GiB"):

@@ -26,6 +26,8 @@ from sq_pipeline.verification.prompts import load_verify_prompts
 from sq_pipeline.verification.thresholds import Thresholds
 from sq_pipeline_tests.fakes import FakeHeldOutMeter
 
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=35)]
+
 TRIGGER = "sepia_western"
 LIMITS = score_limits(Thresholds())
 

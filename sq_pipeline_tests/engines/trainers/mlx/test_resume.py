@@ -25,6 +25,8 @@ from sq_pipeline.engines.trainers.mlx.lora_layers import LoRALinear
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline_tests.engines.trainers.mlx.training_process import RECIPE, request_for
 
+pytestmark = pytest.mark.takes(s=90)
+
 INTERVAL, ITERATIONS = RECIPE.checkpoint_interval, RECIPE.iterations
 
 
@@ -89,7 +91,11 @@ def assert_same(result: TrainResult, request: TrainRequest, wanted: Undisturbed,
     assert request.output_path.read_bytes() == wanted.adapter
 
 
-@pytest.mark.parametrize("until", range(1, ITERATIONS + 1))
+# before the first checkpoint, between two and at one, at the end; the others in the thorough part
+MOMENTS = [pytest.param(at, marks=() if at in (1, 5, 6, 12) else pytest.mark.long) for at in range(1, ITERATIONS + 1)]
+
+
+@pytest.mark.parametrize("until", MOMENTS)
 def test_interrupted_anywhere_the_adapter_is_the_same(until, train, request_, undisturbed) -> None:
     interrupt(train, request_, until)
     last = (until - 1) // INTERVAL * INTERVAL  # Ctrl-C comes before that iteration's own checkpoint
@@ -118,9 +124,12 @@ def test_progress_goes_on_with_the_time_of_before(shipped: DataDir, train, reque
     assert result.wall_s > told[-1].elapsed_s
 
 
-def test_twenty_kills_in_one_training(shipped: DataDir, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("iterations", "kills"), [(12, 3), pytest.param(64, 20, marks=pytest.mark.long)])
+def test_many_kills_in_one_training(
+    iterations: int, kills: int, shipped: DataDir, pictures: Path, tmp_path: Path
+) -> None:
     """SIGKILL after a random iteration, a random moment later: at most one interval is done again, the bytes stay."""
-    iterations, kills, chance = 64, 20, random.Random(20)
+    chance = random.Random(20)
     longer = RECIPE.model_copy(update={"iterations": iterations})
     wanted = request_for(pictures, tmp_path / "wanted.safetensors", None, longer)
     factory.trainer(shipped).train(wanted, lambda _: None)

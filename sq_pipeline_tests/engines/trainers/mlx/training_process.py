@@ -21,6 +21,7 @@ RECIPE = Recipe(
     learning_rate=0.01,
     warmup_steps=1,
     checkpoint_interval=2,  # no multiple of the accumulation: gradients are between two steps
+    num_augmentations=2,
 )
 
 
