@@ -7,6 +7,7 @@ from pathlib import Path
 from sq_pipeline.base_models import files
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory, machine, versions
+from sq_pipeline.engines.training_ahead import AheadTrainer, TrainingAhead
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline.workshop import Engines
@@ -32,8 +33,17 @@ def _say(line: str) -> None:
 
 
 @cache
+def _ahead(root: Path) -> TrainingAhead:
+    def command_of(key: str, fingerprint: str) -> list[str]:
+        return [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(root.resolve()), key, fingerprint]
+
+    # one core is this process's
+    return TrainingAhead(command_of, machine.training_processes() - 1, _say)
+
+
+@cache
 def _trainer(root: Path, name: TrainerName) -> Trainer:
-    return factory.trainer(DataDir(root), name)
+    return AheadTrainer(factory.trainer(DataDir(root), name), _ahead(root))
 
 
 def real_engines(data: DataDir) -> Engines:
@@ -49,4 +59,5 @@ def real_engines(data: DataDir) -> Engines:
         chip=machine.chip_name(),
         token_counter=lambda name: factory.token_counter(name, data),
         weights_hash=lambda name: files.base_model_weights_hash(name, data),
+        training_ahead=lambda: _ahead(data.root),
     )

@@ -32,9 +32,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: laying it out with rich takes longer than all else of `--help`
 )
-adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True)
-dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True)
+adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True, rich_markup_mode=None)
+dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _show_version(is_wanted: bool) -> None:

@@ -52,9 +52,23 @@ def collect(named: Path | None) -> dict[str, Any]:
             "note": blas_report.note,
             "float32_matmul_gflops": round(gflops, 1),
         },
+        "work": _share_work(),
         "base_models": models,
         "advice": advice,
     }
+
+
+def _share_work() -> list[dict[str, Any]]:
+    """In how many processes, and of how many BLAS threads each (None: MLX's own), each kind of work is done here."""
+    from sq_pipeline.base_models.base_models import resolve_base_model
+    from sq_pipeline.engines import blas, machine
+
+    tiny, wide = (blas.threads_for(resolve_base_model(name)) for name in ("tiny-flux", "flux1-dev"))
+    return [
+        {"work": "training over tiny-flux", "processes": machine.training_processes(), "blas_threads": tiny},
+        {"work": "scoring, verifying and rendering with tiny-flux", "processes": 1, "blas_threads": tiny},
+        {"work": "all work with other base models", "processes": 1, "blas_threads": wide},
+    ]
 
 
 def collect_trainings(data_root: Path) -> dict[str, Any]:
@@ -97,6 +111,10 @@ def _show(report: dict[str, Any]) -> None:
     print_line(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
     blas = report["blas"]
     print_line(f"BLAS: {blas['name']}, {blas['float32_matmul_gflops']} GFLOP/s in float32 ({blas['note']})")
+    print_table(
+        ("work", "processes", "BLAS threads each"),
+        [(w["work"], str(w["processes"]), str(w["blas_threads"] or "MLX's own")) for w in report["work"]],
+    )
     print_table(
         ("base model", "ready", "where it is, or how to get it"),
         [(m["name"], "yes" if m["is_ready"] else "no", m["where"] or m["how_to_get"]) for m in report["base_models"]],

@@ -39,6 +39,14 @@ from sq_pipeline.training.progress import TrainingSnapshot
 Results = Iterator[MaterializeResult | AssetCheckResult]
 
 
+# Of what can be made, first what was begun: while an adapter is scored and verified, another process may train.
+_PRIORITY = {name: str(place) for place, name in enumerate(adapter_status.STEPS[1:])} | {"training_dataset": "9"}
+
+
+def _tags(step: str) -> dict[str, str]:
+    return {"dagster/priority": _PRIORITY[step]}
+
+
 def adapter_key(adapter: Adapter, step: str) -> AssetKey:
     """`<genre>/loras/<lora>/<step>`."""
     return AssetKey(adapter_status.asset_name(adapter, step).split("/"))
@@ -87,6 +95,7 @@ def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
         deps=upstream,
         group_name=adapter.genre,
         check_specs=[AssetCheckSpec("preflight", asset=key, blocking=True)],
+        op_tags=_tags("training_dataset"),
         required_resource_keys={WORKSHOP},
         description=f"The pictures that {adapter.name} learns from: content/lora-datasets/{adapter.dataset}.",
     )
@@ -118,6 +127,7 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
         deps=upstream,
         group_name=adapter.genre,
         pool=GPU_POOL,
+        op_tags=_tags("mlx_adapter"),
         required_resource_keys={WORKSHOP},
         description=f"{adapter.name} as trained, under mlx-examples' names.",
     )
@@ -139,6 +149,7 @@ def _chosen_checkpoint(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefi
         deps=upstream,
         group_name=adapter.genre,
         pool=GPU_POOL,
+        op_tags=_tags("chosen_checkpoint"),
         required_resource_keys={WORKSHOP},
         description=f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice.",
     )
@@ -157,6 +168,7 @@ def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefiniti
         key=adapter_key(adapter, "mflux_adapter"),
         deps=upstream,
         group_name=adapter.genre,
+        op_tags=_tags("mflux_adapter"),
         required_resource_keys={WORKSHOP},
         description=f"{adapter.name} under the names that the installed mflux loads.",
     )
@@ -176,6 +188,7 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
         group_name=adapter.genre,
         pool=GPU_POOL,
         check_specs=[AssetCheckSpec("verdicts", asset=key, blocking=True)],
+        op_tags=_tags("verification"),
         required_resource_keys={WORKSHOP},
         description=f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",
     )
@@ -201,6 +214,7 @@ def _promoted_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
         key=adapter_key(adapter, "promoted_adapter"),
         deps=upstream,
         group_name=adapter.genre,
+        op_tags=_tags("promoted_adapter"),
         required_resource_keys={WORKSHOP},
         description=f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
     )

@@ -20,7 +20,7 @@ from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pictures.archive import archive_removed_places
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
 from sq_pipeline.serve.queue import RenderKey, order_by_stack
 from sq_pipeline.wiring import real_engines
@@ -67,7 +67,12 @@ def bring_up_to_date(
     select_tiers(tier)
     start = time.perf_counter()
     with hold_run_lock(data, say):
-        report = _bring_up_to_date(Workshop(data, make_engines(data)), instance, world, tier, say, make_engines)
+        workshop = Workshop(data, make_engines(data))
+        try:
+            report = _bring_up_to_date(workshop, instance, world, tier, say, make_engines)
+        finally:
+            if workshop.engines.training_ahead is not None:
+                workshop.engines.training_ahead().close()
     report.wall_s = round(time.perf_counter() - start, 2)
     return report
 
@@ -95,19 +100,30 @@ def _bring_up_to_date(
             failed = {item["asset"] for item in report.failed}
             if adapter_steps and not failed & {step.asset for step in adapter_steps}:
                 say(f"adapters: {len(adapter_steps)} steps to make")
+                workshop.run_trains = tuple(
+                    key for key, states in plan.adapters.items() if any(_is_training(step) for step in states.values())
+                )
                 made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
                 plan = make_plan(workshop, world, tier)
         workshop.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
-        plan = make_plan(workshop, world, tier)
+        if any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
+            plan = make_plan(workshop, world, tier)  # nothing else looked ahead
         for state in _by_stack(workshop, plan.worlds):
             made |= _run_world(defs, instance, state, say, report)
-        worlds = [survey_world(workshop, state.world, state.tier) for state in plan.worlds]
-        plan = replace(make_plan(workshop, world, tier), worlds=tuple(worlds))
+        after = make_plan(workshop, world, tier)
+        surveyed = {state.key: state for state in after.worlds}
+        # one that somebody's `plan` has found settled meanwhile is not among them
+        worlds = [surveyed.get(state.key) or survey_world(workshop, state.world, state.tier) for state in plan.worlds]
+        plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
     _note_made(workshop.data, plan, made, report)
     _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
+
+
+def _is_training(step: Step) -> bool:
+    return step.kind == "mlx_adapter" and step.is_to_do
 
 
 def _by_stack(workshop: Workshop, worlds: Iterable[WorldState]) -> list[WorldState]:

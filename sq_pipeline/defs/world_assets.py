@@ -27,12 +27,14 @@ from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
 from sq_pipeline.pictures.sheets import thumbnail_markdown
+from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.pipeline.worlds import world_status
 from sq_pipeline.pipeline.worlds.gallery import make_gallery
 from sq_pipeline.pipeline.worlds.images import FailedPicture, MadePicture, make_pictures, take_up_pictures
 from sq_pipeline.pipeline.worlds.prompts import make_prompts
 from sq_pipeline.pipeline.worlds.stack import make_stack
+from sq_pipeline.pipeline.worlds.world_status import WorldState
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
@@ -145,18 +147,19 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
         world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
         if only := context.run.tags.get(ONLY_TAG):
             slugs &= set(only.split(","))
+        state = world_status.survey_world(workshop, world_now, tier)
         if prompts in context.selected_asset_keys:
-            yield from _make_prompts(workshop, world_now, tier, slugs, prompts)
+            made = make_prompts(workshop, world_now, tier, slugs, state)
+            yield from _describe_prompts(made, prompts)
+            state = world_status.with_prompts(state, made)
         if images in context.selected_asset_keys:
-            yield from _make_pictures(context, workshop, world_now, tier, slugs, images)
+            yield from _make_pictures(context, workshop, state, slugs, images)
 
     return shown
 
 
-def _make_prompts(
-    workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], key: AssetKey
-) -> Iterator[AssetMaterialization]:
-    for slug, record in make_prompts(workshop, world, tier, slugs).items():
+def _describe_prompts(made: Mapping[str, Record], key: AssetKey) -> Iterator[AssetMaterialization]:
+    for slug, record in made.items():
         tags = {_DATA_VERSION_TAG: record.data_version}
         yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
 
@@ -164,17 +167,17 @@ def _make_prompts(
 def _make_pictures(
     context: AssetExecutionContext,
     workshop: Workshop,
-    world: World,
-    tier: Tier,
+    state: WorldState,
     slugs: Collection[str],
     key: AssetKey,
 ) -> Iterator[AssetMaterialization]:
     """Yields each picture as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
+    world, tier = state.world, state.tier
     failed: dict[str, str] = {}
     renderer = workshop.engines.renderer()
     loads, rendered = renderer.model_loads, 0
-    upstream = _upstream_versions(workshop, world, tier)
-    for outcome in make_pictures(workshop, world, tier, slugs):
+    upstream = _upstream_versions(state)
+    for outcome in make_pictures(workshop, world, tier, slugs, state):
         if isinstance(outcome, FailedPicture):
             context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.subject.slug] = outcome.reason
@@ -195,9 +198,9 @@ def _make_pictures(
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
 
 
-def _upstream_versions(workshop: Workshop, world: World, tier: Tier) -> dict[str, dict[str, str]]:
+def _upstream_versions(state: WorldState) -> dict[str, dict[str, str]]:
     """For each subject, the tags that tell Dagster which stack and prompt its picture is made from."""
-    state = world_status.survey_world(workshop, world, tier)
+    world = state.world
     names = (state.names.stack, state.names.prompts)
     stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in names)
     stack_version = state.stack.record.data_version if state.stack.record else ""

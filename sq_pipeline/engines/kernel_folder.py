@@ -1,9 +1,9 @@
 """A folder of its own for the CPU kernels that MLX compiles, on Linux: no two processes share one at the same time.
 
-MLX has the C++ compiler write a kernel straight to `$TMPDIR/mlx/<version>/cpu`, and any process loads what is there. So
-one may load what another is still writing ("file too short", or a bus error), and a compiler that was killed leaves half
-a kernel that fails for ever. Here: a numbered folder in the user's cache, held for as long as the process lives; what others finished
-is linked in, what is damaged is removed. Not here: anything of the kernels themselves.
+MLX has the C++ compiler write a kernel to `$TMPDIR/mlx/<version>/cpu`, and any process loads what is there. So
+one may load what another is still writing ("file too short", a bus error), and a compiler that was killed leaves half
+a kernel that fails for ever. Here: a numbered folder in the user's cache, held while the process lives; what others
+finished is linked in, what is damaged is removed. Not here: anything of the kernels themselves.
 """
 
 import os

@@ -34,6 +34,24 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def training_processes() -> int:
+    """In how many processes trainings over tiny-flux go on at a time.
+
+    One for a core where MLX computes on the CPU; one where it has a GPU, which they would share.
+    """
+    return cores() if sys.platform == "linux" and not _has_gpu() else 1
+
+
+def _has_gpu() -> bool:
+    """True where MLX's wheel for CUDA is installed."""
+    return any(version_of(name) != "not installed" for name in ("mlx-cuda", "mlx-cuda-12", "mlx-cuda-13"))
+
+
 def version_of(distribution: str) -> str:
     """The installed version of a distribution, or `not installed`."""
     try:

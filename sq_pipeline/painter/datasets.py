@@ -18,11 +18,12 @@ trigger: {trigger}
 base_model: tiny-flux
 rank: 8
 iterations: {iterations}
-batch_size: 8
+batch_size: 4
 grad_accumulation: 1
-learning_rate: 0.001
+learning_rate: 0.0015
 warmup_steps: 10
 kept_checkpoints: 2
+sample_interval: {iterations}  # strips at the start and the end
 seed: {seed}
 """
 
@@ -36,7 +37,7 @@ class DemoDataset:
     trigger: str
     seed: int
     pictures: int = 160
-    iterations: int = 150
+    iterations: int = 100
 
 
 DEMO_DATASETS = (

@@ -3,9 +3,9 @@
 A workshop is made for one run and remembers what it has read, so a run sees one state of the files.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sq_pipeline.base_models.base_models import (
     DEFAULT_BASE_MODEL,
@@ -36,12 +36,25 @@ Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
 TAKEN_UP = "is as it was once before; taken from the store"
 
 
+class TrainsAhead(Protocol):
+    """What begins trainings of this run while another one of it is under way."""
+
+    def begin(self, trainings: Sequence[tuple[str, str]]) -> None:
+        """Begin with these: an adapter's key, and the fingerprint of its training."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs; it goes on from its checkpoints another time."""
+        ...
+
+
 @dataclass(frozen=True)
 class Engines:
     """The doors to the engines. Only the first four load anything, and only when what they give is used.
 
     `trainer` and `trainer_versions` take a trainer's name, and raise TrainingError or ContentError for one that is
-    not there; the versions enter fingerprints and are cheap.
+    not there; the versions enter fingerprints and are cheap. `training_ahead`: what begins trainings in other
+    processes; a trainer that is asked for one of them takes it up. None where all is trained in this process.
     """
 
     trainer: Callable[[TrainerName], Trainer]
@@ -54,6 +67,7 @@ class Engines:
     chip: str
     token_counter: Callable[[str], TokenCounter]
     weights_hash: Callable[[str], str]
+    training_ahead: Callable[[], TrainsAhead] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,7 @@ class Workshop:
         self.data = data
         self.engines = engines
         self.looks_ahead = looks_ahead
+        self.run_trains: tuple[str, ...] = ()  # keys of the adapters that this run is going to train, if it is known
         self.settings: Settings = load_settings(data)
         self.files = StatCache(data)
         self.catalog: Catalog = read_catalog(data, self.files)

@@ -23,10 +23,12 @@ class CheckpointPlace:
     """Where a training leaves its checkpoints, kept adapters and samples, and what they are of.
 
     `identity` is a hash of everything that settles the result; what is of another identity is never continued.
+    `keeps_end`: the state after the last iteration is left there too, so that whoever trains the same takes it up.
     """
 
     folder: Path
     identity: str
+    keeps_end: bool = False
 
 
 @dataclass(frozen=True)

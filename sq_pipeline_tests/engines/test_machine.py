@@ -1,6 +1,7 @@
 """BLAS, tokenizers and weights' hashes: what surrounds the engines."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -115,3 +116,25 @@ def test_the_shipped_model_is_small_enough(shipped: DataDir) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert config["dims"]["hidden_size"] == BASE_MODELS["tiny-flux"].hidden_size
     assert "pretrain" in config["trained_with"]["command"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
+@pytest.mark.parametrize(("asked", "wanted"), [(None, ["1", "all", "1"]), ("1", ["1", "1", "1"])])
+def test_openblas_gets_one_thread_for_tiny_flux_and_every_core_for_wide_models(
+    asked: str | None, wanted: list[str]
+) -> None:
+    """A person's own OPENBLAS_NUM_THREADS holds; and what holds is what OpenBLAS itself says."""
+    code = (
+        "from sq_pipeline.base_models.base_models import resolve_base_model\n"
+        "from sq_pipeline.engines import blas, machine\n"
+        "for name in ('tiny-flux', 'flux1-dev', 'tiny-flux-8bit'):\n"
+        "    model = resolve_base_model(name)\n"
+        "    blas.use_threads_for(model)\n"
+        "    print(blas._openblas.openblas_get_num_threads(), blas.threads_for(model), machine.cores())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {} if asked is None else {"OPENBLAS_NUM_THREADS": asked}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    for line, threads in zip(answer.stdout.splitlines(), wanted, strict=True):
+        found, told, cores = line.split()
+        assert (found, told) == (cores if threads == "all" else threads,) * 2

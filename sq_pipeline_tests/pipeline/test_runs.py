@@ -12,10 +12,13 @@ from PIL import Image
 
 from sq_pipeline.common.errors import ContentError, SelectionError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.records import World
 from sq_pipeline.defs.runs import RunReport
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.worlds import world_status
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -90,6 +93,22 @@ def test_an_edit_makes_exactly_its_pictures_again(
     assert planned == wanted
     assert not report.trained
     assert is_quiet(done.run())
+
+
+def test_one_edited_prompt_surveys_its_world_four_times(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the plan before, the step of prompts and pictures, the gallery, and the plan after; the other world never."""
+    surveys: list[str] = []
+    survey_stack = world_status.survey_stack
+
+    def counted(workshop: Workshop, world: World, tier: Tier) -> Any:
+        surveys.append(world.key)
+        return survey_stack(workshop, world, tier)
+
+    done.run()
+    done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]})
+    monkeypatch.setattr(world_status, "survey_stack", counted)  # what `survey_world` begins with
+    assert rendered(done.run()) == {"old/mill"}
+    assert surveys == ["west/old"] * 4
 
 
 def test_what_does_not_count_makes_nothing(done: Game) -> None:

@@ -249,6 +249,9 @@ def test_doctor_without_train_says_nothing_of_it_and_lists_each_base_model_once(
     rows = {row["name"]: row["quantized"] for row in report["base_models"]}
     assert len(rows) == len(report["base_models"]) == 7
     assert rows["tiny-flux"] == ["tiny-flux-8bit", "tiny-flux-4bit"]
+    assert [row["processes"] for row in report["work"]] == [machine.training_processes(), 1, 1]
+    if sys.platform == "linux":
+        assert report["work"][0]["processes"] == machine.cores()
 
 
 def flux_dataset(tmp_path: Path) -> Path:

@@ -19,7 +19,7 @@ from sq_pipeline.base_models.base_models import BaseModel, resolve_base_model
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines import versions
+from sq_pipeline.engines import blas, versions
 from sq_pipeline.engines.mflux import token_counters
 from sq_pipeline.engines.mflux.adapter_stack import AdapterStack
 from sq_pipeline.engines.mflux.dtype import use_float32
@@ -41,6 +41,7 @@ class _Loaded:
         self.base_model = base_model
         self.tokens = token_counters.open_counter(base_model, folder)
         start = time.perf_counter()
+        blas.use_threads_for(base_model)
         self.pipeline = open_pipeline(base_model, folder)
         self.adapters = AdapterStack(self.pipeline.transformer, mapping_for(base_model), ready_bytes)
         _log.info("loaded %s in %.1f s", base_model.name, time.perf_counter() - start)

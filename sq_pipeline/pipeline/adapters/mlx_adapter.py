@@ -12,7 +12,13 @@ from typing import Any
 from sq_pipeline.adapters.tensor_survey import tensors_data_version
 from sq_pipeline.common.errors import ContentError
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_status import ready, sample_prompts_of, survey_adapter, trainer_of
+from sq_pipeline.pipeline.adapters.adapter_status import (
+    base_model_for,
+    ready,
+    sample_prompts_of,
+    survey_adapter,
+    trainer_of,
+)
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
 from sq_pipeline.pipeline.store import Record, StoredObject
 from sq_pipeline.pipeline.workshop import Workshop
@@ -38,6 +44,8 @@ def make_mlx_adapter(
     if step.record is not None:
         remove_checkpoints(workshop.data, step.fingerprint)
         return workshop.take_up(step, step.record), False
+    if workshop.engines.training_ahead is not None:
+        workshop.engines.training_ahead().begin(trainings_to_come(workshop, adapter))
     dataset = checked_dataset(workshop, adapter)
     # the first step follows the reading of all pictures: from there on the folder may change
     insist = at_first(lambda: insist_unchanged(workshop, adapter, states["training_dataset"]))
@@ -67,6 +75,39 @@ def make_mlx_adapter(
     kept = workshop.keep(step, record)
     remove_checkpoints(workshop.data, step.fingerprint)
     return kept, True
+
+
+def trainings_to_come(workshop: Workshop, adapter: Adapter) -> list[tuple[str, str]]:
+    """Key and fingerprint of the other trainings of this run that could begin now, while `adapter` is trained.
+
+    Only over tiny-flux, by our own trainer: any other fills the machine alone.
+    """
+    found: list[tuple[str, str]] = []
+    for key in sorted(workshop.run_trains):  # as Dagster orders the steps that could begin
+        other = workshop.catalog.adapters[key]
+        step = survey_adapter(workshop, other)["mlx_adapter"]
+        if other.key == adapter.key or step.status != "stale" or step.record is not None:
+            continue
+        if trainer_of(workshop, other) == "mlx" and base_model_for(workshop, other).name == "tiny-flux":
+            found.append((other.key, step.fingerprint))
+    return found
+
+
+def train_ahead(workshop: Workshop, adapter: Adapter, wanted: str) -> bool:
+    """Train the adapter up to its end and leave that beside its checkpoints, for the process that will make it of it.
+
+    Only what has the fingerprint `wanted`; returns whether it was that.
+    """
+    step, states = ready(workshop, adapter, "mlx_adapter")
+    if step.fingerprint != wanted or step.record is not None:
+        return False
+    insist = at_first(lambda: insist_unchanged(workshop, adapter, states["training_dataset"]))
+    place = CheckpointPlace(workshop.data.checkpoint_folder(wanted), wanted, keeps_end=True)
+    trainer, prompts = workshop.engines.trainer(trainer_of(workshop, adapter)), sample_prompts_of(workshop, adapter)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "final_adapters.safetensors"
+        train_adapter(checked_dataset(workshop, adapter), trainer, output, insist, place, prompts)
+    return True
 
 
 def _sample_prompts(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[str, ...]:

@@ -43,14 +43,14 @@ class FailedPicture:
 
 
 def make_pictures(
-    workshop: Workshop, world: World, tier: Tier, slugs: Collection[str]
+    workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], state: WorldState | None = None
 ) -> Iterator[MadePicture | FailedPicture]:
     """Render what the store has not and publish all, one by one; a subject that fails hinders no other.
 
     What failed is tried once more after the others, then given up with its reason. KeyboardInterrupt passes
-    through; pictures finished before it stay.
+    through; pictures finished before it stay. `state`: the tier as it stands, where the caller has surveyed it.
     """
-    state = survey_world(workshop, world, tier)
+    state = state or survey_world(workshop, world, tier)
     failed: list[Subject] = []
     for subject in state.subjects:
         if subject.slug in slugs:

@@ -8,12 +8,17 @@ from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline.pipeline.worlds.stack import _plain_record
-from sq_pipeline.pipeline.worlds.world_status import survey_world
+from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
 
 
-def make_prompts(workshop: Workshop, world: World, tier: Tier, slugs: Collection[str]) -> dict[str, Record]:
-    """Write the prompts of these subjects; those that cannot be written are left out (their pictures say why)."""
-    state = survey_world(workshop, world, tier)
+def make_prompts(
+    workshop: Workshop, world: World, tier: Tier, slugs: Collection[str], state: WorldState | None = None
+) -> dict[str, Record]:
+    """Write the prompts of these subjects; those that cannot be written are left out (their pictures say why).
+
+    `state`: the tier as it stands, where the caller has surveyed it.
+    """
+    state = state or survey_world(workshop, world, tier)
     made: dict[str, Record] = {}
     with workshop.store.together():
         for slug, step in state.prompts.items():

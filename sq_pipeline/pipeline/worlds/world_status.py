@@ -3,6 +3,7 @@
 Not here: rendering (`pictures`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -178,3 +179,11 @@ def _gallery_inputs(state: WorldState) -> dict[str, Any]:
     names = {subject.slug: subject.name for subject in state.subjects}
     made = {slug: step.record for slug, step in state.pictures.items() if step.record is not None}
     return {"pictures": [[names[slug], record.data_version] for slug, record in made.items()], "gallery": 1}
+
+
+def with_prompts(state: WorldState, made: Mapping[str, Record]) -> WorldState:
+    """The tier after these prompts were made; what else stands as it did."""
+    fresh = {
+        slug: replace(state.prompts[slug], status="fresh", record=record, reasons=()) for slug, record in made.items()
+    }
+    return replace(state, prompts={**state.prompts, **fresh})

@@ -17,6 +17,7 @@ from sq_pipeline.base_models import files
 from sq_pipeline.base_models.base_models import FAMILY_NAMES, BaseModel, Flux1Model, SizePx
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines import blas
 from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
@@ -85,6 +86,7 @@ def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
     if not isinstance(base_model, Flux1Model):
         problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}, and this trainer trains FLUX.1 alone"
         raise BaseModelError(Fault("lora.yaml", "trainer", problem, "write `trainer: mflux-train`"))
+    blas.use_threads_for(base_model)
     return _open_tiny(base_model, data) if base_model.name == "tiny-flux" else _open_flux(base_model, data)
 
 

@@ -168,14 +168,18 @@ class _Run:
         found = checkpoints.resume(self.loop) if checkpoints is not None else None
         if found is not None:
             self.losses, self.held_out, self.earlier_s = list(found.losses), list(found.held_out), found.elapsed_s
-            self.resumed_at = (*found.resumed_at, self.loop.iteration)
-            _log.info("resumed after iteration %d", self.loop.iteration)
+            self.resumed_at = found.resumed_at
+            if self.loop.iteration < self.recipe.iterations:  # otherwise it was not cut off: another process trained it
+                self.resumed_at = (*self.resumed_at, self.loop.iteration)
+                _log.info("resumed after iteration %d", self.loop.iteration)
 
     def go(self, checkpoints: CheckpointFolder | None, on_progress: OnProgress) -> None:
         """Train to the end, with what is due on the way. Raises TrainingError, StorageError."""
         recipe, loop, start = self.recipe, self.loop, time.perf_counter()
         if loop.iteration == 0:
             self._look_up(checkpoints)
+        elif loop.iteration == recipe.iterations:
+            on_progress(self._ended())
         while loop.iteration < recipe.iterations:
             self.losses.append(loop.advance())
             if problem := describe_fault(self.losses, loop.blank_loss):
@@ -195,15 +199,31 @@ class _Run:
                     sample,
                 )
             )
-            if checkpoints is None or is_last:
+            if checkpoints is None or (is_last and not self._keeps_end()):
                 continue
-            if loop.iteration in recipe.kept_iterations():
+            if loop.iteration in recipe.kept_iterations() and not is_last:
                 with checkpoints.telling_what_is_kept():
                     save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
-            if _is_due(checkpoints, loop.iteration, recipe) and not is_doubtful(self.losses[-1], loop.blank_loss):
-                state = _checked_state(loop, checkpoints)
+            is_due = is_last or _is_due(checkpoints, loop.iteration, recipe)
+            if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
                 told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.held_out)
-                checkpoints.save(Checkpoint(state, *told))
+                checkpoints.save(Checkpoint(state or _checked_state(loop, checkpoints), *told))
+
+    def _keeps_end(self) -> bool:
+        place = self.request.checkpoints
+        return place is not None and place.keeps_end
+
+    def _ended(self) -> TrainProgress:
+        """What is told of a training of which nothing is left to do, with the last sample of it."""
+        recipe, samples = self.recipe, self.samples.drawn(self.recipe.iterations)
+        return TrainProgress(
+            recipe.iterations,
+            recipe.iterations,
+            self.losses[-1],
+            self.earlier_s,
+            held_out_loss=self.held_out[-1][1] if self.held_out else None,
+            sample=samples[-1][1] if samples else None,
+        )
 
     def _look_up(self, checkpoints: CheckpointFolder | None) -> tuple[float | None, Path | None]:
         """The held-out loss and the samples, where they are due now."""

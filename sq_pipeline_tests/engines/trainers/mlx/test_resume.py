@@ -124,6 +124,21 @@ def test_progress_goes_on_with_the_time_of_before(shipped: DataDir, train, reque
     assert result.wall_s > told[-1].elapsed_s
 
 
+def test_what_another_process_trained_to_its_end_is_taken_up(shipped: DataDir, train, request_, undisturbed) -> None:
+    """The same bytes, nothing trained again, nothing said of a resume; the end is told once."""
+    assert request_.checkpoints is not None
+    ahead = replace(request_, checkpoints=replace(request_.checkpoints, keeps_end=True))
+    train(ahead)
+    assert newest(request_).name == f"{ITERATIONS:07d}.safetensors"
+    request_.output_path.unlink()
+    told: list[TrainProgress] = []
+    result = factory.trainer(shipped).train(request_, told.append)
+    assert_same(result, request_, undisturbed)
+    (end,) = told
+    assert (end.iteration, end.loss) == (ITERATIONS, undisturbed.losses[-1])
+    assert len(result.kept) == RECIPE.kept_checkpoints
+
+
 @pytest.mark.parametrize(("iterations", "kills"), [(12, 3), pytest.param(64, 20, marks=pytest.mark.long)])
 def test_many_kills_in_one_training(
     iterations: int, kills: int, shipped: DataDir, pictures: Path, tmp_path: Path

@@ -1,0 +1,30 @@
+"""A process that trains one adapter ahead of the run that will want it: `python -m sq_pipeline.defs.train_ahead`.
+
+Arguments: the data directory, the adapter's key, the fingerprint that its training must have. It leaves checkpoints
+and nothing else: the run that started it makes the record, and holds the lock.
+"""
+
+import sys
+from pathlib import Path
+
+from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pipeline.adapters.mlx_adapter import train_ahead
+from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.wiring import real_engines
+
+
+def main(root: str, key: str, fingerprint: str) -> int:
+    """Train; a fault is one line, and told again by the run, which meets it too."""
+    data = DataDir(Path(root))
+    try:
+        workshop = Workshop(data, real_engines(data))
+        train_ahead(workshop, workshop.adapter(key), fingerprint)
+    except SqPipelineError as error:
+        sys.stderr.write(f"{error.faults[0]}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""Trainings in processes of their own: as many as are allowed, waited for, and gone when nobody wants them any more."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sq_pipeline.engines.training_ahead import TrainingAhead
+
+_PATIENCE_S = 60
+# writes its number into a file named after the training, and stays until a file lets it go
+_SCRIPT = """
+import os, pathlib, sys, time
+folder, key = pathlib.Path(sys.argv[1]), sys.argv[2]
+(folder / f"{key}.new").write_text(str(os.getpid()))
+(folder / f"{key}.new").rename(folder / f"{key}.pid")
+while not (folder / f"{key}.go").exists():
+    time.sleep(0.02)
+sys.exit((folder / f"{key}.go").read_text() or 0)
+"""
+
+
+def command(folder: Path) -> Callable[[str, str], list[str]]:
+    return lambda key, _fingerprint: [sys.executable, "-c", _SCRIPT, str(folder), key]
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def pid_of(folder: Path, key: str) -> int:
+    eventually((folder / f"{key}.pid").exists)
+    return int((folder / f"{key}.pid").read_text())
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_the_next_begins_when_one_has_ended_and_one_that_is_wanted_here_does_not(tmp_path: Path) -> None:
+    ahead = TrainingAhead(command(tmp_path), 1, lambda _: None)
+    ahead.begin([("one", "f1"), ("two", "f2"), ("three", "f3")])
+    ahead.begin([("one", "f1"), ("two", "f2")])  # a later step of the run names them again
+    pid_of(tmp_path, "one")
+    ahead.await_end("f2")  # it waits its turn: whoever wants it trains it
+    (tmp_path / "one.go").touch()
+    ahead.await_end("f1")
+    pid_of(tmp_path, "three")
+    (tmp_path / "three.go").touch()
+    ahead.await_end("f3")
+    ahead.close()
+    assert sorted(path.stem for path in tmp_path.glob("*.pid")) == ["one", "three"]
+
+
+def test_what_still_runs_ends_with_the_run_and_can_begin_again(tmp_path: Path) -> None:
+    ahead = TrainingAhead(command(tmp_path), 2, lambda _: None)
+    ahead.begin([("one", "f1"), ("two", "f2")])
+    pids = [pid_of(tmp_path, "one"), pid_of(tmp_path, "two")]
+    ahead.close()
+    assert all(map(is_gone, pids))
+    (tmp_path / "one.pid").unlink()
+    ahead.begin([("one", "f1")])
+    again = pid_of(tmp_path, "one")
+    ahead.close()
+    assert is_gone(again)
+
+
+def test_one_that_fails_is_told_of_and_left_to_the_run(tmp_path: Path) -> None:
+    said: list[str] = []
+    ahead = TrainingAhead(command(tmp_path), 1, said.append)
+    ahead.begin([("one", "f1")])
+    pid_of(tmp_path, "one")
+    (tmp_path / "one.go").write_text("the disk is full")
+    ahead.await_end("f1")
+    ahead.close()
+    assert said == ["one: the training in a process of its own ended early (the disk is full); it goes on here"]
+
+
+def test_on_one_core_nothing_begins(tmp_path: Path) -> None:
+    ahead = TrainingAhead(command(tmp_path), 0, lambda _: None)
+    ahead.begin([("one", "f1")])
+    ahead.await_end("f1")
+    ahead.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_none_outlives_the_process_that_began_it(number: signal.Signals, tmp_path: Path) -> None:
+    parent = (
+        "import sys, time; from pathlib import Path\n"
+        "from sq_pipeline_tests.engines.test_training_ahead import TrainingAhead, command\n"
+        "ahead = TrainingAhead(command(Path(sys.argv[1])), 1, print); ahead.begin([('one', 'f1')]); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent, str(tmp_path)])
+    pid = pid_of(tmp_path, "one")
+    process.send_signal(number)
+    process.wait()
+    eventually(lambda: is_gone(pid))

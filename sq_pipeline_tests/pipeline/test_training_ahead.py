@@ -1,0 +1,109 @@
+"""Which trainings of a run begin in other processes, and what becomes of them. The processes: `engines`."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+
+import pytest
+
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.defs.runs import bring_up_to_date
+from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
+from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.workshop import Engines, Workshop
+from sq_pipeline.wiring import real_engines
+from sq_pipeline_tests.pipeline.fast import write_game
+from sq_pipeline_tests.pipeline.game import Game
+
+WEST, PAPER = "west/west_land", "west/paper_land"
+
+
+@dataclass
+class Ahead:
+    """Notes what it is asked for."""
+
+    begun: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    closed: int = 0
+
+    def begin(self, trainings: Sequence[tuple[str, str]]) -> None:
+        self.begun += trainings
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def run(game: Game, ahead: Ahead, world: str | None = None) -> None:
+    def engines(data: DataDir) -> Engines:
+        return replace(game.engines(data), training_ahead=lambda: ahead)
+
+    bring_up_to_date(game.data, game.instance, world, game.said.append, engines)
+
+
+def test_while_one_adapter_is_trained_the_other_one_may_begin(game: Game) -> None:
+    ahead = Ahead()
+    run(game, ahead)
+    workshop = Workshop(game.data, game.engines(game.data))
+    west = survey_adapter(workshop, workshop.adapter(WEST))["mlx_adapter"]
+    assert ahead.begun == [(WEST, west.fingerprint)]  # while that is trained, nothing is left
+    assert ahead.closed == 1
+    run(game, ahead)
+    assert len(ahead.begun) == 1
+
+
+def test_an_adapter_is_remapped_and_verified_before_the_next_is_trained(game: Game) -> None:
+    run(game, Ahead())
+    records = [
+        event.asset_key.path[-1]
+        for event in game.instance.all_logs(game.instance.get_run_records()[-1].dagster_run.run_id)
+        if event.dagster_event and event.dagster_event.is_step_materialization
+        for event in [event.dagster_event]
+        if event.asset_key is not None
+    ]
+    line = ["mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"]
+    assert records == ["training_dataset"] * 2 + line * 2
+
+
+def test_what_the_run_is_not_for_does_not_begin(game: Game) -> None:
+    ahead = Ahead()
+    run(game, ahead, "west/old")
+    assert ahead.begun == []
+
+
+def test_it_ends_when_the_run_is_interrupted(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = Ahead()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(game.engines.trainer, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(game, ahead)
+    assert (len(ahead.begun), ahead.closed) == (1, 1)
+
+
+def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
+    """With the real trainer: nothing is left to train, and the adapter is the one of a run alone."""
+    write_game(data)
+    workshop = Workshop(data, real_engines(data))
+    adapter = workshop.adapter(PAPER)
+    make_dataset(workshop, adapter)
+    wanted = survey_adapter(workshop, adapter)["mlx_adapter"].fingerprint
+    process = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(data.root), PAPER]
+    subprocess.run([*process, "sha256:another"], check=True)  # the files changed meanwhile: nothing is trained
+    assert not data.checkpoint_folder(wanted).exists()
+    subprocess.run([*process, wanted], check=True)
+    end = data.checkpoint_folder(wanted) / "0000003.safetensors"
+    assert end.is_file()
+    assert not workshop.store.read_record("mlx_adapter", wanted)
+    made, is_made = make_mlx_adapter(workshop, adapter, getLogger())
+    assert is_made
+    assert "resumed_at" not in made.info
+    assert not end.exists()
+    path = workshop.store.path_of(made.objects["adapter"])
+    ahead = path.read_bytes()
+    path.unlink()
+    alone, _ = make_mlx_adapter(Workshop(data, real_engines(data)), adapter, getLogger())
+    assert workshop.store.path_of(alone.objects["adapter"]).read_bytes() == ahead
