@@ -19,6 +19,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
 
 import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test module loads MLX
 from sq_pipeline.common.layout import DataDir, shipped_data_root
+from sq_pipeline.engines.kernel_folder import take_kernel_folder
+
+take_kernel_folder()  # test modules use engines past the factory too
 
 settings.register_profile("tests", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("tests")

@@ -11,6 +11,7 @@ from sq_pipeline.base_models.ports import TokenCounter
 from sq_pipeline.common.errors import Fault, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
+from sq_pipeline.engines.kernel_folder import take_kernel_folder
 from sq_pipeline.engines.mflux import token_counters
 from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
 from sq_pipeline.engines.versions import describe_mflux_train, describe_trainer
@@ -44,6 +45,7 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
 
     Raises TrainingError for a trainer that is not there.
     """
+    take_kernel_folder()
     if name == "mflux-train":
         from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
 
@@ -63,6 +65,7 @@ def held_out_meter(data: DataDir) -> HeldOutMeter:
     """The meter of held-out losses over the base models of this data directory; loads nothing yet."""
     from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
 
+    take_kernel_folder()
     return MlxHeldOutMeter(data)
 
 
@@ -80,6 +83,7 @@ def renderer(data: DataDir) -> WatchedRenderer:
     """
     from sq_pipeline.engines.mflux.renderer import MfluxRenderer
 
+    take_kernel_folder()
     ready_mib = load_settings(data).ready_stacks_mib
     return MfluxRenderer(data, machine.memory_bytes() // 16 if ready_mib is None else ready_mib << 20)
 
@@ -88,6 +92,7 @@ def fidelity_meter(data: DataDir) -> FidelityMeter:
     """The meter of what mflux's loader applies; loads nothing yet."""
     from sq_pipeline.engines.mflux.fidelity import MfluxFidelityMeter
 
+    take_kernel_folder()
     return MfluxFidelityMeter(data)
 
 

@@ -87,11 +87,13 @@ def test_each_process_has_its_own_and_gets_what_others_finished(tmp_path: Path) 
     command = [sys.executable, "-c", HOLD]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment(tmp_path)}
     with subprocess.Popen(command, **pipes) as one:  # type: ignore[call-overload]
+        assert one.stdout
         assert one.stdout.readline().strip() == held  # free again since the first process ended
         assert not half.exists()
         half.write_bytes(finished.read_bytes()[:1000])
         os.utime(half, (old, old))
         with subprocess.Popen(command, **pipes) as other:  # type: ignore[call-overload]
+            assert other.stdout
             folder = Path(other.stdout.readline().strip())
             assert folder != Path(held)
             wanted = {finished.name, "half.so", "young.so"}
