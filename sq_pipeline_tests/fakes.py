@@ -19,8 +19,9 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError, TrainingError
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
-from sq_pipeline.training.held_out import held_out_indices
 from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.support import TrainerSupport
 from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity, missed
 from sq_pipeline.verification.ports import FidelityRequest
 
@@ -146,10 +147,12 @@ class FakeHeldOutMeter:
     def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
         """None where no picture is held out."""
         self.requests.append(request)
-        held_out = held_out_indices(len(request.examples), request.recipe.held_out_pairs)
-        pairs = len(held_out) if self.pairs is None else self.pairs
+        pairs = len(request.plan.held_out) if self.pairs is None else self.pairs
         losses = tuple(float(_numbers(use.path.read_bytes(), use.lora_scale).random()) for use in request.adapters)
         return HeldOutLosses(1.0, losses, pairs) if pairs else None
+
+
+_FOLLOWS_ALL = TrainerSupport("mlx", frozenset(Recipe.model_fields))
 
 
 @dataclass
@@ -164,6 +167,7 @@ class FakeTrainer:
     fail_at: int | None = None
     interrupt_while_writing: bool = False
     requests: list[TrainRequest] = field(default_factory=list[TrainRequest])
+    support: TrainerSupport = _FOLLOWS_ALL
 
     def describe(self) -> EngineDescription:
         """A fixed description."""

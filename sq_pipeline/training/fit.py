@@ -5,10 +5,10 @@ Here: the choice and its words. Not here: what a training needs (`training.memor
 
 from collections.abc import Iterator
 
-from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import BaseModel, Flux1Model
 from sq_pipeline.common.errors import Fault, TrainingError
 from sq_pipeline.training.buckets import training_resolution
-from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, image_tokens_of, training_need
+from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, encoded_bytes_of, image_tokens_of, training_need
 from sq_pipeline.training.recipe import Recipe
 
 # in the order of preference: time is given before precision
@@ -33,6 +33,28 @@ def tokens_of_recipe(recipe: Recipe, base_model: Flux1Model) -> int:
     """Image tokens of the recipe's largest picture: no aspect bucket is larger than its resolution."""
     size = training_resolution(recipe, base_model.training_size)
     return image_tokens_of(size.width_px, size.height_px)
+
+
+def settings_for(
+    recipe: Recipe, base_model: BaseModel, memory_bytes: int, *, pairs: int, captions: int
+) -> TrainingSettings:
+    """The settings of a training of so many pictures with so many different captions on a machine with that memory.
+
+    Raises TrainingError where nothing fits, see `choose_settings`; that is known of FLUX.1 alone.
+    """
+    if not isinstance(base_model, Flux1Model):
+        return _settings_by_size(recipe, memory_bytes)
+    tokens = tokens_of_recipe(recipe, base_model)
+    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions)
+    return choose_settings(recipe, base_model, tokens, memory_bytes, encoded_bytes=encoded)
+
+
+def _settings_by_size(recipe: Recipe, memory_bytes: int) -> TrainingSettings:
+    """For Z-Image and FLUX.2: mflux-train wants all of a model in memory, text encoder and VAE too."""
+    fitting = 16 if memory_bytes >= 48 * _GIB else 8 if memory_bytes >= 24 * _GIB else 4
+    bits = fitting if recipe.base_bits == "auto" else recipe.base_bits
+    saves = memory_bytes < 64 * _GIB if recipe.gradient_checkpointing == "auto" else recipe.gradient_checkpointing
+    return TrainingSettings(bits, saves)
 
 
 def choose_settings(

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.training.plan import TrainingPlan, plan_training
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.support import TrainerSupport
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class TrainRequest:
     output_path: Path
     checkpoints: CheckpointPlace | None = None
     sample_prompts: tuple[str, ...] = ()
+
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """What every trainer goes by; raises BaseModelError for a base model that is not known."""
+        return _plan_of(self)
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,11 @@ class TrainResult:
 class Trainer(Protocol):
     """Trains one LoRA and writes the file that mlx-examples' FLUX.1 trainer writes."""
 
+    @property
+    def support(self) -> TrainerSupport:
+        """What of a recipe it follows; `train` refuses the rest (`training.support`)."""
+        ...
+
     def describe(self) -> EngineDescription: ...
 
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
@@ -127,6 +140,15 @@ class HeldOutRequest:
     examples: tuple[TrainingExample, ...]
     recipe: Recipe
     adapters: tuple[AdapterUse, ...]
+
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """The plan of the training that is measured; raises BaseModelError for a base model that is not known."""
+        return _plan_of(self)
+
+
+def _plan_of(request: TrainRequest | HeldOutRequest) -> TrainingPlan:
+    return plan_training(request.recipe, request.base_model, [example.caption for example in request.examples])
 
 
 @dataclass(frozen=True)

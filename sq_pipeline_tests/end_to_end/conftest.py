@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sq_pipeline.cli.pipeline_commands import copy_shipped_data
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.shipped import copy_shipped_data
 from sq_pipeline.painter.datasets import DEMO_DATASETS, draw_dataset
 from sq_pipeline_tests.conftest import made_once
 
@@ -76,7 +76,7 @@ def _write_small(data: DataDir) -> None:
         draw_dataset(replace(dataset, pictures=12, iterations=4), folder)
         recipe = folder / "lora.yaml"
         text = recipe.read_text()
-        recipe.write_text(text.replace("batch_size: 8\n", "batch_size: 2\n") + _SHORT_RECIPE)
+        recipe.write_text(text.replace("batch_size: 4\n", "batch_size: 2\n") + _SHORT_RECIPE)
     for path in data.verify_prompts_root.glob("*.yaml"):
         prompts = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({**prompts, "prompts": prompts["prompts"][:1]}))

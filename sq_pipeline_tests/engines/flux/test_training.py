@@ -60,9 +60,7 @@ def _reduced(monkeypatch: pytest.MonkeyPatch) -> None:
         return open_flux_parts(DEV, data, dtype, dims=DIMS, encoder_dims=SMALL)
 
     monkeypatch.setattr(base, "open_flux_parts", open_reduced)
-    for module in (trainer, "sq_pipeline.engines.trainers.mlx.held_out"):
-        target = module if isinstance(module, str) else module.__name__
-        monkeypatch.setattr(f"{target}.resolve_base_model", lambda _name: DEV)
+    monkeypatch.setattr("sq_pipeline.training.plan.resolve_base_model", lambda _name: DEV)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """A recipe as `mflux-train`'s configuration (mflux 0.24.0, `mflux/models/common/training/state/training_spec.py`), or
-every field of it that mflux-train cannot do.
+what of it does not fit the base model and the dataset.
 
 Its training is the recipe's: Adam with warmup and cosine, noise times drawn evenly from the model's own schedule. It
 counts in epochs and stops at an epoch's end, or at a checkpoint if it is stopped there: `plan_checkpoints`.
-Not here: the pictures (`mflux_train.pictures`), running it (`mflux_train.trainer`).
+Not here: what it cannot do at all (`mflux_train.support`), the pictures (`mflux_train.pictures`), running it
+(`mflux_train.trainer`).
 """
 
 import math
@@ -14,15 +15,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.base_models.base_models import FAMILY_NAMES, Family, QwenModel, SizePx
+from sq_pipeline.base_models.base_models import Family, QwenModel
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.engines import machine
 from sq_pipeline.engines.mflux.families import shapes_of
+from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.support import RECIPE_FILE
 
-RECIPE_FILE = "lora.yaml"
 DATA, RUN = "data", "run"
-_GIB = 2**30
 _MANY_PICTURES = 256  # more of them are kept on disk: a prompt's encoding is 8 MB in FLUX.2
 # what mflux's own examples train; what else its mapping names, `mflux-train` saves under names that it does not load
 _TRAINED: Mapping[Family, str] = {
@@ -39,14 +40,6 @@ class CheckpointPlan:
     kept: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What was picked for this machine: bits of the base weights, and whether blocks are computed twice."""
-
-    base_bits: int
-    gradient_checkpointing: bool
-
-
 def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
     """The layers, by mflux's names, that a recipe trains."""
     trained = re.compile(_TRAINED[base_model.family])
@@ -54,23 +47,13 @@ def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
 
 
 def faults_of(recipe: Recipe, base_model: QwenModel, pictures: int) -> list[Fault]:
-    """Every field that mflux-train cannot do, by its name. `pictures`: how many there are to train on."""
+    """Every value that does not fit base model and dataset, by its field. `pictures`: how many are trained on."""
     return [
         Fault(RECIPE_FILE, field, problem, mend) for field, problem, mend in _problems(recipe, base_model, pictures)
     ]
 
 
 def _problems(recipe: Recipe, base_model: QwenModel, pictures: int) -> Iterator[tuple[str, str, str]]:
-    if recipe.alpha is not None and recipe.alpha != recipe.rank:
-        problem = f"mflux-train writes no alpha into its adapters: {recipe.alpha:g} at rank {recipe.rank} would be lost"
-        yield "alpha", problem, "leave it out"
-    if recipe.caption_dropout:
-        yield "caption_dropout", "mflux-train encodes no empty caption", "set it to 0"
-    if recipe.prior_mix:
-        yield "prior_mix", "mflux-train has no pictures of the base model beside the dataset", "set it to 0"
-    if recipe.guidance != Recipe.model_fields["guidance"].default:
-        family = FAMILY_NAMES[base_model.family]
-        yield "guidance", f"{family} is not trained at a guidance", "leave it out"
     known = trained_modules(base_model, recipe.model_copy(update={"modules": ("*",)}))
     for index, pattern in enumerate(recipe.modules):
         if not any(fnmatchcase(path, pattern) for path in known):
@@ -115,29 +98,21 @@ def plan_checkpoints(recipe: Recipe, pictures: int) -> CheckpointPlan | None:
     return CheckpointPlan(interval, tuple(kept))
 
 
-def settings_of(recipe: Recipe) -> Settings:
-    """What `auto` is on this machine: mflux-train wants all of a model in memory, text encoder and VAE too."""
-    memory = machine.memory_bytes()
-    fitting = 16 if memory >= 48 * _GIB else 8 if memory >= 24 * _GIB else 4
-    bits = fitting if recipe.base_bits == "auto" else recipe.base_bits
-    saves = memory < 64 * _GIB if recipe.gradient_checkpointing == "auto" else recipe.gradient_checkpointing
-    return Settings(bits, saves)
-
-
 def write_config(
-    recipe: Recipe,
+    plan: TrainingPlan,
     base_model: QwenModel,
+    settings: TrainingSettings,
     folder: Path,
     pictures: int,
-    plan: CheckpointPlan,
-    size: SizePx,
+    interval: int,
     samples: bool,
 ) -> dict[str, Any]:
-    """The configuration. `folder` holds the base model's files; paths of the training are relative to where it runs.
+    """The configuration. `folder` holds the base model's files, a checkpoint is due every `interval` iterations; paths
+    of the training are relative to where it runs.
 
     Losses are told only where pictures are drawn, so at least one is, before the first iteration.
     """
-    settings = settings_of(recipe)
+    recipe = plan.recipe
     never = 2 * recipe.iterations + 1
     return {
         "model": base_model.mflux_name,
@@ -161,10 +136,10 @@ def write_config(
             "lr_total_steps": math.ceil(recipe.iterations / recipe.grad_accumulation),
             "gradient_accumulation_steps": recipe.grad_accumulation,
         },
-        "checkpoint": {"save_frequency": plan.interval, "output_path": RUN},
+        "checkpoint": {"save_frequency": interval, "output_path": RUN},
         "monitoring": {
-            "preview_width": size.width_px,
-            "preview_height": size.height_px,
+            "preview_width": plan.size.width_px,
+            "preview_height": plan.size.height_px,
             "plot_frequency": never,  # the losses of a batch at fixed times would cost ten more passes each
             "generate_image_frequency": recipe.sample_interval if samples else never,
         },

@@ -7,7 +7,6 @@ leaves (`mflux_train.folder`), running a child (`trainers.guarded_process`).
 import json
 import logging
 import math
-import os
 import resource
 import sys
 import tempfile
@@ -18,21 +17,23 @@ from pathlib import Path
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.tensor_survey import survey_tensors
 from sq_pipeline.base_models import files
-from sq_pipeline.base_models.base_models import BaseModel, QwenModel, SizePx, resolve_base_model, training_base_of
+from sq_pipeline.base_models.base_models import BaseModel, QwenModel
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file, write_text
 from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines import versions
+from sq_pipeline.engines import machine, versions
 from sq_pipeline.engines.trainers.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.engines.trainers.mflux_train import config as train_config
-from sq_pipeline.engines.trainers.mflux_train.config import DATA, RECIPE_FILE, CheckpointPlan
+from sq_pipeline.engines.trainers.mflux_train.config import DATA, CheckpointPlan
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, losses_of
 from sq_pipeline.engines.trainers.mflux_train.pictures import write_pictures
-from sq_pipeline.training.held_out import held_out_indices
-from sq_pipeline.training.ports import KeptAdapter, TrainingExample, TrainProgress, TrainRequest, TrainResult
-from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.engines.trainers.mflux_train.support import SUPPORT
+from sq_pipeline.training.environment import child_environment, may_download
+from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.support import RECIPE_FILE, TrainerSupport, unsupported_faults
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ OnProgress = Callable[[TrainProgress], None]
 
 class MfluxTrainTrainer:
     """The `Trainer` of `training.ports` over mflux's own. `command` is what runs it; its arguments follow."""
+
+    support: TrainerSupport = SUPPORT
 
     def __init__(self, data: DataDir, command: Sequence[str] = _COMMAND) -> None:
         self._data, self._command = data, tuple(command)
@@ -57,40 +60,37 @@ class MfluxTrainTrainer:
 
         The file is mflux-train's own, byte for byte. A held-out loss is not measured; the pictures are held out.
         """
-        base_model = _trained_over(request.base_model)
-        held_out = set(held_out_indices(len(request.examples), request.recipe.held_out_pairs))
-        examples = [example for index, example in enumerate(request.examples) if index not in held_out]
-        pictures = len(examples) * request.recipe.num_augmentations
-        if faults := train_config.faults_of(request.recipe, base_model, pictures):
+        recipe, plan = request.recipe, request.plan
+        base_model = _trained_over(plan.base_model)
+        pictures = len(plan.trained) * plan.crops.num_augmentations
+        faults = [*unsupported_faults(recipe, SUPPORT), *train_config.faults_of(recipe, base_model, pictures)]
+        if faults:
             raise TrainingError(faults)
-        plan = train_config.plan_checkpoints(request.recipe, pictures)
-        assert plan is not None  # said above otherwise
+        checkpoints = train_config.plan_checkpoints(recipe, pictures)
+        assert checkpoints is not None  # said above otherwise
         weights = files.base_model_folder(base_model, self._data)
         _insist_on_assistant(base_model)
-        size = _size_of(request.recipe, base_model)
+        settings = plan.settings(machine.memory_bytes())
         samples = bool(request.sample_prompts)
-        config = train_config.write_config(request.recipe, base_model, weights, pictures, plan, size, samples)
+        config = train_config.write_config(plan, base_model, settings, weights, pictures, checkpoints.interval, samples)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) if request.checkpoints is None else request.checkpoints.folder
-            run = _Run(request, plan, TrainFolder(folder), config, on_progress)
-            return run.train(self._command, examples, size, self.describe())
+            run = _Run(request, checkpoints, settings, TrainFolder(folder), config, on_progress)
+            return run.train(self._command, self.describe())
 
 
-def _trained_over(name: str) -> QwenModel:
-    base_model: BaseModel = training_base_of(resolve_base_model(name))
+def _trained_over(base_model: BaseModel) -> QwenModel:
     if isinstance(base_model, QwenModel):
         return base_model
     problem = f"mflux-train trains Z-Image and FLUX.2, not {base_model.name}"
     raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "use `trainer: mlx`"))
 
 
-def _size_of(recipe: Recipe, base_model: QwenModel) -> SizePx:
-    return base_model.training_size if recipe.resolution is None else SizePx(*recipe.resolution)
-
-
 def _insist_on_assistant(base_model: QwenModel) -> None:
-    """mflux-train would download the adapter that it puts under a distilled model; raises BaseModelError instead."""
-    if base_model.assistant is None:
+    """mflux-train would download the adapter that it puts under a distilled model; BaseModelError instead, unless
+    a person allowed it.
+    """
+    if base_model.assistant is None or may_download(child_environment()):
         return
     from huggingface_hub import try_to_load_from_cache
 
@@ -107,12 +107,13 @@ class _Run:
         self,
         request: TrainRequest,
         plan: CheckpointPlan,
+        settings: TrainingSettings,
         folder: TrainFolder,
         config: Mapping[str, object],
         on_progress: OnProgress,
     ) -> None:
         self._request, self._plan, self._folder, self._config = request, plan, folder, config
-        self._on_progress = on_progress
+        self._settings, self._on_progress = settings, on_progress
         self._iterations = request.recipe.iterations
         self._losses: dict[int, float] = {}
         self._told = 0  # the iteration that was told last
@@ -122,15 +123,14 @@ class _Run:
         self._encode_s = 0.0
         self._is_done = False
 
-    def train(
-        self, command: Sequence[str], examples: Sequence[TrainingExample], size: SizePx, engine: EngineDescription
-    ) -> TrainResult:
+    def train(self, command: Sequence[str], engine: EngineDescription) -> TrainResult:
         """Run mflux-train to the recipe's last iteration, from the last checkpoint if there is one."""
-        recipe, folder = self._request.recipe, self._folder.folder
+        plan, folder = self._request.plan, self._folder.folder
+        examples = plan.trained_of(self._request.examples)
         self._folder.clear_data()
         # without one mflux-train draws the first caption; it draws something in any case, see `write_config`
         prompts = self._request.sample_prompts or (examples[0].caption,)
-        pictures = write_pictures(folder / DATA, examples, recipe, size, prompts)
+        pictures = write_pictures(folder / DATA, examples, plan.crops, plan.recipe.seed, prompts)
         settled_by = {
             "request": None if self._request.checkpoints is None else self._request.checkpoints.identity,
             "config": {**self._config, "model_path": None},  # where the weights are; the request says which
@@ -153,7 +153,7 @@ class _Run:
     def _run(self, command: Sequence[str]) -> None:
         folder = self._folder.folder
         try:
-            result = run_child(command, folder, _environment(), folder / _LOG, self._look)
+            result = run_child(command, folder, child_environment(), folder / _LOG, self._look)
         except CannotStart as error:
             problem = f"{command[0]} cannot be started ({error.strerror})"
             raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "install mflux again")) from error
@@ -252,7 +252,6 @@ class _Run:
                 drawn = self._folder.samples().items()
                 samples = [(iteration, path) for (iteration, _), path in drawn if iteration <= self._iterations]
         copy_file(final, self._request.output_path)
-        settings = train_config.settings_of(self._request.recipe)
         return TrainResult(
             losses=tuple(self._losses[iteration] for iteration in range(1, self._iterations + 1)),
             wall_s=self._elapsed_s(),
@@ -262,17 +261,8 @@ class _Run:
             resumed_at=tuple(self._folder.notes.resumed_at),
             kept=(*kept, KeptAdapter(self._iterations, self._request.output_path)),
             samples=tuple(samples),
-            settings={
-                "base_bits": settings.base_bits,
-                "gradient_checkpointing": settings.gradient_checkpointing,
-                "checkpoint_interval": self._plan.interval,
-            },
+            settings={**self._settings.as_json(), "checkpoint_interval": self._plan.interval},
         )
-
-
-def _environment() -> dict[str, str]:
-    """The child's: no word to the hub unless the user has said otherwise, and lines as they come."""
-    return {"HF_HUB_OFFLINE": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _peak_memory_bytes() -> int:

@@ -18,7 +18,6 @@ from sq_pipeline.base_models.base_models import FAMILY_NAMES, BaseModel, Flux1Mo
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import blas
-from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
@@ -26,10 +25,7 @@ from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
-from sq_pipeline.training.fit import choose_settings, tokens_of_recipe
-from sq_pipeline.training.memory import TrainingSettings, encoded_bytes_of
-from sq_pipeline.training.ports import TrainingExample
-from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.memory import TrainingSettings
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -127,11 +123,3 @@ def _open_tiny(base_model: Flux1Model, data: DataDir) -> TrainingBase:
         load_network=load_network,
         config=mflux_build.model_config(),
     )
-
-
-def settings_for(recipe: Recipe, base_model: Flux1Model, examples: Sequence[TrainingExample]) -> TrainingSettings:
-    """The settings with which a training fits this machine; raises TrainingError with what would help if none do."""
-    tokens = tokens_of_recipe(recipe, base_model)
-    captions = len({example.caption for example in examples})
-    encoded = encoded_bytes_of(base_model, recipe, tokens, len(examples), captions)
-    return choose_settings(recipe, base_model, tokens, usable_bytes(), encoded_bytes=encoded)

@@ -16,19 +16,17 @@ from sq_pipeline.engines.flux.sampler import sample_tokens
 from sq_pipeline.engines.trainers.mlx.base import Encoders, TrainingBase
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.engines.trainers.mlx.views import Picture, plan_plain_views, plan_views
-from sq_pipeline.training.buckets import training_resolution
-from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.training.plan import Crops, TrainingPlan
 from sq_pipeline.training.ports import TrainingExample
-from sq_pipeline.training.recipe import Recipe
 
 _PIXELS_AT_ONCE = 1 << 19  # of one call of the encoder: two pictures of 512², forty of tiny-flux's
 
 
 def encode_dataset(
-    base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe, sample_prompts: Sequence[str]
+    base: TrainingBase, examples: Sequence[TrainingExample], plan: TrainingPlan, sample_prompts: Sequence[str]
 ) -> EncodedDataset:
     """Encode all that a training reads, evaluated; the prior's captions too, its pictures come with `add_prior`."""
-    trained, measured = split_held_out(examples, recipe)
+    recipe, trained, measured = plan.recipe, plan.trained_of(examples), plan.held_out_of(examples)
     captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()))
     prior = recipe.prior_prompts if recipe.prior_mix else ()
     texts = list(dict.fromkeys([*captions, *prior]))
@@ -36,14 +34,13 @@ def encode_dataset(
     groups = [texts, list(sample_prompts)] if sample_prompts else [texts]
     (text, pooled), *samples = _encode_texts(base, groups)
     sample_text, sample_pooled = samples[0] if samples else (None, None)
-    size = base.base_model.training_size
     numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
-    pictures = plan_views([example.image_path for example in trained], recipe, size, numbers)
+    pictures = plan_views([example.image_path for example in trained], plan.crops, numbers)
     return EncodedDataset(
         buckets=_encode(base.encoders, pictures, [number_of[example.caption] for example in trained]),
         text=text,
         pooled=pooled,
-        held_out=_encode_measured(base.encoders, measured, number_of, recipe, size),
+        held_out=_encode_measured(base.encoders, measured, number_of, plan.crops),
         empty=number_of[""] if recipe.caption_dropout else None,
         prior_texts=tuple(number_of[prompt] for prompt in prior),
         sample_text=sample_text,
@@ -51,16 +48,17 @@ def encode_dataset(
     )
 
 
-def encode_held_out(base: TrainingBase, examples: Sequence[TrainingExample], recipe: Recipe) -> EncodedDataset | None:
+def encode_held_out(
+    base: TrainingBase, examples: Sequence[TrainingExample], plan: TrainingPlan
+) -> EncodedDataset | None:
     """Only what a held-out loss is measured on; None where the dataset is too small for that."""
-    _, measured = split_held_out(examples, recipe)
+    measured = plan.held_out_of(examples)
     if not measured:
         return None
     texts = sorted({example.caption for example in measured})
     number_of = {text: number for number, text in enumerate(texts)}
     ((text, pooled),) = _encode_texts(base, [texts])
-    size = base.base_model.training_size
-    return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, recipe, size))
+    return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, plan.crops))
 
 
 def _encode_texts(base: TrainingBase, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:
@@ -72,31 +70,21 @@ def _encode_texts(base: TrainingBase, groups: Sequence[Sequence[str]]) -> list[t
     return encoded
 
 
-def split_held_out(
-    examples: Sequence[TrainingExample], recipe: Recipe
-) -> tuple[list[TrainingExample], list[TrainingExample]]:
-    """What is trained on, and what is held out, each in the dataset's order."""
-    held_out = set(held_out_indices(len(examples), recipe.held_out_pairs))
-    trained = [example for index, example in enumerate(examples) if index not in held_out]
-    return trained, [examples[index] for index in sorted(held_out)]
-
-
 def _encode_measured(
     encoders: Encoders,
     measured: Sequence[TrainingExample],
     number_of: Mapping[str, int],
-    recipe: Recipe,
-    size: SizePx,
+    crops: Crops,
 ) -> tuple[Bucket, ...]:
-    plain = plan_plain_views([example.image_path for example in measured], recipe, size)
+    plain = plan_plain_views([example.image_path for example in measured], crops)
     return _encode(encoders, plain, [number_of[example.caption] for example in measured])
 
 
-def add_prior(dataset: EncodedDataset, base: TrainingBase, network: Flux, recipe: Recipe) -> EncodedDataset:
+def add_prior(dataset: EncodedDataset, base: TrainingBase, network: Flux, plan: TrainingPlan) -> EncodedDataset:
     """The dataset with the pictures that the base model itself makes of the recipe's prior prompts."""
+    recipe, size = plan.recipe, plan.size
     if not recipe.prior_mix:
         return dataset
-    size = training_resolution(recipe, base.base_model.training_size)
     grid = _grid(size)
     latents: list[mx.array] = []
     captions: list[int] = []

@@ -6,11 +6,12 @@ Not here: which pictures those are (`training.held_out`).
 import mlx.core as mx
 import numpy as np
 
-from sq_pipeline.base_models.base_models import Flux1Model, resolve_base_model, training_base_of
+from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.times import TimeCurve
-from sq_pipeline.engines.trainers.mlx.base import open_training_base, settings_for
+from sq_pipeline.engines.trainers.mlx.base import open_training_base
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_held_out
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
 from sq_pipeline.engines.trainers.mlx.loop import flow_matching_loss
@@ -66,15 +67,15 @@ class MlxHeldOutMeter:
 
     def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
         """None where no picture is held out, and for other families. Raises BaseModelError, AdapterError."""
-        base_model = training_base_of(resolve_base_model(request.base_model))
-        if not isinstance(base_model, Flux1Model):
+        plan = request.plan
+        if not isinstance(plan.base_model, Flux1Model):
             return None
-        base = open_training_base(base_model, self._data)
-        dataset = encode_held_out(base, request.examples, request.recipe)
+        base = open_training_base(plan.base_model, self._data)
+        dataset = encode_held_out(base, request.examples, plan)
         if dataset is None:
             return None
         base.encoders.free()
-        network = base.load_network(settings_for(request.recipe, base.base_model, request.examples))
+        network = base.load_network(plan.settings(usable_bytes()))
         meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
         wardrobe = Wardrobe(network)
         losses: list[float] = []

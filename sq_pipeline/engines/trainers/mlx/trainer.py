@@ -9,19 +9,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlx.core as mx
 
-from sq_pipeline.base_models.base_models import resolve_base_model, training_base_of
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import versions
+from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base, settings_for
+from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base
 from sq_pipeline.engines.trainers.mlx.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset, load_encoded, save_encoded
@@ -30,10 +30,11 @@ from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_recipe_lora, save_adapter
 from sq_pipeline.engines.trainers.mlx.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.engines.trainers.mlx.samples import SampleStrips
-from sq_pipeline.training.buckets import training_resolution
+from sq_pipeline.engines.trainers.mlx.support import SUPPORT
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe, trained_values
+from sq_pipeline.training.support import TrainerSupport, refuse_unsupported
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ OnProgress = Callable[[TrainProgress], None]
 
 class MlxLoraTrainer:
     """The `Trainer` of `training.ports`, for the base models of a data directory."""
+
+    support: TrainerSupport = SUPPORT
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
@@ -61,10 +64,10 @@ class MlxLoraTrainer:
         """
         start = time.perf_counter()
         mx.reset_peak_memory()
-        recipe = request.recipe
-        base = open_training_base(training_base_of(resolve_base_model(request.base_model)), self._data)
-        request = replace(request, base_model=base.base_model.name)
-        settings = settings_for(recipe, base.base_model, request.examples)
+        recipe, plan = request.recipe, request.plan
+        refuse_unsupported(recipe, SUPPORT)
+        base = open_training_base(plan.base_model, self._data)
+        settings = plan.settings(usable_bytes())
         network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)
@@ -103,7 +106,7 @@ class MlxLoraTrainer:
             {
                 "request": request.checkpoints.identity if request.checkpoints is not None else None,
                 "recipe": trained_values(request.recipe),
-                "base_model": request.base_model,
+                "base_model": request.plan.base_model.name,
                 "settings": settings.as_json(),
                 **encoded,
                 "trainer": dict(engine.versions),
@@ -132,10 +135,10 @@ def prepare(
     dataset = load_encoded(cache, identity) if cache is not None else None
     if dataset is not None:
         return base.load_network(settings), dataset
-    dataset = encode_dataset(base, request.examples, request.recipe, request.sample_prompts)
+    dataset = encode_dataset(base, request.examples, request.plan, request.sample_prompts)
     base.encoders.free()
     network = base.load_network(settings)
-    dataset = add_prior(dataset, base, network, request.recipe)
+    dataset = add_prior(dataset, base, network, request.plan)
     if cache is not None:
         save_encoded(cache, dataset, identity)
     return network, dataset
@@ -157,11 +160,10 @@ class _Run:
 
     def __post_init__(self) -> None:
         recipe, base = self.request.recipe, self.base
-        size = training_resolution(recipe, base.base_model.training_size)
         self.recipe = recipe
         self.loop = TrainingLoop(self.network, self.dataset, recipe, base.time_curve)
         self.meter = HeldOutLoss(self.dataset, recipe, base.time_curve)
-        self.samples = SampleStrips(self.folder, base, self.dataset, recipe, size)
+        self.samples = SampleStrips(self.folder, base, self.dataset, recipe, self.request.plan.size)
 
     def resume(self, checkpoints: CheckpointFolder | None) -> None:
         """Bring the loop to the last checkpoint, with what was told up to there."""

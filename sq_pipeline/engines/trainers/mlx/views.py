@@ -15,8 +15,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.common.errors import DatasetError, Fault
-from sq_pipeline.training.buckets import choose_bucket, training_sizes
-from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.buckets import choose_bucket
+from sq_pipeline.training.plan import Crops
 
 Box = tuple[float, float, float, float]
 
@@ -43,19 +43,17 @@ class Picture:
         return [cut(image, view) for view in self.views]
 
 
-def plan_views(
-    paths: Sequence[Path], recipe: Recipe, training_size: SizePx, numbers: np.random.Generator
-) -> list[Picture]:
+def plan_views(paths: Sequence[Path], crops: Crops, numbers: np.random.Generator) -> list[Picture]:
     """Each picture with its random views; equal ones are one. Raises DatasetError for pictures that are too small."""
     return [
-        Picture(path, tuple(dict.fromkeys(_random_views(whole, size, recipe, numbers))))
-        for path, whole, size in _sized(paths, recipe, training_size)
+        Picture(path, tuple(dict.fromkeys(_random_views(whole, size, crops, numbers))))
+        for path, whole, size in _sized(paths, crops)
     ]
 
 
-def plan_plain_views(paths: Sequence[Path], recipe: Recipe, training_size: SizePx) -> list[Picture]:
+def plan_plain_views(paths: Sequence[Path], crops: Crops) -> list[Picture]:
     """Each picture with one view, as large a cut of its middle as there is: what a comparable loss is measured on."""
-    return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, recipe, training_size)]
+    return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, crops)]
 
 
 def read_upright(path: Path) -> Image.Image:
@@ -81,9 +79,9 @@ def cut(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
     return np.asarray(ImageOps.mirror(found) if view.is_mirrored else found)
 
 
-def _sized(paths: Sequence[Path], recipe: Recipe, training_size: SizePx) -> list[tuple[Path, SizePx, SizePx]]:
+def _sized(paths: Sequence[Path], crops: Crops) -> list[tuple[Path, SizePx, SizePx]]:
     """Each picture with its own size and the one that it is trained at."""
-    sizes = training_sizes(recipe, training_size)
+    sizes = crops.sizes
     found: list[tuple[Path, SizePx, SizePx]] = []
     faults: list[Fault] = []
     for path in paths:
@@ -99,15 +97,15 @@ def _sized(paths: Sequence[Path], recipe: Recipe, training_size: SizePx) -> list
     return found
 
 
-def _random_views(whole: SizePx, size: SizePx, recipe: Recipe, numbers: np.random.Generator) -> list[View]:
+def _random_views(whole: SizePx, size: SizePx, crops: Crops, numbers: np.random.Generator) -> list[View]:
     views: list[View] = []
-    for _ in range(recipe.num_augmentations):
+    for _ in range(crops.num_augmentations):
         share, across, down = numbers.uniform(size=3)
-        share = recipe.crop_min + (1 - recipe.crop_min) * share
+        share = crops.crop_min + (1 - crops.crop_min) * share
         width = max(share * whole.width_px, size.width_px)
         height = max(share * whole.height_px, size.height_px)
         left, top = (whole.width_px - width) * across, (whole.height_px - height) * down
-        is_mirrored = recipe.flip and bool(numbers.integers(2))
+        is_mirrored = crops.flip and bool(numbers.integers(2))
         views.append(View(size, _largest((left, top, left + width, top + height), size), is_mirrored))
     return views
 

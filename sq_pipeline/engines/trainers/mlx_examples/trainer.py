@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sq_pipeline.base_models.base_models import BaseModel, resolve_base_model, training_base_of
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
@@ -35,10 +34,12 @@ from sq_pipeline.engines.trainers.mlx_examples.output import (
     remove_outputs,
     sample_path,
 )
-from sq_pipeline.engines.trainers.mlx_examples.recipe import arguments, check_recipe, checkpoint_every, training_size
-from sq_pipeline.engines.trainers.mlx_examples.weights import check_weights, child_environment
-from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.engines.trainers.mlx_examples.recipe import arguments, check_recipe, checkpoint_every
+from sq_pipeline.engines.trainers.mlx_examples.support import SUPPORT
+from sq_pipeline.engines.trainers.mlx_examples.weights import check_weights
+from sq_pipeline.training.environment import child_environment
 from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.support import TrainerSupport, unsupported_faults
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class MlxExamplesTrainer:
     `sample_interval` is a training with other noise.
     """
 
+    support: TrainerSupport = SUPPORT
+
     def __init__(self, data: DataDir) -> None:
         self._data = data
 
@@ -68,22 +71,21 @@ class MlxExamplesTrainer:
         Interrupted, it ends the process and leaves no adapter at `output_path`; its log and what it saved stay in the
         checkpoints' folder until the next training there.
         """
-        base_model = training_base_of(resolve_base_model(request.base_model))
-        held_out = set(held_out_indices(len(request.examples), request.recipe.held_out_pairs))
-        examples = [example for index, example in enumerate(request.examples) if index not in held_out]
+        plan = request.plan
+        base_model, examples = plan.base_model, plan.trained_of(request.examples)
         with tempfile.TemporaryDirectory() as scratch:
             dataset = Path(scratch) / "dataset"
-            faults = check_recipe(request.recipe, base_model, len(examples))
+            faults = [*unsupported_faults(request.recipe, SUPPORT)]
+            faults += check_recipe(request.recipe, base_model, len(examples))
             faults += check_weights(base_model) if not any(fault.field == "base_model" for fault in faults) else []
-            size = training_size(request.recipe, base_model)
             checkout = _collect(faults, lambda: open_checkout(self._data))
-            _collect(faults, lambda: write_dataset(examples, dataset, size))
+            _collect(faults, lambda: write_dataset(examples, dataset, plan.size))
             if faults or checkout is None:
                 raise TrainingError(faults)
             folder = Path(scratch) / "output" if request.checkpoints is None else request.checkpoints.folder
             folder.mkdir(parents=True, exist_ok=True)
             remove_outputs(folder)
-            return _Training(request, base_model, checkout, folder, on_progress).run(dataset)
+            return _Training(request, checkout, folder, on_progress).run(dataset)
 
 
 def _collect(faults: list[Fault], make: Callable[[], _Made]) -> _Made | None:
@@ -99,7 +101,6 @@ class _Training:
     """One run of `dreambooth.py`, and what it has told so far."""
 
     request: TrainRequest
-    base_model: BaseModel
     checkout: MlxExamplesCheckout
     folder: Path
     on_progress: Callable[[TrainProgress], None]
@@ -119,7 +120,7 @@ class _Training:
     def run(self, dataset: Path) -> TrainResult:
         start = time.perf_counter()
         command = [str(self.checkout.python), str(self.checkout.script)]
-        command += arguments(self.request, self.base_model, dataset, self.folder)
+        command += arguments(self.request, dataset, self.folder)
         _log.info("mlx-examples trains from the beginning, it cannot be continued; its log is %s", self._log_path)
         self._log_choices()
         try:
@@ -146,7 +147,7 @@ class _Training:
             samples=tuple(sorted(self._drawn())) if self.request.checkpoints is not None else (),
             settings={
                 "checkpoint_every": checkpoint_every(self.request.recipe, is_kept=self.request.checkpoints is not None),
-                "resolution": "{0.width_px}x{0.height_px}".format(training_size(self.request.recipe, self.base_model)),
+                "resolution": f"{self.request.plan.size.width_px}x{self.request.plan.size.height_px}",
             },
         )
 
@@ -231,7 +232,7 @@ class _Training:
         faults: list[Fault] = []
         tensors = None
         for path in (*(adapter.path for adapter in kept), final):
-            tensors = _collect(faults, lambda path=path: check_adapter(path, self.base_model, recipe.rank))
+            tensors = _collect(faults, lambda path=path: check_adapter(path, self.request.plan.base_model, recipe.rank))
         if not self.losses:
             faults.append(Fault(LOG, "", "mlx-examples told of no loss", "is this its flux/dreambooth.py?"))
         if faults:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.training.environment import child_environment, may_download
 
-OFFLINE = "HF_HUB_OFFLINE"
 REPOSITORIES: Mapping[str, str] = {
     "flux1-dev": "black-forest-labs/FLUX.1-dev",
     "flux1-schnell": "black-forest-labs/FLUX.1-schnell",
@@ -35,17 +35,12 @@ _FILES = (
 _T5_PARTS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 
-def child_environment() -> dict[str, str]:
-    """This process's environment, offline for the hub unless a person set that otherwise."""
-    return {**os.environ, OFFLINE: os.environ.get(OFFLINE) or "1", "PYTHONUNBUFFERED": "1"}
-
-
 def check_weights(base_model: BaseModel) -> list[Fault]:
     """The files that are missing in the hub's cache, as one fault with the commands that get them.
 
     Empty where a person set HF_HUB_OFFLINE to 0, and with that allowed the download.
     """
-    if child_environment()[OFFLINE].upper() not in ("1", "ON", "YES", "TRUE"):  # the words that the hub knows
+    if may_download(child_environment()):
         return []
     missing = list(_missing(base_model))
     if not missing:

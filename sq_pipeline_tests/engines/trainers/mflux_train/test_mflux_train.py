@@ -19,8 +19,10 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory, versions
 from sq_pipeline.engines.trainers.mflux_train.config import plan_checkpoints, trained_modules
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, is_whole
-from sq_pipeline.engines.trainers.mflux_train.pictures import cut_picture, size_for
+from sq_pipeline.engines.trainers.mflux_train.pictures import cut_picture
 from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
+from sq_pipeline.engines.trainers.mlx.views import plan_views
+from sq_pipeline.training.plan import crops_of
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
@@ -197,13 +199,37 @@ def test_the_child_asks_no_hub(
 ) -> None:
     script = "sys.exit('offline is ' + os.environ['HF_HUB_OFFLINE'])"
     trainer = MfluxTrainTrainer(small_data, (sys.executable, "-c", FAKE + script))
-    for value in ("1", "0"):
-        if value == "0":
-            monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        else:
+    for written, told in ((None, "1"), ("", "1"), ("0", "0")):
+        if written is None:
             monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        with pytest.raises(TrainingError, match=f"offline is {value}"):
-            trainer.train(request("z-image", pictures, tmp_path / value), lambda _progress: None)
+        else:
+            monkeypatch.setenv("HF_HUB_OFFLINE", written)
+        with pytest.raises(TrainingError, match=f"offline is {told};"):
+            trainer.train(request("z-image", pictures, tmp_path / f"is {written}"), lambda _progress: None)
+
+
+def test_its_pictures_are_those_of_the_plan(small_data: DataDir, tmp_path: Path) -> None:
+    """Of the size that is trained at, and without those that are held out; with `crop_min` 1 they are mlx's too."""
+    rng, paths = np.random.default_rng(0), [tmp_path / f"{index:02d}.png" for index in range(20)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (50, 90, 3), dtype=np.uint8)).save(path)
+    recipe = RECIPE.model_copy(update={"held_out_pairs": 2, "crop_min": 1.0, "resolution": (48, 32)})
+    asked = request("z-image", tuple(TrainingExample(path, "old_print") for path in paths), tmp_path, recipe)
+    with pytest.raises(TrainingError, match="ended here"):
+        MfluxTrainTrainer(small_data, (sys.executable, "-c", "raise SystemExit('ended here')")).train(asked, print)
+    written = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "checkpoints/data").glob("*.png"))]
+    trained = [path for index, path in enumerate(paths) if index not in (5, 15)]
+    planned = plan_views(trained, asked.plan.crops, np.random.default_rng(3))
+    assert [picture.tolist() for picture in written] == [picture.pixels()[0].tolist() for picture in planned]
+
+
+def test_aspect_buckets_and_other_crops_are_refused_as_they_would_not_be_the_recipes(
+    small_data: DataDir, pictures: tuple[TrainingExample, ...], tmp_path: Path
+) -> None:
+    recipe = RECIPE.model_copy(update={"aspect_buckets": True, "crop_min": 0.5})
+    with pytest.raises(TrainingError) as caught:
+        MfluxTrainTrainer(small_data).train(request("z-image", pictures, tmp_path, recipe), lambda _progress: None)
+    assert [fault.field for fault in caught.value.faults] == ["aspect_buckets", "crop_min"]
 
 
 def test_every_field_that_it_cannot_do_is_named(
@@ -222,7 +248,7 @@ def test_every_field_that_it_cannot_do_is_named(
     with pytest.raises(TrainingError) as caught:
         MfluxTrainTrainer(small_data).train(request("z-image", pictures, tmp_path, recipe), lambda _progress: None)
     fields = [fault.field for fault in caught.value.faults]
-    assert fields == ["alpha", "caption_dropout", "prior_mix", "guidance", "modules[1]", "iterations"]
+    assert fields == ["alpha", "guidance", "caption_dropout", "prior_mix", "modules[1]", "iterations"]
     assert caught.value.faults[-1].mend == "make it a multiple of 48"
 
 
@@ -240,7 +266,12 @@ def test_a_distilled_model_needs_its_assistant(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
     (small_data.models_root / "z-image-turbo").symlink_to(small_data.models_root / "z-image")
     asked = request("z-image-turbo", pictures, tmp_path)
-    with pytest.raises(BaseModelError, match=r"hf download ostris/zimage_turbo_training_adapter zimage_turbo"):
+    for offline in ("", "1"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+        with pytest.raises(BaseModelError, match=r"hf download ostris/zimage_turbo_training_adapter zimage_turbo"):
+            MfluxTrainTrainer(small_data, ("false",)).train(asked, lambda _progress: None)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # a person allowed the download
+    with pytest.raises(TrainingError, match="mflux-train ended after iteration 0"):
         MfluxTrainTrainer(small_data, ("false",)).train(asked, lambda _progress: None)
 
 
@@ -263,16 +294,11 @@ def test_checkpoints_fall_between_optimizer_steps_and_on_the_last_iteration(
     assert (plan and plan.interval, plan.kept if plan else ()) == (interval, kept)
 
 
-def test_pictures_are_cut_to_one_size_or_to_their_own_shape() -> None:
+def test_pictures_are_cut_to_one_size() -> None:
     size, picture = SizePx(64, 64), Image.fromarray(np.arange(200 * 100 * 3, dtype=np.uint8).reshape(100, 200, 3))
-    for recipe, wanted in (
-        (Recipe(), (64, 64)),
-        (Recipe(aspect_buckets=True), (96, 48)),
-        (Recipe(aspect_buckets=True, crop_min=1.0), (96, 48)),
-    ):
-        target = size_for(picture.size, recipe, size)
-        cuts = [cut_picture(picture, recipe, target, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-        assert {cut.size for cut in cuts} == {wanted}
+    for recipe in (Recipe(), Recipe(crop_min=1.0)):
+        cuts = [cut_picture(picture, crops_of(recipe, size), np.random.default_rng(seed)) for seed in (1, 1, 2)]
+        assert {cut.size for cut in cuts} == {(64, 64)}
         assert cuts[0].tobytes() == cuts[1].tobytes()
         assert (cuts[0].tobytes() == cuts[2].tobytes()) == (recipe.crop_min == 1)
 
@@ -282,7 +308,7 @@ def test_a_mirrored_cut_is_the_same_cut_mirrored() -> None:
     size, seen = SizePx(48, 32), set[bool]()
     for seed in range(8):
         plain, flipped = (
-            np.asarray(cut_picture(picture, Recipe(flip=flip), size, np.random.default_rng(seed)))
+            np.asarray(cut_picture(picture, crops_of(Recipe(flip=flip), size), np.random.default_rng(seed)))
             for flip in (False, True)
         )
         seen.add(np.array_equal(plain, flipped))

@@ -17,6 +17,7 @@ from sq_pipeline.engines.trainers.mlx import loop, trainer, views
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_lora
 from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.plan import crops_of
 from sq_pipeline.training.ports import TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.engines.conftest import RECIPE
@@ -163,10 +164,10 @@ def test_a_missing_base_model_says_how_to_get_it(data: DataDir, examples: Exampl
 def test_pictures_become_rgb_of_the_training_size(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.new("RGB", size, (10, 120, 240)).convert(mode).save(path)
-    size_px = BASE_MODELS["tiny-flux"].training_size
+    crops = crops_of(RECIPE, BASE_MODELS["tiny-flux"].training_size)
     for planned in (
-        views.plan_views([path], RECIPE, size_px, np.random.default_rng(0)),
-        views.plan_plain_views([path], RECIPE, size_px),
+        views.plan_views([path], crops, np.random.default_rng(0)),
+        views.plan_plain_views([path], crops),
     ):
         for pixels in planned[0].pixels():
             assert pixels.shape == (96, 128, 3)

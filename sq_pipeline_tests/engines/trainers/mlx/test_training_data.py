@@ -20,6 +20,7 @@ from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
 from sq_pipeline.engines.trainers.mlx.views import plan_plain_views, plan_views
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.plan import TrainingPlan, crops_of, plan_training
 from sq_pipeline.training.ports import (
     CheckpointPlace,
     HeldOutRequest,
@@ -44,6 +45,10 @@ def _recipe(**changes: object) -> Recipe:
     return RECIPE.model_validate({**RECIPE.model_dump(), **changes})
 
 
+def _plan(examples: Sequence[TrainingExample], recipe: Recipe) -> TrainingPlan:
+    return plan_training(recipe, "tiny-flux", [example.caption for example in examples])
+
+
 def _picture(folder: Path, name: str, width_px: int, height_px: int) -> Path:
     """A ramp across and a ramp down, so that a cut tells where it is from."""
     across, down = np.meshgrid(np.linspace(0, 255, width_px), np.linspace(0, 255, height_px))
@@ -57,8 +62,8 @@ def _picture(folder: Path, name: str, width_px: int, height_px: int) -> Path:
 
 def test_views_are_cuts_of_four_fifths_to_all_of_a_picture(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 640, 480)
-    recipe = Recipe(num_augmentations=40)
-    (picture,) = plan_views([path], recipe, TINY.training_size, np.random.default_rng(1))
+    crops = crops_of(Recipe(num_augmentations=40), TINY.training_size)
+    (picture,) = plan_views([path], crops, np.random.default_rng(1))
     widths = [view.box[2] - view.box[0] for view in picture.views]
     assert len(picture.views) == 40
     assert all(0 <= view.box[0] <= view.box[2] <= 640 for view in picture.views)
@@ -66,28 +71,27 @@ def test_views_are_cuts_of_four_fifths_to_all_of_a_picture(tmp_path: Path) -> No
     assert min(widths) >= 0.8 * 640 - 1e-6
     assert max(widths) - min(widths) > 0.1 * 640
     assert [pixels.shape for pixels in picture.pixels()] == [(96, 128, 3)] * 40
-    assert plan_views([path], recipe, TINY.training_size, np.random.default_rng(1)) == [picture]
+    assert plan_views([path], crops, np.random.default_rng(1)) == [picture]
 
 
 def test_a_picture_of_the_training_size_has_one_view_and_is_not_touched(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 128, 96)
-    (picture,) = plan_views([path], Recipe(), TINY.training_size, np.random.default_rng(1))
+    (picture,) = plan_views([path], crops_of(Recipe(), TINY.training_size), np.random.default_rng(1))
     assert len(picture.views) == 1
     assert (picture.pixels()[0] == np.asarray(Image.open(path))).all()
 
 
 def test_a_flip_shows_pictures_both_ways(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 128, 96)
-    (picture,) = plan_views(
-        [path], Recipe(flip=True, num_augmentations=8), TINY.training_size, np.random.default_rng(1)
-    )
+    crops = crops_of(Recipe(flip=True, num_augmentations=8), TINY.training_size)
+    (picture,) = plan_views([path], crops, np.random.default_rng(1))
     as_it_is, mirrored = sorted(picture.pixels(), key=lambda pixels: pixels[0, 0, 0])
     assert (mirrored == as_it_is[:, ::-1]).all()
 
 
 def test_buckets_cut_off_less(tmp_path: Path) -> None:
     wide, high = _picture(tmp_path, "wide.png", 400, 200), _picture(tmp_path, "high.png", 200, 400)
-    planned = plan_plain_views([wide, high], Recipe(aspect_buckets=True), TINY.training_size)
+    planned = plan_plain_views([wide, high], crops_of(Recipe(aspect_buckets=True), TINY.training_size))
     sizes = [picture.views[0].size for picture in planned]
     assert sizes == [SizePx(144, 80), SizePx(80, 144)]
     for picture, whole in zip(planned, ((400, 200), (200, 400)), strict=True):
@@ -98,7 +102,7 @@ def test_buckets_cut_off_less(tmp_path: Path) -> None:
 def test_pictures_that_would_be_scaled_up_are_all_named(tmp_path: Path) -> None:
     paths = [_picture(tmp_path, f"{width}.png", width, 96) for width in (120, 128, 127)]
     with pytest.raises(DatasetError) as caught:
-        plan_views(paths, Recipe(), TINY.training_size, np.random.default_rng(0))
+        plan_views(paths, crops_of(Recipe(), TINY.training_size), np.random.default_rng(0))
     assert [Path(fault.file).name for fault in caught.value.faults] == ["120.png", "127.png"]
 
 
@@ -117,7 +121,7 @@ def test_a_hundred_and_fifty_pictures_with_one_caption_encode_the_text_once(
 
     monkeypatch.setattr(TinyEncoders, "encode_captions", count)
     many = tuple(TrainingExample(examples[n % 12].image_path, "one caption") for n in range(150))
-    dataset = encode_dataset(base, many, RECIPE, ())
+    dataset = encode_dataset(base, many, _plan(many, RECIPE), ())
     assert asked == [1]
     assert dataset.text.shape[0] == 1
     assert len(dataset.held_out[0].latent_of) == 8
@@ -127,7 +131,7 @@ def test_a_hundred_and_fifty_pictures_with_one_caption_encode_the_text_once(
 def test_each_picture_counts_alike_however_many_views_it_has(base: TrainingBase, tmp_path: Path) -> None:
     paths = [_picture(tmp_path, "large.png", 640, 480), _picture(tmp_path, "exact.png", 128, 96)]
     examples = [TrainingExample(path, path.stem) for path in paths]
-    (bucket,) = encode_dataset(base, examples, Recipe(num_augmentations=4), ()).buckets
+    (bucket,) = encode_dataset(base, examples, _plan(examples, Recipe(num_augmentations=4)), ()).buckets
     assert bucket.latents.shape == (5, 48, 64)
     assert bucket.latent_of == (0, 1, 2, 3, 4, 4, 4, 4)
     assert bucket.caption_of == (1, 1, 1, 1, 0, 0, 0, 0)  # texts are in order of the alphabet
@@ -138,9 +142,9 @@ def test_the_prior_is_what_the_renderer_makes_of_its_prompts(
 ) -> None:
     prompts = ("a tower in the snow at night", "a lake at noon")
     recipe = _recipe(prior_mix=0.5, prior_prompts=prompts, prior_pictures=3, seed=5)
-    dataset = add_prior(
-        encode_dataset(base, examples, recipe, ()), base, base.load_network(TrainingSettings(16, False)), recipe
-    )
+    plan = _plan(examples, recipe)
+    network = base.load_network(TrainingSettings(16, False))
+    dataset = add_prior(encode_dataset(base, examples, plan, ()), base, network, plan)
     (bucket,) = dataset.prior
     assert [dataset.prior_texts.index(caption) for caption in bucket.caption_of] == [0, 1, 0]
     for number in (0, 2):  # the longest text, which needs no padding
@@ -299,6 +303,6 @@ def test_a_continued_training_encodes_nothing_again(
 def test_captions_that_would_be_cut_are_all_named(base: TrainingBase, examples: Examples) -> None:
     long = [TrainingExample(examples[n].image_path, f"{n} " + "a tower by the lake " * 40) for n in range(2)]
     with pytest.raises(TrainingError) as caught:
-        encode_dataset(base, [*long, examples[2]], RECIPE, ())
+        encode_dataset(base, [*long, examples[2]], _plan([*long, examples[2]], RECIPE), ())
     assert len(caught.value.faults) == 2
     assert all("96 are read" in fault.problem for fault in caught.value.faults)

@@ -100,6 +100,17 @@ def test_without_prompts_and_checkpoints_it_draws_and_keeps_as_little_as_it_can(
     assert ([kept.path for kept in result.kept], result.samples) == ([request.output_path], ())
 
 
+def test_an_empty_hf_hub_offline_is_one_that_is_not_set(
+    place: Place, pictures: tuple[TrainingExample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    factory.trainer(place.data, "mlx-examples").train(place.request(pictures), lambda _: None)
+    assert place.told["offline"] == "1"
+    (place.hub / "ae.safetensors").unlink()
+    (fault,) = faults_of(place, place.request(pictures, output_path=place.data.root / "out/other.safetensors"))
+    assert "Hugging Face cache" in fault
+
+
 def test_pictures_it_cannot_take_are_written_as_upright_rgb_and_some_are_held_out(place: Place, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     pictures = draw_pictures(folder, 20)
@@ -215,14 +226,14 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import pytest
-from sq_pipeline.engines import registry
+from sq_pipeline.engines import factory
 from sq_pipeline_tests.engines.trainers.mlx_examples.mlx_examples_place import draw_pictures, make_place
 root = Path(sys.argv[1])
 with pytest.MonkeyPatch.context() as patch:
     place = make_place(root, patch)
     place.switch(hang_at=15)
     request = place.request(draw_pictures(root / "pictures", 3))
-    registry.trainer(place.data, "mlx-examples").train(request, lambda _: None)
+    factory.trainer(place.data, "mlx-examples").train(request, lambda _: None)
 """
 
 
