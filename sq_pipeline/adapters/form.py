@@ -1,6 +1,6 @@
-"""The internal form of an adapter: updates of FLUX.1's modules, whole or in parts, wherever their numbers lie.
+"""The internal form of an adapter: updates of a model's modules, whole or in parts, wherever their numbers lie.
 
-Every dialect is read into this form and every target written from it. An update adds scale · up @ down to a weight of
+Every file is read into this form and every target written from it. An update adds scale · up @ down to a weight of
 (outputs, inputs). Not here: names in files (`adapters.keymap`), bytes (`adapters.safetensors_file`).
 """
 
@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-# the modules that loaders know in parts: each part's name and its share of the outputs, in order
+# FLUX.1's modules that loaders know in parts: each part's name and its share of the outputs, in order
 _QKV = (("q", 1), ("k", 1), ("v", 1))
 
 
@@ -20,6 +20,14 @@ PARTS_BY_KIND: Mapping[str, tuple[tuple[str, int], ...]] = {
     "img_attn.qkv": _QKV,
     "txt_attn.qkv": _QKV,
     "linear1": (*_QKV, ("mlp", 4)),
+}
+
+
+# of the other families, the layers that some files hold as one matrix
+FUSED_PARTS: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "attention.qkv": (("to_q", 1), ("to_k", 1), ("to_v", 1)),
+    "attn.qkv": (("to_q", 1), ("to_k", 1), ("to_v", 1)),
+    "attn.add_qkv": (("add_q_proj", 1), ("add_k_proj", 1), ("add_v_proj", 1)),
 }
 
 
@@ -31,7 +39,8 @@ ALPHA_DTYPES = FLOATS | {"F64", "I64", "I32", "I16", "U8"}
 
 def parts_of(module: str) -> tuple[tuple[str, int], ...]:
     """The parts of a module (`single_blocks.3.linear1`) and their shares of its outputs; none for most modules."""
-    return PARTS_BY_KIND.get(module.split(".", 2)[2], ())
+    kind = ".".join(module.split(".")[2:])
+    return PARTS_BY_KIND.get(kind) or FUSED_PARTS.get(kind, ())
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,9 @@ class Matrix:
 class Patch:
     """One low-rank update: `down` is (rank, inputs), `up` (outputs, rank).
 
-    `module` is BFL's name with mlx-examples' `layers` (`double_blocks.0.img_mlp.layers.0`); `part` is empty for the
-    whole module. `alpha`: what the file says, None where it says nothing, and how its tensor holds it; `scale`: what
-    the update is multiplied by.
+    `module` is BFL's name with mlx-examples' `layers` (`double_blocks.0.img_mlp.layers.0`), or that of another family's
+    keymap; `part` is empty for the whole module. `alpha`: what the file says, None where it says nothing, and how its
+    tensor holds it; `scale`: what the update is multiplied by.
     """
 
     module: str

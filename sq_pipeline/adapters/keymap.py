@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sq_pipeline.adapters.dialects import Dialect
+from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.fingerprints import fingerprint
 
 # `never`: the dialect has none, so that a scale is multiplied into the up matrix. `where_needed`: an update without
@@ -125,8 +126,12 @@ class Keymap(BaseModel):
             stems = [(key.removesuffix(f".{e[0]}"), e) for e in self.endings.items() if key.endswith(f".{e[0]}")]
         for stem, endings in stems:
             for index, rule in enumerate(self.rules):
-                if match := _compile(rule.pattern).fullmatch(stem):
+                if match := _compile(self.pattern_for(rule, stem)).fullmatch(stem):
                     yield index, rule, match, endings
+
+    def pattern_for(self, rule: KeymapRule, stem: str) -> str:  # noqa: ARG002
+        """What a name such as `stem` must match as a whole."""
+        return rule.pattern
 
     def rename(self, key: str) -> tuple[Renamed, ...]:
         """Everything that `key` becomes; nothing when no rule matches."""
@@ -144,6 +149,25 @@ class Keymap(BaseModel):
                 for target, cut, tile in zip(targets, cuts, tiles, strict=True)
             )
         return ()
+
+
+class FamilyKeymap(Keymap):
+    """The names of a family other than FLUX.1, whose internal form has the layers' own names.
+
+    One of `prefixes` may stand before a name; a name after `underscored` has underscores where the rules have dots.
+    """
+
+    family: Family
+    source: Dialect = "mlx"
+    target: Dialect = "mlx"
+    prefixes: tuple[str, ...]
+    underscored: str = Field(min_length=1)
+
+    def pattern_for(self, rule: KeymapRule, stem: str) -> str:
+        """The rule's pattern, with what may stand before it."""
+        if stem.startswith(self.underscored):
+            return re.escape(self.underscored) + rule.pattern.replace(r"\.", "_")
+        return f"(?:{'|'.join(map(re.escape, self.prefixes))})?{rule.pattern}"
 
 
 @cache

@@ -1,15 +1,27 @@
-"""Reading keymaps from YAML and choosing the one for a target and a loader's version."""
+"""Reading keymaps from YAML and choosing the one for a target and a loader's version, or for a family."""
 
+from functools import cache
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap
 from sq_pipeline.adapters.keymap_checks import check_keymap
+from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import Fault, KeymapError, SqPipelineError
 from sq_pipeline.common.layout import shipped_data_root
 from sq_pipeline.common.strict_yaml import load_mapping, validate
+
+# raised when a name in `family_keymaps` comes to mean another layer
+NAMES_REVISION = 1
+
+
+@cache
+def family_keymap(family: Family) -> FamilyKeymap:
+    """The keymap that reads adapters of another family than FLUX.1. It is the package's: no data directory has one."""
+    path = Path(__file__).with_name("family_keymaps") / f"{family}.yaml"
+    return validate(FamilyKeymap, load_mapping(path, path.name), path.name, KeymapError)
 
 
 def load_keymap(path: Path, file: str | None = None) -> Keymap:

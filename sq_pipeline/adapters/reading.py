@@ -1,4 +1,4 @@
-"""From a file's header to the internal form, by the keymap of its dialect; or every fault. Reads no matrix.
+"""From a file's header to the internal form, by the keymap of its dialect or family; or every fault. Reads no matrix.
 
 Not here: bytes (`adapters.source`), writing another dialect (`adapters.remap.plan`).
 """
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from sq_pipeline.adapters.dialects import is_of_text_encoder, name_other_kind, parse_key
 from sq_pipeline.adapters.form import ALPHA_DTYPES, FLOATS, Matrix, Patch, parts_of
-from sq_pipeline.adapters.keymap import Keymap, Renamed
+from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap, Renamed
 from sq_pipeline.adapters.scales import METADATA_KEY, PeftScales, read_peft_scales, scale_of
 from sq_pipeline.adapters.slots import split_slot
 from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import FAMILY_NAMES
 from sq_pipeline.common.errors import Fault
 
 _MEND = "export the adapter again"
@@ -86,6 +87,8 @@ def read_form(
     patches: dict[str, Patch] = {}
     for slot, found in sorted(slots.items()):
         patch = _read_slot(slot, found, alphas, peft, file)
+        if isinstance(patch, Patch) and isinstance(keymap, FamilyKeymap):
+            patch = _insist_on_equal_parts(patch, file)
         if isinstance(patch, Patch):
             patches[slot] = patch
         else:
@@ -97,7 +100,23 @@ def read_form(
     return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out))
 
 
+def _insist_on_equal_parts(patch: Patch, file: str) -> Patch | list[Fault]:
+    parts = len(parts_of(patch.module))
+    if patch.part or not parts or patch.up.rows % parts == 0:
+        return patch
+    return [_misshapen(file, patch.up.key, f"its {patch.up.rows} outputs cannot be cut in {parts} equal parts")]
+
+
 def _unknown(key: str, keymap: Keymap, file: str) -> Fault:
+    if isinstance(keymap, FamilyKeymap):
+        if other := name_other_kind(key):
+            return Fault(file, key, other, "make a LoRA of it with its own tool")
+        return Fault(
+            file,
+            key,
+            f"is no layer's of a {FAMILY_NAMES[keymap.family]} LoRA",
+            "was it trained for another base model?",
+        )
     if is_of_text_encoder(key):
         return Fault(
             file, key, "is of a text encoder, which no target here holds", "pass --without-text-encoder to leave it out"

@@ -1,8 +1,8 @@
-"""Which module of FLUX.1's blocks a name in a file stands for: what the keymaps that read the dialects make of it."""
+"""Which module, and which part of it, a name stands for: one of a file, by the keymaps that read it, or of mflux."""
 
 from collections.abc import Sequence
 
-from sq_pipeline.adapters.form import parts_of
+from sq_pipeline.adapters.form import FUSED_PARTS, parts_of
 from sq_pipeline.adapters.keymap import Keymap
 
 
@@ -11,6 +11,16 @@ def split_slot(slot: str) -> tuple[str, str]:
     module, _, last = slot.rpartition(".")
     is_part = module.count(".") >= 2 and last in {name for name, _ in parts_of(module)}
     return (module, last) if is_part else (slot, "")
+
+
+def slot_of_layer(path: str) -> tuple[str, str]:
+    """Module and part of one of mflux's layers: `layers.0.attention.to_q` is `to_q` of `layers.0.attention.qkv`."""
+    parent, _, last = path.rpartition(".")
+    for kind, parts in FUSED_PARTS.items():
+        above, _, fused = kind.rpartition(".")
+        if last in dict(parts) and parent.endswith(f".{above}"):
+            return f"{parent}.{fused}", last
+    return path, ""
 
 
 def find_slot(name: str, keymaps: Sequence[Keymap]) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""An adapter of any dialect, opened in the internal form: what it adds to which module, with its numbers at hand."""
+"""An adapter of any dialect or family, opened in the internal form: what it adds to what, with its numbers at hand."""
 
 import hashlib
 import math
@@ -13,12 +13,13 @@ import numpy.typing as npt
 from sq_pipeline.adapters.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect
 from sq_pipeline.adapters.form import ALPHA_DTYPES, Matrix, Patch
 from sq_pipeline.adapters.keymap import Keymap
-from sq_pipeline.adapters.keymap_files import select_reading_keymap
+from sq_pipeline.adapters.keymap_files import family_keymap, select_reading_keymap
 from sq_pipeline.adapters.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.adapters.reading import AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
 from sq_pipeline.adapters.tensor_bits import to_bits, to_float32, to_number
 from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.layout import shipped_data_root
 
@@ -70,6 +71,18 @@ def open_adapter(
     """
     file = open_safetensors(path)
     source, reading = read_adapter(file, reading_keymap_for(file, keymaps_root, dialect), options)
+    if reading.faults:
+        raise AdapterError(reading.faults)
+    return source
+
+
+def open_family_adapter(path: Path, family: Family) -> AdapterSource:
+    """Read a file's header by the names of another family than FLUX.1. Raises AdapterError with every fault.
+
+    An alpha that the file does not give counts as its rank: so mflux-train, ai-toolkit and diffusers mean it.
+    """
+    options = ReadOptions(missing_alpha_is_rank=True)
+    source, reading = read_adapter(open_safetensors(path), family_keymap(family), options)
     if reading.faults:
         raise AdapterError(reading.faults)
     return source

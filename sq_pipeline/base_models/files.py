@@ -1,23 +1,17 @@
 """A base model's files on this machine: where they are, what is missing, how to get it, their hash. No downloads."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from sq_pipeline.base_models.base_models import BASE_MODELS, BaseModel, Family, resolve_base_model
+from sq_pipeline.base_models.base_models import BASE_MODELS, BaseModel, resolve_base_model
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.stat_cache import StatCache
 
-_TINY_FILES = ("model.safetensors", "tokenizer.json")
-
-
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-
-
-ENCODER_FOLDERS = ("text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2")
 
 
 def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
@@ -27,51 +21,25 @@ def base_model_folder(base_model: BaseModel, data: DataDir) -> Path:
     raises BaseModelError with how to get the model.
     """
     folder = local = data.models_root / base_model.files_name
-    if base_model.files_name == "tiny-flux":
-        wanted = [name for name in _TINY_FILES if not (local / name).is_file()]
-    else:
-        if not local.is_dir():
-            folder = _cached_snapshot(base_model) or local
-        wanted = [name for name in _PARTS[base_model.family] if not (folder / name).is_dir()]
+    if not local.is_dir():
+        folder = _cached_snapshot(base_model) or local
+    wanted = [name for name in base_model.files if not (folder / name).is_file()]
+    wanted += [name for name in base_model.folders if not (folder / name).is_dir()]
     if wanted:
-        place = data.relative(local)
-        raise BaseModelError(
-            Fault(
-                place,
-                "",
-                f"{base_model.name} is not on this machine ({', '.join(wanted)} missing)",
-                base_model.how_to_get,
-            )
-        )
+        problem = f"{base_model.name} is not on this machine ({', '.join(wanted)} missing)"
+        raise BaseModelError(Fault(data.relative(local), "", problem, base_model.how_to_get))
     return folder
-
-
-_PARTS: Mapping[Family, tuple[str, ...]] = {
-    "flux1": ("transformer", "text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2"),
-    "z-image": ("transformer", "text_encoder", "vae", "tokenizer"),
-    "flux2": ("transformer", "text_encoder", "vae", "tokenizer"),
-}
-
-
-_HUB_NAMES = {
-    "flux1-dev": "black-forest-labs/FLUX.1-dev",
-    "flux1-schnell": "black-forest-labs/FLUX.1-schnell",
-    "z-image": "Tongyi-MAI/Z-Image",
-    "z-image-turbo": "Tongyi-MAI/Z-Image-Turbo",
-    "flux2-klein-4b": "black-forest-labs/FLUX.2-klein-4B",
-    "flux2-klein-base-4b": "black-forest-labs/FLUX.2-klein-base-4B",
-}
 
 
 def _cached_folder(base_model: BaseModel) -> Path | None:
     """The snapshot in the local Hugging Face cache, whatever part of the model it holds; never goes online."""
+    if base_model.hub_name is None:
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if base_model.files_name not in _HUB_NAMES:
-        return None
     try:
-        return Path(snapshot_download(_HUB_NAMES[base_model.files_name], local_files_only=True))
+        return Path(snapshot_download(base_model.hub_name, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 
@@ -82,15 +50,17 @@ def _cached_snapshot(base_model: BaseModel) -> Path | None:
 
 
 def transformer_in(folder: Path, base_model: BaseModel) -> Path | None:
-    """FLUX.1's transformer in a model's folder: the folder itself when it has `transformer/`, else BFL's file."""
+    """The transformer in a model's folder: the folder itself when it has `transformer/`, else its single file."""
     if (folder / "transformer").is_dir():
         return folder
-    single = folder / f"{base_model.files_name}.safetensors"
+    if base_model.single_file is None:
+        return None
+    single = folder / base_model.single_file
     return single if single.is_symlink() or single.is_file() else None
 
 
 def training_folder(base_model: BaseModel, data: DataDir) -> Path:
-    """The one folder that all parts of a FLUX.1 are trained from, whatever of it is there.
+    """The one folder that all parts of a base model are trained from, whatever of it is there.
 
     That is `models/<name>` of the data directory, if there is such a folder, else the local Hugging Face cache.
     Downloads nothing; raises BaseModelError where there is neither.
@@ -105,7 +75,7 @@ def training_folder(base_model: BaseModel, data: DataDir) -> Path:
 
 def how_to_complete(base_model: BaseModel, data: DataDir, parts: Sequence[str] = ()) -> str:
     """The commands that bring `parts` (folders; none: everything) to where `training_folder` looks for them."""
-    plain = f"hf download {_HUB_NAMES[base_model.files_name]}"
+    plain = f"hf download {base_model.hub_name}"
     command = plain + "".join(f" --include '{part}/*'" for part in parts)
     local = data.models_root / base_model.files_name
     if local.is_dir():
@@ -116,20 +86,19 @@ def how_to_complete(base_model: BaseModel, data: DataDir, parts: Sequence[str] =
 def training_places(base_model: BaseModel, data: DataDir) -> tuple[Path, Path]:
     """Where a training finds the transformer, and the folder of the encoders and tokenizers. Looks for folders only.
 
-    The transformer may be BFL's single file, with the other parts beside it. Downloads nothing; raises BaseModelError
+    The transformer may be a single file, with the other parts beside it. Downloads nothing; raises BaseModelError
     with all that is missing and the commands that get it.
     """
-    if base_model.files_name == "tiny-flux":
+    if base_model.files:
         folder = base_model_folder(base_model, data)
         return folder, folder
     folder = training_folder(base_model, data)
     transformer = transformer_in(folder, base_model)
-    missing = [part for part in ENCODER_FOLDERS if not (folder / part).is_dir()]
+    missing = [part for part in base_model.folders if part != "transformer" and not (folder / part).is_dir()]
     if transformer is None or missing:
         parts = missing if transformer is not None else ["transformer", *missing]
-        names = ", ".join(
-            [*([] if transformer else [f"transformer/ or {base_model.files_name}.safetensors"]), *missing]
-        )
+        wanted = "transformer/" + (f" or {base_model.single_file}" if base_model.single_file else "")
+        names = ", ".join([*([] if transformer else [wanted]), *missing])
         problem = f"{base_model.name} is not whole on this machine ({names} missing)"
         raise BaseModelError(Fault(data.relative(folder), "", problem, how_to_complete(base_model, data, parts)))
     return transformer, folder
@@ -157,8 +126,8 @@ def _weight_files(base_model: BaseModel, data: DataDir) -> tuple[Path, list[Path
             _, folder = training_places(base_model, data)
         except BaseModelError:
             raise error from None
-    if base_model.files_name == "tiny-flux":
-        return folder, [folder / name for name in _TINY_FILES]
+    if base_model.files:
+        return folder, [folder / name for name in base_model.files]
     return folder, sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
 
 
@@ -198,13 +167,7 @@ def readiness(data: DataDir) -> list[tuple[str, bool, str]]:
     rows: list[tuple[str, bool, str]] = []
     for base_model in known_base_models():
         try:
-            rows.append(
-                (
-                    base_model.name,
-                    True,
-                    data.relative(base_model_folder(base_model, data)),
-                )
-            )
+            rows.append((base_model.name, True, data.relative(base_model_folder(base_model, data))))
         except BaseModelError as error:
             rows.append((base_model.name, False, error.faults[0].mend))
     return rows

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from sq_pipeline.adapters.family_source import open_family_adapter
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap_files import family_keymap
 from sq_pipeline.adapters.reading import ReadOptions
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import read_adapter, reading_keymap_for
@@ -45,10 +45,9 @@ def measure_fidelity(
     names of the family. An alpha that it does not give counts as its rank, as mflux and diffusers read it. Raises
     AdapterError for a source or a file that cannot be read.
     """
-    if base_model.family != "flux1":
-        family_source = open_family_adapter(source, base_model.family)
-        return meter.measure(FidelityRequest(base_model, use, family_source, is_baked, dtype, bits))
     file = open_safetensors(source)
+    if base_model.family != "flux1":
+        reading = family_keymap(base_model.family)
     opened, form = read_adapter(file, reading or reading_keymap_for(file), _OPTIONS)
     if form.faults:
         raise AdapterError(form.faults)

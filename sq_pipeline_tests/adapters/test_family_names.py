@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from sq_pipeline.adapters.family_names import FUSED_PARTS, find_slot, slot_of_layer, split_part
-from sq_pipeline.adapters.family_reading import read_family_form
+from sq_pipeline.adapters.form import FUSED_PARTS
+from sq_pipeline.adapters.keymap_files import family_keymap
+from sq_pipeline.adapters.reading import Reading, ReadOptions, read_form
+from sq_pipeline.adapters.slots import find_slot, slot_of_layer, split_slot
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import Family
 
@@ -42,21 +44,26 @@ from sq_pipeline.base_models.base_models import Family
     ],
 )
 def test_a_name_stands_for_one_layer(family: Family, name: str, slot: tuple[str, str] | None) -> None:
-    assert find_slot(name, family) == slot
+    assert find_slot(f"{name}.lora_A.weight", [family_keymap(family)]) == slot
 
 
 @pytest.mark.parametrize("kind", FUSED_PARTS)
 def test_a_layer_s_slot_is_its_part_of_the_fused_module(kind: str) -> None:
     above = kind.partition(".")[0]
-    for part in FUSED_PARTS[kind]:
+    for part, _ in FUSED_PARTS[kind]:
         module, found = slot_of_layer(f"blocks.7.{above}.{part}")
         assert (module, found) == (f"blocks.7.{kind}", part)
-        assert split_part(f"{module}.{found}") == (module, part)
+        assert split_slot(f"{module}.{found}") == (module, part)
     assert slot_of_layer(f"blocks.7.{above}.to_out") == (f"blocks.7.{above}.to_out", "")
 
 
 def _tensors(*entries: tuple[str, tuple[int, ...]]) -> dict[str, TensorInfo]:
     return {name: TensorInfo(name, "F32", shape) for name, shape in entries}
+
+
+def _read(tensors: dict[str, TensorInfo], alphas: dict[str, float]) -> Reading:
+    options = ReadOptions(missing_alpha_is_rank=True)
+    return read_form(tensors, {}, alphas, family_keymap("z-image"), "a.safetensors", options)
 
 
 _Q = "diffusion_model.layers.0.attention.to_q"
@@ -66,10 +73,13 @@ _Q = "diffusion_model.layers.0.attention.to_q"
     ("tensors", "faults"),
     [
         ({}, ["holds no tensors"]),
-        (_tensors((f"{_Q}.lora_A.weight", (2, 6))), ["its up matrix is missing"]),
+        (
+            _tensors((f"{_Q}.lora_A.weight", (2, 6))),
+            ["layers.0.attention.qkv.to_q.lora_b: missing: its partner is there"],
+        ),
         (
             _tensors((f"{_Q}.lora_A.weight", (2, 6)), (f"{_Q}.lora_B.weight", (6, 3)), ("a.b.lora_A.weight", (2, 6))),
-            ["a.b.lora_A.weight: is no layer's of a Z-Image LoRA", "the ranks 2 and 3 of its matrices differ"],
+            ["a.b.lora_A.weight: is no layer's of a Z-Image LoRA", "the ranks 2 and 3 differ"],
         ),
         (
             _tensors(
@@ -86,11 +96,17 @@ _Q = "diffusion_model.layers.0.attention.to_q"
             ["is there whole and in parts"],
         ),
         (_tensors((f"{_Q}.lokr_w1", (6, 6))), ["is LoKr's"]),
+        (
+            _tensors(
+                ("layers.0.attention.qkv.lora_A.weight", (2, 6)), ("layers.0.attention.qkv.lora_B.weight", (7, 2))
+            ),
+            ["its 7 outputs cannot be cut in 3 equal parts"],
+        ),
         (_tensors(("double_blocks.0.img_attn.qkv.lora_a", (6, 2))), ["is no layer's of a Z-Image LoRA"]),
     ],
 )
 def test_every_fault_of_a_file_is_told(tensors: dict[str, TensorInfo], faults: list[str]) -> None:
-    reading = read_family_form(tensors, {}, {}, "z-image", "a.safetensors")
+    reading = _read(tensors, {})
     told = [str(fault) for fault in reading.faults]
     assert len(told) == len(faults)
     assert all(any(part in line for line in told) for part in faults), told
@@ -98,8 +114,8 @@ def test_every_fault_of_a_file_is_told(tensors: dict[str, TensorInfo], faults: l
 
 def test_an_alpha_scales_and_none_means_the_rank() -> None:
     names = _tensors((f"{_Q}.lora_A.weight", (4, 6)), (f"{_Q}.lora_B.weight", (6, 4)), (f"{_Q}.alpha", ()))
-    with_alpha = read_family_form(names, {}, {f"{_Q}.alpha": 2.0}, "z-image", "a")
+    with_alpha = _read(names, {f"{_Q}.alpha": 2.0})
     del names[f"{_Q}.alpha"]
-    without = read_family_form(names, {}, {}, "z-image", "a")
+    without = _read(names, {})
     scales = [next(iter(reading.patches.values())).scale for reading in (with_alpha, without)]
     assert np.allclose(scales, [0.5, 1.0])

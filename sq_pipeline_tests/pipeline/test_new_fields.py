@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sq_pipeline import settings
-from sq_pipeline.base_models import base_models
+from sq_pipeline.base_models import record
 from sq_pipeline.pipeline import inputs
 from sq_pipeline.training import dataset_files
 from sq_pipeline.training.recipe import Recipe
@@ -47,7 +47,7 @@ class LaterPrompts(prompts.VerifyPrompts):
     sparkle: int = 0
 
 
-LaterRender = make_dataclass("RenderSettings", [("sparkle", int, 0)], bases=(base_models.RenderSettings,), frozen=True)
+LaterRender = make_dataclass("RenderSettings", [("sparkle", int, 0)], bases=(record.RenderSettings,), frozen=True)
 
 
 def upgrade_recipe(patch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def upgrade_verify_prompts(patch: pytest.MonkeyPatch) -> None:
 
 def upgrade_tiers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settings, "Settings", LaterTierSettings)
-    patch.setattr(base_models, "RenderSettings", LaterRender)
+    patch.setattr(record, "RenderSettings", LaterRender)
 
 
 def set_in(game: Game, path: Any, *keys: str) -> None:

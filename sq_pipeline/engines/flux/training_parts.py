@@ -48,7 +48,7 @@ def open_flux_parts(
     faults: list[Fault] = []
     weights = encoders = None
     if place is None:
-        problem = f"holds neither transformer/ nor {base_model.name}.safetensors"
+        problem = f"holds neither transformer/ nor {base_model.single_file}"
         faults.append(Fault(str(folder), "", problem, how))
     else:
         try:

@@ -2,13 +2,13 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from sq_pipeline.base_models import files
-from sq_pipeline.base_models.base_models import BASE_MODELS, RENDER_BITS, BaseModel, Flux1Model, quantized
+from sq_pipeline.base_models.base_models import BaseModel, Flux1Model
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.flux.mflux_names import to_mflux_weights
@@ -23,7 +23,7 @@ WeightOf = Callable[[MfluxLayer], mx.array]
 
 def open_weights(base_model: BaseModel, data: DataDir) -> tuple[Literal["real", "random"], WeightOf]:
     """What to bake into, and its (outputs, inputs) float32 weights by layer: real for tiny-flux where it is there."""
-    if _is_tiny_flux(base_model):
+    if isinstance(base_model, Flux1Model) and base_model.mflux_name is None:  # quantized too: the same weights
         try:
             folder = files.base_model_folder(base_model, data)
         except BaseModelError:
@@ -32,12 +32,6 @@ def open_weights(base_model: BaseModel, data: DataDir) -> tuple[Literal["real", 
         weights = to_mflux_weights(parameters, base_model.hidden_size)
         return "real", lambda layer: weights[f"{layer.path}.weight"].astype(mx.float32)
     return "random", random_weight
-
-
-def _is_tiny_flux(base_model: BaseModel) -> TypeGuard[Flux1Model]:
-    """Also quantized: baked or not, an adapter meets the same weights."""
-    tiny = BASE_MODELS.get("tiny-flux")
-    return tiny is not None and base_model in (tiny, *(quantized(tiny, bits) for bits in RENDER_BITS))
 
 
 def random_weight(layer: MfluxLayer) -> mx.array:

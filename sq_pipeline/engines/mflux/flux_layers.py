@@ -21,7 +21,7 @@ _TABLES = {
 class MfluxLayer:
     """One layer: its weight is (outputs, inputs), the rows `rows` of the module's (module_outputs, inputs).
 
-    `module` is BFL's, or of another family that of `family_names`. `part` is the layer's name within a module that
+    `module` is BFL's, or of another family that of its keymap. `part` is the layer's name within a module that
     mflux has in parts (`q`), empty otherwise.
     """
 

@@ -13,7 +13,7 @@ from mflux.models.flux.weights.flux_lora_mapping import FluxLoRAMapping
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, BaseModel, QwenModel, as_flux1
 from sq_pipeline.engines.mflux import family_layers as family_layers
 from sq_pipeline.engines.mflux import flux_layers as flux1_layers
-from sq_pipeline.engines.mflux.families import parts_of
+from sq_pipeline.engines.mflux.families import FAMILIES
 from sq_pipeline.engines.mflux.flux_layers import MfluxLayer
 from sq_pipeline.engines.tiny_flux.mflux_build import small_lora_mapping
 
@@ -67,7 +67,7 @@ class KeyMatches:
 def mapping_for(base_model: BaseModel) -> list[LoRATarget]:
     """mflux's own mapping for the family; for a narrower FLUX.1, with the fused `linear1` split at its width."""
     if isinstance(base_model, QwenModel):
-        return parts_of(base_model).mapping()
+        return FAMILIES[base_model.family].mapping()
     hidden_size = as_flux1(base_model, "this mapping").hidden_size
     if hidden_size == FLUX1_MODELS["flux1-dev"].hidden_size:
         return FluxLoRAMapping.get_mapping()

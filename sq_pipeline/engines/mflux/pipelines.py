@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from mflux.callbacks.callback_registry import CallbackRegistry
-from mflux.models.common.config.model_config import ModelConfig
+from mflux.models.common.config.model_config import AVAILABLE_MODELS
 from mflux.models.flux.variants.txt2img.flux import Flux1
-from mflux.models.flux2.variants.txt2img.flux2_klein import Flux2Klein
-from mflux.models.z_image.variants.z_image import ZImage
 from mlx import nn
 from PIL import Image
 
 from sq_pipeline.base_models.base_models import BaseModel, QwenModel, RenderBits
 from sq_pipeline.common.errors import BaseModelError, Fault
-from sq_pipeline.engines.mflux.families import parts_of
+from sq_pipeline.engines.mflux.families import FAMILIES
 from sq_pipeline.engines.mflux.prompt_cache import PromptCache, encode_apart
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.pictures.ports import RenderRequest
-
-_FLUX1_CONFIGS = {"flux1-dev": ModelConfig.dev, "flux1-schnell": ModelConfig.schnell}
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,10 @@ def _open(base_model: BaseModel, folder: Path) -> Pipeline:
     bits = base_model.render_bits
     try:
         if isinstance(base_model, QwenModel):
-            return (_open_z_image if base_model.family == "z-image" else _open_flux2)(base_model, folder)
-        if base_model.files_name == "tiny-flux":
+            return _open_qwen(base_model, folder)
+        if base_model.mflux_name is None:
             return _flux1(mflux_build.build(folder, bits))
-        config = _FLUX1_CONFIGS[base_model.files_name]()
+        config = AVAILABLE_MODELS[base_model.mflux_name]
         return _flux1(Flux1(quantize=bits, model_config=config, model_path=str(folder)))
     except ValueError as error:
         if not str(error).startswith("[quantize]"):
@@ -98,26 +94,17 @@ def _flux1(flux: Flux1) -> Pipeline:
     return Pipeline(flux.transformer, flux.callbacks, draw)
 
 
-def _open_z_image(base_model: QwenModel, folder: Path) -> Pipeline:
-    model = ZImage(quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder))
+def _open_qwen(base_model: QwenModel, folder: Path) -> Pipeline:
+    family, config = FAMILIES[base_model.family], AVAILABLE_MODELS[base_model.mflux_name]
+    model = family.pipeline(quantize=base_model.render_bits, model_config=config, model_path=str(folder))
 
     def draw(request: RenderRequest) -> Image.Image:
-        asked = _arguments(request, no_guidance=0.0)
-        return model.generate_image(**asked, negative_prompt=request.negative_prompt).image
+        asked = _arguments(request, no_guidance=family.no_guidance)
+        if family.takes_negative_prompt:
+            asked["negative_prompt"] = request.negative_prompt
+        return model.generate_image(**asked).image
 
     return Pipeline(model.transformer, model.callbacks, draw)
-
-
-def _open_flux2(base_model: QwenModel, folder: Path) -> Pipeline:
-    model = Flux2Klein(
-        quantize=base_model.render_bits, model_config=parts_of(base_model).config, model_path=str(folder)
-    )
-    # a guidance of 1 is the prompt alone, once a step
-    return Pipeline(
-        model.transformer,
-        model.callbacks,
-        lambda request: model.generate_image(**_arguments(request, no_guidance=1.0)).image,
-    )
 
 
 def _arguments(request: RenderRequest, *, no_guidance: float) -> dict[str, Any]:

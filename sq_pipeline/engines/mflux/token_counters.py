@@ -55,18 +55,16 @@ def _open(path: Path, base_model: BaseModel) -> Tokenizer:
 def open_counter(base_model: BaseModel, folder: Path) -> TokenCounter:
     """The counter for a base model whose files are in `folder`; raises BaseModelError.
 
-    tiny-flux has one tokenizer for both. FLUX.1's CLIP tokenizer comes as `vocab.json` and `merges.txt`,
-    which are read into the same library when there is no `tokenizer.json`.
+    FLUX.1's CLIP tokenizer comes as `vocab.json` and `merges.txt`, which are read into the same library when there is
+    no `tokenizer.json`.
     """
     if isinstance(base_model, QwenModel):
         return _open_chat(base_model, folder)
     assert isinstance(base_model, Flux1Model)
-    if base_model.files_name == "tiny-flux":
-        tokenizer = _open(folder / "tokenizer.json", base_model)
-        return TokenizerPair(tokenizer, tokenizer, base_model)
-    t5 = _open(folder / "tokenizer_2" / "tokenizer.json", base_model)
-    clip_file = folder / "tokenizer" / "tokenizer.json"
-    clip = _open(clip_file, base_model) if clip_file.is_file() else _slow_clip(folder / "tokenizer", base_model)
+    t5 = _open(folder / base_model.t5_tokenizer / "tokenizer.json", base_model)
+    clip_folder = folder / base_model.clip_tokenizer
+    clip_file = clip_folder / "tokenizer.json"
+    clip = _open(clip_file, base_model) if clip_file.is_file() else _slow_clip(clip_folder, base_model)
     return TokenizerPair(t5, clip, base_model)
 
 
@@ -74,9 +72,9 @@ def _open_chat(base_model: QwenModel, folder: Path) -> ChatTokenizer:
     """The tokenizer as mflux loads it, with the values that it gives to the template."""
     from mflux.models.common.tokenizer import TokenizerLoader
 
-    from sq_pipeline.engines.mflux.families import parts_of
+    from sq_pipeline.engines.mflux.families import FAMILIES
 
-    (definition,) = parts_of(base_model).weight_definition.get_tokenizers()
+    (definition,) = FAMILIES[base_model.family].weight_definition.get_tokenizers()
     try:
         tokenizer = TokenizerLoader.load(definition, str(folder)).tokenizer
         counter = ChatTokenizer(tokenizer, definition.chat_template_kwargs or {}, base_model.token_budget)

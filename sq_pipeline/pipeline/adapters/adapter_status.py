@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.adapters.dialects import Dialect
-from sq_pipeline.adapters.family_names import NAMES_REVISION
-from sq_pipeline.adapters.family_source import open_family_adapter
 from sq_pipeline.adapters.keymap import Keymap
-from sq_pipeline.adapters.keymap_files import select_keymap, select_reading_keymap
+from sq_pipeline.adapters.keymap_files import NAMES_REVISION, select_keymap, select_reading_keymap
 from sq_pipeline.adapters.safetensors_file import open_safetensors
-from sq_pipeline.adapters.source import dialect_of
+from sq_pipeline.adapters.source import dialect_of, open_family_adapter
 from sq_pipeline.adapters.tensor_survey import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel, training_base_of
 from sq_pipeline.common.errors import AdapterError, Fault, SqPipelineError

@@ -1,5 +1,6 @@
 """Z-Image and FLUX.2 through mflux's own classes at small sizes: pictures, adapters on and off, what is applied."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.keymap_files import family_keymap
 from sq_pipeline.base_models.base_models import BASE_MODELS, QWEN_MODELS, QwenModel, training_base_of
 from sq_pipeline.common.errors import AdapterError, BaseModelError, RenderError
 from sq_pipeline.common.layout import DataDir
@@ -22,12 +24,14 @@ from sq_pipeline.verification.verdicts import judge_fidelity
 # isort: split
 # after our engines package, which makes BLAS ready before MLX is loaded
 import mlx.core as mx
+from mflux.models.common.config.model_config import AVAILABLE_MODELS
 from mflux.models.common.tokenizer import TokenizerLoader
 from mlx.utils import tree_flatten
 
 from sq_pipeline.base_models import files
+from sq_pipeline.engines.mflux import families
 from sq_pipeline.engines.mflux.adapter_stack import AdapterStack
-from sq_pipeline.engines.mflux.families import parts_of, shapes_of
+from sq_pipeline.engines.mflux.families import make_transformer, shapes_of
 from sq_pipeline.engines.mflux.loader_targets import layers_of, mapping_for, match_keys
 from sq_pipeline_tests.engines.mflux.small_families import small, small_sizes, write_folder
 
@@ -164,7 +168,7 @@ def test_a_file_of_another_family_is_not_read(tmp_path: Path) -> None:
 def test_taking_an_adapter_off_leaves_no_trace(name: str, tmp_path: Path) -> None:
     base_model = small(name)
     path = write_adapter(base_model, tmp_path / "a.safetensors")
-    transformer = parts_of(base_model).make_transformer()
+    transformer = make_transformer(base_model)
     modules = {path: id(module) for path, module in transformer.named_modules()}
     before = {name: np.array(array) for name, array in tree_flatten(transformer.parameters())}
     stack = AdapterStack(transformer, mapping_for(base_model))
@@ -207,7 +211,7 @@ def test_an_adapter_that_is_not_applied_whole_is_an_error(spoil, problem: str, t
     tensors = load_file(path)
     spoil(tensors)
     save_file(tensors, path)
-    transformer = parts_of(base_model).make_transformer()
+    transformer = make_transformer(base_model)
     with pytest.raises(RenderError, match=problem):
         AdapterStack(transformer, mapping_for(base_model)).use((AdapterUse(path, 1.0),))
     assert not [name for name, _ in tree_flatten(transformer.parameters()) if "lora" in name]
@@ -226,6 +230,22 @@ def test_the_layers_are_those_of_the_published_model(name: str) -> None:
         assert layers["transformer_blocks.4.attn.add_v_proj"].rows == (6144, 9216)
     keys = [f"{PREFIX[base_model.family]}.{FILE_NAMES.get(p, p)}.lora_A.weight" for p in layers]
     assert match_keys(keys, mapping_for(base_model)).layers.keys() == layers.keys()
+
+
+@pytest.mark.parametrize("name", sorted(BASE_MODELS.keys() - {"tiny-flux"}))
+def test_a_record_names_what_mflux_has(name: str) -> None:
+    base_model = BASE_MODELS[name]
+    assert AVAILABLE_MODELS[base_model.mflux_name].model_name == base_model.hub_name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_name_of_the_family_s_keymap_is_a_layer_of_mflux_s(name: str) -> None:
+    """A rule for a module that the model has not would let a file pass that nothing is made of."""
+    layers = list(layers_of(QWEN_MODELS[name]))
+    known = {slot for layer in layers for slot in (layer.module, f"{layer.module}.{layer.part}")}
+    for rule in family_keymap(QWEN_MODELS[name].family).rules:
+        shapes = [".+".join(map(re.escape, re.split(r"\\\d", target))) for target in rule.target]
+        assert all(any(re.fullmatch(shape, slot) for slot in known) for shape in shapes), rule.pattern
 
 
 def _request(name: str, **changes: object) -> RenderRequest:
@@ -256,7 +276,7 @@ def test_pictures_follow_the_request_and_the_adapter(name: str, small_data: Data
 @pytest.mark.parametrize("name", FAMILIES)
 def test_tokens_are_counted_with_the_chat_around_them(name: str, small_data: DataDir) -> None:
     counter = factory.token_counter(name, small_data)
-    (definition,) = parts_of(small(name)).weight_definition.get_tokenizers()
+    (definition,) = families.FAMILIES[small(name).family].weight_definition.get_tokenizers()
     tokenizer = TokenizerLoader.load(definition, str(small_data.models_root / name))
     for text in ("a mill", "a mill at noon, a tower"):
         read = int(tokenizer.tokenize(text).attention_mask.sum())

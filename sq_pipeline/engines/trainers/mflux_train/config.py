@@ -9,15 +9,15 @@ Not here: what it cannot do at all (`mflux_train.support`), the pictures (`mflux
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.base_models.base_models import Family, QwenModel
+from sq_pipeline.base_models.base_models import QwenModel
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.engines.mflux.families import shapes_of
+from sq_pipeline.engines.mflux.families import FAMILIES, shapes_of
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.recipe import Recipe
@@ -25,11 +25,6 @@ from sq_pipeline.training.support import RECIPE_FILE
 
 DATA, RUN = "data", "run"
 _MANY_PICTURES = 256  # more of them are kept on disk: a prompt's encoding is 8 MB in FLUX.2
-# what mflux's own examples train; what else its mapping names, `mflux-train` saves under names that it does not load
-_TRAINED: Mapping[Family, str] = {
-    "z-image": r"layers\.\d+\.(attention|feed_forward)\..+|cap_embedder\.1|all_final_layer\.2-1\.linear",
-    "flux2": r"(single_)?transformer_blocks\..+",
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class CheckpointPlan:
 
 def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
     """The layers, by mflux's names, that a recipe trains."""
-    trained = re.compile(_TRAINED[base_model.family])
+    trained = re.compile(FAMILIES[base_model.family].trained)
     return tuple(path for path in shapes_of(base_model) if trained.fullmatch(path) and recipe.covers(path))
 
 

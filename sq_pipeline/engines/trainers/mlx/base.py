@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 from mflux.models.common.config.config import Config
-from mflux.models.common.config.model_config import ModelConfig
+from mflux.models.common.config.model_config import AVAILABLE_MODELS, ModelConfig
 
 from sq_pipeline.base_models import files
 from sq_pipeline.base_models.base_models import FAMILY_NAMES, BaseModel, Flux1Model, SizePx
@@ -83,13 +83,12 @@ def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
         problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}, and this trainer trains FLUX.1 alone"
         raise BaseModelError(Fault("lora.yaml", "trainer", problem, "write `trainer: mflux-train`"))
     blas.use_threads_for(base_model)
-    return _open_tiny(base_model, data) if base_model.name == "tiny-flux" else _open_flux(base_model, data)
+    return _open_tiny(base_model, data) if base_model.mflux_name is None else _open_flux(base_model, data)
 
 
 def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
     dtype = rendering_dtype()
     parts = open_flux_parts(base_model, data, dtype)
-    is_dev = base_model.guidance is not None
 
     def load_network(settings: TrainingSettings) -> Flux:
         network = parts.load_network(None if settings.base_bits == 16 else settings.base_bits)
@@ -99,10 +98,10 @@ def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
     return TrainingBase(
         base_model=base_model,
         dtype=dtype,
-        time_curve=shifted_uniform if is_dev else quarters,
+        time_curve=quarters if base_model.guidance is None else shifted_uniform,
         encoders=parts.encoders,
         load_network=load_network,
-        config=ModelConfig.dev() if is_dev else ModelConfig.schnell(),
+        config=AVAILABLE_MODELS[base_model.mflux_name],
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.engines.trainers.mlx_examples.weights import REPOSITORIES
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.support import RECIPE_FILE
@@ -22,7 +21,7 @@ _MODELS = {"flux1-dev": "dev", "flux1-schnell": "schnell"}
 def check_recipe(recipe: Recipe, base_model: BaseModel, pairs: int) -> list[Fault]:
     """Every value that does not fit the base model, or `pairs` pictures to train on, by the recipe's field."""
     found: list[Fault] = []
-    if base_model.name not in REPOSITORIES:
+    if base_model.name not in _MODELS:
         problem = f"mlx-examples does not train {base_model.name}"
         found.append(Fault(RECIPE_FILE, "base_model", problem, f"use {' or '.join(_MODELS)}, or `trainer: mlx`"))
     views = pairs * recipe.num_augmentations

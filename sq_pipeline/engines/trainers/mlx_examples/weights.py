@@ -4,17 +4,13 @@ BFL's own file of the transformer, not the sharded one that mflux renders with. 
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.training.environment import child_environment, may_download
 
-REPOSITORIES: Mapping[str, str] = {
-    "flux1-dev": "black-forest-labs/FLUX.1-dev",
-    "flux1-schnell": "black-forest-labs/FLUX.1-schnell",
-}
 # files for which mlx-examples takes a path from the environment instead
 _ELSEWHERE = {
     "flux1-dev.safetensors": "FLUX_DEV",
@@ -45,9 +41,9 @@ def check_weights(base_model: BaseModel) -> list[Fault]:
     missing = list(_missing(base_model))
     if not missing:
         return []
-    repository = REPOSITORIES[base_model.name]
+    repository = base_model.hub_name
     commands = [f"`hf download {repository} {' '.join(missing)}`"]
-    if base_model.name == "flux1-dev":
+    if base_model.is_gated:
         commands = [f"accept the licence of {repository}", "run `hf auth login`", *commands]
     problem = f"mlx-examples needs {base_model.name} in the Hugging Face cache ({', '.join(missing)} missing)"
     return [Fault("lora.yaml", "base_model", problem, ", then ".join(commands))]
@@ -56,14 +52,12 @@ def check_weights(base_model: BaseModel) -> list[Fault]:
 def _missing(base_model: BaseModel) -> Iterator[str]:
     from huggingface_hub import try_to_load_from_cache
 
-    repository = REPOSITORIES[base_model.name]
-
     def cached(name: str) -> Path | None:
-        found = try_to_load_from_cache(repository, name)
+        found = try_to_load_from_cache(base_model.hub_name, name)
         return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
     index = cached(_T5_INDEX)
-    for name in (f"{base_model.name}.safetensors", *_FILES, *(f"text_encoder_2/{part}" for part in _t5_parts(index))):
+    for name in (base_model.single_file, *_FILES, *(f"text_encoder_2/{part}" for part in _t5_parts(index))):
         written = os.environ.get(_ELSEWHERE.get(name, ""))
         if not (Path(written).is_file() if written else cached(name)):
             yield name
