@@ -7,12 +7,14 @@ Not here: what the content must say (the models of `content`, `training` and `se
 import difflib
 import math
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeGuard, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError
 
@@ -144,6 +146,16 @@ def load_mapping(path: Path, file: str) -> dict[str, Any]:
     return value
 
 
+def is_mapping(value: object) -> TypeGuard[dict[str, Any]]:
+    """True for a mapping as `parse_yaml` gives it, whose keys are texts."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """True for a list as `parse_yaml` gives it."""
+    return isinstance(value, list)
+
+
 def type_name(value: Any) -> str:
     """A value's type in a YAML author's words."""
     names = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", bool: "true/false"}
@@ -153,11 +165,16 @@ def type_name(value: Any) -> str:
 
 def near_miss(key: str, known: Iterable[str]) -> str | None:
     """The known key that `key` looks like a slip of, if any."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.84)
+    return _near_miss(key, tuple(known))
+
+
+@lru_cache(maxsize=4096)  # a history has the same keys a thousand times
+def _near_miss(key: str, known: tuple[str, ...]) -> str | None:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.84)
     return close[0] if close else None
 
 
-def warn_of_slips(keys: Mapping[str, Any], known: Collection[str], file: str, where: str) -> list[Fault]:
+def warn_of_slips(keys: Iterable[str], known: Collection[str], file: str, where: str) -> list[Fault]:
     """A warning for each key that is not known and looks like a slip of one that is; `where` the keys stand."""
     slips = [(key, near_miss(key, known)) for key in keys if key not in known]
     prefix = f"{where}." if where else ""
@@ -178,21 +195,33 @@ def validate(model: type[_Model], value: Any, file: str, error_type: type[SqPipe
     try:
         return model.model_validate(_with_tuples(value), strict=True)
     except ValidationError as error:
-        faults: list[Fault] = []
-        for item in error.errors(include_url=False):
-            field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
-            problem, mend = item["msg"], "mend the value"
-            if item["type"] == "extra_forbidden":
-                guess = near_miss(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
-                problem, mend = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
-            elif item["type"] == "missing":
-                problem, mend = "is missing", "add it"
-            elif item["type"] in _SHAPES:
-                problem = f"is {type_name(item['input'])}, not {_SHAPES[item['type']]}"
-            elif not isinstance(item["input"], (dict, tuple)):
-                problem = f"{problem}, not {item['input']!r}"
-            faults.append(Fault(file, field, problem, mend))
-        raise error_type(faults) from None
+        raise error_type(faults_of(error, model, file)) from None
+
+
+def wrong(problem: str, mend: str) -> PydanticCustomError:
+    """What a validator raises to tell a fault in these words."""
+    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "mend": mend})
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Fault]:
+    """A fault for each thing that is wrong with what was to be a `model`."""
+    faults: list[Fault] = []
+    for item in error.errors(include_url=False):
+        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        problem, mend = item["msg"], "mend the value"
+        if item["type"] == "wrong":
+            mend = item.get("ctx", {})["mend"]
+        elif item["type"] == "extra_forbidden":
+            guess = near_miss(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
+            problem, mend = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
+        elif item["type"] == "missing":
+            problem, mend = "is missing", "add it"
+        elif item["type"] in _SHAPES:
+            problem = f"is {type_name(item['input'])}, not {_SHAPES[item['type']]}"
+        elif not isinstance(item["input"], (dict, tuple)):
+            problem = f"{problem}, not {item['input']!r}"
+        faults.append(Fault(file, field, problem, mend))
+    return faults
 
 
 def _with_tuples(value: Any) -> Any:

@@ -6,6 +6,7 @@ Here: folders, overlays between levels, what concerns several worlds. Not here: 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -15,12 +16,13 @@ from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.stat_cache import StatCache, code_stamp
 from sq_pipeline.common.tiers import TIERS, Tier
+from sq_pipeline.content.pack_parts import PackFile
 from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, LoraEntry, Style, Subject, World
 from sq_pipeline.content.stacks import overlay_entries
 from sq_pipeline.content.style_file import StyleFile, read_style
 from sq_pipeline.content.subject_files import SUBJECT_FILES, SubjectFile, read_subjects
 
-_STYLE, _SUBJECTS = TypeAdapter(StyleFile), TypeAdapter(SubjectFile)
+_SUBJECTS = TypeAdapter(SubjectFile)
 
 
 def read_catalog(data: DataDir, cache: StatCache | None = None) -> Catalog:
@@ -45,9 +47,19 @@ class _Reader:
         text = self.cache.remember(
             path,
             f"subjects {code_stamp()}",
-            lambda: _SUBJECTS.dump_json(read_subjects(self.data, folder, tier)).decode(),
+            lambda: said_by(read_subjects(self.data, folder, tier)).decode(),
         )
         return _SUBJECTS.validate_json(text), hash_bytes(text.encode())
+
+
+def said_by(file: PackFile) -> bytes:
+    """What a file says, as JSON without what is as by default: a key that is new and off changes nothing."""
+    return _adapter_of(type(file)).dump_json(file, exclude_defaults=True)
+
+
+@cache
+def _adapter_of(kind: type[PackFile]) -> TypeAdapter[PackFile]:
+    return TypeAdapter(kind)
 
 
 def _read_all(reader: _Reader) -> Catalog:
@@ -94,7 +106,7 @@ def _read_genre(reader: _Reader, genre_root: Path, warnings: list[Fault]) -> Map
         own_style = reader.style(root / "visual_style.yaml", style_file)
         warnings += own_style.warnings
         faults = [*style_file.faults, *own_style.faults]
-        said = [_STYLE.dump_json(style_file), _STYLE.dump_json(own_style)]
+        said = [said_by(style_file), said_by(own_style)]
         subjects: dict[Tier, tuple[Subject, ...]] = {}
         faulty: dict[Tier, tuple[Fault, ...]] = {}
         for tier, (base, base_hash) in shared.items():

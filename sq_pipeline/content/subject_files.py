@@ -1,71 +1,164 @@
 """What a world shows, read strictly: the places of `history.yaml`, and the manifests of the other tiers.
 
-A manifest is a list under one key: `characters` in `portrait_manifest.yaml`, `creatures` in `creatures.yaml`, `scenes`
-in `scene_manifest.yaml`. Real packs carry many keys that are not ours: they are ignored, but a near miss of ours is
-warned about.
+Here: their keys, as models, and the rules across entries.
 """
 
-import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
 
-from sq_pipeline.common.errors import ContentError, Fault
+from pydantic import BaseModel, BeforeValidator, Field
+
+from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.strict_yaml import load_mapping, type_name, warn_of_slips
+from sq_pipeline.common.strict_yaml import is_mapping, type_name, wrong
 from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
 from sq_pipeline.content.records import Subject
 
 
-@dataclass(frozen=True)
-class _Form:
-    """One kind of file. `lists`: the keys on the way to the entries, of which all but the last hold mappings.
+def _read_text(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    raise wrong(f"is {type_name(value)}: {value!r}, not a text", "put it in quotes")
 
-    `description`, `slug` and `culture`: the keys that an entry may have for each; those said first count, except that
-    all of `culture` count.
+
+def _read_prompt(value: object) -> object:
+    return {"solo": value.get("solo") if is_mapping(value) else _read_text(value)}
+
+
+def _read_solo(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    raise wrong("is missing or no text", "write the prompt there")
+
+
+_Text = Annotated[str, BeforeValidator(_read_text)]
+
+
+class VisualPrompt(BaseModel):
+    """A prompt by how many are in the picture. A text alone is `solo`."""
+
+    solo: Annotated[str, BeforeValidator(_read_solo)] = Field(
+        description="The prompt of a picture with nothing else in it."
+    )
+
+
+class Place(PackPart):
+    """A place (POI) of a history, and what every entry of the manifests has too.
+
+    `slugs`, `descriptions` and `cultures` are keys: the first that says something counts, of the last all do.
     """
 
+    must_be = "write `name: …`"
+    slugs: ClassVar[tuple[str, ...]] = ("slug",)
+    descriptions: ClassVar[tuple[str, ...]] = ("description",)
+    cultures: ClassVar[tuple[str, ...]] = ()
+
+    name: _Text = Field(default="", description="What it is called. `name` or `slug` must be there.")
+    slug: _Text = Field(default="", description="The picture's file name. Without it, it is made of the name.")
+    description: _Text = Field(
+        default="",
+        description="What it looks like: its prompt, after its name, where there is no `visual_prompt`. Sentences "
+        "after the first are dropped first where a prompt is too long.",
+    )
+    visual_prompt: (
+        Annotated[VisualPrompt, BeforeValidator(_read_prompt, json_schema_input_type=str | VisualPrompt)] | None
+    ) = Field(default=None, description="The prompt, word for word, in place of name and description.")
+    region: _Text | None = Field(default=None, description="For people; no part of the prompt.")
+    type: _Text | None = Field(default=None, description="Which tags of `visual_tag_overrides` it gets.")
+
+    def first_of(self, keys: Iterable[str]) -> str:
+        """What the first of the keys says that says something; else an empty text."""
+        return next((text for key in keys if (text := getattr(self, key))), "")
+
+
+class Scene(Place):
+    """An entry of `scene_manifest.yaml`."""
+
+    slugs = ("slug", "id")
+
+    id: _Text = Field(default="", description="Read where there is no `slug`.")
+
+
+class Creature(Scene):
+    """An entry of `creatures.yaml`."""
+
+    descriptions = ("appearance", "description")
+
+    appearance: _Text = Field(default="", description="Read in place of `description`.")
+
+
+class Character(Creature):
+    """An entry of `portrait_manifest.yaml`."""
+
+    cultures = ("culture", "culture_aesthetic")
+
+    culture: _Text = Field(default="", description="Added to the prompt where there is no `visual_prompt`.")
+    culture_aesthetic: _Text = Field(default="", description="Comes after `culture`.")
+
+
+_OF_ENTRIES = of_type(list, "is {type}, not a list", "write `- name: …` entries")
+
+
+class Chapter(PackPart):
+    """A chapter of a history."""
+
+    must_be = "mend it"
+
+    points_of_interest: Annotated[list[Place], _OF_ENTRIES] = Field(default=[], description="Its places.")
+
+
+class History(PackPart):
+    """`history.yaml`."""
+
+    chapters: Annotated[list[Chapter], of_type(list, "is {type}, not a list", "write `- …` entries")] = Field(
+        default=[], description="Its chapters; a place that several have is one, as the first has it."
+    )
+
+
+class Portraits(PackPart):
+    """`portrait_manifest.yaml`."""
+
+    characters: Annotated[list[Character], _OF_ENTRIES] = Field(default=[], description="The people.")
+
+
+class Creatures(PackPart):
+    """`creatures.yaml`."""
+
+    creatures: Annotated[list[Creature], _OF_ENTRIES] = Field(default=[], description="The creatures.")
+
+
+class Scenes(PackPart):
+    """`scene_manifest.yaml`."""
+
+    scenes: Annotated[list[Scene], _OF_ENTRIES] = Field(default=[], description="The scenes.")
+
+
+@dataclass(frozen=True)
+class SubjectForm:
+    """A tier's file: its name, and what it may say."""
+
     name: str
-    lists: tuple[str, ...]
-    description: tuple[str, ...] = ("description",)
-    slug: tuple[str, ...] = ("slug",)
-    culture: tuple[str, ...] = ()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Every key of an entry that is a text."""
-        return ("name", *self.slug, *self.description, *self.culture, "visual_prompt", "region", "type")
+    model: type[PackPart]
 
 
-SUBJECT_FILES: Mapping[Tier, _Form] = {
-    "landscape": _Form("history.yaml", ("chapters", "points_of_interest")),
-    "portrait": _Form(
-        "portrait_manifest.yaml",
-        ("characters",),
-        description=("appearance", "description"),
-        slug=("slug", "id"),
-        culture=("culture", "culture_aesthetic"),
-    ),
-    "creature": _Form("creatures.yaml", ("creatures",), description=("appearance", "description"), slug=("slug", "id")),
-    "scene": _Form("scene_manifest.yaml", ("scenes",), slug=("slug", "id")),
+SUBJECT_FILES: Mapping[Tier, SubjectForm] = {
+    "landscape": SubjectForm("history.yaml", History),
+    "portrait": SubjectForm("portrait_manifest.yaml", Portraits),
+    "creature": SubjectForm("creatures.yaml", Creatures),
+    "scene": SubjectForm("scene_manifest.yaml", Scenes),
 }
 
 
 @dataclass
-class SubjectFile:
+class SubjectFile(PackFile):
     """The subjects of one file, in order."""
 
-    file: str
     subjects: list[Subject] = field(default_factory=list[Subject])
-    faults: list[Fault] = field(default_factory=list[Fault])
-    warnings: list[Fault] = field(default_factory=list[Fault])
-
-    def fault(self, where: str, problem: str, mend: str) -> None:
-        """Note a fault of this file."""
-        self.faults.append(Fault(self.file, where, problem, mend))
 
 
 def make_slug(name: str) -> str:
@@ -79,41 +172,26 @@ def read_subjects(data: DataDir, folder: Path, tier: Tier) -> SubjectFile:
     form = SUBJECT_FILES[tier]
     path = folder / form.name
     found = SubjectFile(data.relative(path))
-    if not os.path.lexists(path):
-        return found
-    try:
-        values = load_mapping(path, found.file)
-    except ContentError as error:
-        found.faults += error.faults
-        return found
     seen: dict[str, Subject] = {}
-    for value, where in _entries(found, values, form.lists, ""):
-        subject = _read_subject(found, form, seen, value, where)
+    for entry, where in _entries(found, found.read(form.model, path), ""):
+        subject = None if entry.faults else _read_subject(found, seen, entry, where)
         if subject is not None:
-            _add_subject(found, seen, subject, where, is_history=len(form.lists) > 1)
+            _add_subject(found, seen, subject, where, is_history=tier == "landscape")
     found.subjects += seen.values()
     return found
 
 
-def _entries(
-    found: SubjectFile, values: Mapping[str, Any], lists: tuple[str, ...], where: str
-) -> Iterator[tuple[Any, str]]:
-    """What the innermost lists hold, each with the place where it stands."""
-    key, *rest = lists
-    found.warnings += warn_of_slips(values, (key,), found.file, where)
-    place = f"{where}.{key}" if where else key
-    items = values.get(key)
-    if not isinstance(items, (list, type(None))):
-        written = "- …" if rest else "- name: …"
-        found.fault(place, f"is {type_name(items)}, not a list", f"write `{written}` entries")
-        return
-    for index, item in enumerate(items or []):
-        if not rest:
-            yield item, f"{place}[{index}]"
-        elif isinstance(item, dict):
-            yield from _entries(found, item, tuple(rest), f"{place}[{index}]")
-        else:
-            found.fault(f"{place}[{index}]", f"is {type_name(item)}, not a mapping", "mend it")
+def _entries(found: SubjectFile, part: PackPart, where: str) -> Iterator[tuple[Place, str]]:
+    """What the innermost lists hold, each with the place where it stands; notes what is wrong on the way."""
+    for key in type(part).model_fields:
+        items: list[PackPart] = getattr(part, key)
+        for index, item in enumerate(items):
+            place = f"{where}{key}[{index}]"
+            found.take(item, place)
+            if isinstance(item, Place):
+                yield item, place
+            else:
+                yield from _entries(found, item, f"{place}.")
 
 
 def _add_subject(
@@ -131,57 +209,21 @@ def _add_subject(
         found.warnings.append(Fault(found.file, where, problem, "the first one is used; make them equal"))
 
 
-def _read_subject(
-    found: SubjectFile, form: _Form, seen: Mapping[str, Subject], value: Any, where: str
-) -> Subject | None:
-    def fault(key: str, problem: str, mend: str) -> None:
-        found.fault(f"{where}.{key}".rstrip("."), problem, mend)
-
-    if not isinstance(value, dict):
-        fault("", f"is {type_name(value)}, not a mapping", "write `name: …`")
-        return None
-    before = len(found.faults)
-    found.warnings += warn_of_slips(value, form.texts, found.file, where)
-    given = dict(value)
-    prompt = given.get("visual_prompt")
-    if isinstance(prompt, dict):
-        if not isinstance(prompt.get("solo"), str):
-            fault("visual_prompt.solo", "is missing or no text", "write the prompt there")
-        given["visual_prompt"] = prompt.get("solo") if isinstance(prompt.get("solo"), str) else None
-    texts: dict[str, str] = {}
-    for key in form.texts:
-        item = given.get(key)
-        if item is None:
-            continue
-        if not isinstance(item, str):
-            fault(key, f"is {type_name(item)}: {item!r}, not a text", "put it in quotes")
-            continue
-        texts[key] = item.strip()
-    own_slug = _first(texts, form.slug)
-    name = texts.get("name") or own_slug.replace("_", " ").replace("-", " ")
+def _read_subject(found: SubjectFile, seen: Mapping[str, Subject], entry: Place, where: str) -> Subject | None:
+    own_slug, description = entry.first_of(entry.slugs), entry.first_of(entry.descriptions)
+    name = entry.name or own_slug.replace("_", " ").replace("-", " ")
     slug = make_slug(own_slug or name)
-    if not texts.get("name") and slug in seen:
+    if not entry.name and slug in seen:
         name = seen[slug].name
-    description = _first(texts, form.description)
-    if len(found.faults) == before:
-        if not name:
-            fault("name", "is missing", f"add `name` or `{form.slug[0]}`")
-        elif not slug:
-            fault("name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
-        elif slug not in seen and not texts.get("visual_prompt") and not description:
-            fault("visual_prompt", f"{name!r} has neither visual_prompt nor {form.description[0]}", "write one")
-    if len(found.faults) > before:
-        return None
-    return Subject(
-        name,
-        slug,
-        description,
-        texts.get("visual_prompt") or None,
-        texts.get("region"),
-        texts.get("type"),
-        ", ".join(texts[key] for key in form.culture if texts.get(key)),
-    )
-
-
-def _first(texts: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    return next((texts[key] for key in keys if texts.get(key)), "")
+    prompt = entry.visual_prompt.solo if entry.visual_prompt is not None else ""
+    if not name:
+        found.fault(f"{where}.name", "is missing", "add `name` or `slug`")
+    elif not slug:
+        found.fault(f"{where}.name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
+    elif slug not in seen and not prompt and not description:
+        problem = f"{name!r} has neither visual_prompt nor {entry.descriptions[0]}"
+        found.fault(f"{where}.visual_prompt", problem, "write one")
+    else:
+        culture = ", ".join(text for key in entry.cultures if (text := getattr(entry, key)))
+        return Subject(name, slug, description, prompt or None, entry.region, entry.type, culture)
+    return None

@@ -16,6 +16,7 @@ from sq_pipeline.serve.protocol import Code
 from sq_pipeline.training.memory import BaseBits, TrainingSettings, image_tokens_of, training_need
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.docs.blocks import table
+from sq_pipeline_tests.docs.pack_keys import entries_of
 
 _ERRORS: Mapping[Code, str] = {
     "too_large": "The line is over 1 MiB.",
@@ -54,8 +55,8 @@ def tier_table() -> str:
 
 
 def _tier_row(tier: Tier, size: str, tiny_size: str) -> tuple[str, ...]:
-    form, names = SUBJECT_FILES[tier], TIER_NAMES[tier]
-    shows = f"`{form.name}`: `{'[].'.join(form.lists)}[]`"
+    names = TIER_NAMES[tier]
+    shows = f"`{SUBJECT_FILES[tier].name}`: `{entries_of(tier)[0]}`"
     return f"`{tier}`", shows, f"`{names.style_key}`", f"`images/{names.folder}/`", size, tiny_size
 
 

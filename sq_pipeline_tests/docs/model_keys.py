@@ -1,5 +1,5 @@
-"""Tables of keys, from pydantic models: what is allowed and the default from the model, the meaning from the text that
-stands under each field. Not here: files that are read by tables of keys (`pack_keys`).
+"""Tables of keys, from pydantic models: what is allowed and the default from the model, the meaning from its
+description, or from the text that stands under each field. Not here: which models a pack's files have (`pack_keys`).
 """
 
 import ast
@@ -19,14 +19,18 @@ from sq_pipeline_tests.docs.blocks import table
 Schema = dict[str, Any]
 
 
-def model_table(model: type[BaseModel]) -> str:
-    """Every key of a file or an object, with those of the mappings inside it."""
-    return table(("key", "value", "default", "meaning"), list(_rows(model, "", PydanticUndefined)))
+def model_table(model: type[BaseModel], *, is_flat: bool = False) -> str:
+    """Every key of a file or an object; unless `is_flat`, with those of the mappings inside it."""
+    rows = _rows(model, "", PydanticUndefined, is_flat=is_flat)
+    return table(("key", "value", "default", "meaning"), list(rows))
 
 
 @cache
 def field_texts(model: type[BaseModel]) -> dict[str, str]:
-    """The text under each field of a class; raises ValueError where one has none."""
+    """Each field's description, or the text under each field of a class; raises ValueError where one has none."""
+    described = {name: info.description for name, info in model.model_fields.items() if info.description}
+    if described.keys() == model.model_fields.keys():
+        return described
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
     texts: dict[str, str] = {}
@@ -40,7 +44,7 @@ def field_texts(model: type[BaseModel]) -> dict[str, str]:
     return texts
 
 
-def _rows(model: type[BaseModel], prefix: str, given: Any) -> Iterator[tuple[str, ...]]:
+def _rows(model: type[BaseModel], prefix: str, given: Any, *, is_flat: bool = False) -> Iterator[tuple[str, ...]]:
     """`given`: what the default of the whole mapping says of its keys."""
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
@@ -50,7 +54,7 @@ def _rows(model: type[BaseModel], prefix: str, given: Any) -> Iterator[tuple[str
         inner, between = _inner_model(field.annotation)
         shown = "" if isinstance(default, BaseModel) else _as_yaml(default)
         yield f"`{key}`", _allowed(schema["properties"][name]), shown, field_texts(model)[name]
-        if inner is not None:
+        if inner is not None and not is_flat:
             yield from _rows(inner, f"{key}{between}.", default)
 
 
@@ -62,7 +66,7 @@ def _inner_model(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     """The model of the mappings that a key holds, and what stands between it and their keys."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
-    between = {dict: ".…", tuple: "[]"}.get(get_origin(annotation), "")
+    between = {dict: ".…", tuple: "[]", list: "[]"}.get(get_origin(annotation), "")
     for argument in get_args(annotation):
         inner, further = _inner_model(argument)
         if inner is not None:
@@ -77,7 +81,7 @@ def _as_yaml(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return f"`{value}`" if value else ""
-    return f"`{json.dumps(value)}`" if value not in ((), {}) else ""
+    return f"`{json.dumps(value)}`" if value not in ((), [], {}) else ""
 
 
 def _allowed(schema: Schema) -> str:

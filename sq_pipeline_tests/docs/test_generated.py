@@ -68,10 +68,10 @@ def test_a_field_without_a_text_is_an_error() -> None:
         model_table(_Untold)
 
 
-def test_a_key_of_a_pack_without_a_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack_keys, "ENTRY_KEYS", (*pack_keys.ENTRY_KEYS, "strength"))
-    with pytest.raises(ValueError, match="differ: strength"):
-        pack_keys.entry_table()
+def test_an_inherited_key_of_a_pack_is_in_its_table() -> None:
+    rows = [line.split(" | ")[0] for line in pack_keys.subject_tables().splitlines()]
+    assert rows.count("| `visual_prompt.solo`") == 4
+    assert "| `poi_style` | a text |  | " in pack_keys.style_table()
 
 
 def test_an_error_code_without_a_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
