@@ -15,6 +15,7 @@ from pathlib import Path
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.engines.trainers.guarded_process import run_guarded
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.support import TrainerSupport
 
 _TICK_S = 0.1
 
@@ -104,6 +105,11 @@ class AheadTrainer:
 
     def __init__(self, trainer: Trainer, ahead: TrainingAhead) -> None:
         self._trainer, self._ahead = trainer, ahead
+
+    @property
+    def support(self) -> TrainerSupport:
+        """As the trainer says."""
+        return self._trainer.support
 
     def describe(self) -> EngineDescription:
         """As the trainer says."""
