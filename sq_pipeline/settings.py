@@ -98,7 +98,7 @@ def load_settings(data: DataDir) -> Settings:
         try:
             resolve_base_model(settings.base_model)
         except BaseModelError as error:
-            raise ContentError(Fault(file, "base_model", f.problem, f.mend) for f in error.faults) from None
+            raise ContentError(Fault(file, "base_model", f.problem, f.hint) for f in error.faults) from None
     return settings
 
 

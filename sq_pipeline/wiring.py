@@ -10,7 +10,7 @@ from sq_pipeline.engines import factory, machine, versions
 from sq_pipeline.engines.training_ahead import AheadTrainer, TrainingAhead
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.pictures.rendering import TracedRenderer
-from sq_pipeline.pipeline.workshop import Engines
+from sq_pipeline.pipeline.context import Engines
 from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.training.ports import Trainer
 from sq_pipeline.training.recipe import TrainerName

@@ -81,63 +81,68 @@ def test_a_value_replaces_its_default_and_no_other(data: DataDir, text: str, exp
 
 
 @pytest.mark.parametrize(
-    ("text", "field", "part", "mend"),
+    ("text", "field", "part", "hint"),
     [
-        ("promotion: auto", "promotion", "'manual' or 'automatic', not 'auto'", "mend"),
-        ("promotion: true", "promotion", "not True", "mend"),
+        ("promotion: auto", "promotion", "'manual' or 'automatic', not 'auto'", "correct"),
+        ("promotion: true", "promotion", "not True", "correct"),
         ("promtion: manual", "promtion", "unknown key", "did you mean `promotion`?"),
         ("colour: red", "colour", "unknown key", "remove it"),
         ("base_model: sdxl", "base_model", "unknown base model 'sdxl'", "flux1-dev"),
-        ("base_model: 5", "base_model", "valid string, not 5", "mend"),
-        ("trainer: torch", "trainer", "not 'torch'", "mend"),
-        ("night_window: {start: 25:00}", "night_window.start", "not '25:00'", "mend"),
-        ("night_window: {start: 7:00}", "night_window.start", "not '7:00'", "mend"),
-        ("night_window: {start: 1320}", "night_window.start", "not 1320", "mend"),
+        ("base_model: 5", "base_model", "valid string, not 5", "correct"),
+        ("trainer: torch", "trainer", "not 'torch'", "correct"),
+        ("night_window: {start: 25:00}", "night_window.start", "not '25:00'", "correct"),
+        ("night_window: {start: 7:00}", "night_window.start", "not '7:00'", "correct"),
+        ("night_window: {start: 1320}", "night_window.start", "not 1320", "correct"),
         ("night_window: {strart: 22:00}", "night_window.strart", "unknown key", "did you mean `start`?"),
-        ("night_window: 22:00-06:00", "night_window", "is a text, not a mapping", "mend"),
-        ("thresholds: {ssim_changed_max: 0}", "thresholds.ssim_changed_max", "greater than 0, not 0", "mend"),
-        ("thresholds: {ssim_changed_max: 1.1}", "thresholds.ssim_changed_max", "less than or equal to 1", "mend"),
-        ("thresholds: {ssim_trigger_max: high}", "thresholds.ssim_trigger_max", "not 'high'", "mend"),
-        ("thresholds: {ssim_trigger_max: true}", "thresholds.ssim_trigger_max", "not True", "mend"),
-        (_FIDELITY.format("share_kept_min: 0.9"), f"{_PLACE}.share_kept_min", "is a number, not a mapping", "mend"),
+        ("night_window: 22:00-06:00", "night_window", "is a text, not a mapping", "correct"),
+        ("thresholds: {ssim_changed_max: 0}", "thresholds.ssim_changed_max", "greater than 0, not 0", "correct"),
+        ("thresholds: {ssim_changed_max: 1.1}", "thresholds.ssim_changed_max", "less than or equal to 1", "correct"),
+        ("thresholds: {ssim_trigger_max: high}", "thresholds.ssim_trigger_max", "not 'high'", "correct"),
+        ("thresholds: {ssim_trigger_max: true}", "thresholds.ssim_trigger_max", "not True", "correct"),
+        (_FIDELITY.format("share_kept_min: 0.9"), f"{_PLACE}.share_kept_min", "is a number, not a mapping", "correct"),
         (_FIDELITY.format("share_kept_min: {value: 0.9}"), f"{_PLACE}.share_kept_min.reason", "is missing", "add it"),
         (
             _FIDELITY.format('share_kept_min: {value: 0.9, reason: " "}'),
             f"{_PLACE}.share_kept_min.reason",
             "not ' '",
-            "mend",
+            "correct",
         ),
         (
             _FIDELITY.format("layers_share_min: {value: 1.1, reason: r}"),
             f"{_PLACE}.layers_share_min.value",
             "less than or equal to 1",
-            "mend",
+            "correct",
         ),
         (_FIDELITY.format("share_kept: {value: 0.9, reason: r}"), f"{_PLACE}.share_kept", "unknown key", "remove it"),
-        ("missing_adapter: ignore", "missing_adapter", "'error' or 'none', not 'ignore'", "mend"),
-        ("missing_adapter:", "missing_adapter", "not None", "mend"),
-        ("tiers: {potrait: {guidance: 4}}", "tiers.potrait.[key]", "'landscape', 'portrait'", "mend"),
+        ("missing_adapter: ignore", "missing_adapter", "'error' or 'none', not 'ignore'", "correct"),
+        ("missing_adapter:", "missing_adapter", "not None", "correct"),
+        ("tiers: {potrait: {guidance: 4}}", "tiers.potrait.[key]", "'landscape', 'portrait'", "correct"),
         ("tiers: {portrait: {sizes_px: [64, 64]}}", "tiers.portrait.sizes_px", "unknown key", "`size_px`"),
-        ("tiers: {portrait: {size_px: [832, 1215]}}", "tiers.portrait.size_px[1]", "multiple of 16, not 1215", "mend"),
-        ("tiers: {portrait: {size_px: [48, 64]}}", "tiers.portrait.size_px[0]", "or equal to 64, not 48", "mend"),
-        ("tiers: {portrait: {size_px: [4096, 4096]}}", "tiers.portrait.size_px", "at most 4194304", "mend"),
+        (
+            "tiers: {portrait: {size_px: [832, 1215]}}",
+            "tiers.portrait.size_px[1]",
+            "multiple of 16, not 1215",
+            "correct",
+        ),
+        ("tiers: {portrait: {size_px: [48, 64]}}", "tiers.portrait.size_px[0]", "or equal to 64, not 48", "correct"),
+        ("tiers: {portrait: {size_px: [4096, 4096]}}", "tiers.portrait.size_px", "at most 4194304", "correct"),
         ("tiers: {portrait: {size_px: [832]}}", "tiers.portrait.size_px[1]", "is missing", "add it"),
-        ("tiers: {portrait: {size_px: 832}}", "tiers.portrait.size_px", "is a number, not a list", "mend"),
-        ("tiers: {portrait: {num_inference_steps: 0}}", "tiers.portrait.num_inference_steps", "equal to 1", "mend"),
-        ("tiers: {portrait: {num_inference_steps: 8.0}}", "tiers.portrait.num_inference_steps", "not 8.0", "mend"),
-        ("tiers: {portrait: {guidance: -1}}", "tiers.portrait.guidance", "equal to 0, not -1", "mend"),
-        ("tiers: {portrait: {guidance: .inf}}", "tiers.portrait.guidance", "not '.inf'", "mend"),
+        ("tiers: {portrait: {size_px: 832}}", "tiers.portrait.size_px", "is a number, not a list", "correct"),
+        ("tiers: {portrait: {num_inference_steps: 0}}", "tiers.portrait.num_inference_steps", "equal to 1", "correct"),
+        ("tiers: {portrait: {num_inference_steps: 8.0}}", "tiers.portrait.num_inference_steps", "not 8.0", "correct"),
+        ("tiers: {portrait: {guidance: -1}}", "tiers.portrait.guidance", "equal to 0, not -1", "correct"),
+        ("tiers: {portrait: {guidance: .inf}}", "tiers.portrait.guidance", "not '.inf'", "correct"),
         ("thresholds: {ssim_triger_max: 0.9}", "thresholds.ssim_triger_max", "unknown key", "`ssim_trigger_max`"),
     ],
 )
-def test_a_fault_names_its_field_and_the_mend(data: DataDir, text: str, field: str, part: str, mend: str):
+def test_a_fault_names_its_field_and_the_mend(data: DataDir, text: str, field: str, part: str, hint: str):
     write(data, "sq.yaml", text)
     with pytest.raises(ContentError) as caught:
         load_settings(data)
     (fault,) = caught.value.faults
     assert (fault.file, fault.field) == ("sq.yaml", field)
     assert part in fault.problem
-    assert mend in fault.mend
+    assert hint in fault.hint
 
 
 def test_all_faults_come_at_once(data: DataDir):

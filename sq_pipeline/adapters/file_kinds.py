@@ -51,9 +51,9 @@ def name_kind(path: Path, head: bytes, size_bytes: int) -> tuple[str, str] | Non
     if _begins_a_header(head, size_bytes):
         # a header of 640 bytes begins like a pickle, one of 559,903 like gzip: what follows tells them apart
         return (_PICKLE, _EXPORT) if path.suffix.lower() in _PICKLE_SUFFIXES else None
-    for start, problem, mend in _MARKS:
+    for start, problem, hint in _MARKS:
         if head.startswith(start):
-            return problem, mend
+            return problem, hint
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(_HTML_STARTS):
         return "is an HTML page: what was downloaded is a page about the file, or an error", f"{_DOWNLOAD}, logged in"

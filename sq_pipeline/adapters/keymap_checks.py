@@ -50,7 +50,7 @@ def _bad_patterns(keymap: Keymap, file: str) -> Iterator[Fault]:
             probe = re.compile(f"{rule.pattern}|", re.ASCII).fullmatch("")
         except (re.error, ValueError, OverflowError, RecursionError) as error:
             yield Fault(
-                file, f"rules[{index}].pattern", f"{rule.pattern!r} is no regular expression ({error})", "mend it"
+                file, f"rules[{index}].pattern", f"{rule.pattern!r} is no regular expression ({error})", "correct it"
             )
             continue
         for target in rule.target:
@@ -88,10 +88,10 @@ def _uncovered(keymap: Keymap, file: str) -> Iterator[Fault]:
     for block in _BLOCKS:
         for key in _keys_to_cover(keymap, block):
             kind = key.replace(f".{block}.", ".N.", 1)
-            for problem, mend in _faults_of(keymap, key, kind, targets, homes):
-                if (kind, mend) not in told:  # not once more for each block
-                    told.add((kind, mend))
-                    yield Fault(file, "rules", problem, mend)
+            for problem, hint in _faults_of(keymap, key, kind, targets, homes):
+                if (kind, hint) not in told:  # not once more for each block
+                    told.add((kind, hint))
+                    yield Fault(file, "rules", problem, hint)
 
 
 def _keys_to_cover(keymap: Keymap, block: int) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _keys_to_cover(keymap: Keymap, block: int) -> Iterator[str]:
 def _faults_of(
     keymap: Keymap, key: str, kind: str, targets: dict[str, list[str]], homes: dict[str, frozenset[str]]
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with the rules for one key: problem and mend. `targets` and `homes` hold what went before."""
+    """What is wrong with the rules for one key: problem and hint. `targets` and `homes` hold what went before."""
     hits = list(keymap.hits(key))
     if len(hits) != 1:
         named = ", ".join(f"rules[{index}]" for index, *_ in hits)

@@ -96,7 +96,7 @@ def select_reading_keymap(keymaps_root: Path, dialect: str) -> Keymap:
     if candidates:
         names = ", ".join(keymap.name for keymap in candidates)
         raise KeymapError(Fault(place, "", f"several keymaps read {dialect}: {names}", "leave one of them"))
-    raise KeymapError([Fault(place, "", f"no keymap reads {dialect}", "mend or add one"), *faults])
+    raise KeymapError([Fault(place, "", f"no keymap reads {dialect}", "correct or add one"), *faults])
 
 
 def insist_on_range(keymap: Keymap, loader_version: str | None) -> None:

@@ -16,7 +16,7 @@ from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FAMILY_NAMES
 from sq_pipeline.common.errors import Fault
 
-_MEND = "export the adapter again"
+_HINT = "export the adapter again"
 ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where the loader needs it said
 
 
@@ -63,7 +63,7 @@ def read_form(
     slots: dict[str, _Slot] = {}
     left_out: list[str] = []
     if not tensors:
-        faults.append(Fault(file, "", "holds no tensors", _MEND))
+        faults.append(Fault(file, "", "holds no tensors", _HINT))
     for key, info in sorted(tensors.items()):
         renamed = keymap.rename(key)
         if not renamed:
@@ -74,7 +74,7 @@ def read_form(
             continue
         ending = renamed[0].target.rpartition(".")[2]
         if problem := _shape_problem(info, ending):
-            faults.append(Fault(file, key, problem, _MEND))
+            faults.append(Fault(file, key, problem, _HINT))
         for part in renamed:
             found = slots.setdefault(part.target.rpartition(".")[0], _Slot()).infos
             if ending in found:
@@ -82,7 +82,7 @@ def read_form(
             found.setdefault(ending, (info, part))
     peft = read_peft_scales(metadata)
     if isinstance(peft, str):
-        faults.append(Fault(file, f"metadata {METADATA_KEY}", peft, _MEND))
+        faults.append(Fault(file, f"metadata {METADATA_KEY}", peft, _HINT))
         peft = None
     patches: dict[str, Patch] = {}
     for slot, found in sorted(slots.items()):
@@ -205,7 +205,7 @@ def _ranks_differ(
     problem = (
         f"misshapen: {words[0]}, {words[1].replace(' is ', ' ', 1)}; the ranks {down.rows} and {up.columns} differ"
     )
-    return Fault(file, module, problem, _MEND)
+    return Fault(file, module, problem, _HINT)
 
 
 def _mixed_modules(patches: Mapping[str, Patch], file: str) -> list[Fault]:
@@ -236,5 +236,5 @@ def _missing_alphas(patches: Mapping[str, Patch], keymap: Keymap, file: str, opt
         return []
     others = "all of them" if len(without) == len(patches) else f"{len(without)} of {len(patches)}"
     problem = f"alpha missing for {others}, {without[0].slot} first; loaders differ on the strength they then use"
-    mend = "pass --missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
-    return [Fault(file, "", problem, mend)]
+    hint = "pass --missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
+    return [Fault(file, "", problem, hint)]

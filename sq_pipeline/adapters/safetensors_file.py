@@ -27,7 +27,7 @@ from sq_pipeline.common.errors import AdapterError, Fault
 _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
 PIECE_BYTES = 1 << 20
 _FLUSH_BYTES = 32 << 20
-_MEND = "get the file again, or export it again"
+_HINT = "get the file again, or export it again"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class SafetensorsFile:
         return np.frombuffer(self.read_bytes(name), dtype=bits).reshape(info.shape)
 
 
-def _fault(path: Path, field: str, problem: str, mend: str = _MEND) -> AdapterError:
-    return AdapterError(Fault(str(path), field, problem, mend))
+def _fault(path: Path, field: str, problem: str, hint: str = _HINT) -> AdapterError:
+    return AdapterError(Fault(str(path), field, problem, hint))
 
 
 def _is_text(value: Any) -> bool:
@@ -104,16 +104,16 @@ def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
         raise _fault(path, "", f"its header is not the JSON it should be ({error})") from None
     if not isinstance(header, dict):
         raise _fault(path, "", "its header is not a JSON object")
-    faults = [Fault(str(path), "", f"its header has the key {key!r} twice", _MEND) for key in repeated]
+    faults = [Fault(str(path), "", f"its header has the key {key!r} twice", _HINT) for key in repeated]
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(_is_text(text) for pair in metadata.items() for text in pair):
-        faults.append(Fault(str(path), "__metadata__", "is not a mapping of texts", _MEND))
+        faults.append(Fault(str(path), "__metadata__", "is not a mapping of texts", _HINT))
         metadata = {}
     tensors: dict[str, TensorInfo] = {}
     for name, entry in header.items():
         info = _read_entry(name, entry)
         if isinstance(info, str):
-            faults.append(Fault(str(path), name if name.isprintable() else ascii(name), info, _MEND))
+            faults.append(Fault(str(path), name if name.isprintable() else ascii(name), info, _HINT))
         else:
             tensors[name] = info
     if not faults:
@@ -147,12 +147,12 @@ def _check_offsets(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: in
     for info in sorted(tensors.values(), key=lambda info: (info.start, info.byte_count)):
         if info.start != at:
             kind = "overlaps another tensor" if info.start < at else "leaves a gap before it"
-            yield Fault(str(path), info.name, f"its data {kind}", _MEND)
+            yield Fault(str(path), info.name, f"its data {kind}", _HINT)
         at = max(at, info.start + info.byte_count)
     if at > data_bytes:
-        yield Fault(str(path), "", f"is cut off: its tensors need {at} bytes, {data_bytes} are there", _MEND)
+        yield Fault(str(path), "", f"is cut off: its tensors need {at} bytes, {data_bytes} are there", _HINT)
     elif at < data_bytes:
-        yield Fault(str(path), "", f"has {data_bytes - at} bytes after its last tensor", _MEND)
+        yield Fault(str(path), "", f"has {data_bytes - at} bytes after its last tensor", _HINT)
 
 
 def write_safetensors(

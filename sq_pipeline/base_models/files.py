@@ -169,5 +169,5 @@ def readiness(data: DataDir) -> list[tuple[str, bool, str]]:
         try:
             rows.append((base_model.name, True, data.relative(base_model_folder(base_model, data))))
         except BaseModelError as error:
-            rows.append((base_model.name, False, error.faults[0].mend))
+            rows.append((base_model.name, False, error.faults[0].hint))
     return rows

@@ -44,8 +44,8 @@ def pattern_faults(patterns: Iterable[str], names: Iterable[str], file: str = "l
     for index, pattern in enumerate(patterns):
         if not any(fnmatchcase(name, pattern) for name in known):
             problem = f"{pattern!r} matches no module of the base model"
-            mend = "write one such as `single_blocks.*` or `*.img_attn.qkv`"
-            yield Fault(file, f"modules[{index}]", problem, mend)
+            hint = "write one such as `single_blocks.*` or `*.img_attn.qkv`"
+            yield Fault(file, f"modules[{index}]", problem, hint)
 
 
 def sample_keys(index: int) -> Iterator[str]:

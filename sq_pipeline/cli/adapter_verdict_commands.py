@@ -78,13 +78,13 @@ def register(adapter: typer.Typer) -> None:
         """Put a verified adapter into use, in somebody's name."""
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.pipeline.adapters.promoted_adapter import promote as promote_by
-        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.pipeline.context import Context
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
-        workshop = Workshop(directory, real_engines(directory))
-        chosen = workshop.adapter(name)
-        record, is_made = promote_by(workshop, chosen, by)
+        context = Context(directory, real_engines(directory))
+        chosen = context.adapter(name)
+        record, is_made = promote_by(context, chosen, by)
         result = {"adapter": chosen.key, "file": f"content/lora/{chosen.file}", "promoted_now": is_made, **record.info}
         if as_json:
             print_json(result)

@@ -25,19 +25,19 @@ def register(adapter: typer.Typer) -> None:
         from sq_pipeline.common.errors import Fault, SelectionError
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.pipeline.adapters.chosen_checkpoint import choose_checkpoint, choose_proposed
-        from sq_pipeline.pipeline.workshop import Workshop
+        from sq_pipeline.pipeline.context import Context
         from sq_pipeline.wiring import real_engines
 
         if proposed == (iteration is not None) or (proposed and by is not None):
-            mend = "give `--iteration N --by WHO`, or `--proposed` alone"
-            raise SelectionError(Fault("", "--iteration", "say which checkpoint", mend))
+            hint = "give `--iteration N --by WHO`, or `--proposed` alone"
+            raise SelectionError(Fault("", "--iteration", "say which checkpoint", hint))
         directory = open_data_dir(data_root(data))
-        workshop = Workshop(directory, real_engines(directory))
-        chosen = workshop.adapter(name)
+        context = Context(directory, real_engines(directory))
+        chosen = context.adapter(name)
         if iteration is None:
-            result = choose_proposed(workshop, chosen)
+            result = choose_proposed(context, chosen)
         else:
-            result = choose_checkpoint(workshop, chosen, iteration, by or "")
+            result = choose_checkpoint(context, chosen, iteration, by or "")
         if as_json:
             print_json(result)
         else:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
     from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.common.tiers import select_tiers
-    from sq_pipeline.pipeline.workshop import Workshop
-    from sq_pipeline.pipeline.worlds.world_status import survey_world
+    from sq_pipeline.pipeline.context import Context
+    from sq_pipeline.pipeline.worlds.world_status import world_state_of
     from sq_pipeline.wiring import real_engines
 
     data = open_data_dir(root)
-    workshop = Workshop(data, real_engines(data))
+    context = Context(data, real_engines(data))
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
     tiers = select_tiers(tier)
     states = [
-        survey_world(workshop, selected, shown)
-        for selected in workshop.catalog.select(world)
+        world_state_of(context, selected, shown)
+        for selected in context.catalog.select(world)
         for shown in selected.tiers
         if shown in tiers
     ]
@@ -53,15 +53,15 @@ def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[st
                     "name": text.poi,
                     "positive_prompt": text.positive_prompt,
                     "negative_prompt": text.negative_prompt,
-                    "negative_prompt_is_read": workshop.base_model_of_world(state.world).reads_negative_prompt,
+                    "negative_prompt_is_read": context.base_model_of_world(state.world).reads_negative_prompt,
                     "seed": text.seed,
                     **text.counts.as_json(),
                     "dropped": list(text.dropped),
                 }
             )
     if world is None:
-        faults += [str(fault) for group in workshop.catalog.faults.values() for fault in group]
-    warnings = [str(warning) for warning in workshop.catalog.warnings]
+        faults += [str(fault) for group in context.catalog.faults.values() for fault in group]
+    warnings = [str(warning) for warning in context.catalog.warnings]
     return {"prompts": rows, "faults": list(dict.fromkeys(faults)), "warnings": warnings}
 
 

@@ -76,12 +76,12 @@ def collect_trainings(data_root: Path) -> dict[str, Any]:
     from sq_pipeline.common.layout import DataDir
     from sq_pipeline.engines import factory
     from sq_pipeline.pipeline.adapters.training_needs import survey_trainings
-    from sq_pipeline.pipeline.workshop import Workshop
+    from sq_pipeline.pipeline.context import Context
     from sq_pipeline.wiring import real_engines
 
     data = DataDir(data_root.resolve())
     usable_bytes = factory.usable_memory_bytes()
-    fits, faults = survey_trainings(Workshop(data, real_engines(data)), usable_bytes)
+    fits, faults = survey_trainings(Context(data, real_engines(data)), usable_bytes)
     return {"usable_memory_bytes": usable_bytes, "trainings": [fit.as_json() for fit in fits], "faults": faults}
 
 

@@ -128,12 +128,12 @@ def register(app: typer.Typer) -> None:
         world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
     ) -> None:
         """Say what is stale, and why; makes nothing and loads no model."""
+        from sq_pipeline.pipeline.context import Context
         from sq_pipeline.pipeline.plan import make_plan
-        from sq_pipeline.pipeline.workshop import Workshop
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
-        result = make_plan(Workshop(directory, real_engines(directory)), world, tier).as_json()
+        result = make_plan(Context(directory, real_engines(directory)), world, tier).as_json()
         if as_json:
             print_json(result)
             return

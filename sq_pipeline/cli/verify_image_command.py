@@ -27,14 +27,14 @@ def register(app: typer.Typer) -> None:
         since, such as an edited prompt, is no lie.
         """
         from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.pipeline.context import Context
         from sq_pipeline.pipeline.verify_image.image import verify_image as check
-        from sq_pipeline.pipeline.workshop import Workshop
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
         # pictures stand on what is promoted: an adapter that is due does not keep from telling
-        workshop = Workshop(directory, real_engines(directory), looks_ahead=False)
-        report = check(workshop, file, is_rendered_again=render)
+        context = Context(directory, real_engines(directory), looks_ahead=False)
+        report = check(context, file, is_rendered_again=render)
         if as_json:
             print_json(report.as_json())
         else:

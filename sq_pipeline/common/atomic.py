@@ -62,8 +62,8 @@ def disk_error(path: Path, error: OSError) -> StorageError:
     """The one-line error for a disk that refused `path`."""
     if error.errno in _FULL:
         return StorageError(Fault(str(path), "", "the disk is full", "free some space and run again; nothing was kept"))
-    mend = "check the permissions" if error.errno in _FORBIDDEN else "check the path and the disk"
-    return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror or error})", mend))
+    hint = "check the permissions" if error.errno in _FORBIDDEN else "check the path and the disk"
+    return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror or error})", hint))
 
 
 def write_bytes(final_path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The error family. Here: the errors a user can cause and mend. Not here: bugs, which keep their traceback."""
+"""The error family. Here: the errors a user can cause and hint. Not here: bugs, which keep their traceback."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Fault:
     file: str
     field: str
     problem: str
-    mend: str
+    hint: str
 
     def __str__(self) -> str:
         place = ": ".join(part for part in (self.file, self.field) if part)
         text = f"{place}: {self.problem}" if place else self.problem
-        return f"{text}; {self.mend}" if self.mend else text
+        return f"{text}; {self.hint}" if self.hint else text
 
 
 class SqPipelineError(Exception):

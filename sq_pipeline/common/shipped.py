@@ -34,14 +34,14 @@ def copy_shipped_data(target: Path) -> None:
 
 
 def _insist_on_empty(target: Path) -> None:
-    mend = "name a new or an empty folder"
+    hint = "name a new or an empty folder"
     try:
         if any(target.iterdir()):
-            raise SelectionError(Fault(str(target), "", "is not empty, and is no data directory", mend))
+            raise SelectionError(Fault(str(target), "", "is not empty, and is no data directory", hint))
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SelectionError(Fault(str(target), "", f"cannot be used ({error.strerror})", mend)) from error
+        raise SelectionError(Fault(str(target), "", f"cannot be used ({error.strerror})", hint)) from error
 
 
 def _remove(paths: Iterable[Path]) -> None:

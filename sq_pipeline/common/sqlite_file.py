@@ -96,13 +96,13 @@ class SqliteFile:
             yield
         except sqlite3.Error as error:
             text = str(error)
-            problem, mend = f"cannot be used ({text})", "check the disk"
+            problem, hint = f"cannot be used ({text})", "check the disk"
             if "full" in text:
-                problem, mend = "the disk is full", "free some space and run again; nothing was kept"
+                problem, hint = "the disk is full", "free some space and run again; nothing was kept"
             elif "locked" in text or "busy" in text:
-                problem, mend = "another process keeps it locked", "wait for it to end"
+                problem, hint = "another process keeps it locked", "wait for it to end"
             elif "readonly" in text or "unable to open" in text:
-                problem, mend = f"cannot be written ({text})", "check the permissions"
+                problem, hint = f"cannot be written ({text})", "check the permissions"
             elif isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
-                problem, mend = "is damaged", "delete it; what it knew is made again"
-            raise StorageError(Fault(str(self.path), "", problem, mend)) from error
+                problem, hint = "is damaged", "delete it; what it knew is made again"
+            raise StorageError(Fault(str(self.path), "", problem, hint)) from error

@@ -92,14 +92,14 @@ def parse_yaml(text: str, file: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}" if mark else ""
-        raise ContentError(Fault(file, line, str(error.problem or error.context), "mend the YAML")) from None
+        raise ContentError(Fault(file, line, str(error.problem or error.context), "correct the YAML")) from None
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         code = ord(error.character) if isinstance(error.character, str) else error.character
         raise ContentError(Fault(file, f"line {line}", f"holds the character U+{code:04X}", "remove it")) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = str(error).splitlines()[0] if str(error) else "cannot be parsed"
-        raise ContentError(Fault(file, "", problem, "mend the YAML")) from None
+        raise ContentError(Fault(file, "", problem, "correct the YAML")) from None
     if forbidden:
         raise ContentError(forbidden)
     if _depth_exceeds(value, _MAX_DEPTH):
@@ -135,7 +135,7 @@ def load_mapping(path: Path, file: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ContentError(Fault(file, "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")) from None
     except (FileNotFoundError, NotADirectoryError):
-        raise ContentError(Fault(file, "", "there is no such file", "add it, or mend the path")) from None
+        raise ContentError(Fault(file, "", "there is no such file", "add it, or correct the path")) from None
     except OSError as error:
         raise ContentError(Fault(file, "", f"cannot be read ({error.strerror})", "check the file")) from None
     value = parse_yaml(text, file)
@@ -198,9 +198,9 @@ def validate(model: type[_Model], value: Any, file: str, error_type: type[SqPipe
         raise error_type(faults_of(error, model, file)) from None
 
 
-def wrong(problem: str, mend: str) -> PydanticCustomError:
+def wrong(problem: str, hint: str) -> PydanticCustomError:
     """What a validator raises to tell a fault in these words."""
-    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "mend": mend})
+    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "correct": hint})
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Fault]:
@@ -208,19 +208,19 @@ def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list
     faults: list[Fault] = []
     for item in error.errors(include_url=False):
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
-        problem, mend = item["msg"], "mend the value"
+        problem, hint = item["msg"], "correct the value"
         if item["type"] == "wrong":
-            mend = item.get("ctx", {})["mend"]
+            hint = item.get("ctx", {})["correct"]
         elif item["type"] == "extra_forbidden":
             guess = near_miss(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
-            problem, mend = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
+            problem, hint = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
         elif item["type"] == "missing":
-            problem, mend = "is missing", "add it"
+            problem, hint = "is missing", "add it"
         elif item["type"] in _SHAPES:
             problem = f"is {type_name(item['input'])}, not {_SHAPES[item['type']]}"
         elif not isinstance(item["input"], (dict, tuple)):
             problem = f"{problem}, not {item['input']!r}"
-        faults.append(Fault(file, field, problem, mend))
+        faults.append(Fault(file, field, problem, hint))
     return faults
 
 

@@ -23,13 +23,13 @@ from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.strict_yaml import faults_of, is_mapping, load_mapping, type_name, warn_of_slips, wrong
 
 
-def of_type(kinds: type | tuple[type, ...], problem: str, mend: str) -> BeforeValidator:
+def of_type(kinds: type | tuple[type, ...], problem: str, hint: str) -> BeforeValidator:
     """Refuses a value of another type (true is no number); `problem` may tell its `{type}`, and `{value!r}`."""
 
     def check(value: object) -> object:
         if isinstance(value, kinds) and not isinstance(value, bool):
             return value
-        raise wrong(problem.format(type=type_name(value), value=value), mend)
+        raise wrong(problem.format(type=type_name(value), value=value), hint)
 
     return BeforeValidator(check)
 
@@ -107,9 +107,9 @@ class PackFile:
     faults: list[Fault] = field(default_factory=list[Fault])
     warnings: list[Fault] = field(default_factory=list[Fault])
 
-    def fault(self, where: str, problem: str, mend: str) -> None:
+    def fault(self, where: str, problem: str, hint: str) -> None:
         """Note a fault of this file."""
-        self.faults.append(Fault(self.file, where, problem, mend))
+        self.faults.append(Fault(self.file, where, problem, hint))
 
     def take(self, part: PackPart, where: str) -> None:
         """Note the faults and warnings of a part that stands at `where`."""

@@ -147,7 +147,7 @@ def _world(genre: str, name: str, base: StyleFile, own: StyleFile, source: str) 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
     inherited = {*base.named_entries, *(entry.name for entry in base.entries)}
     faults = [
-        Fault(own.file, where, f"{name!r} names no adapter of the genre", "remove it, or mend the name")
+        Fault(own.file, where, f"{name!r} names no adapter of the genre", "remove it, or correct the name")
         for name, where in own.named_excludes.items()
         if name not in inherited
     ]

@@ -1,4 +1,4 @@
-"""`visual_style.yaml`, of a genre or a world, read strictly; every fault with field and mend.
+"""`visual_style.yaml`, of a genre or a world, read strictly; every fault with field and hint.
 
 Here: its keys, as models, and the rules across keys and entries. Not here: overlaying (`packs`).
 """
@@ -67,7 +67,7 @@ def _check_base_model(name: str) -> str:
         resolve_base_model(name)
     except BaseModelError as error:
         fault = error.faults[0]
-        raise wrong(fault.problem, fault.mend) from None
+        raise wrong(fault.problem, fault.hint) from None
     return name
 
 
@@ -214,11 +214,11 @@ def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> Sty
     return style
 
 
-def _refuse(style: StyleFile, legacy: Iterable[str], problem: str, mend: str) -> None:
+def _refuse(style: StyleFile, legacy: Iterable[str], problem: str, hint: str) -> None:
     """Older keys are wrong here, whatever they say."""
     style.faults = [fault for fault in style.faults if fault.field not in legacy]
     for key in legacy:
-        style.fault(key, problem, mend)
+        style.fault(key, problem, hint)
 
 
 def _read_entries(style: StyleFile, entries: Iterable[LoraKeys], where: str) -> None:
@@ -228,9 +228,9 @@ def _read_entries(style: StyleFile, entries: Iterable[LoraKeys], where: str) -> 
         for tier in getattr(entry, "applies_to", ()):
             if tier not in TIERS:
                 guess = near_miss(tier, TIERS)
-                mend = f"did you mean {guess}?" if guess else f"known are {', '.join(TIERS)}"
+                hint = f"did you mean {guess}?" if guess else f"known are {', '.join(TIERS)}"
                 problem = f"{tier!r} is no tier that is rendered"
-                style.warnings.append(Fault(style.file, f"{place}.applies_to", problem, mend))
+                style.warnings.append(Fault(style.file, f"{place}.applies_to", problem, hint))
         if not entry.faults:
             style.entries.append(LoraEntry(entry.name, entry.file, entry.scale, entry.applies_to, entry.trigger))
         name = getattr(entry, "name", "").strip()

@@ -107,7 +107,7 @@ _OF_ENTRIES = of_type(list, "is {type}, not a list", "write `- name: …` entrie
 class Chapter(PackPart):
     """A chapter of a history."""
 
-    must_be = "mend it"
+    must_be = "correct it"
 
     points_of_interest: Annotated[list[Place], _OF_ENTRIES] = Field(default=[], description="Its places.")
 

@@ -23,7 +23,7 @@ from dagster import (
 
 from sq_pipeline.common.errors import DatasetError
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
 from sq_pipeline.pictures.sheets import thumbnail_markdown
 from sq_pipeline.pipeline.adapters import adapter_status
 from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
@@ -32,8 +32,8 @@ from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
 from sq_pipeline.pipeline.adapters.promoted_adapter import promote
 from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
 from sq_pipeline.pipeline.adapters.verification import make_verification, verdict_summary
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.training.progress import TrainingSnapshot
 
 Results = Iterator[MaterializeResult | AssetCheckResult]
@@ -80,10 +80,10 @@ def _result(record: Record, is_made: bool, metadata: dict[str, Any]) -> Material
     return MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
 
 
-def _picture(workshop: Workshop, record: Record, name: str, alt: str, max_side_px: int) -> dict[str, Any]:
+def _picture(pipeline: Context, record: Record, name: str, alt: str, max_side_px: int) -> dict[str, Any]:
     if name not in record.objects:
         return {}
-    png = workshop.store.path_of(record.objects[name]).read_bytes()
+    png = pipeline.store.path_of(record.objects[name]).read_bytes()
     return {name: MetadataValue.md(thumbnail_markdown(png, alt, max_side_px))}
 
 
@@ -96,12 +96,12 @@ def _training_dataset(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
         group_name=adapter.genre,
         check_specs=[AssetCheckSpec("preflight", asset=key, blocking=True)],
         op_tags=_tags("training_dataset"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"The pictures that {adapter.name} learns from: content/lora-datasets/{adapter.dataset}.",
     )
     def training_dataset(context: AssetExecutionContext) -> Results:
         try:
-            record, is_made = make_dataset(context.resources.workshop, adapter)
+            record, is_made = make_dataset(context.resources.pipeline, adapter)
         except DatasetError as error:
             faults = {f"fault {number}": str(fault) for number, fault in enumerate(error.faults, start=1)}
             yield AssetCheckResult(passed=False, check_name="preflight", asset_key=key, metadata=faults)
@@ -128,16 +128,16 @@ def _mlx_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinition
         group_name=adapter.genre,
         pool=GPU_POOL,
         op_tags=_tags("mlx_adapter"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"{adapter.name} as trained, under mlx-examples' names.",
     )
     def mlx_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        workshop: Workshop = context.resources.workshop
+        pipeline: Context = context.resources.pipeline
         # an observation shows on the asset's page while the training still runs
         publish = lambda snapshot: context.log_event(AssetObservation(key, metadata=_shown(snapshot)))  # noqa: E731
-        record, is_made = make_mlx_adapter(workshop, adapter, context.log, publish)
-        curve = _picture(workshop, record, "loss_curve", "loss", 420)
-        samples = _picture(workshop, record, "samples", "samples by iteration", 640)
+        record, is_made = make_mlx_adapter(pipeline, adapter, context.log, publish)
+        curve = _picture(pipeline, record, "loss_curve", "loss", 420)
+        samples = _picture(pipeline, record, "samples", "samples by iteration", 640)
         return _result(record, is_made, {**record.info, **curve, **samples})
 
     return mlx_adapter
@@ -150,14 +150,14 @@ def _chosen_checkpoint(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefi
         group_name=adapter.genre,
         pool=GPU_POOL,
         op_tags=_tags("chosen_checkpoint"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice.",
     )
     def chosen_checkpoint(context: AssetExecutionContext) -> MaterializeResult:
-        workshop: Workshop = context.resources.workshop
-        record, is_made = make_chosen_checkpoint(workshop, adapter, context.log)
-        table = workshop.store.path_of(record.objects["table"]).read_text(encoding="utf-8")
-        grid = _picture(workshop, record, "grid", "checkpoints", 960)
+        pipeline: Context = context.resources.pipeline
+        record, is_made = make_chosen_checkpoint(pipeline, adapter, context.log)
+        table = pipeline.store.path_of(record.objects["table"]).read_text(encoding="utf-8")
+        grid = _picture(pipeline, record, "grid", "checkpoints", 960)
         return _result(record, is_made, {**record.info, "table": MetadataValue.md(table), **grid})
 
     return chosen_checkpoint
@@ -169,11 +169,11 @@ def _mflux_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefiniti
         deps=upstream,
         group_name=adapter.genre,
         op_tags=_tags("mflux_adapter"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"{adapter.name} under the names that the installed mflux loads.",
     )
     def mflux_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        record, is_made = make_mflux_adapter(context.resources.workshop, adapter)
+        record, is_made = make_mflux_adapter(context.resources.pipeline, adapter)
         return _result(record, is_made, record.info)
 
     return mflux_adapter
@@ -189,14 +189,14 @@ def _verification(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefinitio
         pool=GPU_POOL,
         check_specs=[AssetCheckSpec("verdicts", asset=key, blocking=True)],
         op_tags=_tags("verification"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",
     )
     def verification(context: AssetExecutionContext) -> Results:
-        workshop: Workshop = context.resources.workshop
-        record, is_made = make_verification(workshop, adapter, context.log)
-        report = workshop.store.path_of(record.objects["report"]).read_text()
-        sheet = _picture(workshop, record, "sheet", "verification", 480)
+        pipeline: Context = context.resources.pipeline
+        record, is_made = make_verification(pipeline, adapter, context.log)
+        report = pipeline.store.path_of(record.objects["report"]).read_text()
+        sheet = _picture(pipeline, record, "sheet", "verification", 480)
         yield _result(record, is_made, {"report": MetadataValue.md(report), **sheet})
         yield AssetCheckResult(
             passed=record.info["has_passed"],
@@ -215,11 +215,11 @@ def _promoted_adapter(adapter: Adapter, upstream: list[AssetKey]) -> AssetsDefin
         deps=upstream,
         group_name=adapter.genre,
         op_tags=_tags("promoted_adapter"),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
     )
     def promoted_adapter(context: AssetExecutionContext) -> MaterializeResult:
-        record, is_made = promote(context.resources.workshop, adapter)
+        record, is_made = promote(context.resources.pipeline, adapter)
         return _result(record, is_made, record.info)
 
     return promoted_adapter

@@ -5,12 +5,12 @@ from dagster import Definitions, in_process_executor
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.defs.adapter_assets import build_adapter_assets
-from sq_pipeline.defs.resources import WORKSHOP, MakeEngines, workshop_resource
+from sq_pipeline.defs.resources import PIPELINE, MakeEngines, pipeline_resource
 from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
 from sq_pipeline.defs.sensors.content import content_sensor
 from sq_pipeline.defs.sensors.ticks import Clock, now_utc
 from sq_pipeline.defs.world_assets import build_broken_world, build_world_assets
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 
 
@@ -18,7 +18,7 @@ def build_defs(
     *,
     data: DataDir,
     make_engines: MakeEngines = real_engines,
-    shared: Workshop | None = None,
+    shared: Context | None = None,
     clock: Clock = now_utc,
     interval_s: int = 30,
 ) -> Definitions:
@@ -35,7 +35,7 @@ def build_defs(
     return Definitions(
         assets=assets,
         sensors=sensors if assets else [],
-        resources={WORKSHOP: workshop_resource(data, make_engines, shared)},
+        resources={PIPELINE: pipeline_resource(data, make_engines, shared)},
         # one process a run: the model is loaded once for all of its pictures
         executor=in_process_executor,
     )

@@ -18,10 +18,10 @@ from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pictures.archive import archive_removed_places
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Step, Workshop
-from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
+from sq_pipeline.pipeline.worlds.world_status import WorldState, world_state_of
 from sq_pipeline.serve.queue import RenderKey, order_by_stack
 from sq_pipeline.wiring import real_engines
 
@@ -67,18 +67,18 @@ def bring_up_to_date(
     select_tiers(tier)
     start = time.perf_counter()
     with hold_run_lock(data, say):
-        workshop = Workshop(data, make_engines(data))
+        pipeline = Context(data, make_engines(data))
         try:
-            report = _bring_up_to_date(workshop, instance, world, tier, say, make_engines)
+            report = _bring_up_to_date(pipeline, instance, world, tier, say, make_engines)
         finally:
-            if workshop.engines.training_ahead is not None:
-                workshop.engines.training_ahead().close()
+            if pipeline.engines.training_ahead is not None:
+                pipeline.engines.training_ahead().close()
     report.wall_s = round(time.perf_counter() - start, 2)
     return report
 
 
 def _bring_up_to_date(
-    workshop: Workshop,
+    pipeline: Context,
     instance: DagsterInstance,
     world: str | None,
     tier: str | None,
@@ -86,37 +86,37 @@ def _bring_up_to_date(
     make_engines: MakeEngines,
 ) -> RunReport:
     report, made = RunReport(), set[str]()
-    plan = make_plan(workshop, world, tier)
+    plan = make_plan(pipeline, world, tier)
     report.skipped = plan.fresh
-    for path in archive_removed_places(workshop.data, workshop.catalog):
+    for path in archive_removed_places(pipeline.data, pipeline.catalog):
         say(f"{path}: what it shows is gone from the YAML")
     if any(step.is_to_do for step in plan.steps()):
-        renderer = workshop.engines.renderer()
+        renderer = pipeline.engines.renderer()
         loads = renderer.model_loads
-        defs = build_defs(data=workshop.data, make_engines=make_engines, shared=workshop)
-        sync_partitions(workshop.catalog, instance)
+        defs = build_defs(data=pipeline.data, make_engines=make_engines, shared=pipeline)
+        sync_partitions(pipeline.catalog, instance)
         for _ in range(2):  # once more for what only a first pass showed to be promoted before
             adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
             failed = {item["asset"] for item in report.failed}
             if adapter_steps and not failed & {step.asset for step in adapter_steps}:
                 say(f"adapters: {len(adapter_steps)} steps to make")
-                workshop.run_trains = tuple(
+                pipeline.run_trains = tuple(
                     key for key, states in plan.adapters.items() if any(_is_training(step) for step in states.values())
                 )
                 made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
-                plan = make_plan(workshop, world, tier)
-        workshop.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
+                plan = make_plan(pipeline, world, tier)
+        pipeline.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
         if any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
-            plan = make_plan(workshop, world, tier)  # nothing else looked ahead
-        for state in _by_stack(workshop, plan.worlds):
+            plan = make_plan(pipeline, world, tier)  # nothing else looked ahead
+        for state in _by_stack(pipeline, plan.worlds):
             made |= _run_world(defs, instance, state, say, report)
-        after = make_plan(workshop, world, tier)
+        after = make_plan(pipeline, world, tier)
         surveyed = {state.key: state for state in after.worlds}
         # one that somebody's `plan` has found settled meanwhile is not among them
-        worlds = [surveyed.get(state.key) or survey_world(workshop, state.world, state.tier) for state in plan.worlds]
+        worlds = [surveyed.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
-    _note_made(workshop.data, plan, made, report)
+    _note_made(pipeline.data, plan, made, report)
     _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
@@ -126,12 +126,12 @@ def _is_training(step: Step) -> bool:
     return step.kind == "mlx_adapter" and step.is_to_do
 
 
-def _by_stack(workshop: Workshop, worlds: Iterable[WorldState]) -> list[WorldState]:
+def _by_stack(pipeline: Context, worlds: Iterable[WorldState]) -> list[WorldState]:
     """Worlds of one base model and stack together, so that both change as seldom as can be."""
 
     def key_of(state: WorldState) -> RenderKey:
         stack = tuple((entry.record.data_version, entry.lora_scale) for entry in state.entries)
-        return RenderKey(workshop.base_model_of_world(state.world).name, stack)
+        return RenderKey(pipeline.base_model_of_world(state.world).name, stack)
 
     return order_by_stack(worlds, key_of)
 

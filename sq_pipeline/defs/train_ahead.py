@@ -10,7 +10,7 @@ from pathlib import Path
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.adapters.mlx_adapter import train_ahead
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 
 
@@ -18,8 +18,8 @@ def main(root: str, key: str, fingerprint: str) -> int:
     """Train; a fault is one line, and told again by the run, which meets it too."""
     data = DataDir(Path(root))
     try:
-        workshop = Workshop(data, real_engines(data))
-        train_ahead(workshop, workshop.adapter(key), fingerprint)
+        pipeline = Context(data, real_engines(data))
+        train_ahead(pipeline, pipeline.adapter(key), fingerprint)
     except SqPipelineError as error:
         sys.stderr.write(f"{error.faults[0]}\n")
         return 1

@@ -25,13 +25,13 @@ from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
-from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, WORKSHOP
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
 from sq_pipeline.pictures.sheets import thumbnail_markdown
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.pipeline.worlds import world_status
 from sq_pipeline.pipeline.worlds.gallery import make_gallery
-from sq_pipeline.pipeline.worlds.images import FailedPicture, MadePicture, make_pictures, take_up_pictures
+from sq_pipeline.pipeline.worlds.images import FailedPicture, MadePicture, make_pictures, reuse_pictures
 from sq_pipeline.pipeline.worlds.prompts import make_prompts
 from sq_pipeline.pipeline.worlds.stack import make_stack
 from sq_pipeline.pipeline.worlds.world_status import WorldState
@@ -52,9 +52,9 @@ def subjects_of(world: World, tier: Tier) -> DynamicPartitionsDefinition:
     return DynamicPartitionsDefinition(name=f"{TIER_NAMES[tier].noun}s/{world.genre}/{world.name}")
 
 
-def _world_now(workshop: Workshop, world: World) -> World:
+def _world_now(pipeline: Context, world: World) -> World:
     """The world as this run reads it: the graph may have been built from an older state of the files."""
-    return workshop.catalog.select(world.key)[0]
+    return pipeline.catalog.select(world.key)[0]
 
 
 def build_world_assets(world: World) -> list[AssetsDefinition]:
@@ -75,13 +75,13 @@ def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
     @asset(
         key=world_key(name, genre, "stack"),
         group_name=genre,
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"**This world cannot be read:**\n\n{lines}",
         metadata={f"fault {number}": str(fault) for number, fault in enumerate(faults, start=1)},
     )
     def stack(context: AssetExecutionContext) -> None:
-        workshop: Workshop = context.resources.workshop
-        workshop.catalog.select(key)
+        pipeline: Context = context.resources.pipeline
+        pipeline.catalog.select(key)
         raise ContentError(Fault(key, "", "it was broken when these definitions were loaded", "reload the definitions"))
 
     return stack
@@ -98,12 +98,12 @@ def _stack(world: World, tier: Tier) -> AssetsDefinition:
         key=world_key(world.name, world.genre, TIER_NAMES[tier].stack),
         deps=loras,
         group_name=world.genre,
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=description,
     )
     def stack(context: AssetExecutionContext) -> MaterializeResult:
-        workshop: Workshop = context.resources.workshop
-        record, _ = make_stack(workshop, _world_now(workshop, world), tier)
+        pipeline: Context = context.resources.pipeline
+        record, _ = make_stack(pipeline, _world_now(pipeline, world), tier)
         adapters = MetadataValue.json(record.info["adapters"])
         return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
 
@@ -138,22 +138,22 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
         name="__".join((*images.path[:-1], f"{names.noun}s")),
         partitions_def=subjects_of(world, tier),
         backfill_policy=BackfillPolicy.single_run(),
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         can_subset=True,
         pool=GPU_POOL,
     )
     def shown(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
-        workshop: Workshop = context.resources.workshop
-        world_now, slugs = _world_now(workshop, world), set(context.partition_keys)
+        pipeline: Context = context.resources.pipeline
+        world_now, slugs = _world_now(pipeline, world), set(context.partition_keys)
         if only := context.run.tags.get(ONLY_TAG):
             slugs &= set(only.split(","))
-        state = world_status.survey_world(workshop, world_now, tier)
+        state = world_status.world_state_of(pipeline, world_now, tier)
         if prompts in context.selected_asset_keys:
-            made = make_prompts(workshop, world_now, tier, slugs, state)
+            made = make_prompts(pipeline, world_now, tier, slugs, state)
             yield from _describe_prompts(made, prompts)
             state = world_status.with_prompts(state, made)
         if images in context.selected_asset_keys:
-            yield from _make_pictures(context, workshop, state, slugs, images)
+            yield from _make_pictures(context, pipeline, state, slugs, images)
 
     return shown
 
@@ -166,7 +166,7 @@ def _describe_prompts(made: Mapping[str, Record], key: AssetKey) -> Iterator[Ass
 
 def _make_pictures(
     context: AssetExecutionContext,
-    workshop: Workshop,
+    pipeline: Context,
     state: WorldState,
     slugs: Collection[str],
     key: AssetKey,
@@ -174,10 +174,10 @@ def _make_pictures(
     """Yields each picture as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
     world, tier = state.world, state.tier
     failed: dict[str, str] = {}
-    renderer = workshop.engines.renderer()
+    renderer = pipeline.engines.renderer()
     loads, rendered = renderer.model_loads, 0
     upstream = _upstream_versions(state)
-    for outcome in make_pictures(workshop, world, tier, slugs, state):
+    for outcome in make_pictures(pipeline, world, tier, slugs, state):
         if isinstance(outcome, FailedPicture):
             context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.subject.slug] = outcome.reason
@@ -192,7 +192,7 @@ def _make_pictures(
     if failed:
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
         others = set(context.partition_keys) - set(slugs)
-        for outcome in take_up_pictures(workshop, world, tier, others):
+        for outcome in reuse_pictures(pipeline, world, tier, others):
             yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
@@ -234,13 +234,13 @@ def _gallery(world: World, tier: Tier) -> AssetsDefinition:
         key=world_key(world.name, world.genre, names.gallery),
         deps=[world_key(world.name, world.genre, names.images)],
         group_name=world.genre,
-        required_resource_keys={WORKSHOP},
+        required_resource_keys={PIPELINE},
         description=f"All {tier} pictures of this world on one sheet.",
     )
     def gallery(context: AssetExecutionContext) -> MaterializeResult:
-        workshop: Workshop = context.resources.workshop
-        record, _ = make_gallery(workshop, _world_now(workshop, world), tier)
-        png = workshop.store.path_of(record.objects["sheet"]).read_bytes()
+        pipeline: Context = context.resources.pipeline
+        record, _ = make_gallery(pipeline, _world_now(pipeline, world), tier)
+        png = pipeline.store.path_of(record.objects["sheet"]).read_bytes()
         sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
         return MaterializeResult(
             data_version=DataVersion(record.data_version),

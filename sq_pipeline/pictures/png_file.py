@@ -68,13 +68,13 @@ def read_png(path: Path, prefix: str) -> PngFile:
     try:
         return _parse(content, prefix)
     except _Refused as error:
-        raise PictureError(Fault(str(path), "", str(error), error.mend)) from error
+        raise PictureError(Fault(str(path), "", str(error), error.hint)) from error
 
 
 class _Refused(Exception):
-    def __init__(self, problem: str, mend: str = "get the file again, or render it again") -> None:
+    def __init__(self, problem: str, hint: str = "get the file again, or render it again") -> None:
         super().__init__(problem)
-        self.mend = mend
+        self.hint = hint
 
 
 def _parse(content: bytes, prefix: str) -> PngFile:

@@ -202,8 +202,8 @@ def read_provenance(texts: Mapping[str, str], file: str) -> tuple[Provenance, di
     if PROVENANCE not in texts:
         older = FINGERPRINT in texts
         problem = "says too little of what made it: it is of an older version" if older else "does not say what made it"
-        mend = "render it again" if older else "is it of another program, or was its metadata taken out?"
-        raise PictureError(Fault(file, "", problem, mend))
+        hint = "render it again" if older else "is it of another program, or was its metadata taken out?"
+        raise PictureError(Fault(file, "", problem, hint))
     faults = [Fault(file, name, "is missing", _CHANGED) for name in CHUNKS if name not in texts]
     provenance = _read_as(Provenance, texts[PROVENANCE], file, faults)
     inputs = _read_inputs(texts.get(INPUTS, "{}"), file, faults)

@@ -82,16 +82,16 @@ def _tell_matches(
 
 
 def _insist_whole(applied: Sequence[AppliedAdapter], uses: Sequence[AdapterUse], names: Sequence[str]) -> None:
-    mend = "see `sq-pipeline adapter inspect`"
+    hint = "see `sq-pipeline adapter inspect`"
     faults: list[Fault] = []
     for name, item in zip(names, applied, strict=False):
         if not item.is_whole:
             keys = f"{item.keys_matched} of {item.keys_total} keys"
             layers = f"{item.layers_patched} of {item.layers_expected} layers"
-            faults.append(Fault(name, "", f"was not applied whole: {keys} matched and {layers} were patched", mend))
+            faults.append(Fault(name, "", f"was not applied whole: {keys} matched and {layers} were patched", hint))
     is_nothing = any(item.keys_matched == 0 for item in applied)
     if len(applied) != len(uses):
         problem = f"the renderer tells of {len(applied)} adapters, {len(uses)} were asked for"
-        faults.append(Fault(", ".join(names), "", problem, mend))
+        faults.append(Fault(", ".join(names), "", problem, hint))
     if faults:
         raise NoMatchError(faults) if is_nothing else RenderError(faults)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sq_pipeline.pipeline.context import Step
 from sq_pipeline.pipeline.explain import describe_chain
-from sq_pipeline.pipeline.workshop import Step
 
 _MOST_CAUSES = 3
 

@@ -8,12 +8,12 @@ from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.chain import chain_of
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import count_settled, settle
-from sq_pipeline.pipeline.workshop import Step, Workshop
-from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_world
+from sq_pipeline.pipeline.worlds.world_status import WorldState, world_state_of
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,35 @@ def adapters_of(worlds: Iterable[World], tier: str | None) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def make_plan(workshop: Workshop, world: str | None, tier: str | None = None) -> Plan:
+def make_plan(context: Context, world: str | None, tier: str | None = None) -> Plan:
     """The plan for one world or all, and for one tier or all.
 
     Raises SelectionError or ContentError for a world or a tier that is named.
     """
-    worlds, tiers = workshop.catalog.select(world), select_tiers(tier)
-    adapters = {key: survey_adapter(workshop, workshop.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
-    faults = () if world else tuple(fault for group in workshop.catalog.faults.values() for fault in group)
+    worlds, tiers = context.catalog.select(world), select_tiers(tier)
+    adapters = {key: adapter_steps_of(context, context.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
+    faults = () if world else tuple(fault for group in context.catalog.faults.values() for fault in group)
     states: list[WorldState] = []
     settled: dict[str, int] = {}
     for item in worlds:
         for shown in item.tiers:
             if shown not in tiers:
                 continue
-            fresh = count_settled(workshop, item, shown)
+            fresh = count_settled(context, item, shown)
             if fresh is not None:
                 settled[f"{item.key} {shown}"] = fresh
                 continue
-            state = survey_world(workshop, item, shown)
-            settle(workshop, state)
+            state = world_state_of(context, item, shown)
+            settle(context, state)
             states.append(state)
-    workshop.files.save()
-    warnings = (*workshop.catalog.warnings, *_outdated_choices(workshop, adapters))
+    context.files.save()
+    warnings = (*context.catalog.warnings, *_outdated_choices(context, adapters))
     return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
 
 
-def _outdated_choices(workshop: Workshop, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
+def _outdated_choices(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
     for key, steps in adapters.items():
         training = steps["mlx_adapter"].record if "mlx_adapter" in steps else None
-        warning = outdated_choice(workshop, workshop.catalog.adapters[key], training) if training else None
+        warning = outdated_choice(context, context.catalog.adapters[key], training) if training else None
         if warning is not None:
             yield warning

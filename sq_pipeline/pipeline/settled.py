@@ -11,23 +11,23 @@ from sq_pipeline.common.errors import SqPipelineError, StorageError
 from sq_pipeline.common.stat_cache import code_stamp
 from sq_pipeline.common.tiers import Tier, published_key
 from sq_pipeline.content.records import World
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import world_key
-from sq_pipeline.pipeline.workshop import Workshop
-from sq_pipeline.pipeline.worlds.world_status import WorldState, survey_stack, world_folder
+from sq_pipeline.pipeline.worlds.world_status import WorldState, stack_step_of, world_folder
 
 
-def _key(workshop: Workshop, world: World, tier: Tier) -> str | None:
+def _key(context: Context, world: World, tier: Tier) -> str | None:
     """What the tier's pictures depend on now; None where that is not known or its stack is to be made."""
-    stack, entries = survey_stack(workshop, world, tier)
+    stack, entries = stack_step_of(context, world, tier)
     if stack.status != "fresh":
         return None
-    base_model = workshop.base_model_of_world(world)
+    base_model = context.base_model_of_world(world)
     try:
-        weights, settings = workshop.weights_hash(base_model), workshop.render_settings(base_model, tier)
+        weights, settings = context.weights_hash(base_model), context.render_settings(base_model, tier)
     except SqPipelineError:
         return None
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
-    hashed = world_key(world.source, versions, base_model, weights, settings, workshop.engines.renderer_versions)
+    hashed = world_key(world.source, versions, base_model, weights, settings, context.engines.renderer_versions)
     return f"{code_stamp()} {hashed}"
 
 
@@ -35,17 +35,17 @@ def _owner(world: World, tier: Tier) -> str:
     return world_folder(world) if tier == "landscape" else f"{world_folder(world)}:{tier}"
 
 
-def count_settled(workshop: Workshop, world: World, tier: Tier) -> int | None:
+def count_settled(context: Context, world: World, tier: Tier) -> int | None:
     """How many assets the tier of the world has, all of them fresh; None when only a survey can tell."""
-    key = _key(workshop, world, tier)
-    found: dict[str, Any] | None = workshop.store.read_settled(_owner(world, tier), key) if key else None
+    key = _key(context, world, tier)
+    found: dict[str, Any] | None = context.store.read_settled(_owner(world, tier), key) if key else None
     if found is None:
         return None
-    published = workshop.remember(("published", world.genre), lambda: workshop.store.read_published(world.genre))
+    published = context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
     if any(published.get(published_key(tier, slug)) != wanted for slug, _, wanted in found["published"]):
         return None
-    objects = str(workshop.store.root / "objects")
-    images = str(workshop.data.published_image(world.genre, tier, "x").parent)
+    objects = str(context.store.root / "objects")
+    images = str(context.data.published_image(world.genre, tier, "x").parent)
     try:
         # plain strings: a large game has tens of thousands of them
         for name, byte_count in found["objects"]:
@@ -59,12 +59,12 @@ def count_settled(workshop: Workshop, world: World, tier: Tier) -> int | None:
     return found["fresh"]
 
 
-def settle(workshop: Workshop, state: WorldState) -> None:
+def settle(context: Context, state: WorldState) -> None:
     """Remember a world whose survey found everything fresh; does nothing for another, or where the disk refuses."""
     steps = state.steps()
     if any(step.status != "fresh" or step.record is None for step in steps):
         return
-    key = _key(workshop, state.world, state.tier)
+    key = _key(context, state.world, state.tier)
     if key is None:
         return
     records = [step.record for step in steps if step.record is not None]
@@ -76,6 +76,6 @@ def settle(workshop: Workshop, state: WorldState) -> None:
     ]
     value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
     try:
-        workshop.store.write_settled(_owner(state.world, state.tier), key, value)
+        context.store.write_settled(_owner(state.world, state.tier), key, value)
     except StorageError:
         return  # it only saves time

@@ -233,7 +233,7 @@ def _check_render(params: RenderParams, request_id: RequestId) -> None:
         resolve_base_model(params.variant)
     except BaseModelError as error:
         fault = error.faults[0]
-        raise ProtocolError("unknown_variant", f"variant: {fault.problem[:200]}; {fault.mend}", request_id) from None
+        raise ProtocolError("unknown_variant", f"variant: {fault.problem[:200]}; {fault.hint}", request_id) from None
     if len(params.lora_paths) != len(params.lora_scales):
         counts = f"{len(params.lora_paths)} lora_paths and {len(params.lora_scales)} lora_scales"
         raise ProtocolError("lengths_differ", counts, request_id)

@@ -115,8 +115,8 @@ def _faults(
         fitting = [(value, need) for value, need in needs if need.total_bytes <= memory_bytes]
         value, need = (fitting or needs[-1:])[0]
         if need.total_bytes < _WORTH_SAYING * now.total_bytes:
-            mend = f"{field}: {value} would need {describe_gib(need.total_bytes)}"
-            faults.append(Fault("lora.yaml", field, lacking, mend))
+            hint = f"{field}: {value} would need {describe_gib(need.total_bytes)}"
+            faults.append(Fault("lora.yaml", field, lacking, hint))
     yield from faults or [Fault("lora.yaml", "base_model", lacking, "train on a larger machine")]
 
 

@@ -70,8 +70,8 @@ class ActivationCosts:
     single_stream: float
     work_stream: float
     work_scores: float
-    recomputed_work_stream: float
-    recomputed_work_scores: float
+    checkpointed_work_stream: float
+    checkpointed_work_scores: float
 
 
 ACTIVATION_COSTS: Mapping[Dtype, ActivationCosts] = {
@@ -174,8 +174,8 @@ def activation_bytes(base_model: Flux1Model, shape: StepShape, dtype: Dtype, *, 
     scores = shape.batch_size * shape.tokens**2 * (base_model.hidden_size // _HEAD_WIDTH)
     double, single = base_model.double_blocks, base_model.single_blocks
     if is_checkpointed:
-        of_streams = double + single + costs.recomputed_work_stream
-        of_scores = costs.recomputed_work_scores
+        of_streams = double + single + costs.checkpointed_work_stream
+        of_scores = costs.checkpointed_work_scores
     else:
         of_streams = double * costs.double_stream + single * costs.single_stream + costs.work_stream
         of_scores = double + single + costs.work_scores

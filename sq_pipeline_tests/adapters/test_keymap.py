@@ -494,7 +494,7 @@ def test_a_folder_without_a_keymap_for_a_dialect_takes_the_shipped_one(keymaps: 
     (keymaps / "xlabs-to-mlx.yaml").unlink()
     assert select_reading_keymap(keymaps, "xlabs") == load_keymap(KEYMAPS / "xlabs-to-mlx.yaml")
     (keymaps / "xlabs-to-mlx.yaml").write_text("source: xlabs\ntarget: mlx\n")
-    with pytest.raises(KeymapError, match="no keymap reads xlabs; mend or add one"):
+    with pytest.raises(KeymapError, match="no keymap reads xlabs; correct or add one"):
         select_reading_keymap(keymaps, "xlabs")
 
 

@@ -99,10 +99,10 @@ def test_outputs_that_cannot_be_cut_are_named_and_nothing_is_written(tmp_path: P
     with pytest.raises(AdapterError) as caught:
         remap_adapter(source, tmp_path / "out.safetensors", TO_DIFFUSERS)
     lines = {str(fault).removeprefix(f"{source}: ") for fault in caught.value.faults}
-    mend = "check the base model, and mlx-to-diffusers"
+    hint = "check the base model, and mlx-to-diffusers"
     assert lines == {
-        f"double_blocks.0.img_attn.qkv.lora_b: misshapen: its 13 outputs cannot be cut in 3 equal parts; {mend}",
-        f"single_blocks.0.linear1.lora_b: misshapen: its 27 outputs cannot be cut in 7 equal parts; {mend}",
+        f"double_blocks.0.img_attn.qkv.lora_b: misshapen: its 13 outputs cannot be cut in 3 equal parts; {hint}",
+        f"single_blocks.0.linear1.lora_b: misshapen: its 27 outputs cannot be cut in 7 equal parts; {hint}",
     }
     assert list(tmp_path.iterdir()) == [source]
 

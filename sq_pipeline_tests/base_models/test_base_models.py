@@ -24,8 +24,8 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.engines import factory
 from sq_pipeline.pipeline.adapters.training_needs import survey_trainings
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import picture_inputs
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.pipeline.fast import FastEngines, lora, write_dataset, write_yaml
 
@@ -58,7 +58,7 @@ def test_other_bits_are_no_name(name: str) -> None:
         resolve_base_model(name)
     (fault,) = told.value.faults
     assert fault.problem == f"unknown base model {name!r}"
-    assert fault.mend == (
+    assert fault.hint == (
         "use one of flux1-dev, flux1-schnell, flux2-klein-4b, flux2-klein-base-4b, tiny-flux, z-image, z-image-turbo, "
         "or one with -8bit or -4bit after it"
     )
@@ -106,7 +106,7 @@ def test_what_is_missing_is_told_under_the_plain_one_s_folder(data: DataDir) -> 
     with pytest.raises(BaseModelError) as told:
         files.base_model_folder(resolve_base_model("schnell-8bit"), DataDir(data.root / "none"))
     (fault,) = told.value.faults
-    assert (fault.file, fault.mend) == ("models/flux1-schnell", "run `hf download black-forest-labs/FLUX.1-schnell`")
+    assert (fault.file, fault.hint) == ("models/flux1-schnell", "run `hf download black-forest-labs/FLUX.1-schnell`")
     assert fault.problem.startswith("flux1-schnell-8bit is not on this machine")
 
 
@@ -133,7 +133,7 @@ def test_a_training_for_one_is_counted_as_one_over_the_full_weights(data: DataDi
     write_yaml(data.genre_root("west") / "visual_style.yaml", style)
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": []})
     write_dataset(data.datasets_root / "west/landscape", "west", 1)
-    fits, faults = survey_trainings(Workshop(data, FastEngines()(data)), 1 << 40)
+    fits, faults = survey_trainings(Context(data, FastEngines()(data)), 1 << 40)
     assert not faults
     assert [fit.base_model for fit in fits] == ["flux1-dev", "flux1-schnell", "tiny-flux", "tiny-flux"]
     assert fits[-1].settings == fits[-2].settings

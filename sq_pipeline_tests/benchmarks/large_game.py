@@ -25,8 +25,8 @@ from sq_pipeline.pipeline.adapters import (
     training_dataset,
     verification,
 )
+from sq_pipeline.pipeline.context import Context, Engines
 from sq_pipeline.pipeline.plan import adapters_of, make_plan
-from sq_pipeline.pipeline.workshop import Engines, Workshop
 from sq_pipeline.pipeline.worlds import gallery, images, prompts, stack
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.fakes import FakeRenderer
@@ -109,24 +109,24 @@ def bring_up(data: DataDir, engines: Engines) -> None:
     import logging
 
     log = logging.getLogger("large game")
-    workshop = Workshop(data, engines)
-    with _without_fsync(), workshop.store.together():
-        for key in adapters_of(workshop.catalog.worlds.values(), None):
-            adapter = workshop.catalog.adapters[key]
-            training_dataset.make_dataset(workshop, adapter)
-            mlx_adapter.make_mlx_adapter(workshop, adapter, log)
-            chosen_checkpoint.make_chosen_checkpoint(workshop, adapter, log)
-            mflux_adapter.make_mflux_adapter(workshop, adapter)
-            verification.make_verification(workshop, adapter, log)
-            promoted_adapter.promote(workshop, adapter)
-        for world in workshop.catalog.worlds.values():
+    context = Context(data, engines)
+    with _without_fsync(), context.store.together():
+        for key in adapters_of(context.catalog.worlds.values(), None):
+            adapter = context.catalog.adapters[key]
+            training_dataset.make_dataset(context, adapter)
+            mlx_adapter.make_mlx_adapter(context, adapter, log)
+            chosen_checkpoint.make_chosen_checkpoint(context, adapter, log)
+            mflux_adapter.make_mflux_adapter(context, adapter)
+            verification.make_verification(context, adapter, log)
+            promoted_adapter.promote(context, adapter)
+        for world in context.catalog.worlds.values():
             slugs = {poi.slug for poi in world.pois}
-            stack.make_stack(workshop, world, "landscape")
-            prompts.make_prompts(workshop, world, "landscape", slugs)
-            for outcome in images.make_pictures(workshop, world, "landscape", slugs):
+            stack.make_stack(context, world, "landscape")
+            prompts.make_prompts(context, world, "landscape", slugs)
+            for outcome in images.make_pictures(context, world, "landscape", slugs):
                 assert isinstance(outcome, images.MadePicture), outcome
-            gallery.make_gallery(workshop, world, "landscape")
-        make_plan(workshop, None)
+            gallery.make_gallery(context, world, "landscape")
+        make_plan(context, None)
 
 
 def main() -> None:

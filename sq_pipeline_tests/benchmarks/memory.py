@@ -128,7 +128,7 @@ def measure_growth() -> None:
             pairs = _measure(_cases(_GROWING[dtype], dtype, recomputes=recomputes))
             costs = ACTIVATION_COSTS[dtype]
             used = (
-                [costs.recomputed_work_stream, costs.recomputed_work_scores]
+                [costs.checkpointed_work_stream, costs.checkpointed_work_scores]
                 if recomputes
                 else [costs.double_stream, costs.single_stream, costs.work_stream, costs.work_scores]
             )

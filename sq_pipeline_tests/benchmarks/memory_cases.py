@@ -87,7 +87,7 @@ def measure(case: Case) -> Measured:
     mx.eval(network.parameters())
     weights = weights_bytes(network)
     add_lora(network, case.rank)
-    network.recomputes_blocks = case.recomputes
+    network.checkpoints_blocks = case.recomputes
     tokens = case.grid[0] * case.grid[1]
     latents = mx.random.normal((case.batch_size, tokens, 64)).astype(dtype)
     noise = mx.random.normal(latents.shape).astype(dtype)

@@ -118,7 +118,7 @@ def _check_refusal(final: Path, code: int, action: Callable[[], object]) -> None
     (fault,) = faults_of(action, StorageError)
     assert fault.file == str(final)
     assert fault.problem == DISK_ERRORS[code]
-    assert fault.mend
+    assert fault.hint
     assert "\n" not in str(fault)
     assert names_below(final.parent) == []
 

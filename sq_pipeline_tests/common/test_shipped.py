@@ -48,7 +48,7 @@ def test_an_installed_package_has_it_but_is_no_place_to_work_in(
     assert find_data_root(None) is None
     assert keymaps_root(None) == package / "_shipped/keymaps"
     (fault,) = faults_of(lambda: data_root(None), StorageError)
-    assert "demo DIR" in fault.mend
+    assert "demo DIR" in fault.hint
     assert find_data_root(tmp_path) == data_root(tmp_path) == tmp_path
     monkeypatch.setenv("SQ_DATA", str(tmp_path / "game"))
     assert find_data_root(None) == data_root(None) == tmp_path / "game"
@@ -59,7 +59,7 @@ def test_an_installation_without_it_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(layout, "_package", lambda: tmp_path / "sq_pipeline")
     monkeypatch.chdir(tmp_path)
     (fault,) = faults_of(shipped_data_root, StorageError)
-    assert "install" in fault.mend
+    assert "install" in fault.hint
 
 
 # --- the copy

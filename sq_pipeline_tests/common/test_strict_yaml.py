@@ -113,7 +113,7 @@ def test_what_is_refused_says_file_line_and_mend(text: str, line: int, part: str
     (fault,) = caught.value.faults
     assert (fault.file, fault.field) == ("packs/file.yaml", f"line {line}")
     assert part in fault.problem
-    assert fault.mend
+    assert fault.hint
     assert str(fault).count("packs/file.yaml") == 1
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: bytes, pa
     (fault,) = caught.value.faults
     assert part in fault.problem
     assert fault.file == "file.yaml"
-    assert fault.mend
+    assert fault.hint
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_validate_gives_the_model():
 
 
 @pytest.mark.parametrize(
-    ("text", "field", "problem", "mend"),
+    ("text", "field", "problem", "hint"),
     [
         ("rnk: 4\nrank: 4", "rnk", "unknown key", "did you mean `rank`?"),
         ("colour: red\nrank: 4", "colour", "unknown key", "remove it"),
@@ -256,26 +256,26 @@ def test_validate_gives_the_model():
         ),
         ("rate: 1.0", "rank", "is missing", "add it"),
         ("rank: 4\nrules:\n  - pattern: a\n  - {}", "rules[1].pattern", "is missing", "add it"),
-        ("rank: four", "rank", "valid integer, not 'four'", "mend the value"),
-        ("rank: '4'", "rank", "valid integer, not '4'", "mend the value"),
-        ("rank: true", "rank", "valid integer, not True", "mend the value"),
-        ("rank: 0", "rank", "greater than or equal to 1, not 0", "mend the value"),
-        ("rank: 4\nrate: on", "rate", "valid number, not 'on'", "mend the value"),
-        ("rank: 4\nrate: false", "rate", "valid number, not False", "mend the value"),
-        ("rank: 4\nrules: [{pattern: a, is_transposed: no}]", "rules[0].is_transposed", "boolean, not 'no'", "mend"),
-        ("rank: 4\nwindow: 22:00", "window", "is a text, not a mapping", "mend the value"),
-        ("rank: 4\nwindow: [a]", "window", "is a list, not a mapping", "mend the value"),
-        ("rank: 4\nrules: {pattern: a}", "rules", "is a mapping, not a list", "mend the value"),
-        ("rank: 4\nwindow: {start: 5}", "window.start", "valid string, not 5", "mend the value"),
+        ("rank: four", "rank", "valid integer, not 'four'", "correct the value"),
+        ("rank: '4'", "rank", "valid integer, not '4'", "correct the value"),
+        ("rank: true", "rank", "valid integer, not True", "correct the value"),
+        ("rank: 0", "rank", "greater than or equal to 1, not 0", "correct the value"),
+        ("rank: 4\nrate: on", "rate", "valid number, not 'on'", "correct the value"),
+        ("rank: 4\nrate: false", "rate", "valid number, not False", "correct the value"),
+        ("rank: 4\nrules: [{pattern: a, is_transposed: no}]", "rules[0].is_transposed", "boolean, not 'no'", "correct"),
+        ("rank: 4\nwindow: 22:00", "window", "is a text, not a mapping", "correct the value"),
+        ("rank: 4\nwindow: [a]", "window", "is a list, not a mapping", "correct the value"),
+        ("rank: 4\nrules: {pattern: a}", "rules", "is a mapping, not a list", "correct the value"),
+        ("rank: 4\nwindow: {start: 5}", "window.start", "valid string, not 5", "correct the value"),
     ],
 )
-def test_validate_names_field_problem_and_mend(text: str, field: str, problem: str, mend: str):
+def test_validate_names_field_problem_and_mend(text: str, field: str, problem: str, hint: str):
     with pytest.raises(ContentError) as caught:
         validate(_Example, parse_yaml(text, "f.yaml"), "f.yaml")
     (fault,) = caught.value.faults
     assert (fault.file, fault.field) == ("f.yaml", field)
     assert problem in fault.problem
-    assert mend in fault.mend
+    assert hint in fault.hint
 
 
 def test_validate_reports_all_faults_in_the_family_that_is_asked_for():

@@ -38,11 +38,11 @@ def history_of(*places: str) -> str:
 
 
 def the_fault(faults: list[Fault], file: str) -> Fault:
-    """The only fault; it must name its file and a mend, whatever else it says."""
+    """The only fault; it must name its file and a hint, whatever else it says."""
     assert len(faults) == 1, [str(fault) for fault in faults]
     assert faults[0].file == file
     assert faults[0].field
-    assert faults[0].mend
+    assert faults[0].hint
     return faults[0]
 
 

@@ -193,7 +193,7 @@ def test_a_world_s_loras_must_fit_its_genre_s(data: DataDir, world_text: str, fi
     (fault,) = catalog.faults["western/dust"]
     assert (fault.file, fault.field) == (WORLD_STYLE, field)
     assert part in fault.problem
-    assert fault.mend
+    assert fault.hint
 
 
 def test_faults_keep_their_places_beside_broken_neighbours(data: DataDir):
@@ -273,7 +273,7 @@ def test_two_worlds_of_a_genre_cannot_share_a_slug(data: DataDir):
     assert (fault.file, fault.field) == (OTHER_HISTORY, "Old-Mill")
     assert "old_mill.png" in fault.problem
     assert "'dust'" in fault.problem
-    assert "slug:" in fault.mend
+    assert "slug:" in fault.hint
 
 
 def test_a_slug_of_its_own_mends_the_clash(data: DataDir):
@@ -412,7 +412,7 @@ def test_select_of_something_unknown_says_what_there_is(mixed: Catalog, asked: s
     (fault,) = caught.value.faults
     assert fault.field == "--world"
     assert part in fault.problem
-    assert fault.mend == "known are tides/deep, western/dust, western/gold"
+    assert fault.hint == "known are tides/deep, western/dust, western/gold"
 
 
 def test_select_of_a_broken_world_raises_its_faults(mixed: Catalog):
@@ -485,7 +485,7 @@ def test_whatever_a_pack_says_the_catalog_is_read_and_each_world_is_whole_or_fau
     for fault in (*catalog.warnings, *(fault for faults in catalog.faults.values() for fault in faults)):
         assert fault.file in files
         assert fault.problem
-        assert fault.mend
+        assert fault.hint
     for found in catalog.worlds.values():
         assert all(entry.applies_to and entry.file for entry in found.entries)
         assert len({poi.slug for poi in found.pois}) == len(found.pois)

@@ -332,7 +332,7 @@ def test_a_prompt_that_cannot_fit_is_an_error(poi: Subject, field: str):
     assert fault.file == "western/dust"
     assert fault.field == f"Mill: {field}"
     assert fault.problem == "6 tokens, the model reads 5"
-    assert fault.mend
+    assert fault.hint
 
 
 def test_clip_s_budget_drops_nothing():

@@ -121,7 +121,7 @@ def test_a_near_miss_of_our_keys_is_warned_of(data: DataDir, text: str, field: s
     assert style.faults == []
     warning = the_fault(style.warnings, GENRE_STYLE)
     assert warning.field == field
-    assert warning.mend == f"did you mean `{guess}`?"
+    assert warning.hint == f"did you mean `{guess}`?"
 
 
 # visual_style.yaml: faults
@@ -216,14 +216,14 @@ def test_a_repeated_name_is_reported_beside_the_entry_s_other_faults(data: DataD
     assert {fault.field for fault in style.faults} == {"loras[1].name", "loras[1].scale"}
 
 
-@pytest.mark.parametrize(("tier", "mend"), [("landscpe", "did you mean landscape?"), ("menu", "known are landscape,")])
-def test_an_unknown_tier_is_warned_of(data: DataDir, tier: str, mend: str):
+@pytest.mark.parametrize(("tier", "hint"), [("landscpe", "did you mean landscape?"), ("menu", "known are landscape,")])
+def test_an_unknown_tier_is_warned_of(data: DataDir, tier: str, hint: str):
     style = genre_style(data, entry_text(applies_to=f"[landscape, {tier}]"))
     assert style.faults == []
     assert style.entries[0].applies_to == ("landscape", tier)
     warning = the_fault(style.warnings, GENRE_STYLE)
     assert warning.field == "loras[0].applies_to"
-    assert mend in warning.mend
+    assert hint in warning.hint
 
 
 def test_all_faults_of_a_file_are_reported_at_once(data: DataDir):
@@ -258,7 +258,7 @@ def test_all_faults_of_a_file_are_reported_at_once(data: DataDir):
         "loras[2].scale",
         "loras[2].applies_to",
     }
-    assert all(fault.file == GENRE_STYLE and fault.problem and fault.mend for fault in style.faults)
+    assert all(fault.file == GENRE_STYLE and fault.problem and fault.hint for fault in style.faults)
     assert [warning.field for warning in style.warnings] == ["positve_suffix"]
 
 

@@ -179,7 +179,7 @@ def test_two_places_with_one_slug_are_a_fault(data: DataDir):
     fault = the_fault(found.faults, GENRE_HISTORY)
     assert fault.field == "chapters[0].points_of_interest[1]"
     assert "both have the slug 'old_mill'" in fault.problem
-    assert "slug:" in fault.mend
+    assert "slug:" in fault.hint
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_fault_of_a_manifest_names_its_field(data: DataDir, tier: Tier, text: 
 )
 def test_a_near_miss_in_a_manifest_is_warned_of(data: DataDir, tier: Tier, text: str, field: str, guess: str):
     (warning,) = manifest(data, tier, text).warnings
-    assert (warning.field, warning.mend) == (field, f"did you mean `{guess}`?")
+    assert (warning.field, warning.hint) == (field, f"did you mean `{guess}`?")
 
 
 def test_a_person_named_twice_is_one_and_a_difference_is_told(data: DataDir):

@@ -19,7 +19,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
-from sq_pipeline.pipeline.workshop import Engines
+from sq_pipeline.pipeline.context import Engines
 from sq_pipeline.training.ports import TrainRequest, TrainResult
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.pipeline.fast import FastEngines, WholeTrainer

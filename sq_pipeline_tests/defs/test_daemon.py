@@ -21,8 +21,8 @@ import yaml
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance, prepare_home
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.defs.steered import MARK, hanging_process, steer, steered_engines, work_done
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
@@ -82,7 +82,7 @@ class Automat:
         self.edit(f"worlds/{world}/history.yaml", {"chapters": [chapter(*pois)]})
 
     def plan(self) -> dict[str, Any]:
-        return make_plan(Workshop(self.data, steered_engines(self.data)), None).as_json()
+        return make_plan(Context(self.data, steered_engines(self.data)), None).as_json()
 
     def is_quiet(self) -> bool:
         """Nothing to make, nothing running, and a later tick saw it so."""

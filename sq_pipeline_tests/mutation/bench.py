@@ -36,8 +36,8 @@ from sq_pipeline.pipeline.adapters import (
     training_dataset,
     verification,
 )
+from sq_pipeline.pipeline.context import Context, Engines, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
-from sq_pipeline.pipeline.workshop import Engines, Step, Workshop
 from sq_pipeline.pipeline.worlds import gallery, images, prompts, stack, world_status
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
@@ -231,45 +231,45 @@ def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
     """What `defs.runs.bring_up_to_date` does, with the same steps in the same order, without Dagster's cost."""
     with at_machine(game.machine):
         engines, painter, pupil = engines_of(game.machine)
-        workshop = Workshop(data, engines)
-        plan = make_plan(workshop, None)
+        context = Context(data, engines)
+        plan = make_plan(context, None)
         planned, made = read_plan(plan), Made()
         for _ in range(2):
             for key, states in plan.adapters.items():
-                _run_adapter(workshop, key, states, made)
-            plan = make_plan(workshop, None)
+                _run_adapter(context, key, states, made)
+            plan = make_plan(context, None)
         if game.says_yes:
-            _say_yes(workshop, plan, made)
-        workshop.looks_ahead = False
-        plan = make_plan(workshop, None)
+            _say_yes(context, plan, made)
+        context.looks_ahead = False
+        plan = make_plan(context, None)
         assert len(pupil.requests) == len(made.trained)
         before = painter.rendered
         for state in plan.worlds:
             if any(step.is_to_do for step in state.steps()):
-                _run_world(workshop, state, made)
+                _run_world(context, state, made)
         assert painter.rendered - before == len(made.rendered)
         return made, planned
 
 
-def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made: Made) -> None:
+def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: Made) -> None:
     """As Dagster: in order, and nothing after a step that failed or a verification that did not pass."""
-    adapter = workshop.catalog.adapters[key]
+    adapter = context.catalog.adapters[key]
     for name, step in states.items():
         if not step.is_to_do:
             continue
         try:
             if name == "training_dataset":
-                record, is_made = training_dataset.make_dataset(workshop, adapter)
+                record, is_made = training_dataset.make_dataset(context, adapter)
             elif name == "mlx_adapter":
-                record, is_made = mlx_adapter.make_mlx_adapter(workshop, adapter, _LOG)
+                record, is_made = mlx_adapter.make_mlx_adapter(context, adapter, _LOG)
             elif name == "chosen_checkpoint":
-                record, is_made = chosen_checkpoint.make_chosen_checkpoint(workshop, adapter, _LOG)
+                record, is_made = chosen_checkpoint.make_chosen_checkpoint(context, adapter, _LOG)
             elif name == "mflux_adapter":
-                record, is_made = mflux_adapter.make_mflux_adapter(workshop, adapter)
+                record, is_made = mflux_adapter.make_mflux_adapter(context, adapter)
             elif name == "verification":
-                record, is_made = verification.make_verification(workshop, adapter, _LOG)
+                record, is_made = verification.make_verification(context, adapter, _LOG)
             else:
-                record, is_made = promoted_adapter.promote(workshop, adapter)
+                record, is_made = promoted_adapter.promote(context, adapter)
         except SqPipelineError:
             return
         if is_made and name not in ("training_dataset", "chosen_checkpoint"):
@@ -278,29 +278,29 @@ def _run_adapter(workshop: Workshop, key: str, states: Mapping[str, Step], made:
             return
 
 
-def _say_yes(workshop: Workshop, plan: Plan, made: Made) -> None:
+def _say_yes(context: Context, plan: Plan, made: Made) -> None:
     for key in plan.adapters:
-        adapter = workshop.catalog.adapters[key]
-        if adapter_status.survey_adapter(workshop, adapter)["promoted_adapter"].status == "waiting":
-            promoted_adapter.promote(workshop, adapter, "Ada")
+        adapter = context.catalog.adapters[key]
+        if adapter_status.adapter_steps_of(context, adapter)["promoted_adapter"].status == "waiting":
+            promoted_adapter.promote(context, adapter, "Ada")
             made.promoted.add(key)
 
 
-def _run_world(workshop: Workshop, state: world_status.WorldState, made: Made) -> None:
+def _run_world(context: Context, state: world_status.WorldState, made: Made) -> None:
     world = state.world
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
     if state.stack.status in ("pending", "blocked"):
-        prompts.make_prompts(workshop, world, state.tier, wanted)
+        prompts.make_prompts(context, world, state.tier, wanted)
         return
     if state.stack.is_to_do:
-        stack.make_stack(workshop, world, state.tier)
+        stack.make_stack(context, world, state.tier)
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
-    prompts.make_prompts(workshop, world, state.tier, wanted)
-    for outcome in images.make_pictures(workshop, world, state.tier, wanted):
+    prompts.make_prompts(context, world, state.tier, wanted)
+    for outcome in images.make_pictures(context, world, state.tier, wanted):
         if isinstance(outcome, images.FailedPicture):
             assert state.pictures[outcome.subject.slug].status == "blocked", outcome.reason
         elif outcome.is_rendered:
             made.rendered.add(picture_key(state, outcome.subject.slug))
     if state.gallery is not None and state.gallery.is_to_do:
-        _, is_made = gallery.make_gallery(workshop, world, state.tier)
+        _, is_made = gallery.make_gallery(context, world, state.tier)
         made.galleries |= {gallery_key(state)} if is_made else set()

@@ -27,7 +27,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
 from sq_pipeline.pipeline import inputs, plan, settled
 from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter, promoted_adapter, verification
-from sq_pipeline.pipeline.workshop import Step
+from sq_pipeline.pipeline.context import Step
 from sq_pipeline.pipeline.worlds import gallery, images, world_status
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
@@ -297,7 +297,7 @@ def _what_comes_out_identical_goes_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
-    def take_for_fresh(_workshop: Any, _world: Any, _poi: Any, step: Step, _published: Any) -> Step:
+    def take_for_fresh(_context: Any, _world: Any, _poi: Any, step: Step, _published: Any) -> Step:
         return replace(step, status="fresh") if step.record else step
 
     patch.setattr(world_status, "_with_published", take_for_fresh)
@@ -320,11 +320,11 @@ def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) 
 
 def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:
     right = plan.count_settled
-    patch.setattr(plan, "count_settled", lambda workshop, world, _tier: right(workshop, world, "landscape"))
+    patch.setattr(plan, "count_settled", lambda context, world, _tier: right(context, world, "landscape"))
 
 
 def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(world_status, "_why_no_stack", lambda _workshop, _world, _tier: ())
+    patch.setattr(world_status, "_why_no_stack", lambda _context, _world, _tier: ())
 
 
 ANY_SETTINGS = RenderSettings(SizePx(64, 64), 8, None)

@@ -61,6 +61,6 @@ def test_a_picture_that_is_not_ours_stays(tmp_path: Path, images: Path, place: s
 
 def test_a_genre_that_cannot_be_read_whole_loses_nothing(tmp_path: Path, images: Path) -> None:
     _picture(images / "poi/mine.png", "west/new/mine")
-    faults = {"west/new": (Fault("history.yaml", "", "is broken", "mend it"),)}
+    faults = {"west/new": (Fault("history.yaml", "", "is broken", "correct it"),)}
     assert archive_removed_places(DataDir(tmp_path), _catalog("mill", faults=faults)) == []
     assert (images / "poi/mine.png").is_file()

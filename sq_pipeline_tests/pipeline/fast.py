@@ -16,7 +16,7 @@ from sq_pipeline.base_models.ports import TokenCounts
 from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.rendering import TracedRenderer
-from sq_pipeline.pipeline.workshop import Engines
+from sq_pipeline.pipeline.context import Engines
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter

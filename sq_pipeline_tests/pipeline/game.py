@@ -6,8 +6,8 @@ from dagster import DagsterInstance
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import FastEngines, write_yaml
 
 
@@ -22,7 +22,7 @@ class Game:
         return bring_up_to_date(self.data, self.instance, world, self.said.append, self.engines)
 
     def plan(self, world: str | None = None) -> dict[str, Any]:
-        return make_plan(Workshop(self.data, self.engines(self.data)), world).as_json()
+        return make_plan(Context(self.data, self.engines(self.data)), world).as_json()
 
     def edit(self, file: str, change: dict[str, Any]) -> None:
         import yaml

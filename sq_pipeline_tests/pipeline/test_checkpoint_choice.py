@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sq_pipeline.adapters.safetensors_file import write_safetensors
 from sq_pipeline.cli import app
 from sq_pipeline.common.errors import AdapterError, SelectionError
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.chosen_checkpoint import (
     SCORES,
     choose_checkpoint,
@@ -23,9 +23,9 @@ from sq_pipeline.pipeline.adapters.chosen_checkpoint import (
 from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
 from sq_pipeline.pipeline.adapters.promoted_adapter import promote
 from sq_pipeline.pipeline.adapters.verification import make_verification
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import LAYOUT
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.spans import attributes, recorded_spans
@@ -34,13 +34,13 @@ LOG = logging.getLogger("test")
 CHOSEN = "west/loras/west_land/chosen_checkpoint"
 
 
-def workshop_of(game: Game) -> Workshop:
-    return Workshop(game.data, game.engines(game.data))
+def context_of(game: Game) -> Context:
+    return Context(game.data, game.engines(game.data))
 
 
 def steps(game: Game) -> dict[str, Step]:
-    workshop = workshop_of(game)
-    return survey_adapter(workshop, workshop.adapter("west_land"))
+    context = context_of(game)
+    return adapter_steps_of(context, context.adapter("west_land"))
 
 
 def record_of(game: Game, name: str) -> Record:
@@ -51,21 +51,21 @@ def record_of(game: Game, name: str) -> Record:
 
 def keep_checkpoints(game: Game, folder: Path, iterations: Sequence[int] = (1, 2)) -> Record:
     """The training of `west_land` as if it had kept these checkpoints before its last one, after iteration 3."""
-    workshop, training = workshop_of(game), record_of(game, "mlx_adapter")
+    context, training = context_of(game), record_of(game, "mlx_adapter")
     objects = {"adapter": training.objects["adapter"], "kept-0000003": training.objects["adapter"]}
     for iteration in iterations:
         path, numbers = folder / f"{iteration}.safetensors", np.random.default_rng(iteration)
         bits = ((info, numbers.normal(0, 0.1, info.shape).astype(np.float32).view(np.uint32)) for info in LAYOUT)
         write_safetensors(path, bits, LAYOUT, {"lora_rank": "1"})
-        objects[f"kept-{iteration:07d}"] = workshop.store.put_file(path, ".safetensors")
+        objects[f"kept-{iteration:07d}"] = context.store.put_file(path, ".safetensors")
     record = training.model_copy(update={"objects": objects})
-    workshop.store.write_record(record)
+    context.store.write_record(record)
     return record
 
 
 def make(game: Game) -> tuple[Record, bool]:
-    workshop = workshop_of(game)
-    return make_chosen_checkpoint(workshop, workshop.adapter("west_land"), LOG)
+    context = context_of(game)
+    return make_chosen_checkpoint(context, context.adapter("west_land"), LOG)
 
 
 def bring_up(game: Game) -> set[str]:
@@ -77,15 +77,15 @@ def bring_up(game: Game) -> set[str]:
         ("verification", lambda w, a: make_verification(w, a, LOG)),
         ("promoted_adapter", promote),
     ):
-        workshop = workshop_of(game)
-        _, is_made = function(workshop, workshop.adapter("west_land"))
+        context = context_of(game)
+        _, is_made = function(context, context.adapter("west_land"))
         made |= {name} if is_made else set()
     return made
 
 
 def choose(game: Game, iteration: int, by: str = "Ada") -> dict[str, Any]:
-    workshop = workshop_of(game)
-    return choose_checkpoint(workshop, workshop.adapter("west_land"), iteration, by)
+    context = context_of(game)
+    return choose_checkpoint(context, context.adapter("west_land"), iteration, by)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_another_choice_renders_no_scores_again(kept: Game) -> None:
     assert is_made
     assert len(kept.engines.renderer.requests) == requests
     assert (record.info["iteration"], record.info["chosen_by"]) == (other, "Ada")
-    table = workshop_of(kept).store.path_of(record.objects["table"]).read_text()
+    table = context_of(kept).store.path_of(record.objects["table"]).read_text()
     assert f"Chosen by Ada: iteration {other}." in table
     assert f"Proposed: iteration {proposed} " in table
 
@@ -171,8 +171,8 @@ def test_a_choice_goes_all_the_way_and_back(kept: Game) -> None:
     assert record_of(kept, "promoted_adapter").data_version != promoted
     made_from = read_manifest(kept.data, "west")["west_land"]["made_from"]
     assert made_from["checkpoint"] == f"iteration {other}, chosen by Ada"
-    workshop = workshop_of(kept)
-    choose_proposed(workshop, workshop.adapter("west_land"))
+    context = context_of(kept)
+    choose_proposed(context, context.adapter("west_land"))
     assert not kept.data.checkpoint_choices("west").exists()
     assert bring_up(kept) == set()
     assert record_of(kept, "promoted_adapter").data_version == promoted
@@ -257,8 +257,8 @@ def test_another_renderer_scores_again(kept: Game) -> None:
 
 def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
     record, _ = make(kept)
-    workshop = workshop_of(kept)
-    workshop.store.path_of(record.objects["grid"]).unlink()
+    context = context_of(kept)
+    context.store.path_of(record.objects["grid"]).unlink()
     requests = len(kept.engines.renderer.requests)
     again, is_made = make(kept)
     assert is_made

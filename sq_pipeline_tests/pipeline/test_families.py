@@ -16,14 +16,14 @@ from safetensors.numpy import save_file
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
 from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
 from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
 from sq_pipeline.pipeline.adapters.promoted_adapter import promote
 from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
 from sq_pipeline.pipeline.adapters.verification import make_verification
-from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.engines.mflux.small_families import small, small_sizes, write_folder
 from sq_pipeline_tests.engines.mflux.test_families import write_adapter
@@ -52,8 +52,8 @@ def small_game(tmp_path: Path, shipped: DataDir) -> Iterator[DataDir]:
 
 
 def states(data: DataDir, engines: Any) -> dict[str, Step]:
-    workshop = Workshop(data, engines)
-    return survey_adapter(workshop, workshop.adapter("west/west_land"))
+    context = Context(data, engines)
+    return adapter_steps_of(context, context.adapter("west/west_land"))
 
 
 def test_an_adapter_goes_from_its_dataset_to_its_promotion(
@@ -78,22 +78,22 @@ def test_an_adapter_goes_from_its_dataset_to_its_promotion(
     }
     write_yaml(folder / "lora.yaml", recipe)
     engines = replace(real_engines(data), trainer=lambda _name: MfluxTrainTrainer(data, SMALL_TRAIN))
-    workshop = Workshop(data, engines)
-    adapter = workshop.adapter("west/west_land")
-    make_dataset(workshop, adapter)
-    trained, _ = make_mlx_adapter(workshop, adapter, _log)
+    context = Context(data, engines)
+    adapter = context.adapter("west/west_land")
+    make_dataset(context, adapter)
+    trained, _ = make_mlx_adapter(context, adapter, _log)
     assert (trained.info["iterations"], trained.info["tensors"]) == (4, 32)
     assert trained.inputs["trainer.name"] == "mflux-train"
-    make_chosen_checkpoint(workshop, adapter, _log)
-    taken, _ = make_mflux_adapter(workshop, adapter)
+    make_chosen_checkpoint(context, adapter, _log)
+    taken, _ = make_mflux_adapter(context, adapter)
     assert taken.info == {"taken": "as it is"}
     assert taken.data_version == trained.data_version
-    verification, _ = make_verification(workshop, adapter, _log)
+    verification, _ = make_verification(context, adapter, _log)
     verdicts = {verdict["check"]: verdict for verdict in verification.info["verdicts"]}
     assert verification.info["has_passed"], verdicts
     assert verdicts["adapter fidelity"]["detail"].startswith("16 of 16 layers")
     assert verdicts["keys matched"]["detail"] == "32 of 32 keys, 16 of 16 layers"
-    promote(workshop, adapter)
+    promote(context, adapter)
     assert (data.lora_root / "west/landscape.safetensors").is_file()
     assert {step.status for step in states(data, engines).values()} == {"fresh"}
     # the training is settled by the weights that it is over; what only verifies is not
@@ -105,8 +105,8 @@ def test_klein_is_trained_over_its_base_and_verified_with_itself(small_game: Dat
     write_dataset(small_game.datasets_root / "west/landscape", "west", 1)
     weights = {"flux2-klein-4b": "sha256:4", "flux2-klein-base-4b": "sha256:b"}
     engines = FastEngines(weights=weights, trainer_versions={"mflux-train": {"fake": "1"}})(small_game)
-    workshop = Workshop(small_game, engines)
-    make_dataset(workshop, workshop.adapter("west/west_land"))
+    context = Context(small_game, engines)
+    make_dataset(context, context.adapter("west/west_land"))
     inputs = states(small_game, engines)["mlx_adapter"].inputs
     assert (inputs["base_model"], inputs["base_weights"]) == ("flux2-klein-base-4b", "sha256:b")
 
@@ -131,15 +131,15 @@ def test_a_file_from_elsewhere_is_read_by_its_own_family_s_names(
     else:
         write_adapter(small(file_of), path)
     engines = FastEngines(weights={"z-image": "sha256:z"})(small_game)
-    workshop = Workshop(small_game, engines)
-    adapter = workshop.adapter("west/west_land")
+    context = Context(small_game, engines)
+    adapter = context.adapter("west/west_land")
     if problem is not None:
         step = states(small_game, engines)["mflux_adapter"]
         assert step.status == "blocked"
         assert any(problem in reason for reason in step.reasons)
         return
-    record, _ = make_mflux_adapter(workshop, adapter)
+    record, _ = make_mflux_adapter(context, adapter)
     assert record.info == {"taken": "as it is"}
-    step = survey_adapter(workshop, adapter)["verification"]
+    step = adapter_steps_of(context, adapter)["verification"]
     assert step.status == "stale"
     assert step.inputs["read_by"] == "names of z-image, revision 1"

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 from sq_pipeline.adapters.remap.remap import RemapResult
 from sq_pipeline.engines import factory
 from sq_pipeline.pipeline.adapters import mflux_adapter
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.manifests import read_manifest
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.ports import FidelityMeter, FidelityRequest
 from sq_pipeline_tests.pipeline.fast import write_yaml
@@ -73,8 +73,8 @@ def spoil_remaps(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Arrays], None
 
 
 def verification_of(game: Game) -> dict[str, Any]:
-    workshop = Workshop(game.data, game.engines(game.data))
-    record = survey_adapter(workshop, workshop.adapter("west/west_land"))["verification"].record
+    context = Context(game.data, game.engines(game.data))
+    record = adapter_steps_of(context, context.adapter("west/west_land"))["verification"].record
     assert record is not None
     return record.info
 

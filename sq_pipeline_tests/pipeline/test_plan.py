@@ -14,8 +14,8 @@ from sq_pipeline.cli.pipeline_commands import plan_rows
 from sq_pipeline.common.errors import AdapterError
 from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
 from sq_pipeline.pipeline.chain import chain_of, follow
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -193,13 +193,13 @@ def test_a_plan_opens_no_engine(done: Game) -> None:
     engines = replace(done.engines(done.data), trainer=refuse, renderer=refuse)
     done.edit("visual_style.yaml", {"positive_suffix": "very wide"})
     write_dataset(done.data.datasets_root / "west/landscape", "west", 9)
-    assert make_plan(Workshop(done.data, engines), None).as_json()["stale"]
+    assert make_plan(Context(done.data, engines), None).as_json()["stale"]
 
 
 def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:
-    workshop = Workshop(game.data, game.engines(game.data))
+    context = Context(game.data, game.engines(game.data))
     with pytest.raises(AdapterError) as caught:
-        make_mflux_adapter(workshop, workshop.adapter("west_land"))
+        make_mflux_adapter(context, context.adapter("west_land"))
     assert str(caught.value) == (
         f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/chosen_checkpoint ← mlx_adapter "
         "← training_dataset (never made)"

@@ -192,7 +192,7 @@ def test_a_broken_manifest_is_a_clear_error_and_nothing_is_promoted(
         assert fault.file == MANIFEST
         assert fault.field.startswith(field)
         assert problem in fault.problem
-        assert fault.mend
+        assert fault.hint
     assert names_below(data.root) == [MANIFEST]
     assert (data.root / MANIFEST).read_text() == content
 

@@ -14,9 +14,9 @@ from sq_pipeline.engines import factory
 from sq_pipeline.pictures.png_file import read_png
 from sq_pipeline.pictures.provenance import INPUTS, PROVENANCE
 from sq_pipeline.pipeline.adapters import mflux_adapter
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
 from sq_pipeline.pipeline.worlds.stack import make_stack
 from sq_pipeline.wiring import real_engines
@@ -43,8 +43,8 @@ def test_pictures_and_verdicts_are_made_again_and_the_training_is_not(measured: 
     assert len(measured.engines.trainer.requests) == trained
     assert {request.base_model for request in measured.engines.renderer.requests} == {ROUGH}
     assert len(report.rendered) == 5
-    workshop = Workshop(measured.data, measured.engines(measured.data))
-    steps = survey_adapter(workshop, workshop.adapter("west/west_land"))
+    context = Context(measured.data, measured.engines(measured.data))
+    steps = adapter_steps_of(context, context.adapter("west/west_land"))
     assert {step.status for step in steps.values()} == {"fresh"}
     assert steps["mlx_adapter"].inputs["base_model"] == "tiny-flux"
     assert steps["verification"].inputs["base_model"] == ROUGH
@@ -72,8 +72,8 @@ def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
     before = len(measured.engines.renderer.requests)
     measured.edit("visual_style.yaml", {"preferred_model": ROUGH})
     measured.run()
-    workshop = Workshop(measured.data, measured.engines(measured.data))
-    record = survey_adapter(workshop, workshop.adapter("west/west_land"))["verification"].record
+    context = Context(measured.data, measured.engines(measured.data))
+    record = adapter_steps_of(context, context.adapter("west/west_land"))["verification"].record
     assert record is not None
     (verdict,) = record.info["verdicts"]
     assert (verdict["check"], verdict["outcome"]) == ("adapter fidelity", "failed")
@@ -87,10 +87,10 @@ def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDi
     write_yaml(data.genre_root("west") / "visual_style.yaml", style)
     places = chapter(poi("Mill", "a windmill in the snow"))
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
-    workshop = Workshop(data, real_engines(data))
-    (world,) = workshop.catalog.worlds.values()
-    make_stack(workshop, world, "landscape")
-    (made,) = make_pictures(workshop, world, "landscape", {"mill"})
+    context = Context(data, real_engines(data))
+    (world,) = context.catalog.worlds.values()
+    make_stack(context, world, "landscape")
+    (made,) = make_pictures(context, world, "landscape", {"mill"})
     assert isinstance(made, MadePicture)
     published = data.published_image("west", "landscape", "mill")
     texts = read_png(published, "sq.").texts
@@ -98,10 +98,10 @@ def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDi
     weights = files.base_model_weights_hash("tiny-flux", data)
     assert (said["base_model"], said["base_weights"]) == ("tiny-flux-4bit", weights)
     assert (inputs["base_model"], inputs["base_weights"]) == ("tiny-flux-4bit", weights)
-    report = verify_image(workshop, published, is_rendered_again=True)
+    report = verify_image(context, published, is_rendered_again=True)
     assert {check.outcome for check in report.checks} == {"agrees"}
     write_yaml(data.genre_root("west") / "visual_style.yaml", {**style, "preferred_model": "tiny"})
-    later = verify_image(Workshop(data, real_engines(data)), published)
+    later = verify_image(Context(data, real_engines(data)), published)
     assert not later.has_lied
     (moved,) = [check for check in later.checks if check.outcome == "moved on"]
     assert "tiny-flux-4bit" in moved.detail

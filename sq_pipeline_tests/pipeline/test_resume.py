@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline_tests.pipeline.fast import write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -43,19 +43,19 @@ def folders(game: Game) -> list[str]:
 
 def made(game: Game) -> tuple[dict[str, object], str]:
     """What the record of the trained adapter says, and its data version."""
-    workshop = Workshop(game.data, game.engines(game.data))
-    record = survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"].record
+    context = Context(game.data, game.engines(game.data))
+    record = adapter_steps_of(context, context.adapter("west_land"))["mlx_adapter"].record
     assert record is not None
     return record.info, record.data_version
 
 
 def test_a_plan_says_where_the_training_goes_on(cut_off: Game) -> None:
-    workshop = Workshop(cut_off.data, cut_off.engines(cut_off.data))
-    step = survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"]
+    context = Context(cut_off.data, cut_off.engines(cut_off.data))
+    step = adapter_steps_of(context, context.adapter("west_land"))["mlx_adapter"]
     assert step.reasons == ("never made", "goes on after iteration 4, where it was cut off")
     cut_off.run("west/old")
-    workshop = Workshop(cut_off.data, cut_off.engines(cut_off.data))
-    assert survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"].reasons == ()
+    context = Context(cut_off.data, cut_off.engines(cut_off.data))
+    assert adapter_steps_of(context, context.adapter("west_land"))["mlx_adapter"].reasons == ()
 
 
 def test_the_next_run_continues_the_training(cut_off: Game) -> None:
@@ -115,7 +115,7 @@ def test_checkpoints_stay_until_the_adapter_is_stored(cut_off: Game, monkeypatch
     def refuse(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Workshop, "keep", refuse)
+    monkeypatch.setattr(Context, "keep", refuse)
     left = folders(cut_off)
     with pytest.raises(KeyboardInterrupt):
         cut_off.run("west/old")

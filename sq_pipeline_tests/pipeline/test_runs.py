@@ -15,9 +15,9 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.defs.runs import RunReport
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.pipeline.worlds import world_status
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -98,15 +98,15 @@ def test_an_edit_makes_exactly_its_pictures_again(
 def test_one_edited_prompt_surveys_its_world_four_times(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the plan before, the step of prompts and pictures, the gallery, and the plan after; the other world never."""
     surveys: list[str] = []
-    survey_stack = world_status.survey_stack
+    stack_step_of = world_status.stack_step_of
 
-    def counted(workshop: Workshop, world: World, tier: Tier) -> Any:
+    def counted(context: Context, world: World, tier: Tier) -> Any:
         surveys.append(world.key)
-        return survey_stack(workshop, world, tier)
+        return stack_step_of(context, world, tier)
 
     done.run()
     done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]})
-    monkeypatch.setattr(world_status, "survey_stack", counted)  # what `survey_world` begins with
+    monkeypatch.setattr(world_status, "survey_stack", counted)  # what `world_state_of` begins with
     assert rendered(done.run()) == {"old/mill"}
     assert surveys == ["west/old"] * 4
 
@@ -202,8 +202,8 @@ def test_manual_promotion_waits_for_a_person(game: Game) -> None:
     }
     assert all("adapter promote" in item["reason"] for item in report.waiting)
     assert report.rendered == []
-    workshop = Workshop(game.data, game.engines(game.data))
-    promote(workshop, workshop.adapter("west_land"), "Ada")
+    context = Context(game.data, game.engines(game.data))
+    promote(context, context.adapter("west_land"), "Ada")
     assert rendered(game.run()) == {"old/mill", "old/mine", "old/inn"}
     assert read_manifest(game.data, "west")["west_land"]["promoted_by"] == "Ada"
 
@@ -278,7 +278,7 @@ def test_ctrl_c_keeps_what_was_finished(game: Game) -> None:
 def test_a_copied_data_directory_is_up_to_date(done: Game, tmp_path: Path) -> None:
     copy = DataDir(tmp_path / "elsewhere" / "data")
     shutil.copytree(done.data.root, copy.root, symlinks=True)
-    assert make_plan(Workshop(copy, done.engines(copy)), None).as_json()["stale"] == []
+    assert make_plan(Context(copy, done.engines(copy)), None).as_json()["stale"] == []
 
 
 def test_dagster_knows_each_picture_with_its_own_version(done: Game) -> None:

@@ -313,7 +313,7 @@ def test_what_is_no_data_directory_is_said_in_one_line(tmp_path: Path, make: str
     (fault,) = faults_of(lambda: open_data_dir(root), StorageError)
     assert fault.file == str(root)
     assert "not a data directory" in fault.problem
-    assert "demo" in fault.mend
+    assert "demo" in fault.hint
 
 
 def test_an_opened_data_directory_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

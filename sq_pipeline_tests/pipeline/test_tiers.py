@@ -13,8 +13,8 @@ from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
 from sq_pipeline.defs.sensors.requests import LINE_TAG
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.settings import load_settings
 from sq_pipeline_tests.defs.test_sensors import Ticks, assets
 from sq_pipeline_tests.pipeline.fast import lora, write_dataset, write_yaml
@@ -151,13 +151,13 @@ def test_one_tier_alone(cast: Game) -> None:
 
 def test_a_picture_of_any_tier_can_be_checked(cast: Game) -> None:
     cast.run()
-    workshop = Workshop(cast.data, cast.engines(cast.data))
-    report = verify_image(workshop, path_of(cast, "portrait", "ada"))
+    context = Context(cast.data, cast.engines(cast.data))
+    report = verify_image(context, path_of(cast, "portrait", "ada"))
     assert not report.has_lied
     assert {check.name: check.outcome for check in report.checks}["what would be made now"] == "agrees"
     show(cast, "portrait", {**ADA, "appearance": "bald"}, BO)
-    workshop = Workshop(cast.data, cast.engines(cast.data))
-    checks = {check.name: check for check in verify_image(workshop, path_of(cast, "portrait", "ada")).checks}
+    context = Context(cast.data, cast.engines(cast.data))
+    checks = {check.name: check for check in verify_image(context, path_of(cast, "portrait", "ada")).checks}
     assert checks["what would be made now"].outcome == "moved on"
 
 

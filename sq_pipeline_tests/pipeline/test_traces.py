@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from sq_pipeline.pictures.ports import AppliedAdapter
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.worlds.images import FailedPicture, make_pictures
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.spans import Spans, attributes, own_id, parent_id, recorded_spans
@@ -38,8 +38,8 @@ def test_a_picture_whose_stack_matched_nothing_is_not_made(done: Game, spans: Sp
     done.edit("visual_style.yaml", {"positive_suffix": "other"})
     before = done.data.published_image("west", "landscape", "mill").read_bytes()
     done.engines.renderer.applied = (AppliedAdapter(Path("x"), 1.0, 0, 4, 0, 2),)
-    workshop = Workshop(done.data, done.engines(done.data))
-    outcomes = list(make_pictures(workshop, workshop.catalog.worlds["west/old"], "landscape", {"mill"}))
+    context = Context(done.data, done.engines(done.data))
+    outcomes = list(make_pictures(context, context.catalog.worlds["west/old"], "landscape", {"mill"}))
     (failed,) = outcomes
     assert isinstance(failed, FailedPicture)
     assert "west/landscape.safetensors: was not applied whole: 0 of 4 keys matched" in failed.reason

@@ -10,10 +10,10 @@ import pytest
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import bring_up_to_date
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
 from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
-from sq_pipeline.pipeline.workshop import Engines, Workshop
+from sq_pipeline.pipeline.context import Context, Engines
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import write_game
 from sq_pipeline_tests.pipeline.game import Game
@@ -45,8 +45,8 @@ def run(game: Game, ahead: Ahead, world: str | None = None) -> None:
 def test_while_one_adapter_is_trained_the_other_one_may_begin(game: Game) -> None:
     ahead = Ahead()
     run(game, ahead)
-    workshop = Workshop(game.data, game.engines(game.data))
-    west = survey_adapter(workshop, workshop.adapter(WEST))["mlx_adapter"]
+    context = Context(game.data, game.engines(game.data))
+    west = adapter_steps_of(context, context.adapter(WEST))["mlx_adapter"]
     assert ahead.begun == [(WEST, west.fingerprint)]  # while that is trained, nothing is left
     assert ahead.closed == 1
     run(game, ahead)
@@ -87,23 +87,23 @@ def test_it_ends_when_the_run_is_interrupted(game: Game, monkeypatch: pytest.Mon
 def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     """With the real trainer: nothing is left to train, and the adapter is the one of a run alone."""
     write_game(data)
-    workshop = Workshop(data, real_engines(data))
-    adapter = workshop.adapter(PAPER)
-    make_dataset(workshop, adapter)
-    wanted = survey_adapter(workshop, adapter)["mlx_adapter"].fingerprint
+    context = Context(data, real_engines(data))
+    adapter = context.adapter(PAPER)
+    make_dataset(context, adapter)
+    wanted = adapter_steps_of(context, adapter)["mlx_adapter"].fingerprint
     process = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(data.root), PAPER]
     subprocess.run([*process, "sha256:another"], check=True)  # the files changed meanwhile: nothing is trained
     assert not data.checkpoint_folder(wanted).exists()
     subprocess.run([*process, wanted], check=True)
     end = data.checkpoint_folder(wanted) / "0000003.safetensors"
     assert end.is_file()
-    assert not workshop.store.read_record("mlx_adapter", wanted)
-    made, is_made = make_mlx_adapter(workshop, adapter, getLogger())
+    assert not context.store.read_record("mlx_adapter", wanted)
+    made, is_made = make_mlx_adapter(context, adapter, getLogger())
     assert is_made
     assert "resumed_at" not in made.info
     assert not end.exists()
-    path = workshop.store.path_of(made.objects["adapter"])
+    path = context.store.path_of(made.objects["adapter"])
     ahead = path.read_bytes()
     path.unlink()
-    alone, _ = make_mlx_adapter(Workshop(data, real_engines(data)), adapter, getLogger())
-    assert workshop.store.path_of(alone.objects["adapter"]).read_bytes() == ahead
+    alone, _ = make_mlx_adapter(Context(data, real_engines(data)), adapter, getLogger())
+    assert context.store.path_of(alone.objects["adapter"]).read_bytes() == ahead

@@ -17,9 +17,9 @@ from sq_pipeline.common.errors import PictureError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_bytes
 from sq_pipeline.pictures.png_file import encode_png, read_png
 from sq_pipeline.pictures.provenance import CHIP, CHUNKS, FINGERPRINT, INPUTS, PLACE, PROVENANCE, STACK
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import ImageReport, verify_image
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -31,8 +31,8 @@ def picture(game: Game, slug: str = "mill") -> Path:
 
 
 def verify(game: Game, path: Path | None = None, *, is_rendered_again: bool = False) -> ImageReport:
-    workshop = Workshop(game.data, game.engines(game.data), looks_ahead=False)
-    return verify_image(workshop, path or picture(game), is_rendered_again=is_rendered_again)
+    context = Context(game.data, game.engines(game.data), looks_ahead=False)
+    return verify_image(context, path or picture(game), is_rendered_again=is_rendered_again)
 
 
 def outcomes(report: ImageReport, *kinds: str) -> set[str]:
@@ -111,7 +111,7 @@ def test_no_time_no_path_and_no_person_is_in_the_file(done: Game) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(done: Game) -> None:
     before = picture(done).read_bytes()
-    record = Workshop(done.data, done.engines(done.data)).store
+    record = Context(done.data, done.engines(done.data)).store
     name = hash_bytes(before).removeprefix("sha256:")
     (record.root / "objects" / name[:2] / f"{name}.png").unlink()
     picture(done).unlink()
@@ -282,12 +282,12 @@ def test_a_base_model_that_is_not_here(done: Game) -> None:
 
 
 def test_a_verification_that_measured_less_contradicts(done: Game) -> None:
-    workshop = Workshop(done.data, done.engines(done.data))
-    adapter = workshop.catalog.adapters["west/west_land"]
-    record = survey_adapter(workshop, adapter)["verification"].record
+    context = Context(done.data, done.engines(done.data))
+    adapter = context.catalog.adapters["west/west_land"]
+    record = adapter_steps_of(context, adapter)["verification"].record
     assert record is not None
     weaker = {**record.info, "fidelity": {**record.info["fidelity"], "share_kept": 0.22}}
-    workshop.store.write_record(record.model_copy(update={"info": weaker}))
+    context.store.write_record(record.model_copy(update={"info": weaker}))
     report = verify(done)
     assert outcomes(report, "differs") == {"share kept of west_land"}
     assert detail(report, "share kept of west_land") == "1 → 0.22 by its verification"

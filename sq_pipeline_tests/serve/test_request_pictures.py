@@ -20,8 +20,8 @@ from sq_pipeline.pictures.png_file import encode_png, read_png
 from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
 from sq_pipeline.pictures.provenance import PROVENANCE, RequestProvenance
 from sq_pipeline.pictures.rendering import render
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import ImageReport, verify_image
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.telemetry.spans import span
 from sq_pipeline_tests.conftest import link_shipped
@@ -59,8 +59,8 @@ class Asked:
 
     def verify(self, path: Path | None = None, *, is_rendered_again: bool = True) -> ImageReport:
         engines = FastEngines(renderer=FakeRenderer())
-        workshop = Workshop(self.data, engines(self.data), looks_ahead=False)
-        return verify_image(workshop, path or self.path, is_rendered_again=is_rendered_again)
+        context = Context(self.data, engines(self.data), looks_ahead=False)
+        return verify_image(context, path or self.path, is_rendered_again=is_rendered_again)
 
     def forge(self, target: Path, change: Callable[[Said], None]) -> Path:
         png = read_png(self.path, "sq.")

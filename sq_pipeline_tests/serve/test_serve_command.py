@@ -17,11 +17,11 @@ from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.engines import factory
 from sq_pipeline.pictures.ports import RenderRequest
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
 from sq_pipeline.pipeline.worlds.stack import make_stack
-from sq_pipeline.pipeline.worlds.world_status import survey_world
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 from sq_pipeline.serve.picture_files import read_pixels
 from sq_pipeline.serve.protocol import ProtocolError
 from sq_pipeline.serve.socket_place import serve_folder
@@ -129,8 +129,8 @@ def test_a_picture_of_the_server_tells_the_truth(served: DataDir, process: "subp
     asked = {"lora_paths": ["content/lora/good.safetensors"], "lora_scales": [-0.3], "clip_prompt": "snow"}
     with join(served, process) as client:
         answer = client.call("render", {**PICTURE, **asked})
-    workshop = Workshop(served, real_engines(served), looks_ahead=False)
-    report = verify_image(workshop, served.root / answer["image_path"], is_rendered_again=True)
+    context = Context(served, real_engines(served), looks_ahead=False)
+    report = verify_image(context, served.root / answer["image_path"], is_rendered_again=True)
     told = {check.name: check.outcome for check in report.checks}
     assert {name for name, outcome in told.items() if outcome != "agrees"} == {"store"}
     assert told["rendered again"] == "agrees"
@@ -176,16 +176,16 @@ def test_a_run_uses_the_server_and_makes_the_same_picture_without_it(
     assert (len(report.rendered), report.model_loads) == (1, 1)
     assert f"pictures are rendered by the render server (process {process.pid})" in capfd.readouterr().err
     assert list((serve_folder(data) / "pictures").iterdir()) == []
-    workshop = Workshop(data, real_engines(data))
-    (world,) = workshop.catalog.worlds.values()
-    record = survey_world(workshop, world, "landscape").pictures["mill"].record
+    context = Context(data, real_engines(data))
+    (world,) = context.catalog.worlds.values()
+    record = world_state_of(context, world, "landscape").pictures["mill"].record
     assert record is not None
     assert record.info["rendered_by"] == f"server, process {process.pid}"
     png = published.read_bytes()
     shutil.rmtree(data.store_root)
     published.unlink()
-    make_stack(workshop, world, "landscape")
-    (made,) = make_pictures(workshop, world, "landscape", {"mill"})
+    make_stack(context, world, "landscape")
+    (made,) = make_pictures(context, world, "landscape", {"mill"})
     assert isinstance(made, MadePicture)
     assert made.record.info["rendered_by"] == "in process"
     assert "pictures are rendered in process: no render server is up" in capfd.readouterr().err

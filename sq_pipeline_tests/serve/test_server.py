@@ -250,7 +250,7 @@ class Failing(WatchedFake):
     """Raises what the prompt names."""
 
     def render(self, request: RenderRequest, on_step: OnStep | None = None) -> RenderedImage:
-        place = Fault("store/a", "", "is wrong", "mend it")
+        place = Fault("store/a", "", "is wrong", "correct it")
         faults: dict[str, Exception] = {
             "no match": NoMatchError(place),
             "not whole": RenderError(place),

@@ -15,10 +15,10 @@ from dagster import AssetKey
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.workshop import Workshop
-from sq_pipeline.pipeline.worlds.world_status import survey_world
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 from sq_pipeline.serve.client import RenderClient
 from sq_pipeline.serve.socket_place import serve_folder
 from sq_pipeline.wiring import real_engines
@@ -72,12 +72,10 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
         entered = Counter(record.partition_key for record in instance.fetch_materializations(key, limit=100).records)
         assert entered == {name.lower(): 1 for name in NAMES}
         assert _rendered_by(data) == Counter({f"server, process {process.pid}": 1, "in process": 2})
-    workshop = Workshop(data, real_engines(data), looks_ahead=False)
-    assert not make_plan(workshop, None).as_json()["stale"]
+    context = Context(data, real_engines(data), looks_ahead=False)
+    assert not make_plan(context, None).as_json()["stale"]
     for name in NAMES:  # whole, and what is rendered without a server
-        checked = verify_image(
-            workshop, data.published_image("west", "landscape", name.lower()), is_rendered_again=True
-        )
+        checked = verify_image(context, data.published_image("west", "landscape", name.lower()), is_rendered_again=True)
         assert {check.outcome for check in checked.checks} == {"agrees"}
 
     assert (serve_folder(data) / "render.sock").exists()
@@ -89,9 +87,9 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
 
 
 def _rendered_by(data: DataDir) -> Counter[str]:
-    workshop = Workshop(data, real_engines(data))
-    (world,) = workshop.catalog.worlds.values()
-    records = [step.record for step in survey_world(workshop, world, "landscape").pictures.values()]
+    context = Context(data, real_engines(data))
+    (world,) = context.catalog.worlds.values()
+    records = [step.record for step in world_state_of(context, world, "landscape").pictures.values()]
     return Counter(record.info["rendered_by"] for record in records if record is not None)
 
 

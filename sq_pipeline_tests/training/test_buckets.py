@@ -70,9 +70,9 @@ def test_every_view_is_drawn_as_often_as_any_other(counts: list[int], size: int,
     order = DrawOrder(counts, np.random.default_rng(seed))
     drawn = {(bucket, view): 0 for bucket, count in enumerate(counts) for view in range(count)}
     for _ in range(rounds):
-        bucket, views = order.next_batch(size)
-        assert len(views) == size
-        for view in views:
+        bucket, crops = order.next_batch(size)
+        assert len(crops) == size
+        for view in crops:
             drawn[bucket, view] += 1
     # all but what waits for its batch, and the part of a round that is under way
     assert max(drawn.values()) - min(drawn.values()) <= 1 + size

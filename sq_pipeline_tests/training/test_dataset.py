@@ -205,7 +205,7 @@ def test_one_fault(tmp_path: Path, change: Callable[[Path], object], file: str, 
     (fault,) = faults_of(lambda: check(folder), DatasetError)
     assert fault.file == f"{NAME}/{file}"
     assert problem in fault.problem
-    assert fault.mend
+    assert fault.hint
     # the plan reads the folder too: it must see the change and never fall over it
     assert fingerprint_folder(folder, NAME) != before
 
@@ -334,7 +334,7 @@ def test_a_faulty_recipe_names_its_field(tmp_path: Path, recipe: str, field: str
 def test_a_slip_in_a_key_is_met_with_the_key_that_was_meant(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", recipe="iteratoins: 5")
     (fault,) = faults_of(lambda: check(folder), DatasetError)
-    assert fault.mend == "did you mean `iterations`?"
+    assert fault.hint == "did you mean `iterations`?"
 
 
 @pytest.mark.parametrize("recipe", ["iteratoins: 5", "trigger: a\ntrigger: b", "- trigger"])

@@ -78,8 +78,8 @@ def test_where_nothing_fits_everything_that_would_help_is_told(
     assert wanted.keys() <= told.keys()
     assert len(told) == len(error_info.value.faults)
     for field, value in wanted.items():
-        assert told[field].mend.startswith(f"{field}: {value}")
-        assert told[field].mend.endswith(" GiB")
+        assert told[field].hint.startswith(f"{field}: {value}")
+        assert told[field].hint.endswith(" GiB")
         assert f"there are {memory_gib:.1f} GiB" in told[field].problem
 
 

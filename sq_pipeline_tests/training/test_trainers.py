@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter, trainer_of
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of, trainer_of
 from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
-from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline_tests.pipeline.fast import FastEngines, lora, write_dataset, write_yaml
 
 _FOLDER = "west/landscape"
@@ -32,9 +32,9 @@ def choose(data: DataDir, *, settings: str | None, recipe: str | None) -> None:
 
 def training(data: DataDir, engines: FastEngines) -> Step:
     """The training as it stands, with its dataset made."""
-    workshop = Workshop(data, engines(data))
-    make_dataset(workshop, workshop.adapter("west_land"))
-    return survey_adapter(workshop, workshop.adapter("west_land"))["mlx_adapter"]
+    context = Context(data, engines(data))
+    make_dataset(context, context.adapter("west_land"))
+    return adapter_steps_of(context, context.adapter("west_land"))["mlx_adapter"]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def training(data: DataDir, engines: FastEngines) -> Step:
 )
 def test_the_recipes_trainer_wins(data: DataDir, settings: str | None, recipe: str | None, expected: str) -> None:
     choose(data, settings=settings, recipe=recipe)
-    workshop = Workshop(data, FastEngines()(data))
-    assert trainer_of(workshop, workshop.adapter("west_land")) == expected
+    context = Context(data, FastEngines()(data))
+    assert trainer_of(context, context.adapter("west_land")) == expected
 
 
 def test_a_trainers_versions_enter_the_fingerprint(data: DataDir) -> None:

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import Plan, make_plan
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.settings import Settings, TierSettings
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.prompts import VerifyPrompts
@@ -33,7 +33,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
 
 
 def _plan(data: DataDir) -> Plan:
-    return make_plan(Workshop(data, real_engines(data)), None)
+    return make_plan(Context(data, real_engines(data)), None)
 
 
 def _counts(plan: Plan) -> dict[str, int]:

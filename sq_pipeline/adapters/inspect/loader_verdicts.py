@@ -56,8 +56,8 @@ def judge_loader(wanted: str, facts: LoaderFacts) -> Verdict:
     loaders = {loader.split()[0].lower(): loader.split()[0] for loader in LOADERS} | {"kohya": "sd-scripts"}
     loader = loaders.get(name.lower())
     if loader is None or (text.strip() and not version) or (loader == "mflux" and not version):
-        mend = "use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts"
-        raise SelectionError(Fault("", "--loader", f"no loader {wanted!r} is known here", mend))
+        hint = "use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts"
+        raise SelectionError(Fault("", "--loader", f"no loader {wanted!r} is known here", hint))
     if loader == "mflux":
         loader = "mflux >=0.19" if version >= (0, 19) else "mflux <0.19"
     verdict = _judge(loader, version, facts)

@@ -29,9 +29,9 @@ def find_doubts(
     misfits = [finding for finding in fitted.findings if finding.kind == "width"]
     for line in lines_of(misfits, modules):
         yield Fault(path, "", line, "check the base model it was trained for")
-    for doubt, line, mend in _doubts(adapter, zeros):
+    for doubt, line, hint in _doubts(adapter, zeros):
         if doubt not in allowed:
-            yield Fault(path, "", line, f"{mend}, or pass --allow {doubt}")
+            yield Fault(path, "", line, f"{hint}, or pass --allow {doubt}")
     if Doubt.BASE not in allowed:
         lines = lines_of([finding for finding in fitted.findings if finding.kind == "block"], modules)
         for line in (*lines, *([fitted.misfit] if fitted.misfit else [])):

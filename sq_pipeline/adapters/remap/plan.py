@@ -129,7 +129,7 @@ def _write(
 def _taken(name: str, taken: dict[str, str], key: str, file: str) -> Fault | None:
     if taken.setdefault(name, key) == key:
         return None
-    return Fault(file, key, f"becomes {name}, as {taken[name]} does", "mend the keymap")
+    return Fault(file, key, f"becomes {name}, as {taken[name]} does", "correct the keymap")
 
 
 def _write_matrix(
@@ -143,12 +143,12 @@ def _write_matrix(
 ) -> tuple[Output, Fault | None]:
     rows, columns = shape
     fault: Fault | None = None
-    mend = f"check the base model, and {keymap.name}"
+    hint = f"check the base model, and {keymap.name}"
     if renamed.share is not None:
         first, end, parts = renamed.share
         if rows % parts:
             problem = f"misshapen: its {rows} outputs cannot be cut in {parts} equal parts"
-            fault = Fault(file, pieces[0].matrix.key, problem, mend)
+            fault = Fault(file, pieces[0].matrix.key, problem, hint)
         top, bottom = first * rows // parts, end * rows // parts
         pieces = tuple(piece.cut_rows(top, bottom) for piece in pieces if piece.overlaps(top, bottom))
         rows = bottom - top
@@ -158,7 +158,7 @@ def _write_matrix(
     if is_transposed != (keymap.target == "mlx"):
         rank = shape[0] if key.endswith("lora_a") else shape[1]
         problem = f"misshapen: {renamed.target} would be {list(written)}, with the rank {rank} on the wrong side"
-        fault = Fault(file, pieces[0].matrix.key, problem, mend)
+        fault = Fault(file, pieces[0].matrix.key, problem, hint)
     return Output(TensorInfo(renamed.target, dtype, written), pieces, is_transposed), fault
 
 

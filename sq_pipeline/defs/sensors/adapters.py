@@ -11,8 +11,8 @@ from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.sensors.night_window import next_start, window_around
 from sq_pipeline.defs.sensors.requests import Answer, Runs
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
-from sq_pipeline.pipeline.adapters.adapter_status import adapter_folder, expected_training_s, survey_adapter
-from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_folder, adapter_steps_of, expected_training_s
+from sq_pipeline.pipeline.context import Context, Step
 
 _SPARE = 1.1  # a training may take this much longer than the last one did
 
@@ -28,14 +28,14 @@ def adapter_sensor(
         "Datasets are checked; adapters are remapped, verified and promoted when due.",
     )
     def adapters(context: SensorEvaluationContext) -> SensorResult:
-        workshop = Workshop(data, make_engines(data), looks_ahead=False)
+        pipeline = Context(data, make_engines(data), looks_ahead=False)
         runs = Runs(context.instance, clock())
         answers: list[Answer] = []
-        for adapter, steps in _lines(workshop, known):
+        for adapter, steps in _lines(pipeline, known):
             due = list(_until_training(steps))
             if due:
                 answers.append(runs.ask(adapter_folder(adapter), due, [step.asset for step in due], {}))
-        workshop.files.save()
+        pipeline.files.save()
         return finish_tick(context, answers, [])
 
     return adapters
@@ -48,13 +48,13 @@ def night_sensor(
 
     @automatic("night", interval_s, "Trains what is due, one at a time, in the hours of sq.yaml's `night_window`.")
     def night(context: SensorEvaluationContext) -> SensorResult:
-        workshop, now = Workshop(data, make_engines(data), looks_ahead=False), clock()
-        due = [(adapter, steps) for adapter, steps in _lines(workshop, known) if _needs_training(steps)]
-        workshop.files.save()
+        pipeline, now = Context(data, make_engines(data), looks_ahead=False), clock()
+        due = [(adapter, steps) for adapter, steps in _lines(pipeline, known) if _needs_training(steps)]
+        pipeline.files.save()
         if not due:
             return finish_tick(context, [], ["nothing is to be trained"])
         names = ", ".join(adapter.key for adapter, _ in due)
-        hours = workshop.settings.night_window
+        hours = pipeline.settings.night_window
         start = time.fromisoformat(hours.start)
         window = window_around(now, start, time.fromisoformat(hours.end))
         if window is None:
@@ -65,7 +65,7 @@ def night_sensor(
             return finish_tick(context, [], [f"{trainings[0]} is being trained; one at a time"])
         answers: list[Answer] = []
         for adapter, steps in due:
-            answer = _ask_for_training(workshop, runs, adapter, steps, window[1], now)
+            answer = _ask_for_training(pipeline, runs, adapter, steps, window[1], now)
             answers.append(answer)
             if answer.request is not None:
                 break
@@ -74,11 +74,11 @@ def night_sensor(
     return night
 
 
-def _lines(workshop: Workshop, known: Catalog) -> Iterator[tuple[Adapter, dict[str, Step]]]:
+def _lines(pipeline: Context, known: Catalog) -> Iterator[tuple[Adapter, dict[str, Step]]]:
     """Every adapter that the loaded definitions show as it is now, with its steps."""
-    for adapter in workshop.catalog.adapters.values():
+    for adapter in pipeline.catalog.adapters.values():
         if known.adapters.get(adapter.key) == adapter:
-            yield adapter, survey_adapter(workshop, adapter)
+            yield adapter, adapter_steps_of(pipeline, adapter)
 
 
 def _until_training(steps: dict[str, Step]) -> Iterator[Step]:
@@ -95,9 +95,9 @@ def _needs_training(steps: dict[str, Step]) -> bool:
 
 
 def _ask_for_training(
-    workshop: Workshop, runs: Runs, adapter: Adapter, steps: dict[str, Step], end: datetime, now: datetime
+    pipeline: Context, runs: Runs, adapter: Adapter, steps: dict[str, Step], end: datetime, now: datetime
 ) -> Answer:
-    expected_s, left_s = expected_training_s(workshop, adapter), (end - now).total_seconds()
+    expected_s, left_s = expected_training_s(pipeline, adapter), (end - now).total_seconds()
     if expected_s is not None and expected_s * _SPARE > left_s:
         took, left = (f"{seconds / 3600:.1f} h" for seconds in (expected_s, left_s))
         return Answer(None, f"{adapter.key}: would take {took} by its last time, and the window ends in {left}")

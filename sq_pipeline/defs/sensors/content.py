@@ -22,8 +22,8 @@ from sq_pipeline.defs.sensors.requests import Answer, Runs
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pictures.archive import archive_removed_places
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline.pipeline.worlds.world_status import WorldState, world_folder
 
 
@@ -34,20 +34,20 @@ def content_sensor(
 
     @automatic("content", interval_s, "Partitions and pictures follow the YAML.")
     def content(context: SensorEvaluationContext) -> SensorResult:
-        workshop = Workshop(data, make_engines(data), looks_ahead=False)
-        changes = partition_changes(workshop.catalog, context.instance, known)
-        archived = archive_removed_places(data, workshop.catalog)
+        pipeline = Context(data, make_engines(data), looks_ahead=False)
+        changes = partition_changes(pipeline.catalog, context.instance, known)
+        archived = archive_removed_places(data, pipeline.catalog)
         dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
         runs = Runs(context.instance, clock())
         answers = [
-            _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(workshop, None).worlds
+            _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(pipeline, None).worlds
         ]
         notes = [
             *dead,
-            *news_of(workshop.catalog, known),
+            *news_of(pipeline.catalog, known),
             *(f"{path}: what it shows is gone from the YAML" for path in archived),
         ]
-        notes += [str(fault) for faults in workshop.catalog.faults.values() for fault in faults]
+        notes += [str(fault) for faults in pipeline.catalog.faults.values() for fault in faults]
         return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
 
     return content

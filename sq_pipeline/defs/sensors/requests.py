@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRequest, RunsFilter
 
 from sq_pipeline.common.fingerprints import fingerprint, short
-from sq_pipeline.pipeline.workshop import Step
+from sq_pipeline.pipeline.context import Step
 
 LINE_TAG, WANTS_TAG = "sq/line", "sq/wants"
 

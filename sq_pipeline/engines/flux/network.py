@@ -1,7 +1,7 @@
 """FLUX.1's transformer in the BFL layout: fused q/k/v, the module names that mlx-examples' adapters carry.
 
 Here: the forward pass. Not here: reading weights (`weights`), what is kept of it for the backward pass
-(`recomputing`), training (`engines.trainers.mlx.trainer`).
+(`gradient_checkpointing`), training (`engines.trainers.mlx.trainer`).
 The arithmetic follows mflux's transformer step by step, because that is what renders: the image
 stream's MLP uses the exact GELU there and the text stream's the tanh form. Architecture: Black Forest
 Labs, FLUX.1 (Esser et al. 2024, "Scaling Rectified Flow Transformers", section 4, and its parallel
@@ -16,7 +16,7 @@ import mlx.core as mx
 from mlx import nn
 
 from sq_pipeline.engines.flux.activations import gelu, gelu_approx
-from sq_pipeline.engines.flux.recomputing import call_recomputed
+from sq_pipeline.engines.flux.gradient_checkpointing import call_checkpointed
 
 _AXES = (16, 56, 56)
 _THETA = 10_000.0
@@ -228,13 +228,13 @@ class Flux(nn.Module):
     pooled_size) and times (batch,) in 0–1, where 1 is pure noise; returns (batch, rows·columns, 64). It computes in
     bfloat16 where weights, latents and texts are bfloat16, else in float32. `guidance` is (batch,), as in 3.5.
 
-    With `recomputes_blocks` a gradient computes each block's inside again instead of keeping it: gradient
+    With `checkpoints_blocks` a gradient computes each block's inside again instead of keeping it: gradient
     checkpointing, per block. Values and gradients stay what they are, memory becomes time.
     """
 
     def __init__(self, dims: FluxDims) -> None:
         super().__init__()
-        self.recomputes_blocks = False
+        self.checkpoints_blocks = False
         self._dims = dims
         hidden = dims.hidden_size
         self.img_in = nn.Linear(dims.latent_size, hidden)
@@ -274,7 +274,7 @@ class Flux(nn.Module):
         # once for all blocks: MLX 0.32's `compile` fails on a gradient in which it finds the same one again and again
         activated = nn.silu(conditioning)
         rotary = rotary_table(txt.shape[1], *grid)
-        call = call_recomputed if self.recomputes_blocks else _call
+        call = call_checkpointed if self.checkpoints_blocks else _call
         for block in self.double_blocks:
             img, txt = call(block, img, txt, activated, rotary)
         stream = mx.concatenate([txt, img], axis=1)

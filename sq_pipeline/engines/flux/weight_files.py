@@ -189,8 +189,8 @@ def _file_fault(path: Path, fault: Fault, index_file: str | None, how: str) -> F
     if not path.exists():
         problem = f"is not there, but {index_file} names it" if index_file else "is not there"
         return Fault(str(path), "", problem, how)
-    mend = f"{fault.mend}, or {how}" if "git lfs" in fault.mend else _again(how)
-    return Fault(fault.file, fault.field, fault.problem, mend)
+    hint = f"{fault.hint}, or {how}" if "git lfs" in fault.hint else _again(how)
+    return Fault(fault.file, fault.field, fault.problem, hint)
 
 
 def _again(how_to_get: str) -> str:

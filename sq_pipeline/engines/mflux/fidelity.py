@@ -30,10 +30,10 @@ from sq_pipeline.engines.mflux.loader_targets import layers_of, mapping_for, mat
 from sq_pipeline.engines.mflux.update_norms import (
     Piece,
     WantedUpdate,
-    homeless_update,
     nothing_wanted,
     pieces_of,
     sum_up,
+    unplaced_update,
     wanted_update,
 )
 from sq_pipeline.engines.module_paths import get_module, grow_tree
@@ -188,7 +188,7 @@ class MfluxFidelityMeter:
             is_baked=request.is_baked,
             bits=bits,
             base_weights=kind,
-            layers=(*layers, *_homeless(request.source, known.values(), request.adapter.lora_scale)),
+            layers=(*layers, *_unplaced(request.source, known.values(), request.adapter.lora_scale)),
             unmatched_keys=tuple(sorted(keys.keys() - matches.matched)),
             problems=(
                 *(
@@ -201,10 +201,10 @@ class MfluxFidelityMeter:
         )
 
 
-def _homeless(source: UpdateSource, layers: Collection[MfluxLayer], lora_scale: float) -> Iterator[LayerFidelity]:
+def _unplaced(source: UpdateSource, layers: Collection[MfluxLayer], lora_scale: float) -> Iterator[LayerFidelity]:
     """What the source adds to modules that the model has not."""
     slots = {slot for layer in layers for slot in (layer.module, layer.slot)}
     for slot, patch in source.patches.items():
         if slot not in slots:
             up, down = source.numbers(patch.up), source.numbers(patch.down)
-            yield missed("", slot, homeless_update(up, down, lora_scale * patch.scale).norm)
+            yield missed("", slot, unplaced_update(up, down, lora_scale * patch.scale).norm)

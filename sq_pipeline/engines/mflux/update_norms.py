@@ -71,7 +71,7 @@ def wanted_update(layer: MfluxLayer, source: UpdateSource, lora_scale: float) ->
     return _in_units(np.concatenate(lefts, axis=1), np.concatenate(rights, axis=0)) if lefts else None
 
 
-def homeless_update(up: Floats, down: Floats, factor: float) -> WantedUpdate:
+def unplaced_update(up: Floats, down: Floats, factor: float) -> WantedUpdate:
     """An update factor · up @ down for which there is no layer."""
     return _in_units(up.astype(np.float64) * factor, down)
 

@@ -1,1 +1,1 @@
-"""An adapter's assets, one file each, named as in Dagster, and the survey of all of them."""
+"""An adapter's assets, one file each, named as in Dagster, and the status of all of them."""

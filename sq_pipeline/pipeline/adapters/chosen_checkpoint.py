@@ -16,6 +16,7 @@ from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import (
+    adapter_steps_of,
     asset_name,
     base_model_for,
     checkpoint_scores_inputs_of,
@@ -23,7 +24,6 @@ from sq_pipeline.pipeline.adapters.adapter_status import (
     ready,
     recipe_of,
     source_keymap_of,
-    survey_adapter,
     verify_prompts_of,
 )
 from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_only_one, write_table
@@ -39,8 +39,8 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import (
     scored_prompts,
 )
 from sq_pipeline.pipeline.adapters.training_dataset import insist_unchanged
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices, write_choices
 from sq_pipeline.training.checkpoint_scores import SCORED_SCALES, CheckpointScore, overtrained, propose
 from sq_pipeline.training.ports import TrainingExample
@@ -48,49 +48,49 @@ from sq_pipeline.training.ports import TrainingExample
 SCORES = "checkpoint_scores"  # the kind of record
 
 
-def make_chosen_checkpoint(workshop: Workshop, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
+def make_chosen_checkpoint(context: Context, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
     """Choose, unless the store has it; score before that, unless the store has the scores.
 
     Where one checkpoint was kept there is nothing to choose, and nothing is scored.
     """
-    step, states = ready(workshop, adapter, "chosen_checkpoint")
+    step, states = ready(context, adapter, "chosen_checkpoint")
     if step.record is not None:
-        return workshop.take_up(step, step.record), False
+        return context.reuse(step, step.record), False
     training = states["mlx_adapter"].record
     assert training is not None
-    kept = kept_checkpoints(workshop, training)
+    kept = kept_checkpoints(context, training)
     if len(kept) == 1:
-        return workshop.keep(step, _only_one(workshop, adapter, step, next(iter(kept.values())))), True
-    scores = _take_scores(workshop, adapter, states, kept, log)
-    record = _choose(workshop, adapter, step, training, kept, scores)
-    return workshop.keep(step, record), True
+        return context.keep(step, _only_one(context, adapter, step, next(iter(kept.values())))), True
+    scores = _take_scores(context, adapter, states, kept, log)
+    record = _choose(context, adapter, step, training, kept, scores)
+    return context.keep(step, record), True
 
 
-def _only_one(workshop: Workshop, adapter: Adapter, step: Step, checkpoint: KeptCheckpoint) -> Record:
+def _only_one(context: Context, adapter: Adapter, step: Step, checkpoint: KeptCheckpoint) -> Record:
     report = write_only_one(adapter.key, checkpoint.iteration)
-    table = workshop.store.put_bytes(report.encode(), ".md")
+    table = context.store.put_bytes(report.encode(), ".md")
     info = {"iteration": checkpoint.iteration, "kept": [checkpoint.iteration], "is_scored": False}
     return _record(step, checkpoint, {"table": table}, info)
 
 
 def _choose(
-    workshop: Workshop,
+    context: Context,
     adapter: Adapter,
     step: Step,
     training: Record,
     kept: Mapping[int, KeptCheckpoint],
     scores: Record,
 ) -> Record:
-    limits = score_limits(workshop.settings.thresholds)
+    limits = score_limits(context.settings.thresholds)
     rows = [CheckpointScore(**score) for score in scores.info["scores"]]
     proposal = propose(rows, scores.info["base_loss"], limits)
-    choice = choice_for(workshop, adapter, training, kept)
+    choice = choice_for(context, adapter, training, kept)
     chosen = None if choice is None else (choice.iteration, choice.by)
-    outdated = outdated_choice(workshop, adapter, training)
+    outdated = outdated_choice(context, adapter, training)
     note = "" if outdated is None else outdated.problem
     table = write_table(adapter.key, scores.info, scores.inputs["verify_prompts"], proposal, limits, chosen, note)
     objects = {
-        "table": workshop.store.put_bytes(table.encode(), ".md"),
+        "table": context.store.put_bytes(table.encode(), ".md"),
         "grid": scores.objects["grid"],
         "scores": scores.objects["scores"],
     }
@@ -120,59 +120,59 @@ def _record(step: Step, checkpoint: KeptCheckpoint, objects: dict[str, StoredObj
 
 
 def _take_scores(
-    workshop: Workshop,
+    context: Context,
     adapter: Adapter,
     states: Mapping[str, Step],
     kept: Mapping[int, KeptCheckpoint],
     log: logging.Logger,
 ) -> Record:
     """The scores from the store, or made now."""
-    inputs = checkpoint_scores_inputs_of(workshop, adapter, states)
-    known = workshop.store.read_record(SCORES, fingerprint(inputs))
+    inputs = checkpoint_scores_inputs_of(context, adapter, states)
+    known = context.store.read_record(SCORES, fingerprint(inputs))
     if known is not None:
         return known
-    reading = source_keymap_of(workshop, adapter)
+    reading = source_keymap_of(context, adapter)
     request = ScoringRequest(
-        checkpoints={iteration: path_of(workshop, checkpoint) for iteration, checkpoint in kept.items()},
+        checkpoints={iteration: path_of(context, checkpoint) for iteration, checkpoint in kept.items()},
         lora_scales=SCORED_SCALES,
-        prompts=scored_prompts(verify_prompts_of(workshop, adapter)),
+        prompts=scored_prompts(verify_prompts_of(context, adapter)),
         trigger=adapter.trigger,
-        base_model=base_model_for(workshop, adapter),
-        keymap=None if reading is None else keymap_of(workshop),
+        base_model=base_model_for(context, adapter),
+        keymap=None if reading is None else keymap_of(context),
         reading=reading,
-        examples=_examples(workshop, adapter, states["training_dataset"]),
-        recipe=recipe_of(workshop, adapter),
+        examples=_examples(context, adapter, states["training_dataset"]),
+        recipe=recipe_of(context, adapter),
         tier=shown_tier(adapter.tier),
     )
     scores = score_checkpoints(
         request,
-        workshop.engines.renderer(),
-        workshop.engines.held_out_meter(),
+        context.engines.renderer(),
+        context.engines.held_out_meter(),
         lambda done, total: log.debug("picture %d of %d", done, total),
     )
-    insist_unchanged(workshop, adapter, states["training_dataset"])
+    insist_unchanged(context, adapter, states["training_dataset"])
     figures = _finite(scores.as_json())
-    info = {**figures, "wall_s": round(scores.wall_s, 2), "chip": workshop.engines.chip}
+    info = {**figures, "wall_s": round(scores.wall_s, 2), "chip": context.engines.chip}
     record = Record(
         kind=SCORES,
         fingerprint=fingerprint(inputs),
         inputs=inputs,
         data_version=fingerprint({"scores": figures["scores"], "base_loss": figures["base_loss"]}),
         objects={
-            "grid": workshop.store.put_bytes(draw_grid(scores), ".png"),
-            "scores": workshop.store.put_bytes(canonical_json(figures).encode(), ".json"),
+            "grid": context.store.put_bytes(draw_grid(scores), ".png"),
+            "scores": context.store.put_bytes(canonical_json(figures).encode(), ".json"),
         },
         info=info,
     )
-    workshop.store.write_record(record)
+    context.store.write_record(record)
     return record
 
 
-def _examples(workshop: Workshop, adapter: Adapter, dataset: Step) -> tuple[TrainingExample, ...]:
+def _examples(context: Context, adapter: Adapter, dataset: Step) -> tuple[TrainingExample, ...]:
     """The pairs as they were checked, from the dataset's own index: no picture is decoded for it."""
     assert dataset.record is not None
-    folder = workshop.data.datasets_root / str(adapter.dataset)
-    index: Path = workshop.store.path_of(dataset.record.objects["index"])
+    folder = context.data.datasets_root / str(adapter.dataset)
+    index: Path = context.store.path_of(dataset.record.objects["index"])
     pairs = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
     return tuple(TrainingExample(folder / pair["image"], pair["prompt"]) for pair in pairs)
 
@@ -187,13 +187,13 @@ def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     return {**figures, "scores": scores, "base_loss": number(figures["base_loss"])}
 
 
-def choose_checkpoint(workshop: Workshop, adapter: Adapter, iteration: int, by: str) -> dict[str, Any]:
+def choose_checkpoint(context: Context, adapter: Adapter, iteration: int, by: str) -> dict[str, Any]:
     """Enter a person's choice; it goes on from there with the next run, and renders no scores again.
 
     Raises SelectionError for an adapter that is not trained, an iteration that was not kept, or where nobody is named.
     """
-    training = _training_of(workshop, adapter)
-    kept = kept_checkpoints(workshop, training)
+    training = _training_of(context, adapter)
+    kept = kept_checkpoints(context, training)
     faults: list[Fault] = []
     if iteration not in kept:
         faults.append(not_kept("", "--iteration", iteration, kept))
@@ -201,45 +201,45 @@ def choose_checkpoint(workshop: Workshop, adapter: Adapter, iteration: int, by: 
         faults.append(Fault("", "--by", "nobody is named", "say who chooses it"))
     if faults:
         raise SelectionError(faults)
-    choices = read_choices(workshop.data, adapter.genre)
+    choices = read_choices(context.data, adapter.genre)
     choices[adapter.name] = CheckpointChoice(iteration=iteration, by=by.strip(), training=training.data_version)
-    write_choices(workshop.data, adapter.genre, choices)
-    return {**_summary(workshop, adapter, kept), "iteration": iteration, "by": by.strip()}
+    write_choices(context.data, adapter.genre, choices)
+    return {**_summary(context, adapter, kept), "iteration": iteration, "by": by.strip()}
 
 
-def choose_proposed(workshop: Workshop, adapter: Adapter) -> dict[str, Any]:
+def choose_proposed(context: Context, adapter: Adapter) -> dict[str, Any]:
     """Drop a person's choice, if there is one: the proposal holds again. Raises SelectionError, as above."""
-    kept = kept_checkpoints(workshop, _training_of(workshop, adapter))
-    choices = read_choices(workshop.data, adapter.genre)
+    kept = kept_checkpoints(context, _training_of(context, adapter))
+    choices = read_choices(context.data, adapter.genre)
     if choices.pop(adapter.name, None) is not None:
-        write_choices(workshop.data, adapter.genre, choices)
-    summary = _summary(workshop, adapter, kept)
+        write_choices(context.data, adapter.genre, choices)
+    summary = _summary(context, adapter, kept)
     return {**summary, "iteration": summary["proposed"], "by": None}
 
 
-def _training_of(workshop: Workshop, adapter: Adapter) -> Record:
+def _training_of(context: Context, adapter: Adapter) -> Record:
     if adapter.dataset is None:
         raise SelectionError(Fault(adapter.key, "", "is not trained here, so it has no checkpoints", ""))
-    step = survey_adapter(workshop, adapter)["mlx_adapter"]
+    step = adapter_steps_of(context, adapter)["mlx_adapter"]
     if step.record is None:
-        mend = "bring it up to date with `sq-pipeline run`"
-        raise SelectionError(Fault(step.asset, "", f"is not trained yet: {'; '.join(step.reasons)}", mend))
+        hint = "bring it up to date with `sq-pipeline run`"
+        raise SelectionError(Fault(step.asset, "", f"is not trained yet: {'; '.join(step.reasons)}", hint))
     return step.record
 
 
-def _summary(workshop: Workshop, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> dict[str, Any]:
+def _summary(context: Context, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> dict[str, Any]:
     """What there is to choose among; `proposed` is None where it was not scored yet."""
     return {
         "adapter": adapter.key,
         "kept": list(kept),
-        "proposed": _proposed(workshop, adapter, kept),
-        "file": workshop.data.relative(workshop.data.checkpoint_choices(adapter.genre)),
+        "proposed": _proposed(context, adapter, kept),
+        "file": context.data.relative(context.data.checkpoint_choices(adapter.genre)),
     }
 
 
-def _proposed(workshop: Workshop, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> int | None:
+def _proposed(context: Context, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> int | None:
     if len(kept) == 1:
         return next(iter(kept))
-    current = workshop.store.read_current(asset_name(adapter, "chosen_checkpoint"))
-    record = workshop.store.read_record("chosen_checkpoint", current[0]) if current else None
+    current = context.store.read_current(asset_name(adapter, "chosen_checkpoint"))
+    record = context.store.read_record("chosen_checkpoint", current[0]) if current else None
     return None if record is None or record.info["kept"] != list(kept) else record.info.get("proposed")

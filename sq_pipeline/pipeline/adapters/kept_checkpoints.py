@@ -12,8 +12,8 @@ from typing import Any
 from sq_pipeline.adapters.tensor_survey import tensors_data_version
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.pipeline.workshop import Workshop
 from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices
 from sq_pipeline.training.checkpoint_scores import SCORED_PROMPTS, ScoreLimits
 from sq_pipeline.verification.prompts import VerifyPrompts
@@ -44,13 +44,13 @@ class ScoredPrompts:
         return asdict(self)
 
 
-def kept_checkpoints(workshop: Workshop, training: Record) -> dict[int, KeptCheckpoint]:
+def kept_checkpoints(context: Context, training: Record) -> dict[int, KeptCheckpoint]:
     """The checkpoints in a training's record, by rising iteration; the final adapter is always one of them."""
     found: dict[int, KeptCheckpoint] = {}
     for name, stored in sorted(training.objects.items()):
         if match := _KEPT.fullmatch(name):
-            path = workshop.store.path_of(stored)
-            version = workshop.files.remember(path, "tensors", lambda path=path: tensors_data_version(path))
+            path = context.store.path_of(stored)
+            version = context.files.remember(path, "tensors", lambda path=path: tensors_data_version(path))
             found[int(match[1])] = KeptCheckpoint(int(match[1]), stored, version)
     if all(checkpoint.data_version != training.data_version for checkpoint in found.values()):
         last = int(training.info["iterations"])
@@ -58,9 +58,9 @@ def kept_checkpoints(workshop: Workshop, training: Record) -> dict[int, KeptChec
     return dict(sorted(found.items()))
 
 
-def path_of(workshop: Workshop, checkpoint: KeptCheckpoint) -> Path:
+def path_of(context: Context, checkpoint: KeptCheckpoint) -> Path:
     """The checkpoint's file."""
-    return workshop.store.path_of(checkpoint.stored)
+    return context.store.path_of(checkpoint.stored)
 
 
 def scored_prompts(prompts: VerifyPrompts) -> ScoredPrompts:
@@ -75,17 +75,17 @@ def score_limits(thresholds: Thresholds) -> ScoreLimits:
 
 
 def choice_for(
-    workshop: Workshop, adapter: Adapter, training: Record, kept: Mapping[int, KeptCheckpoint]
+    context: Context, adapter: Adapter, training: Record, kept: Mapping[int, KeptCheckpoint]
 ) -> CheckpointChoice | None:
     """A person's choice for this training; None without one, or where it was for another training.
 
     Raises ContentError for a file that cannot be used, and for an iteration that was not kept.
     """
-    choice = _choices(workshop, adapter.genre).get(adapter.name)
+    choice = _choices(context, adapter.genre).get(adapter.name)
     if choice is None or choice.training != training.data_version:
         return None
     if choice.iteration not in kept:
-        file = workshop.data.relative(workshop.data.checkpoint_choices(adapter.genre))
+        file = context.data.relative(context.data.checkpoint_choices(adapter.genre))
         raise ContentError(not_kept(file, f"choices.{adapter.name}.iteration", choice.iteration, kept))
     return choice
 
@@ -95,19 +95,19 @@ def not_kept(file: str, field: str, iteration: int, kept: Mapping[int, KeptCheck
     return Fault(file, field, f"iteration {iteration} was not kept", f"choose {' or '.join(map(str, kept))}")
 
 
-def outdated_choice(workshop: Workshop, adapter: Adapter, training: Record) -> Fault | None:
+def outdated_choice(context: Context, adapter: Adapter, training: Record) -> Fault | None:
     """What to tell of a choice that was made for another training than this one."""
     try:
-        choice = _choices(workshop, adapter.genre).get(adapter.name)
+        choice = _choices(context, adapter.genre).get(adapter.name)
     except ContentError:
         return None  # the step itself is blocked by it, and says so
     if choice is None or choice.training == training.data_version:
         return None
-    file = workshop.data.relative(workshop.data.checkpoint_choices(adapter.genre))
+    file = context.data.relative(context.data.checkpoint_choices(adapter.genre))
     problem = f"{choice.by}'s choice of iteration {choice.iteration} was for another training; the proposal holds"
-    mend = f"choose again, or drop it: `sq-pipeline adapter choose {adapter.name} --proposed`"
-    return Fault(file, f"choices.{adapter.name}", problem, mend)
+    hint = f"choose again, or drop it: `sq-pipeline adapter choose {adapter.name} --proposed`"
+    return Fault(file, f"choices.{adapter.name}", problem, hint)
 
 
-def _choices(workshop: Workshop, genre: str) -> dict[str, CheckpointChoice]:
-    return workshop.remember(("choices", genre), lambda: read_choices(workshop.data, genre))
+def _choices(context: Context, genre: str) -> dict[str, CheckpointChoice]:
+    return context.remember(("choices", genre), lambda: read_choices(context.data, genre))

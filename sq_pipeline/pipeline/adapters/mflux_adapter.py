@@ -15,26 +15,26 @@ from sq_pipeline.pipeline.adapters.adapter_status import (
     reading_keymap_of,
     ready,
 )
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Step, Workshop
 
 
-def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bool]:
+def make_mflux_adapter(context: Context, adapter: Adapter) -> tuple[Record, bool]:
     """Remap the adapter (or take an external file as it is), unless the store has it."""
-    step, states = ready(workshop, adapter, "mflux_adapter")
+    step, states = ready(context, adapter, "mflux_adapter")
     if step.record is not None:
-        return workshop.take_up(step, step.record), False
-    source = _source_file(workshop, adapter, states)
+        return context.reuse(step, step.record), False
+    source = _source_file(context, adapter, states)
     info: dict[str, Any] = {"taken": "as it is"}
-    reading = reading_keymap_of(workshop, adapter)
+    reading = reading_keymap_of(context, adapter)
     if reading is not None:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "adapter.safetensors"
-            base_model = base_model_for(workshop, adapter) if adapter.dataset is not None else None
-            info = remap_adapter(source, output, keymap_of(workshop), base_model, reading=reading).as_json()
-            stored, version = workshop.store.put_file(output, ".safetensors"), tensors_data_version(output)
+            base_model = base_model_for(context, adapter) if adapter.dataset is not None else None
+            info = remap_adapter(source, output, keymap_of(context), base_model, reading=reading).as_json()
+            stored, version = context.store.put_file(output, ".safetensors"), tensors_data_version(output)
     else:
-        stored, version = workshop.store.put_file(source, ".safetensors"), tensors_data_version(source)
+        stored, version = context.store.put_file(source, ".safetensors"), tensors_data_version(source)
     _insist_same_source(adapter, source, step)
     record = Record(
         kind=step.kind,
@@ -44,15 +44,15 @@ def make_mflux_adapter(workshop: Workshop, adapter: Adapter) -> tuple[Record, bo
         objects={"adapter": stored},
         info=info,
     )
-    return workshop.keep(step, record), True
+    return context.keep(step, record), True
 
 
-def _source_file(workshop: Workshop, adapter: Adapter, states: dict[str, Step]) -> Path:
+def _source_file(context: Context, adapter: Adapter, states: dict[str, Step]) -> Path:
     """The adapter before the remap: the chosen checkpoint of its training, or the file from elsewhere."""
     upstream = states.get("chosen_checkpoint")
     if upstream is None or upstream.record is None:
-        return external_file(workshop, adapter)
-    return workshop.store.path_of(upstream.record.objects["adapter"])
+        return external_file(context, adapter)
+    return context.store.path_of(upstream.record.objects["adapter"])
 
 
 def _insist_same_source(adapter: Adapter, source: Path, step: Step) -> None:

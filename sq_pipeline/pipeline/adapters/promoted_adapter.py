@@ -12,12 +12,12 @@ from sq_pipeline.common.atomic import atomic_path
 from sq_pipeline.common.errors import Fault, VerificationError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_status import survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
 from sq_pipeline.pipeline.chain import problems_of
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Step, Workshop
 from sq_pipeline.verification.verdicts import Verdict, has_passed
 
 AUTOMATIC = "automatic (sq.yaml says `promotion: automatic`)"
@@ -66,18 +66,18 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
     return target
 
 
-def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tuple[Record, bool]:
+def promote(context: Context, adapter: Adapter, by: str | None = None) -> tuple[Record, bool]:
     """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
 
     One that was promoted before, and replaced since, needs nobody: it is put back, and returned with False.
     Raises VerificationError when it did not pass, or nobody is named.
     """
-    step, states = _ready_to_promote(workshop, adapter)
+    step, states = _ready_to_promote(context, adapter)
     if step.record is not None:
         if step.status == "fresh":
             return step.record, False
         by = by or step.record.info["promoted_by"]
-    if by is None and workshop.settings.promotion != "automatic":
+    if by is None and context.settings.promotion != "automatic":
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
     assert adapter_record is not None
@@ -90,7 +90,7 @@ def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tupl
         promoted_by=by or AUTOMATIC,
         provenance=_provenance(states, verification),
     )
-    promote_adapter(workshop.data, workshop.store.path_of(stored), promotion)
+    promote_adapter(context.data, context.store.path_of(stored), promotion)
     record = Record(
         kind=step.kind,
         fingerprint=step.fingerprint,
@@ -99,11 +99,11 @@ def promote(workshop: Workshop, adapter: Adapter, by: str | None = None) -> tupl
         objects={"adapter": stored},
         info={"promoted_by": promotion.promoted_by, "file": adapter.file},
     )
-    return workshop.keep(step, record), step.record is None
+    return context.keep(step, record), step.record is None
 
 
-def _ready_to_promote(workshop: Workshop, adapter: Adapter) -> tuple[Step, dict[str, Step]]:
-    states = survey_adapter(workshop, adapter)
+def _ready_to_promote(context: Context, adapter: Adapter) -> tuple[Step, dict[str, Step]]:
+    states = adapter_steps_of(context, adapter)
     step = states["promoted_adapter"]
     if step.status == "pending":
         fault = Fault(step.asset, "", "; ".join(problems_of(step)), "bring it up to date with `sq-pipeline run`")

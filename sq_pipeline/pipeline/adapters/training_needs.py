@@ -10,7 +10,7 @@ from typing import Any
 from sq_pipeline.base_models.base_models import BASE_MODELS, Flux1Model, training_base_of
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.pipeline.adapters.adapter_status import base_model_for, recipe_of
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.training.fit import choose_settings, describe_gib, least_need, tokens_of_recipe
 from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, encoded_bytes_of, training_need
 from sq_pipeline.training.recipe import Recipe
@@ -62,7 +62,7 @@ def fit_training(
     return TrainingFit(name, base_model.name, recipe.rank, tokens, settings, need)
 
 
-def survey_trainings(workshop: Workshop, memory_bytes: int) -> tuple[list[TrainingFit], list[str]]:
+def survey_trainings(context: Context, memory_bytes: int) -> tuple[list[TrainingFit], list[str]]:
     """Each FLUX.1 with the default recipe, then each adapter that is trained here; and the recipes that are faulty."""
     fits = [
         fit_training(base_model.name, Recipe(), base_model, memory_bytes)
@@ -70,7 +70,7 @@ def survey_trainings(workshop: Workshop, memory_bytes: int) -> tuple[list[Traini
         if isinstance(base_model, Flux1Model)
     ]
     faults: list[str] = []
-    for name, found in _recipes(workshop):
+    for name, found in _recipes(context):
         if isinstance(found, SqPipelineError):
             faults += [str(fault) for fault in found.faults]
         else:
@@ -78,16 +78,16 @@ def survey_trainings(workshop: Workshop, memory_bytes: int) -> tuple[list[Traini
     return fits, faults
 
 
-def _recipes(workshop: Workshop) -> Iterator[tuple[str, tuple[Recipe, Flux1Model] | SqPipelineError]]:
+def _recipes(context: Context) -> Iterator[tuple[str, tuple[Recipe, Flux1Model] | SqPipelineError]]:
     """Recipe and base model of each adapter that the built-in trainer trains, or what is wrong with them."""
-    for key, adapter in sorted(workshop.catalog.adapters.items()):
+    for key, adapter in sorted(context.catalog.adapters.items()):
         if adapter.dataset is None:
             continue
         try:
-            recipe = recipe_of(workshop, adapter)
-            base_model = training_base_of(base_model_for(workshop, adapter))
+            recipe = recipe_of(context, adapter)
+            base_model = training_base_of(base_model_for(context, adapter))
         except SqPipelineError as error:
             yield key, error
             continue
-        if isinstance(base_model, Flux1Model) and (recipe.trainer or workshop.settings.trainer) == "mlx":
+        if isinstance(base_model, Flux1Model) and (recipe.trainer or context.settings.trainer) == "mlx":
             yield key, (recipe, base_model)

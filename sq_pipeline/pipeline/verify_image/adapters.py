@@ -16,59 +16,59 @@ from sq_pipeline.pictures.applied import is_same_norm, scaled_norm, update_norm
 from sq_pipeline.pictures.checks import Check, change, compare
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
 from sq_pipeline.pipeline.adapters.adapter_status import asset_name
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 
 
-def check_adapters(workshop: Workshop, said: Provenance) -> Iterator[Check]:
+def check_adapters(context: Context, said: Provenance) -> Iterator[Check]:
     """For each adapter: its file today, its keys and the norm of its update, and what its verification measured."""
     for item in said.adapters:
-        adapter = workshop.catalog.adapters.get(f"{said.genre}/{item.name}")
-        yield _check_file(workshop, item, adapter)
-        yield _check_update(workshop, item, adapter)
-        yield _check_share(workshop, item, adapter)
+        adapter = context.catalog.adapters.get(f"{said.genre}/{item.name}")
+        yield _check_file(context, item, adapter)
+        yield _check_update(context, item, adapter)
+        yield _check_share(context, item, adapter)
 
 
-def adapter_uses(workshop: Workshop, said: Provenance) -> tuple[AdapterUse, ...] | str:
+def adapter_uses(context: Context, said: Provenance) -> tuple[AdapterUse, ...] | str:
     """The very adapters of the picture, to render with; why not, where one of them is gone."""
     uses: list[AdapterUse] = []
     for item in said.adapters:
-        path = _find(workshop, item, workshop.catalog.adapters.get(f"{said.genre}/{item.name}"))
+        path = _find(context, item, context.catalog.adapters.get(f"{said.genre}/{item.name}"))
         if path is None:
             return f"the adapter {item.name} as it was then is not here"
         uses.append(AdapterUse(path, item.lora_scale))
     return tuple(uses)
 
 
-def _version(workshop: Workshop, path: Path) -> str | None:
+def _version(context: Context, path: Path) -> str | None:
     """The data version of a file; None where there is none that can be read."""
     try:
-        return workshop.files.remember(path, "tensors", lambda: tensors_data_version(path)) if path.is_file() else None
+        return context.files.remember(path, "tensors", lambda: tensors_data_version(path)) if path.is_file() else None
     except SqPipelineError:
         return None
 
 
-def _find(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | None) -> Path | None:
+def _find(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Path | None:
     """A file with these tensors."""
-    places = [workshop.store.place_of(item.file_sha256, ".safetensors")]
+    places = [context.store.place_of(item.file_sha256, ".safetensors")]
     if adapter is not None:
-        places.append(workshop.data.lora_root / adapter.file)
-    return next((path for path in places if _version(workshop, path) == item.data_version), None)
+        places.append(context.data.lora_root / adapter.file)
+    return next((path for path in places if _version(context, path) == item.data_version), None)
 
 
-def _check_file(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | None) -> Check:
+def _check_file(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Check:
     name = f"adapter {item.name}"
     if adapter is None:
         return Check(name, "moved on", "the genre has no adapter of this name")
-    path = workshop.data.lora_root / adapter.file
+    path = context.data.lora_root / adapter.file
     label = f"content/lora/{adapter.file}"
     if not path.is_file():
         return Check(name, "cannot be told", f"{label} is not there")
-    version = _version(workshop, path)
+    version = _version(context, path)
     if version is None:
         return Check(name, "cannot be told", f"{label} cannot be read")
     if version != item.data_version:
         return Check(name, "moved on", f"{label}: {change(item.data_version, version)}")
-    found = workshop.files.hash_of(path)
+    found = context.files.hash_of(path)
     if found != item.file_sha256:
         return Check(
             name, "moved on", f"{label} has the same tensors, and other bytes: {change(item.file_sha256, found)}"
@@ -76,9 +76,9 @@ def _check_file(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | 
     return Check(name, "agrees", f"{label}, byte for byte")
 
 
-def _check_update(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | None) -> Check:
+def _check_update(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Check:
     name = f"update of {item.name}"
-    path = _find(workshop, item, adapter)
+    path = _find(context, item, adapter)
     if path is None:
         return Check(name, "cannot be told", "the file that it was computed from is not here")
     try:
@@ -96,15 +96,15 @@ def _check_update(workshop: Workshop, item: AdapterProvenance, adapter: Adapter 
     return Check(name, "agrees", f"norm {norm:g} at {item.lora_scale:g}, from {keys} tensors")
 
 
-def _check_share(workshop: Workshop, item: AdapterProvenance, adapter: Adapter | None) -> Check:
+def _check_share(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Check:
     """The share of the update that was kept is 1 by construction; the verification measured it."""
     name = f"share kept of {item.name}"
-    current = workshop.store.read_current(asset_name(adapter, "verification")) if adapter is not None else None
-    record = workshop.store.read_record("verification", current[0]) if current is not None else None
+    current = context.store.read_current(asset_name(adapter, "verification")) if adapter is not None else None
+    record = context.store.read_record("verification", current[0]) if current is not None else None
     fidelity = record.info.get("fidelity") if record is not None else None
     if record is None or fidelity is None or record.inputs["adapter"] != item.data_version:
         return Check(name, "cannot be told", "1 by construction (unbaked); the store has no verification of this one")
-    measured, least = fidelity["share_kept"], workshop.settings.thresholds.fidelity.share_kept_min.value
+    measured, least = fidelity["share_kept"], context.settings.thresholds.fidelity.share_kept_min.value
     if measured is None or measured < least:
         return Check(name, "differs", f"{change(item.share_kept, measured)} by its verification")
     return Check(name, "agrees", f"{measured:.6f} measured by its verification, {fidelity['mode']}")

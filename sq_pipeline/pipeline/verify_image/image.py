@@ -22,13 +22,13 @@ from sq_pipeline.pictures.provenance import (
     read_provenance,
     read_request_provenance,
 )
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.verify_image.adapters import adapter_uses, check_adapters
 from sq_pipeline.pipeline.verify_image.render import check_engines, check_pixels, render_again
 from sq_pipeline.pipeline.verify_image.request_image import verify_request
-from sq_pipeline.pipeline.workshop import Workshop
-from sq_pipeline.pipeline.worlds.world_status import survey_world
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 # what a record of the same inputs may say differently, made at another time or place: names, not findings
 _NAMES = {"genre", "world", "poi", "slug", "base_seed", "chip"}
@@ -74,25 +74,25 @@ class ImageReport:
         }
 
 
-def verify_image(workshop: Workshop, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
+def verify_image(context: Context, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
     """Check everything that can be checked; raises PictureError for a file that cannot be read or says nothing."""
     png = read_png(path, "sq.")
     if is_of_request(png.texts):
         asked = read_request_provenance(png.texts, str(path))
-        found = verify_request(workshop, asked, png, is_rendered_again=is_rendered_again)
+        found = verify_request(context, asked, png, is_rendered_again=is_rendered_again)
         return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))
     said, inputs = read_provenance(png.texts, str(path))
-    record = workshop.store.read_record("picture", said.fingerprint)
+    record = context.store.read_record("picture", said.fingerprint)
     checks = [
         check_pixels(said, png),
         *check_itself(said, inputs, png.texts),
-        *check_engines(workshop, said, left_out=said.dropped),
+        *check_engines(context, said, left_out=said.dropped),
         *_check_store(said, record, png),
-        *check_adapters(workshop, said),
-        _check_today(workshop, said, inputs),
+        *check_adapters(context, said),
+        _check_today(context, said, inputs),
     ]
     if is_rendered_again:
-        checks.append(render_again(workshop, said, png, adapter_uses(workshop, said)))
+        checks.append(render_again(context, said, png, adapter_uses(context, said)))
     return ImageReport(str(path), hash_bytes(png.content), said, tuple(checks))
 
 
@@ -137,19 +137,19 @@ def _differences(said: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[list
     return findings, names
 
 
-def _check_today(workshop: Workshop, said: Provenance, inputs: Mapping[str, Any]) -> Check:
+def _check_today(context: Context, said: Provenance, inputs: Mapping[str, Any]) -> Check:
     """What would be made of the place now."""
     name, key = "what would be made now", f"{said.genre}/{said.world}"
-    world = workshop.catalog.worlds.get(key)
+    world = context.catalog.worlds.get(key)
     if world is None:
-        faults = workshop.catalog.faults.get(key) or workshop.catalog.faults.get(said.genre)
+        faults = context.catalog.faults.get(key) or context.catalog.faults.get(said.genre)
         if faults:
             return Check(name, "cannot be told", "; ".join(map(str, faults)))
         return Check(name, "moved on", f"there is no world {key} here")
     tier = find_tier(said.tier)
     if tier is None:
         return Check(name, "cannot be told", f"no pictures are made of the tier {said.tier}")
-    step = survey_world(workshop, world, tier).pictures.get(said.slug)
+    step = world_state_of(context, world, tier).pictures.get(said.slug)
     if step is None:
         return Check(name, "moved on", f"{key} shows no {tier} {said.slug}")
     if not step.inputs:

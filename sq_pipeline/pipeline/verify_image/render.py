@@ -17,7 +17,7 @@ from sq_pipeline.pictures.png_file import PngFile
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
 from sq_pipeline.pictures.provenance import RenderProvenance
 from sq_pipeline.pictures.request_provenance import count_request
-from sq_pipeline.pipeline.workshop import Workshop
+from sq_pipeline.pipeline.context import Context
 
 
 def check_pixels(said: RenderProvenance, png: PngFile) -> Check:
@@ -33,13 +33,13 @@ def check_pixels(said: RenderProvenance, png: PngFile) -> Check:
 
 
 def check_engines(
-    workshop: Workshop, said: RenderProvenance, clip_prompt: str | None = None, left_out: tuple[str, ...] = ()
+    context: Context, said: RenderProvenance, clip_prompt: str | None = None, left_out: tuple[str, ...] = ()
 ) -> Iterator[Check]:
     """Base model, tokens, sampler, versions and chip. `clip_prompt`: what CLIP read in place of the prompt."""
     try:
         base_model = resolve_base_model(said.base_model)
-        weights = workshop.weights_hash(base_model)
-        counts = token_counts(count_request(workshop.token_counter(base_model), said.positive_prompt, clip_prompt))
+        weights = context.weights_hash(base_model)
+        counts = token_counts(count_request(context.token_counter(base_model), said.positive_prompt, clip_prompt))
     except SqPipelineError as error:
         reason = "; ".join(map(str, error.faults))
         yield Check("base model", "cannot be told", reason)
@@ -53,17 +53,17 @@ def check_engines(
         if check.outcome == "differs" and weights != said.base_weights:
             check = Check("tokens", "cannot be told", "the base model's files are others now, its tokenizers too maybe")
         yield check
-        is_same_engine = dict(workshop.engines.renderer_versions) == said.engine
+        is_same_engine = dict(context.engines.renderer_versions) == said.engine
         names, found = [said.sampler, said.scheduler], [SAMPLER, base_model.scheduler]
         yield compare("sampler", names, found, ", ".join(names), "differs" if is_same_engine else "moved on")
-    now = dict(workshop.engines.renderer_versions)
+    now = dict(context.engines.renderer_versions)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(now.items()))
     yield compare("versions", said.engine, now, versions, "moved on")
-    yield compare("chip", said.chip, workshop.engines.chip, said.chip, "moved on")
+    yield compare("chip", said.chip, context.engines.chip, said.chip, "moved on")
 
 
 def render_again(
-    workshop: Workshop,
+    context: Context,
     said: RenderProvenance,
     png: PngFile,
     uses: tuple[AdapterUse, ...] | str,
@@ -73,7 +73,7 @@ def render_again(
     name = "rendered again"
     try:
         base_model = resolve_base_model(said.base_model)
-        if why := _why_not_again(workshop, said, base_model):
+        if why := _why_not_again(context, said, base_model):
             return Check(name, "cannot be told", why)
         if isinstance(uses, str):
             return Check(name, "cannot be told", uses)
@@ -90,11 +90,11 @@ def render_again(
             adapters=tuple(replace(use, name=item.file) for use, item in zip(uses, said.adapters, strict=True)),
             tier=said.tier,
         )
-        image = workshop.engines.renderer().render(request)
+        image = context.engines.renderer().render(request)
     except SqPipelineError as error:
         return Check(name, "cannot be told", "; ".join(map(str, error.faults)))
     # with other versions, or on another chip, other pixels prove nothing
-    is_same_machine = (dict(workshop.engines.renderer_versions), workshop.engines.chip) == (said.engine, said.chip)
+    is_same_machine = (dict(context.engines.renderer_versions), context.engines.chip) == (said.engine, said.chip)
     found = png.pixels if png.pixels is not None and png.pixels.shape == image.pixels.shape else None
     share = "all" if found is None else f"{(found != image.pixels).any(axis=-1).mean():.2%}"
     if found is not None and (found == image.pixels).all():
@@ -119,8 +119,8 @@ def _other_counts(said: RenderProvenance, image: RenderedImage) -> str:
     return "; ".join(f"keys and layers of {name}: {change(mine, now)}" for name, mine, now in pairs if mine != now)
 
 
-def _why_not_again(workshop: Workshop, said: RenderProvenance, base_model: BaseModel) -> str:
-    if workshop.weights_hash(base_model) != said.base_weights:
+def _why_not_again(context: Context, said: RenderProvenance, base_model: BaseModel) -> str:
+    if context.weights_hash(base_model) != said.base_weights:
         return f"{base_model.name}'s files are others now"
     # a forged number must not keep a machine busy for days
     if said.num_inference_steps > STEPS_MAX or said.width_px * said.height_px > AREA_MAX_PX:

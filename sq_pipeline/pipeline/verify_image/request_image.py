@@ -17,23 +17,23 @@ from sq_pipeline.pictures.checks import Check, change, check_applied, compare
 from sq_pipeline.pictures.png_file import PngFile
 from sq_pipeline.pictures.provenance import AdapterProvenance, RequestProvenance
 from sq_pipeline.pictures.request_provenance import cut_encoders
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.render import check_engines, check_pixels, render_again
-from sq_pipeline.pipeline.workshop import Workshop
 
 
 def verify_request(
-    workshop: Workshop, said: RequestProvenance, png: PngFile, *, is_rendered_again: bool
+    context: Context, said: RequestProvenance, png: PngFile, *, is_rendered_again: bool
 ) -> Iterator[Check]:
     """Everything that can be checked without a record."""
     yield check_pixels(said, png)
     yield _check_cut(said)
     yield check_applied(said)
-    yield from check_engines(workshop, said, said.clip_prompt)
+    yield from check_engines(context, said, said.clip_prompt)
     asked = "it was asked of the render server directly: the store keeps no record of such a picture"
     yield Check("store", "cannot be told", asked)
-    paths = [_find(workshop, item) for item in said.adapters]
+    paths = [_find(context, item) for item in said.adapters]
     for item, path in zip(said.adapters, paths, strict=True):
-        yield from _check_adapter(workshop, item, path)
+        yield from _check_adapter(context, item, path)
     if is_rendered_again:
         gone = [item.name for item, path in zip(said.adapters, paths, strict=True) if path is None]
         uses = tuple(
@@ -42,7 +42,7 @@ def verify_request(
             if path is not None
         )
         missing = f"{', '.join(gone)}: the file as it was then is not here"
-        yield render_again(workshop, said, png, missing if gone else uses, said.clip_prompt)
+        yield render_again(context, said, png, missing if gone else uses, said.clip_prompt)
 
 
 def _check_cut(said: RequestProvenance) -> Check:
@@ -55,43 +55,43 @@ def _check_cut(said: RequestProvenance) -> Check:
     )
 
 
-def _find(workshop: Workshop, item: AdapterProvenance) -> Path | None:
+def _find(context: Context, item: AdapterProvenance) -> Path | None:
     """A file with these bytes, the one of the same name first; objects of the store are named by their hash."""
     places = [
-        workshop.store.place_of(item.file_sha256, ".safetensors"),
-        *sorted(_files(workshop), key=lambda path: _label(workshop, path) != item.file),
+        context.store.place_of(item.file_sha256, ".safetensors"),
+        *sorted(_files(context), key=lambda path: _label(context, path) != item.file),
     ]
-    with workshop.files.saving():
-        return next((path for path in places if _hash(workshop, path) == item.file_sha256), None)
+    with context.files.saving():
+        return next((path for path in places if _hash(context, path) == item.file_sha256), None)
 
 
-def _files(workshop: Workshop) -> Iterator[Path]:
+def _files(context: Context) -> Iterator[Path]:
     """All adapters that the server would take, but the store's objects. Links are not followed."""
-    objects = workshop.store.root / "objects"
-    for root in (workshop.data.lora_root, workshop.store.root):
+    objects = context.store.root / "objects"
+    for root in (context.data.lora_root, context.store.root):
         for folder, _, names in os.walk(root):
             if not Path(folder).is_relative_to(objects):
                 paths = [Path(folder) / name for name in sorted(names) if name.endswith(".safetensors")]
                 yield from (path for path in paths if not path.is_symlink())
 
 
-def _hash(workshop: Workshop, path: Path) -> str | None:
+def _hash(context: Context, path: Path) -> str | None:
     try:
-        return workshop.files.hash_of(path) if path.is_file() else None
+        return context.files.hash_of(path) if path.is_file() else None
     except OSError:
         return None
 
 
-def _label(workshop: Workshop, path: Path) -> str:
-    return workshop.data.relative(path)
+def _label(context: Context, path: Path) -> str:
+    return context.data.relative(path)
 
 
-def _check_adapter(workshop: Workshop, item: AdapterProvenance, path: Path | None) -> Iterator[Check]:
+def _check_adapter(context: Context, item: AdapterProvenance, path: Path | None) -> Iterator[Check]:
     """Its file, and what follows from the file's bytes."""
     file, update = f"adapter {item.name}", f"update of {item.name}"
     if path is None:
-        named = next((found for found in _files(workshop) if _label(workshop, found) == item.file), None)
-        now = None if named is None else _hash(workshop, named)
+        named = next((found for found in _files(context) if _label(context, found) == item.file), None)
+        now = None if named is None else _hash(context, named)
         if now is None:
             detail = "no file of its hash is below content/lora or store"
             yield Check(file, "cannot be told", detail)
@@ -99,7 +99,7 @@ def _check_adapter(workshop: Workshop, item: AdapterProvenance, path: Path | Non
             yield Check(file, "moved on", f"{item.file}: {change(item.file_sha256, now)}")
         yield Check(update, "cannot be told", "the file that it was computed from is not here")
         return
-    place = _label(workshop, path)
+    place = _label(context, path)
     outcome = "agrees" if place == item.file else "moved on"
     yield Check(file, outcome, f"{place}, byte for byte" if place == item.file else f"{change(item.file, place)}")
     try:

@@ -1,1 +1,1 @@
-"""A world's assets, one file each, named as in Dagster, and the survey of all of them."""
+"""A world's assets, one file each, named as in Dagster, and the status of all of them."""

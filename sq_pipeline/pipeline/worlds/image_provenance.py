@@ -8,17 +8,15 @@ from sq_pipeline.content.records import World
 from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_counts, update_norm
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
-from sq_pipeline.pipeline.workshop import Step, Workshop
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.worlds.world_status import AppliedEntry, WorldState
 
 
-def write_provenance(
-    workshop: Workshop, state: WorldState, text: Prompt, step: Step, image: RenderedImage
-) -> Provenance:
+def write_provenance(context: Context, state: WorldState, text: Prompt, step: Step, image: RenderedImage) -> Provenance:
     """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
     height, width, _ = image.pixels.shape
-    world, base_model = state.world, workshop.base_model_of_world(state.world)
-    settings = workshop.render_settings(base_model, state.tier)
+    world, base_model = state.world, context.base_model_of_world(state.world)
+    settings = context.render_settings(base_model, state.tier)
     return Provenance(
         fingerprint=step.fingerprint,
         pixels=hash_bytes(image.pixels.tobytes()),
@@ -40,20 +38,20 @@ def write_provenance(
         width_px=width,
         height_px=height,
         base_model=base_model.name,
-        base_weights=workshop.weights_hash(base_model),
+        base_weights=context.weights_hash(base_model),
         adapters=tuple(
-            _adapter(workshop, world, entry, applied)
+            _adapter(context, world, entry, applied)
             for entry, applied in zip(state.entries, image.applied, strict=True)
         ),
-        engine=dict(workshop.engines.renderer_versions),
-        chip=workshop.engines.chip,
+        engine=dict(context.engines.renderer_versions),
+        chip=context.engines.chip,
     )
 
 
-def _adapter(workshop: Workshop, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
+def _adapter(context: Context, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
     stored = entry.record.objects["adapter"]
-    path = workshop.store.path_of(stored)
+    path = context.store.path_of(stored)
     key = ("update norm", entry.record.data_version)
-    norm: float | None = workshop.remember(key, lambda: update_norm(path))
-    file = workshop.catalog.adapters[f"{world.genre}/{entry.name}"].file
+    norm: float | None = context.remember(key, lambda: update_norm(path))
+    file = context.catalog.adapters[f"{world.genre}/{entry.name}"].file
     return adapter_provenance(applied, entry.name, file, entry.record.data_version, stored.sha256, norm)

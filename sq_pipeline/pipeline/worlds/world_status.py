@@ -12,11 +12,11 @@ from sq_pipeline.common.tiers import TIER_NAMES, Tier, TierNames, published_key
 from sq_pipeline.content.prompts import Prompt, write_prompt
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import lacks_adapter, stack_for
-from sq_pipeline.pipeline.adapters.adapter_status import promoted_record, survey_adapter
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of, promoted_record
 from sq_pipeline.pipeline.chain import follow, trace
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import picture_inputs, prompt_inputs, stack_inputs
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.workshop import Step, Workshop
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ def world_asset(world: World, name: str, slug: str | None = None) -> str:
     return f"{world_folder(world)}/{name}{f':{slug}' if slug else ''}"
 
 
-def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
+def world_state_of(context: Context, world: World, tier: Tier) -> WorldState:
     """Everything of a tier of a world as it stands; never raises for a fault of its own."""
-    stack, entries = survey_stack(workshop, world, tier)
+    stack, entries = stack_step_of(context, world, tier)
     state = WorldState(world, tier, stack, entries)
-    base_model = workshop.base_model_of_world(world)
+    base_model = context.base_model_of_world(world)
     try:
-        weights, counter = workshop.weights_hash(base_model), workshop.token_counter(base_model)
-        settings = workshop.render_settings(base_model, tier)
+        weights, counter = context.weights_hash(base_model), context.token_counter(base_model)
+        settings = context.render_settings(base_model, tier)
     except SqPipelineError as error:
         reasons = tuple(map(str, error.faults))
         for subject in state.subjects:
@@ -87,7 +87,7 @@ def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
             state.pictures[subject.slug] = Step(asset, "picture", "blocked", reasons=reasons)
         return state
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
-    published = workshop.store.read_published(world.genre)
+    published = context.store.read_published(world.genre)
     for subject in state.subjects:
         slug = subject.slug
         asset = world_asset(world, state.names.images, slug)
@@ -98,30 +98,30 @@ def survey_world(workshop: Workshop, world: World, tier: Tier) -> WorldState:
             continue
         state.texts[slug] = text
         prompt_asset = world_asset(world, state.names.prompts, slug)
-        state.prompts[slug] = workshop.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
+        state.prompts[slug] = context.step(prompt_asset, "prompt", prompt_inputs(text, base_model))
         if stack.status in ("pending", "blocked"):
             state.pictures[slug] = follow([stack], asset, "picture")
             continue
-        inputs = picture_inputs(text, versions, base_model, weights, settings, workshop.engines.renderer_versions)
-        picture = workshop.step(asset, "picture", inputs)
-        picture = _with_published(workshop, state, slug, picture, published.get(published_key(tier, slug)))
+        inputs = picture_inputs(text, versions, base_model, weights, settings, context.engines.renderer_versions)
+        picture = context.step(asset, "picture", inputs)
+        picture = _with_published(context, state, slug, picture, published.get(published_key(tier, slug)))
         state.pictures[slug] = trace(picture, [state.prompts[slug], stack])
-    return _with_gallery(workshop, state)
+    return _with_gallery(context, state)
 
 
-def survey_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Step, tuple[AppliedEntry, ...]]:
+def stack_step_of(context: Context, world: World, tier: Tier) -> tuple[Step, tuple[AppliedEntry, ...]]:
     """The stack of a tier as it stands, and the promoted adapters in it (none where one is missing)."""
     asset = world_asset(world, TIER_NAMES[tier].stack)
-    if reasons := _why_no_stack(workshop, world, tier):
+    if reasons := _why_no_stack(context, world, tier):
         return Step(asset, "stack", "blocked", reasons=reasons), ()
     entries: list[AppliedEntry] = []
     missing: list[Step] = []
     for entry in stack_for(world, tier):
-        adapter = workshop.catalog.adapters[f"{world.genre}/{entry.name}"]
-        last = survey_adapter(workshop, adapter)["promoted_adapter"]
+        adapter = context.catalog.adapters[f"{world.genre}/{entry.name}"]
+        last = adapter_steps_of(context, adapter)["promoted_adapter"]
         record = last.record
-        if record is None and not (last.is_to_do and workshop.looks_ahead):
-            record = promoted_record(workshop, adapter)
+        if record is None and not (last.is_to_do and context.looks_ahead):
+            record = promoted_record(context, adapter)
         if record is None:
             missing.append(last)
         else:
@@ -129,40 +129,40 @@ def survey_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[Step, tu
     if missing:
         return follow(missing, asset, "stack"), ()
     inputs = stack_inputs([(entry.record.data_version, entry.lora_scale) for entry in entries])
-    return workshop.step(asset, "stack", inputs), tuple(entries)
+    return context.step(asset, "stack", inputs), tuple(entries)
 
 
-def _why_no_stack(workshop: Workshop, world: World, tier: Tier) -> tuple[str, ...]:
+def _why_no_stack(context: Context, world: World, tier: Tier) -> tuple[str, ...]:
     """Why nothing of a tier may be rendered: its manifest is faulty, or no adapter applies to it and nobody said so."""
     if faults := world.faulty_tiers.get(tier):
         return tuple(map(str, faults))
-    if workshop.settings.missing_adapter == "none" or not world.subjects.get(tier):
+    if context.settings.missing_adapter == "none" or not world.subjects.get(tier):
         return ()
-    genres = workshop.remember(
-        "genres with adapters", lambda: {w.genre for w in workshop.catalog.worlds.values() if w.entries or w.excluded}
+    genres = context.remember(
+        "genres with adapters", lambda: {w.genre for w in context.catalog.worlds.values() if w.entries or w.excluded}
     )
     if not lacks_adapter(world, tier, has_genre_adapters=world.genre in genres):
         return ()
-    mend = f"add {tier} to an `applies_to`, or write `missing_adapter: none` in sq.yaml"
-    return (f"no adapter of {world.key} applies to the tier {tier}; {mend}",)
+    hint = f"add {tier} to an `applies_to`, or write `missing_adapter: none` in sq.yaml"
+    return (f"no adapter of {world.key} applies to the tier {tier}; {hint}",)
 
 
-def _with_published(workshop: Workshop, state: WorldState, slug: str, step: Step, published: str | None) -> Step:
+def _with_published(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> Step:
     """A picture is fresh only while the game has it too; `published` is the fingerprint of what it was given."""
     if step.status != "fresh" or step.record is None:
         return step
-    path = workshop.data.published_image(state.world.genre, state.tier, slug)
+    path = context.data.published_image(state.world.genre, state.tier, slug)
     try:
         is_same = path.stat().st_size == step.record.objects["picture"].byte_count
     except FileNotFoundError:
-        return replace(step, status="stale", reasons=(f"{workshop.data.relative(path)} is gone",))
+        return replace(step, status="stale", reasons=(f"{context.data.relative(path)} is gone",))
     if is_same and published == step.fingerprint:
         return step
-    reason = f"{workshop.data.relative(path)} is another picture"
+    reason = f"{context.data.relative(path)} is another picture"
     return replace(step, status="stale", reasons=(reason,))
 
 
-def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
+def _with_gallery(context: Context, state: WorldState) -> WorldState:
     asset = world_asset(state.world, state.names.gallery)
     if not state.subjects:
         return state
@@ -171,7 +171,7 @@ def _with_gallery(workshop: Workshop, state: WorldState) -> WorldState:
     elif not any(step.record for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
     else:
-        gallery = workshop.step(asset, "gallery", _gallery_inputs(state))
+        gallery = context.step(asset, "gallery", _gallery_inputs(state))
     return replace(state, gallery=gallery)
 
 

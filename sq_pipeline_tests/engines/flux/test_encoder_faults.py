@@ -221,7 +221,7 @@ def test_damaged_files(name: str, root: Path) -> None:
     faults = caught.value.faults
     assert {(Path(fault.file).relative_to(root).as_posix(), fault.field) for fault in faults} == damage.faults
     assert len(set(faults)) == len(faults)
-    assert all(fault.problem and fault.mend for fault in faults)
+    assert all(fault.problem and fault.hint for fault in faults)
     assert all(word in str(caught.value) for word in damage.words), str(caught.value)
 
 

@@ -38,7 +38,7 @@ def test_a_model_that_is_not_here_says_how_to_get_it(tmp_path: Path, hub: Path) 
         (fault,) = caught.value.faults
         assert fault.file == (data.relative(hub) if stage.startswith("a part") else "models/flux1-dev")
         for word in ("accept the licence", "hf auth login", "hf download black-forest-labs/FLUX.1-dev"):
-            assert word in fault.mend
+            assert word in fault.hint
 
 
 def test_the_data_directory_comes_before_the_cache_and_a_folder_before_a_file(tmp_path: Path, hub: Path) -> None:

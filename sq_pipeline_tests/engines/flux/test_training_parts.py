@@ -113,7 +113,7 @@ def test_faults_of_all_parts_come_at_once(encoders: Path, tmp_path: Path) -> Non
     found = {(Path(fault.file).relative_to(folder).as_posix(), fault.field) for fault in caught.value.faults}
     assert found == {("transformer", q), (f"text_encoder_2/{t5_shard(1)}", ""), ("vae", ""), ("tokenizer_2", "")}
     (fault,) = (fault for fault in caught.value.faults if fault.file.endswith("vae"))
-    assert f"`hf download black-forest-labs/FLUX.1-dev --local-dir {shlex.quote(str(folder))}`" in fault.mend
+    assert f"`hf download black-forest-labs/FLUX.1-dev --local-dir {shlex.quote(str(folder))}`" in fault.hint
 
 
 def test_what_is_missing_is_named_with_the_commands_that_get_it(encoders: Path, tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_what_is_missing_is_named_with_the_commands_that_get_it(encoders: Path, 
         "--include 'transformer/*' --include 'text_encoder/*'",
         f"--include 'tokenizer_2/*' --local-dir '{folder}'`",
     ):
-        assert word in fault.mend
+        assert word in fault.hint
     (folder / "flux1-dev.safetensors").touch()
     with pytest.raises(BaseModelError) as caught:
         files.training_places(DEV, data)
     assert "transformer" not in caught.value.faults[0].problem
-    assert "transformer" not in caught.value.faults[0].mend
+    assert "transformer" not in caught.value.faults[0].hint
 
 
 def test_the_hub_s_cache_is_a_place_too(encoders: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights that are not what they should be: every fault at once, with file, field and mend, and no tensor is read."""
+"""Weights that are not what they should be: every fault at once, with file, field and hint, and no tensor is read."""
 
 import json
 import socket
@@ -45,7 +45,7 @@ def faults_of(place: Path) -> set[tuple[str, str]]:
         load_transformer(place, DEV, dims=DIMS)
     faults = caught.value.faults
     assert len(set(faults)) == len(faults)
-    assert all(fault.problem and fault.mend for fault in faults)
+    assert all(fault.problem and fault.hint for fault in faults)
     return {(Path(fault.file).name, fault.field) for fault in faults}
 
 

@@ -116,12 +116,12 @@ def test_a_field_is_followed_or_refused_by_name(trainer: Trainer, field: str, tm
     assert (fault.file, fault.field) == ("lora.yaml", PART_OF.get(field, field))
     assert fault.problem.startswith(support.trainer)
     assert fault in told_by(trainer, recipe, tmp_path)
-    if "leave it out" in fault.mend:
+    if "leave it out" in fault.hint:
         without = {name: value for name, value in ON[field].items() if name not in (field, PART_OF.get(field))}
         assert list(unsupported_faults(recipe_with(without), support)) == []
     else:
         assert field in support.limits
-        assert fault.mend.startswith("write ")
+        assert fault.hint.startswith("write ")
 
 
 @pytest.mark.parametrize("field", sorted(ON))
@@ -129,7 +129,7 @@ def test_the_trainer_that_a_hint_names_can_do_it(trainer: Trainer, field: str, d
     recipe = recipe_with(ON[field])
     for fault in unsupported_faults(recipe, trainer.support):
         for name in TRAINERS:
-            if f"`trainer: {name}`" in fault.mend:
+            if f"`trainer: {name}`" in fault.hint:
                 assert list(unsupported_faults(recipe, factory.trainer(data, name).support)) == []
 
 

@@ -44,7 +44,7 @@ def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
 def faults_of(recipe: Recipe, base_model: QwenModel, pictures: int) -> list[Fault]:
     """Every value that does not fit base model and dataset, by its field. `pictures`: how many are trained on."""
     return [
-        Fault(RECIPE_FILE, field, problem, mend) for field, problem, mend in _problems(recipe, base_model, pictures)
+        Fault(RECIPE_FILE, field, problem, hint) for field, problem, hint in _problems(recipe, base_model, pictures)
     ]
 
 
@@ -52,8 +52,8 @@ def _problems(recipe: Recipe, base_model: QwenModel, pictures: int) -> Iterator[
     known = trained_modules(base_model, recipe.model_copy(update={"modules": ("*",)}))
     for index, pattern in enumerate(recipe.modules):
         if not any(fnmatchcase(path, pattern) for path in known):
-            mend = f"name some as mflux does, such as {known[0]}"
-            yield f"modules[{index}]", f"{pattern!r} is no module that mflux-train trains of {base_model.name}", mend
+            hint = f"name some as mflux does, such as {known[0]}"
+            yield f"modules[{index}]", f"{pattern!r} is no module that mflux-train trains of {base_model.name}", hint
     if plan_checkpoints(recipe, pictures) is None:
         step = _aligned(recipe)
         problem = f"mflux-train is stopped at a checkpoint, and none falls on iteration {recipe.iterations}"

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 _COMMAND = (sys.executable, "-m", "sq_pipeline.engines.trainers.mflux_train.process")
 _LOG = "mflux-train.log"
-_MEND_LOSS = "lower it"
+_HINT_LOSS = "lower it"
 OnProgress = Callable[[TrainProgress], None]
 
 
@@ -144,7 +144,7 @@ class _Run:
             write_text(folder / "train.json", json.dumps(self._config, indent=2))
             arguments = ("--config", "train.json")
         else:
-            self._take_up(checkpoint)
+            self._reuse(checkpoint)
             arguments = ("--resume", str(checkpoint.relative_to(folder)))
         if not self._is_done:
             self._run([*command, *arguments])
@@ -161,7 +161,7 @@ class _Run:
             raise self._failure(result)
         self._folder.remove_after(self._iterations)  # it goes on until it is ended
 
-    def _take_up(self, checkpoint: Path) -> None:
+    def _reuse(self, checkpoint: Path) -> None:
         iteration = int(checkpoint.name.partition("_")[0])
         self._losses = dict(losses_of(checkpoint))
         self._told = iteration
@@ -227,7 +227,7 @@ class _Run:
         kept = max((done for done in map(int, self._folder.notes.elapsed_s) if 0 < done < iteration), default=None)
         last = "" if kept is None else f" (the checkpoint after iteration {kept} is kept)"
         problem = f"the loss became no number at iteration {iteration}"
-        return TrainingError(Fault(RECIPE_FILE, "learning_rate", problem, f"{_MEND_LOSS}{last}"))
+        return TrainingError(Fault(RECIPE_FILE, "learning_rate", problem, f"{_HINT_LOSS}{last}"))
 
     def _failure(self, result: ChildResult) -> TrainingError:
         if result.exit_code == 0 and self._told < self._iterations and "non-finite" in " ".join(result.last_lines):
@@ -240,7 +240,7 @@ class _Run:
         modules = len(self._config["lora_layers"]["targets"])  # type: ignore[index]
         file = open_safetensors(final)
         if broken := survey_tensors(file).not_finite:
-            raise TrainingError(Fault(RECIPE_FILE, "learning_rate", f"{broken[0]} became no number", _MEND_LOSS))
+            raise TrainingError(Fault(RECIPE_FILE, "learning_rate", f"{broken[0]} became no number", _HINT_LOSS))
         if len(file.tensors) != 2 * modules:
             problem = f"mflux-train wrote {len(file.tensors)} tensors for {modules} modules"
             raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "its file is not what it should be"))

@@ -19,7 +19,7 @@ from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import blas
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.flux.times import TimeCurve, logit_normal, quarters, shifted_uniform
+from sq_pipeline.engines.flux.timestep_sampling import TimeCurve, logit_normal, quarters, shifted_uniform
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
 from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.tiny_flux import mflux_build
@@ -92,7 +92,7 @@ def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
 
     def load_network(settings: TrainingSettings) -> Flux:
         network = parts.load_network(None if settings.base_bits == 16 else settings.base_bits)
-        network.recomputes_blocks = settings.gradient_checkpointing
+        network.checkpoints_blocks = settings.gradient_checkpointing
         return network
 
     return TrainingBase(
@@ -111,7 +111,7 @@ def _open_tiny(base_model: Flux1Model, data: DataDir) -> TrainingBase:
 
     def load_network(settings: TrainingSettings) -> Flux:
         network = encoders.transformer()
-        network.recomputes_blocks = settings.gradient_checkpointing
+        network.checkpoints_blocks = settings.gradient_checkpointing
         return network
 
     return TrainingBase(

@@ -135,7 +135,7 @@ class CheckpointFolder:
     def _with_last(self, fault: Fault) -> Fault:
         last = self.last_iteration
         kept = "nothing was kept" if last is None else f"the training goes on after iteration {last}"
-        return Fault(fault.file, fault.field, fault.problem, f"{fault.mend.removesuffix('; nothing was kept')}; {kept}")
+        return Fault(fault.file, fault.field, fault.problem, f"{fault.hint.removesuffix('; nothing was kept')}; {kept}")
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -1,6 +1,6 @@
 """Encoding a dataset for a training: every view once, every distinct caption once.
 
-Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`mlx.views`), the encoders.
+Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`mlx.crops`), the encoders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.sampler import sample_tokens
 from sq_pipeline.engines.trainers.mlx.base import Encoders, TrainingBase
+from sq_pipeline.engines.trainers.mlx.crops import Picture, plan_crops, plan_plain_crops
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
-from sq_pipeline.engines.trainers.mlx.views import Picture, plan_plain_views, plan_views
 from sq_pipeline.training.plan import Crops, TrainingPlan
 from sq_pipeline.training.ports import TrainingExample
 
@@ -35,7 +35,7 @@ def encode_dataset(
     (text, pooled), *samples = _encode_texts(base, groups)
     sample_text, sample_pooled = samples[0] if samples else (None, None)
     numbers = np.random.default_rng([recipe.seed, 1])  # not the loop's: how many are drawn here must not move it
-    pictures = plan_views([example.image_path for example in trained], plan.crops, numbers)
+    pictures = plan_crops([example.image_path for example in trained], plan.crops, numbers)
     return EncodedDataset(
         buckets=_encode(base.encoders, pictures, [number_of[example.caption] for example in trained]),
         text=text,
@@ -76,7 +76,7 @@ def _encode_measured(
     number_of: Mapping[str, int],
     crops: Crops,
 ) -> tuple[Bucket, ...]:
-    plain = plan_plain_views([example.image_path for example in measured], crops)
+    plain = plan_plain_crops([example.image_path for example in measured], crops)
     return _encode(encoders, plain, [number_of[example.caption] for example in measured])
 
 
@@ -109,7 +109,7 @@ def add_prior(dataset: EncodedDataset, base: TrainingBase, network: Flux, plan: 
 
 def _encode(encoders: Encoders, pictures: Sequence[Picture], captions: Sequence[int]) -> tuple[Bucket, ...]:
     """A bucket for each size. Each picture counts alike, however many different views it has."""
-    views_each = max((len(picture.views) for picture in pictures), default=0)
+    crops_each = max((len(picture.crops) for picture in pictures), default=0)
     latents: dict[SizePx, list[mx.array]] = {}
     latent_of: dict[SizePx, list[int]] = {}
     caption_of: dict[SizePx, list[int]] = {}
@@ -123,9 +123,9 @@ def _encode(encoders: Encoders, pictures: Sequence[Picture], captions: Sequence[
         latents[size], latent_of[size], caption_of[size] = found, [], []
         start = 0
         for picture, caption in group:
-            count = len(picture.views)
-            latent_of[size] += [start + view % count for view in range(views_each)]
-            caption_of[size] += [caption] * views_each
+            count = len(picture.crops)
+            latent_of[size] += [start + view % count for view in range(crops_each)]
+            caption_of[size] += [caption] * crops_each
             start += count
     return tuple(
         Bucket(_grid(size), mx.concatenate(latents[size]), tuple(latent_of[size]), tuple(caption_of[size]))
@@ -136,7 +136,7 @@ def _encode(encoders: Encoders, pictures: Sequence[Picture], captions: Sequence[
 def _by_size(pictures: Sequence[Picture], captions: Sequence[int]) -> dict[SizePx, list[tuple[Picture, int]]]:
     groups: dict[SizePx, list[tuple[Picture, int]]] = {}
     for picture, caption in zip(pictures, captions, strict=True):
-        groups.setdefault(picture.views[0].size, []).append((picture, caption))
+        groups.setdefault(picture.crops[0].size, []).append((picture, caption))
     return dict(sorted(groups.items(), key=lambda item: (item[0].width_px, item[0].height_px)))
 
 

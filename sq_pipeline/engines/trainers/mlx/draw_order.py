@@ -33,7 +33,7 @@ class DrawOrder:
     def state(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What is still to come in this round, and what waits for a batch; numbered through."""
         starts = self._ends - np.array(self._counts)
-        waiting = [int(starts[bucket]) + view for bucket, views in enumerate(self._waiting) for view in views]
+        waiting = [int(starts[bucket]) + view for bucket, crops in enumerate(self._waiting) for view in crops]
         return tuple(self._order), tuple(waiting)
 
     def restore(self, order: Sequence[int], waiting: Sequence[int]) -> None:

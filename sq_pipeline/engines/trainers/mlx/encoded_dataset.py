@@ -33,9 +33,9 @@ class Bucket:
     latent_of: tuple[int, ...]
     caption_of: tuple[int, ...]
 
-    def take(self, views: Sequence[int]) -> tuple[mx.array, list[int]]:
+    def take(self, crops: Sequence[int]) -> tuple[mx.array, list[int]]:
         """The latents of some views, (views, tokens, 64), and the numbers of their texts."""
-        return self.latents[mx.array([self.latent_of[view] for view in views])], [self.caption_of[v] for v in views]
+        return self.latents[mx.array([self.latent_of[view] for view in crops])], [self.caption_of[v] for v in crops]
 
 
 @dataclass(frozen=True)

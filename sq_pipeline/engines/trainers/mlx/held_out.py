@@ -10,12 +10,12 @@ from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.flux.times import TimeCurve
+from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_held_out
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
 from sq_pipeline.engines.trainers.mlx.loop import flow_matching_loss
-from sq_pipeline.engines.trainers.mlx.lora_layers import Wardrobe
+from sq_pipeline.engines.trainers.mlx.lora_layers import AdapterSwitch
 from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest
 from sq_pipeline.training.recipe import Recipe
 
@@ -77,10 +77,10 @@ class MlxHeldOutMeter:
         base.encoders.free()
         network = base.load_network(plan.settings(usable_bytes()))
         meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
-        wardrobe = Wardrobe(network)
+        switch = AdapterSwitch(network)
         losses: list[float] = []
         for path, scale in [(None, 1.0), *((use.path, use.lora_scale) for use in request.adapters)]:
-            wardrobe.wear(path, scale)
+            switch.apply(path, scale)
             loss = meter.measure(network)
             assert loss is not None
             losses.append(loss)

@@ -14,7 +14,7 @@ from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 
 from sq_pipeline.engines.flux.network import Flux
-from sq_pipeline.engines.flux.times import TimeCurve
+from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.draw_order import DrawOrder
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.training.recipe import Recipe
@@ -134,7 +134,7 @@ class TrainingLoop:
     def _draw(self) -> tuple[tuple[int, int], tuple[mx.array, ...]]:
         """The next batch: its grid, and the arrays of `flow_matching_loss` with the guidance."""
         recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
-        bucket, latents, captions = self._draw_views()
+        bucket, latents, captions = self._draw_crops()
         if recipe.caption_dropout and dataset.empty is not None:
             drops = numbers.random(recipe.batch_size) < recipe.caption_dropout
             captions = [dataset.empty if is_dropped else n for n, is_dropped in zip(captions, drops, strict=True)]
@@ -145,15 +145,15 @@ class TrainingLoop:
         times = mx.array(times.astype(np.float32))
         return bucket.grid, (latents, noise, times, dataset.text[chosen], dataset.pooled[chosen], guidance)
 
-    def _draw_views(self) -> tuple[Bucket, mx.array, list[int]]:
+    def _draw_crops(self) -> tuple[Bucket, mx.array, list[int]]:
         recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
         if recipe.prior_mix and dataset.prior and numbers.random() < recipe.prior_mix:
             bucket = dataset.prior[0]
-            views = numbers.integers(len(bucket.latent_of), size=recipe.batch_size).tolist()
+            crops = numbers.integers(len(bucket.latent_of), size=recipe.batch_size).tolist()
         else:
-            number, views = self._order.next_batch(recipe.batch_size)
+            number, crops = self._order.next_batch(recipe.batch_size)
             bucket = dataset.buckets[number]
-        return bucket, *bucket.take(views)
+        return bucket, *bucket.take(crops)
 
     def state(self) -> LoopState:
         """What `restore` needs to go on from here."""

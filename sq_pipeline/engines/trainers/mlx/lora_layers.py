@@ -91,19 +91,19 @@ def load_adapter(path: Path) -> dict[str, tuple[mx.array, mx.array]]:
     modules = sorted({name.rpartition(".")[0] for name in file.tensors})
     wanted = {f"{module}.{matrix}" for module in modules for matrix in ("lora_a", "lora_b")}
     if odd := sorted(wanted ^ file.tensors.keys()):
-        mend = "name an adapter as mlx-examples or this trainer writes it"
-        raise AdapterError(Fault(str(path), name, "is no pair of lora_a and lora_b", mend) for name in odd)
+        hint = "name an adapter as mlx-examples or this trainer writes it"
+        raise AdapterError(Fault(str(path), name, "is no pair of lora_a and lora_b", hint) for name in odd)
     arrays = {name: array_of(info, file.read(name)).astype(mx.float32) for name, info in file.tensors.items()}
     return {module: (arrays[f"{module}.lora_a"], arrays[f"{module}.lora_b"]) for module in modules}
 
 
-class Wardrobe:
+class AdapterSwitch:
     """Puts one adapter after another on a network that bears none yet."""
 
     def __init__(self, network: Flux) -> None:
         self._network, self._bare = network, dict(block_linears(network))
 
-    def wear(self, path: Path | None, scale: float = 1.0) -> None:
+    def apply(self, path: Path | None, scale: float = 1.0) -> None:
         """Let exactly this adapter apply, `scale` strong; None: none. Raises AdapterError, and leaves none on."""
         for name, linear in self._bare.items():
             put_module(self._network, name, linear)

@@ -12,7 +12,7 @@ from sq_pipeline.common.errors import AdapterError, Fault, TrainingError
 
 _DTYPES = ("F32", "F16", "BF16")
 _TOLD = 3  # names in one fault
-_MEND = "train again; if it stays so, look at the checkout's flux/dreambooth.py"
+_HINT = "train again; if it stays so, look at the checkout's flux/dreambooth.py"
 
 
 def check_adapter(path: Path, base_model: BaseModel, rank: int) -> int:
@@ -24,8 +24,8 @@ def check_adapter(path: Path, base_model: BaseModel, rank: int) -> int:
     try:
         file = open_safetensors(path)
     except AdapterError as error:
-        raise TrainingError([Fault(path.name, f.field, f.problem, _MEND) for f in error.faults]) from None
-    faults = [Fault(path.name, "", problem, _MEND) for problem in _problems(file, _layout(base_model, rank))]
+        raise TrainingError([Fault(path.name, f.field, f.problem, _HINT) for f in error.faults]) from None
+    faults = [Fault(path.name, "", problem, _HINT) for problem in _problems(file, _layout(base_model, rank))]
     if faults:
         raise TrainingError(faults)
     return len(file.tensors)

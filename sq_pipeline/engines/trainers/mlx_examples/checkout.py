@@ -88,8 +88,8 @@ def open_checkout(data: DataDir) -> MlxExamplesCheckout:
 def _folder_of(checkout: Path, file: str) -> Path:
     field = f"{_FIELD}.checkout"
     if not checkout.is_dir():
-        mend = "mend the path, or run `git clone https://github.com/ml-explore/mlx-examples` there"
-        raise ContentError(Fault(file, field, f"there is no folder {checkout}", mend))
+        hint = "correct the path, or run `git clone https://github.com/ml-explore/mlx-examples` there"
+        raise ContentError(Fault(file, field, f"there is no folder {checkout}", hint))
     folder = checkout / "flux"
     missing = [name for name in (_SCRIPT, "flux/__init__.py") if not (folder / name).is_file()]
     if missing:
@@ -110,8 +110,8 @@ def _mlx_version(python: Path, file: str, folder: Path) -> str:
         raise TrainingError(Fault(file, field, f"{python} cannot be run ({told['problem']})", "name another Python"))
     if told["missing"]:
         problem = f"{python} has no {', '.join(told['missing'])}"
-        mend = f"run `{python} -m pip install -r {folder / 'requirements.txt'}`, or name another Python"
-        raise TrainingError(Fault(file, field, problem, mend))
+        hint = f"run `{python} -m pip install -r {folder / 'requirements.txt'}`, or name another Python"
+        raise TrainingError(Fault(file, field, problem, hint))
     return told["version"]
 
 

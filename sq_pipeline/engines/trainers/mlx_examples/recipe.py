@@ -24,12 +24,12 @@ def check_recipe(recipe: Recipe, base_model: BaseModel, pairs: int) -> list[Faul
     if base_model.name not in _MODELS:
         problem = f"mlx-examples does not train {base_model.name}"
         found.append(Fault(RECIPE_FILE, "base_model", problem, f"use {' or '.join(_MODELS)}, or `trainer: mlx`"))
-    views = pairs * recipe.num_augmentations
+    crops = pairs * recipe.num_augmentations
     # the guidance of its last, smaller batch would be of another length than the batch
-    if base_model.guidance is not None and views % recipe.batch_size and recipe.iterations > views // recipe.batch_size:
-        problem = f"mlx-examples needs whole batches: {views} views (pictures × num_augmentations)"
-        mend = f"take one that divides {views}, such as {math.gcd(views, recipe.batch_size)}"
-        found.append(Fault(RECIPE_FILE, "batch_size", f"{problem} are no multiple of {recipe.batch_size}", mend))
+    if base_model.guidance is not None and crops % recipe.batch_size and recipe.iterations > crops // recipe.batch_size:
+        problem = f"mlx-examples needs whole batches: {crops} crops (pictures × num_augmentations)"
+        hint = f"take one that divides {crops}, such as {math.gcd(crops, recipe.batch_size)}"
+        found.append(Fault(RECIPE_FILE, "batch_size", f"{problem} are no multiple of {recipe.batch_size}", hint))
     return found
 
 

@@ -132,7 +132,7 @@ class _Training:
                 code = process.wait()
         except CannotStart as error:
             problem = f"{self.checkout.python} could not be run ({error.strerror or error})"
-            raise TrainingError(Fault("sq.yaml", "mlx_examples.python", problem, "mend the path")) from error
+            raise TrainingError(Fault("sq.yaml", "mlx_examples.python", problem, "correct the path")) from error
         if code != 0:
             raise self._failed(code)
         tensors, kept = self._adopt()
@@ -216,12 +216,12 @@ class _Training:
     def _failed(self, code: int) -> TrainingError:
         log = self._log_path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
         problem = f"mlx-examples failed: {last_error(log)}" if code > 0 else f"mlx-examples was ended by signal {-code}"
-        mend = (
+        hint = (
             f"its whole output is in {self._log_path}" if self.request.checkpoints is not None else "see its checkout"
         )
         if code < 0:
-            mend = f"the system may have been out of memory; {mend}"
-        return TrainingError(Fault("", "", problem, mend))
+            hint = f"the system may have been out of memory; {hint}"
+        return TrainingError(Fault("", "", problem, hint))
 
     def _adopt(self) -> tuple[int, tuple[KeptAdapter, ...]]:
         """Check what is kept, then bring the final adapter to the request's output, whole or not at all."""

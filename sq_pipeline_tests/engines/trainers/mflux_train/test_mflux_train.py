@@ -21,7 +21,7 @@ from sq_pipeline.engines.trainers.mflux_train.config import plan_checkpoints, tr
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, is_whole
 from sq_pipeline.engines.trainers.mflux_train.pictures import cut_picture
 from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
-from sq_pipeline.engines.trainers.mlx.views import plan_views
+from sq_pipeline.engines.trainers.mlx.crops import plan_crops
 from sq_pipeline.training.plan import crops_of
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe
@@ -219,7 +219,7 @@ def test_its_pictures_are_those_of_the_plan(small_data: DataDir, tmp_path: Path)
         MfluxTrainTrainer(small_data, (sys.executable, "-c", "raise SystemExit('ended here')")).train(asked, print)
     written = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "checkpoints/data").glob("*.png"))]
     trained = [path for index, path in enumerate(paths) if index not in (5, 15)]
-    planned = plan_views(trained, asked.plan.crops, np.random.default_rng(3))
+    planned = plan_crops(trained, asked.plan.crops, np.random.default_rng(3))
     assert [picture.tolist() for picture in written] == [picture.pixels()[0].tolist() for picture in planned]
 
 
@@ -249,7 +249,7 @@ def test_every_field_that_it_cannot_do_is_named(
         MfluxTrainTrainer(small_data).train(request("z-image", pictures, tmp_path, recipe), lambda _progress: None)
     fields = [fault.field for fault in caught.value.faults]
     assert fields == ["alpha", "guidance", "caption_dropout", "prior_mix", "modules[1]", "iterations"]
-    assert caught.value.faults[-1].mend == "make it a multiple of 48"
+    assert caught.value.faults[-1].hint == "make it a multiple of 48"
 
 
 @pytest.mark.parametrize("name", ["tiny-flux", "flux1-dev"])

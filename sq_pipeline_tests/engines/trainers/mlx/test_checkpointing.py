@@ -60,7 +60,7 @@ def loss_of(network: Flux, batch: int = 2) -> mx.array:
 
 
 def gradients_of(network: Flux, *, recomputes: bool) -> tuple[float, dict[str, mx.array]]:
-    network.recomputes_blocks = recomputes
+    network.checkpoints_blocks = recomputes
     loss, gradients = value_and_grad(network, loss_of)(network)
     mx.eval(loss, gradients)
     return loss.item(), dict(tree_flatten(gradients))
@@ -109,7 +109,7 @@ def test_trainings_are_the_same_to_the_bit() -> None:
     adapters: list[dict[str, mx.array]] = []
     for recomputes in (False, True):
         network = make_network()
-        network.recomputes_blocks = recomputes
+        network.checkpoints_blocks = recomputes
         optimizer = optim.Adam(1e-2)
         step = value_and_grad(network, loss_of)
         losses: list[float] = []

@@ -13,8 +13,9 @@ from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.common.errors import BaseModelError, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory
-from sq_pipeline.engines.trainers.mlx import loop, trainer, views
+from sq_pipeline.engines.trainers.mlx import loop, trainer
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
+from sq_pipeline.engines.trainers.mlx.crops import plan_crops, plan_plain_crops
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_lora
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import crops_of
@@ -166,8 +167,8 @@ def test_pictures_become_rgb_of_the_training_size(mode: str, size: tuple[int, in
     Image.new("RGB", size, (10, 120, 240)).convert(mode).save(path)
     crops = crops_of(RECIPE, BASE_MODELS["tiny-flux"].training_size)
     for planned in (
-        views.plan_views([path], crops, np.random.default_rng(0)),
-        views.plan_plain_views([path], crops),
+        plan_crops([path], crops, np.random.default_rng(0)),
+        plan_plain_crops([path], crops),
     ):
         for pixels in planned[0].pixels():
             assert pixels.shape == (96, 128, 3)

@@ -15,9 +15,9 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
 from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base
+from sq_pipeline.engines.trainers.mlx.crops import plan_crops, plan_plain_crops
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
 from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
-from sq_pipeline.engines.trainers.mlx.views import plan_plain_views, plan_views
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import TrainingPlan, crops_of, plan_training
@@ -63,46 +63,46 @@ def _picture(folder: Path, name: str, width_px: int, height_px: int) -> Path:
 def test_views_are_cuts_of_four_fifths_to_all_of_a_picture(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 640, 480)
     crops = crops_of(Recipe(num_augmentations=40), TINY.training_size)
-    (picture,) = plan_views([path], crops, np.random.default_rng(1))
-    widths = [view.box[2] - view.box[0] for view in picture.views]
-    assert len(picture.views) == 40
-    assert all(0 <= view.box[0] <= view.box[2] <= 640 for view in picture.views)
-    assert all(0 <= view.box[1] <= view.box[3] <= 480 for view in picture.views)
+    (picture,) = plan_crops([path], crops, np.random.default_rng(1))
+    widths = [view.box[2] - view.box[0] for view in picture.crops]
+    assert len(picture.crops) == 40
+    assert all(0 <= view.box[0] <= view.box[2] <= 640 for view in picture.crops)
+    assert all(0 <= view.box[1] <= view.box[3] <= 480 for view in picture.crops)
     assert min(widths) >= 0.8 * 640 - 1e-6
     assert max(widths) - min(widths) > 0.1 * 640
     assert [pixels.shape for pixels in picture.pixels()] == [(96, 128, 3)] * 40
-    assert plan_views([path], crops, np.random.default_rng(1)) == [picture]
+    assert plan_crops([path], crops, np.random.default_rng(1)) == [picture]
 
 
 def test_a_picture_of_the_training_size_has_one_view_and_is_not_touched(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 128, 96)
-    (picture,) = plan_views([path], crops_of(Recipe(), TINY.training_size), np.random.default_rng(1))
-    assert len(picture.views) == 1
+    (picture,) = plan_crops([path], crops_of(Recipe(), TINY.training_size), np.random.default_rng(1))
+    assert len(picture.crops) == 1
     assert (picture.pixels()[0] == np.asarray(Image.open(path))).all()
 
 
 def test_a_flip_shows_pictures_both_ways(tmp_path: Path) -> None:
     path = _picture(tmp_path, "a.png", 128, 96)
     crops = crops_of(Recipe(flip=True, num_augmentations=8), TINY.training_size)
-    (picture,) = plan_views([path], crops, np.random.default_rng(1))
+    (picture,) = plan_crops([path], crops, np.random.default_rng(1))
     as_it_is, mirrored = sorted(picture.pixels(), key=lambda pixels: pixels[0, 0, 0])
     assert (mirrored == as_it_is[:, ::-1]).all()
 
 
 def test_buckets_cut_off_less(tmp_path: Path) -> None:
     wide, high = _picture(tmp_path, "wide.png", 400, 200), _picture(tmp_path, "high.png", 200, 400)
-    planned = plan_plain_views([wide, high], crops_of(Recipe(aspect_buckets=True), TINY.training_size))
-    sizes = [picture.views[0].size for picture in planned]
+    planned = plan_plain_crops([wide, high], crops_of(Recipe(aspect_buckets=True), TINY.training_size))
+    sizes = [picture.crops[0].size for picture in planned]
     assert sizes == [SizePx(144, 80), SizePx(80, 144)]
     for picture, whole in zip(planned, ((400, 200), (200, 400)), strict=True):
-        left, top, right, bottom = picture.views[0].box
+        left, top, right, bottom = picture.crops[0].box
         assert (right - left) * (bottom - top) > 0.85 * whole[0] * whole[1]
 
 
 def test_pictures_that_would_be_scaled_up_are_all_named(tmp_path: Path) -> None:
     paths = [_picture(tmp_path, f"{width}.png", width, 96) for width in (120, 128, 127)]
     with pytest.raises(DatasetError) as caught:
-        plan_views(paths, crops_of(Recipe(), TINY.training_size), np.random.default_rng(0))
+        plan_crops(paths, crops_of(Recipe(), TINY.training_size), np.random.default_rng(0))
     assert [Path(fault.file).name for fault in caught.value.faults] == ["120.png", "127.png"]
 
 

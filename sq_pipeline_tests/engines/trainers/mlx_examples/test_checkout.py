@@ -1,4 +1,4 @@
-"""The checkout of mlx-examples: found, fit to run, and its sources hashed; every fault with the mend."""
+"""The checkout of mlx-examples: found, fit to run, and its sources hashed; every fault with the hint."""
 
 import os
 import sys
@@ -67,7 +67,7 @@ def _python(data: DataDir, body: str) -> Path:
         ("{checkout: theirs, python: sq.yaml}", ("mlx_examples.python", "cannot be run (Permission", "has mlx")),
         ("{}", ("mlx_examples.checkout", "is missing", "add it")),
         ("{checkout: theirs, pyton: x}", ("mlx_examples.pyton", "unknown key", "did you mean `python`?")),
-        ('{checkout: ""}', ("mlx_examples.checkout", "at least 1", "mend")),
+        ('{checkout: ""}', ("mlx_examples.checkout", "at least 1", "correct")),
         ("null", ("mlx_examples.checkout", "is missing", "name your checkout")),
     ],
 )
@@ -76,10 +76,10 @@ def test_a_fault_names_the_field_and_the_mend(data: DataDir, text: str, fault: t
     with pytest.raises((TrainingError, ValueError)) as caught:
         factory.trainer_versions(data, "mlx-examples")
     (found,) = caught.value.faults  # type: ignore[attr-defined]
-    field, problem, mend = fault
+    field, problem, hint = fault
     assert (found.file, found.field) == ("sq.yaml", field)
     assert problem in found.problem
-    assert mend in found.mend
+    assert hint in found.hint
 
 
 def test_checkout_and_python_are_told_of_together(data: DataDir) -> None:
@@ -100,7 +100,7 @@ def test_a_python_without_mlx_says_what_to_install(data: DataDir) -> None:
         open_checkout(data)
     (fault,) = caught.value.faults
     assert "has no mlx, tqdm" in fault.problem
-    assert f"python -m pip install -r {data.root / 'theirs/flux/requirements.txt'}" in fault.mend
+    assert f"python -m pip install -r {data.root / 'theirs/flux/requirements.txt'}" in fault.hint
     _python(data, "raise SystemExit('a broken installation')")
     with pytest.raises(TrainingError, match=r"cannot be run \(a broken installation\)"):
         open_checkout(data)

@@ -1,6 +1,6 @@
 """What every step of a run works with: one reading of the content, the store, the settings, and the engines.
 
-A workshop is made for one run and remembers what it has read, so a run sees one state of the files.
+A context is made for one run and remembers what it has read, so a run sees one state of the files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ from sq_pipeline.verification.ports import FidelityMeter
 
 Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
 
-TAKEN_UP = "is as it was once before; taken from the store"
+REUSED = "is as it was once before; taken from the store"
 
 
 class TrainsAhead(Protocol):
@@ -98,7 +98,7 @@ class Step:
         return self.status in ("stale", "pending")
 
 
-class Workshop:
+class Context:
     """The content, store, settings and engines of one data directory, read once."""
 
     def __init__(self, data: DataDir, engines: Engines, *, looks_ahead: bool = True) -> None:
@@ -176,7 +176,7 @@ class Workshop:
         if record is not None:
             if self.store.read_current_fingerprint(asset) == wanted:
                 return Step(asset, kind, "fresh", inputs, record)
-            return Step(asset, kind, "stale", inputs, record, (TAKEN_UP,))
+            return Step(asset, kind, "stale", inputs, record, (REUSED,))
         current = self.store.read_current(asset)
         if current is None:
             reasons = ["never made"]
@@ -193,7 +193,7 @@ class Workshop:
             self.store.write_current(step.asset, record)
         return record
 
-    def take_up(self, step: Step, record: Record) -> Record:
+    def reuse(self, step: Step, record: Record) -> Record:
         """Remember that an asset is what the store has of it."""
         self.store.write_current(step.asset, record)
         return record

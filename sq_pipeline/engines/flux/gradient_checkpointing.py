@@ -15,7 +15,7 @@ from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 
-def call_recomputed(block: nn.Module, *arguments: Any) -> Any:
+def call_checkpointed(block: nn.Module, *arguments: Any) -> Any:
     """`block(*arguments)`, of which only the arguments are kept for a gradient. Arguments are arrays or tuples of them.
 
     What the block trains goes in as an argument too: no gradient flows to what a function closes over.

@@ -35,23 +35,23 @@ class Picture:
     """A picture file and its views."""
 
     path: Path
-    views: tuple[View, ...]
+    crops: tuple[View, ...]
 
     def pixels(self) -> list[npt.NDArray[np.uint8]]:
         """Each view's RGB pixels, (height, width, 3)."""
         image = read_upright(self.path)
-        return [cut(image, view) for view in self.views]
+        return [cut(image, view) for view in self.crops]
 
 
-def plan_views(paths: Sequence[Path], crops: Crops, numbers: np.random.Generator) -> list[Picture]:
+def plan_crops(paths: Sequence[Path], crops: Crops, numbers: np.random.Generator) -> list[Picture]:
     """Each picture with its random views; equal ones are one. Raises DatasetError for pictures that are too small."""
     return [
-        Picture(path, tuple(dict.fromkeys(_random_views(whole, size, crops, numbers))))
+        Picture(path, tuple(dict.fromkeys(_random_crops(whole, size, crops, numbers))))
         for path, whole, size in _sized(paths, crops)
     ]
 
 
-def plan_plain_views(paths: Sequence[Path], crops: Crops) -> list[Picture]:
+def plan_plain_crops(paths: Sequence[Path], crops: Crops) -> list[Picture]:
     """Each picture with one view, as large a cut of its middle as there is: what a comparable loss is measured on."""
     return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, crops)]
 
@@ -97,8 +97,8 @@ def _sized(paths: Sequence[Path], crops: Crops) -> list[tuple[Path, SizePx, Size
     return found
 
 
-def _random_views(whole: SizePx, size: SizePx, crops: Crops, numbers: np.random.Generator) -> list[View]:
-    views: list[View] = []
+def _random_crops(whole: SizePx, size: SizePx, crops: Crops, numbers: np.random.Generator) -> list[View]:
+    found: list[View] = []
     for _ in range(crops.num_augmentations):
         share, across, down = numbers.uniform(size=3)
         share = crops.crop_min + (1 - crops.crop_min) * share
@@ -106,8 +106,8 @@ def _random_views(whole: SizePx, size: SizePx, crops: Crops, numbers: np.random.
         height = max(share * whole.height_px, size.height_px)
         left, top = (whole.width_px - width) * across, (whole.height_px - height) * down
         is_mirrored = crops.flip and bool(numbers.integers(2))
-        views.append(View(size, _largest((left, top, left + width, top + height), size), is_mirrored))
-    return views
+        found.append(View(size, _largest((left, top, left + width, top + height), size), is_mirrored))
+    return found
 
 
 def _fitted(whole: SizePx, size: SizePx) -> View:
