@@ -1,1 +1,1 @@
-"""What depends on what and what is to be made: inputs, store, the status of every asset, plan. One file an asset below."""
+"""What depends on what: inputs, the store, the status of every asset, the plan. One file an asset below."""
