@@ -121,7 +121,7 @@ def test_a_broken_adapter_fails_is_not_rendered_and_never_promoted(
     assert read_manifest(measured.data, "west") == {}
     assert list(measured.data.lora_root.rglob("*.safetensors")) == []
     blocked = {item["asset"]: item["reasons"] for item in measured.plan()["blocked"]}
-    assert any(reason.startswith("adapter fidelity: ") for reason in blocked[f"{ADAPTER}/mflux_adapter"])
+    assert any(reason.startswith("adapter fidelity: ") for reason in blocked[f"{ADAPTER}/promoted_adapter"])
 
 
 def test_a_person_may_take_less_with_a_reason_and_the_report_keeps_it(

@@ -106,7 +106,7 @@ def test_one_edited_prompt_surveys_its_world_four_times(done: Game, monkeypatch:
 
     done.run()
     done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]})
-    monkeypatch.setattr(world_status, "survey_stack", counted)  # what `world_state_of` begins with
+    monkeypatch.setattr(world_status, "stack_step_of", counted)  # what `world_state_of` begins with
     assert rendered(done.run()) == {"old/mill"}
     assert surveys == ["west/old"] * 4
 

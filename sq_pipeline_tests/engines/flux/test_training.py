@@ -147,7 +147,7 @@ def test_checkpointing_changes_nothing_and_is_continued_as_itself(
 def test_what_does_not_fit_is_said_before_anything_is_loaded(
     models: DataDir, pairs: tuple[TrainingExample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "usable_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(trainer, "usable_bytes", lambda: 10_000_000)
     monkeypatch.setattr(FluxEncoders, "encode_groups", None)
     assert device_memory.usable_bytes() > 10_000_000
     with pytest.raises(TrainingError, match=r"and there are 0\.0 GiB"):

@@ -47,9 +47,9 @@ def file_of(image: RenderedImage) -> bytes:
 
 
 def test_an_adapter_changes_the_picture_and_leaves_no_trace(renderer: Renderer, adapter: AdapterUse) -> None:
-    before = render(renderer, REQUEST, "landscape")
-    styled = render(renderer, replace(REQUEST, adapters=(adapter,)), "landscape")
-    after = render(renderer, REQUEST, "landscape")
+    before = render(renderer, REQUEST)
+    styled = render(renderer, replace(REQUEST, adapters=(adapter,)))
+    after = render(renderer, REQUEST)
     (applied,) = styled.applied
     assert applied.is_whole
     assert (applied.keys_matched, applied.layers_patched) == (TINY.adapter_tensors, TINY.patched_layers)
@@ -67,10 +67,10 @@ def test_swaps_are_told_inside_the_render_that_needs_them(
     renderer: Renderer, adapter: AdapterUse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ready_stacks, "_YOUNG_NS", 0)  # the file was just written, and would be read each time
-    render(renderer, REQUEST, "landscape")
+    render(renderer, REQUEST)
     with recorded_spans() as spans:
         for uses in ((adapter,), (adapter,), ()):
-            render(renderer, replace(REQUEST, adapters=uses), "landscape")
+            render(renderer, replace(REQUEST, adapters=uses))
     renders, swaps = spans.named("flux_mlx.render"), spans.named("flux_mlx.swap_stack")
     assert [attributes(item)["render.lora.matched_keys"] for item in renders] == [(64,), (64,), ()]
     assert [attributes(item)["lora.stack_size"] for item in swaps] == [1, 0]
