@@ -34,13 +34,14 @@ def take_kernel_folder() -> Path | None:
     if _held is not None:
         return Path(_held.lock_file).parent
     temporary = os.environ.get(_ORIGINAL) or tempfile.gettempdir()
-    root = _cache_root() / "sq-pipeline" / "mlx-kernels"
     try:
-        _held = _first_free(root)
-    except OSError:
+        root = _cache_root() / "sq-pipeline" / "mlx-kernels"
+        lock = _first_free(root)
+        folder = Path(lock.lock_file).parent
+        _tidy(folder, root)
+    except (OSError, RuntimeError):  # no cache that can be written, or no home folder
         return None  # MLX then shares its folder, as it does without us
-    folder = Path(_held.lock_file).parent
-    _tidy(folder, root)
+    _held = lock
     tempfile.tempdir = os.environ[_ORIGINAL] = temporary
     os.environ["TMPDIR"] = str(folder)  # read by MLX whenever it compiles
     return folder
