@@ -17,6 +17,9 @@ from sq_pipeline.common.sqlite_file import SqliteFile
 
 _SCHEMA = "CREATE TABLE files (path TEXT, kind TEXT, stamp TEXT, value TEXT, PRIMARY KEY (path, kind)) WITHOUT ROWID"
 
+# What code is: the rules that adapters of a family are read by are YAML in the package.
+_CODE = (".py", ".yaml")
+
 # A file may be written twice within the resolution of its times (2 s on FAT); one that young is not remembered.
 _YOUNG_NS = 2_000_000_000
 
@@ -28,7 +31,7 @@ def code_stamp() -> str:
 
 
 def stamp_of(package: Path) -> str:
-    """A hash of the place, size and time of every module below a folder, at any depth; reads none of them."""
+    """A hash of place, size and time of every module, and YAML of rules, below a folder at any depth; reads none."""
     return short(hash_bytes("\n".join(sorted(_modules(str(package), ""))).encode()))
 
 
@@ -39,7 +42,7 @@ def _modules(folder: str, place: str) -> Iterator[str]:
             name = f"{place}/{entry.name}"
             if entry.is_dir():
                 yield from _modules(entry.path, name)
-            elif name.endswith(".py"):
+            elif name.endswith(_CODE):
                 stat = entry.stat()
                 yield f"{name} {stat.st_size} {stat.st_mtime_ns}"
 

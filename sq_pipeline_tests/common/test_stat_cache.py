@@ -56,6 +56,16 @@ def test_a_module_that_moves_is_added_or_goes_changes_the_stamp(tmp_path: Path) 
     assert len(set(stamps)) == 4
 
 
+def test_a_rule_that_a_family_s_adapters_are_read_by_changes_the_stamp(package: Path) -> None:
+    path = package / "adapters/family_keymaps/flux2.yaml"
+    before, stamp, stat = path.read_bytes(), stamp_of(package), path.stat()
+    path.write_bytes(before + b"#")
+    assert stamp_of(package) != stamp
+    path.write_bytes(before)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert stamp_of(package) == stamp
+
+
 def test_what_is_no_module_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("")
     stamp = stamp_of(tmp_path)
