@@ -4,6 +4,7 @@ Here: finding and loading the library, and measuring what it gives. Not here: an
 """
 
 import ctypes
+import importlib.util
 import os
 import sys
 import tempfile
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.engines import machine
+from sq_pipeline.engines.plain_symbols import without_prefix
+from sq_pipeline.engines.user_cache import cache_folder
 
-_FORTRAN_SONAME = "libgfortran.so.5"
+_PACKAGE, _LIBRARY, _PREFIX = "scipy_openblas32", "lib/libscipy_openblas.so", "scipy_"
 _THREADS = "OPENBLAS_NUM_THREADS"
 
 
@@ -32,40 +36,30 @@ _openblas: ctypes.CDLL | None = None
 _is_set_by_person = False
 
 
-def _site_dirs() -> list[Path]:
-    return [Path(entry) for entry in sys.path if Path(entry).name in {"site-packages", "dist-packages"}]
+def _library() -> Path | None:
+    """SciPy's build of OpenBLAS, where it is installed."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    path = None if spec is None or spec.origin is None else Path(spec.origin).parent / _LIBRARY
+    return path if path is not None and path.is_file() else None
 
 
-def _first_match(pattern: str) -> Path | None:
-    return next((hit for site in _site_dirs() for hit in sorted(site.glob(pattern))), None)
+def _load(library: Path) -> ctypes.CDLL:
+    """Load it under the names that MLX asks for, from a copy in the user's cache, made where it is missing.
 
-
-def _load_global(path: Path | str) -> ctypes.CDLL:
-    return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def _load_borrowed_fortran() -> str:
-    """Load the Fortran runtime that MLX's wheel bundles, under the name OpenBLAS asks for.
-
-    The wheel's copy has a mangled SONAME, so the dynamic linker would not take it for
-    `libgfortran.so.5`; a throw-away copy with the plain SONAME (shorter, so it fits in place) is loaded.
+    One that cannot be kept there is made in a temporary folder for this process alone. Raises OSError.
     """
-    bundled = _first_match("mlx_cpu.libs/libgfortran-*.so.*")
-    if bundled is None:
-        raise OSError("no libgfortran beside MLX's CPU wheel")
-    quadmath = _first_match("mlx_cpu.libs/libquadmath-*.so.*")
-    if quadmath is not None:
-        _load_global(quadmath)
-    mangled = bundled.name.encode() + b"\0"
-    image = bundled.read_bytes()
-    if image.count(mangled) != 1:
-        raise OSError(f"{bundled.name}: its SONAME is not where it was expected")
-    plain = (_FORTRAN_SONAME.encode() + b"\0").ljust(len(mangled), b"\0")
-    with tempfile.TemporaryDirectory(prefix="sq-pipeline-") as folder:
-        copy = Path(folder) / _FORTRAN_SONAME
-        copy.write_bytes(image.replace(mangled, plain))
-        _load_global(copy)
-    return bundled.name
+    facts = library.stat()
+    name = f"libopenblas-{facts.st_size}-{facts.st_mtime_ns}.so"
+    try:
+        kept = cache_folder() / "openblas" / name
+        if not kept.is_file():
+            write_bytes(kept, without_prefix(library.read_bytes(), _PREFIX))
+        return ctypes.CDLL(str(kept), mode=ctypes.RTLD_GLOBAL)
+    except (OSError, RuntimeError):  # no cache that can be written, or no home folder
+        with tempfile.TemporaryDirectory(prefix="sq-pipeline-") as folder:
+            copy = Path(folder) / name
+            copy.write_bytes(without_prefix(library.read_bytes(), _PREFIX))
+            return ctypes.CDLL(str(copy), mode=ctypes.RTLD_GLOBAL)
 
 
 def preload() -> BlasReport:
@@ -80,22 +74,19 @@ def preload() -> BlasReport:
     if sys.platform != "linux":
         _report = BlasReport("system", None, "MLX's own (Accelerate and Metal)")
         return _report
-    path = _first_match("cmeel.prefix/lib/libopenblas.so*")
+    path = _library()
     if path is None:
-        _report = BlasReport("reference", None, "cmeel-openblas is not installed: `uv sync` brings it")
+        _report = BlasReport("reference", None, "scipy-openblas32 is not installed: `uv sync` brings it")
         return _report
     _is_set_by_person = os.environ.get(_THREADS, "").isdecimal()
     try:
-        try:
-            _openblas = _load_global(path)
-            note = f"Fortran runtime: the system's {_FORTRAN_SONAME}"
-        except OSError:
-            note = f"Fortran runtime: {_load_borrowed_fortran()} of MLX's wheel"
-            _openblas = _load_global(path)
+        _openblas = _load(path)
     except OSError as error:
-        _report = BlasReport("reference", None, f"OpenBLAS did not load ({error}); install libgfortran5")
+        _report = BlasReport("reference", None, f"OpenBLAS did not load: {error}")
         return _report
-    _report = BlasReport("OpenBLAS", path, note)
+    _openblas.openblas_get_corename.restype = ctypes.c_char_p
+    kernels = _openblas.openblas_get_corename().decode()
+    _report = BlasReport("OpenBLAS", path, f"kernels for {kernels}, as this processor asks for")
     return _report
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sq_pipeline.engines.user_cache import cache_folder
+
 _MOST_FOLDERS = 256
 _YOUNG_S = 10  # a kernel of another process that is younger may still be written
 _ORIGINAL = "SQ_TMPDIR"  # what TMPDIR was before: children keep their own temporary files there
@@ -35,7 +37,7 @@ def take_kernel_folder() -> Path | None:
         return Path(_held.lock_file).parent
     temporary = os.environ.get(_ORIGINAL) or tempfile.gettempdir()
     try:
-        root = _cache_root() / "sq-pipeline" / "mlx-kernels"
+        root = cache_folder() / "mlx-kernels"
         lock = _first_free(root)
         folder = Path(lock.lock_file).parent
         _tidy(folder, root)
@@ -45,11 +47,6 @@ def take_kernel_folder() -> Path | None:
     tempfile.tempdir = os.environ[_ORIGINAL] = temporary
     os.environ["TMPDIR"] = str(folder)  # read by MLX whenever it compiles
     return folder
-
-
-def _cache_root() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
 
 
 def _first_free(root: Path) -> FileLock:
