@@ -77,7 +77,7 @@ def register(adapter: typer.Typer) -> None:
     ) -> None:
         """Put a verified adapter into use, in somebody's name."""
         from sq_pipeline.common.layout import open_data_dir
-        from sq_pipeline.pipeline.adapters.promoted_adapter import promote as promote_by
+        from sq_pipeline.pipeline.adapters.promote import promote as promote_by
         from sq_pipeline.pipeline.context import Context
         from sq_pipeline.wiring import real_engines
 

@@ -24,7 +24,7 @@ def register(adapter: typer.Typer) -> None:
         """Use another checkpoint of an adapter's training than the proposed one, in somebody's name."""
         from sq_pipeline.common.errors import Fault, SelectionError
         from sq_pipeline.common.layout import open_data_dir
-        from sq_pipeline.pipeline.adapters.chosen_checkpoint import choose_checkpoint, choose_proposed
+        from sq_pipeline.pipeline.adapters.choose_checkpoint import choose_checkpoint, choose_proposed
         from sq_pipeline.pipeline.context import Context
         from sq_pipeline.wiring import real_engines
 

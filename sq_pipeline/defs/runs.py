@@ -21,7 +21,9 @@ from sq_pipeline.pictures.archive import archive_removed_places
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.worlds.world_status import WorldState, world_state_of
+from sq_pipeline.pipeline.worlds.world_assets import steps_of
+from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 from sq_pipeline.serve.queue import RenderKey, order_by_stack
 from sq_pipeline.wiring import real_engines
 
@@ -141,36 +143,22 @@ def _run_world(
 ) -> set[str]:
     """What was made. Without its stack a world gets its prompts only; why there is none is in the report."""
     made: set[str] = set()
-    asset = state.names
-    groups = (
-        [(asset.prompts,)]
-        if _lacks_stack(state)
-        else [
-            (asset.stack,),
-            (asset.prompts, asset.images),
-            (asset.gallery,),
-        ]
-    )
     names = list(dict.fromkeys(step.asset.partition(":")[0] for step in state.steps() if step.is_to_do))
     ordered = instance.get_dynamic_partitions(partitions_name(state.world, state.tier))
-    for group in groups:
-        chosen = [name for name in names if name.rpartition("/")[2] in group]
+    for kinds in steps_of(state.world, state.tier):
+        kinds = [kind for kind in kinds if kind.part == "prompts" or not state.lacks_stack]
+        chosen = [name for name in names if name.rpartition("/")[2] in {kind.name(state.tier) for kind in kinds}]
         if not chosen:
             continue
-        if asset.prompts not in group:
+        if not kinds[0].is_by_subject:
             made |= _execute(defs, instance, chosen, {}, report)
             continue
-        wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
-        if asset.images in group:
-            wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
+        wanted = {slug for kind in kinds for slug, step in kind.steps(state).items() if step.is_to_do}
+        if not state.lacks_stack:
             say(f"{state.key}: {len(wanted)} pictures to make")
         for first, last in _stretches(ordered, wanted):
             made |= _execute(defs, instance, chosen, {RANGE_START_TAG: first, RANGE_END_TAG: last}, report)
     return made
-
-
-def _lacks_stack(state: WorldState) -> bool:
-    return state.stack.status in ("pending", "blocked")
 
 
 def _stretches(ordered: Sequence[str], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -252,7 +240,7 @@ def _note_blocked(plan: Plan, report: RunReport) -> None:
     """What stays unmade, and why; a world without its stack is one entry, not one a picture."""
     steps = [step for states in plan.adapters.values() for step in states.values()]
     for state in plan.worlds:
-        steps += [state.stack] if _lacks_stack(state) else state.steps()
+        steps += [state.stack] if state.lacks_stack else state.steps()
     for step in steps:
         line = {"asset": step.asset, "reason": "; ".join(step.reasons)}
         if step.status == "waiting":

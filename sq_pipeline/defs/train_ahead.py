@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.pipeline.adapters.mlx_adapter import train_ahead
+from sq_pipeline.pipeline.adapters.train_ahead import train_ahead
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 

@@ -1,9 +1,10 @@
-"""The assets of one world, for each tier: stack, prompts and pictures (a partition a subject), gallery.
+"""The assets of one world, for each tier, as Dagster has them: those in `pipeline.worlds.world_assets`.
 
 One step makes many partitions, with the model loaded once; each is logged as it is made, with its own data version.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from dagster import (
     AssetExecutionContext,
@@ -16,7 +17,6 @@ from dagster import (
     DynamicPartitionsDefinition,
     Failure,
     MaterializeResult,
-    MetadataValue,
     asset,
     multi_asset,
 )
@@ -26,15 +26,13 @@ from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
-from sq_pipeline.pictures.sheets import thumbnail_markdown
+from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pipeline.context import Context
-from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.worlds import world_status
-from sq_pipeline.pipeline.worlds.gallery import make_gallery
-from sq_pipeline.pipeline.worlds.images import FailedPicture, MadePicture, make_pictures, reuse_pictures
-from sq_pipeline.pipeline.worlds.prompts import make_prompts
-from sq_pipeline.pipeline.worlds.stack import make_stack
-from sq_pipeline.pipeline.worlds.world_status import WorldState
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
+from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
+from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
@@ -58,13 +56,12 @@ def _world_now(pipeline: Context, world: World) -> World:
 
 
 def build_world_assets(world: World) -> list[AssetsDefinition]:
-    """The four assets of each tier of a world; one that shows nothing has only its stack."""
-    found: list[AssetsDefinition] = []
-    for tier in world.tiers:
-        found.append(_stack(world, tier))
-        if world.subjects.get(tier):
-            found += [_prompts_and_images(world, tier), _gallery(world, tier)]
-    return found
+    """The assets of each tier of a world: one for each step of a run."""
+    return [
+        _by_subject(world, tier, kinds) if kinds[0].is_by_subject else _whole(world, tier, kinds[0])
+        for tier in world.tiers
+        for kinds in steps_of(world, tier)
+    ]
 
 
 def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
@@ -87,55 +84,53 @@ def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
     return stack
 
 
-def _stack(world: World, tier: Tier) -> AssetsDefinition:
-    loras = [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)]
-    description = f"The adapters that apply to this world's {tier} pictures, in order, with their scales."
-    if faults := world.faulty_tiers.get(tier):
-        lines = "\n".join(f"- {fault}" for fault in faults)
-        description += f"\n\n**What it shows cannot be read:**\n\n{lines}"
+def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
+    """A kind of which there is one a tier."""
 
     @asset(
-        key=world_key(world.name, world.genre, TIER_NAMES[tier].stack),
-        deps=loras,
+        key=world_key(world.name, world.genre, kind.name(tier)),
+        deps=_upstream_keys(world, tier, kind),
         group_name=world.genre,
         required_resource_keys={PIPELINE},
-        description=description,
+        description=kind.description(world, tier),
     )
-    def stack(context: AssetExecutionContext) -> MaterializeResult:
+    def whole(context: AssetExecutionContext) -> MaterializeResult:
         pipeline: Context = context.resources.pipeline
-        record, _ = make_stack(pipeline, _world_now(pipeline, world), tier)
-        adapters = MetadataValue.json(record.info["adapters"])
-        return MaterializeResult(data_version=DataVersion(record.data_version), metadata={"adapters": adapters})
+        (outcome,) = make_world_asset(pipeline, _world_now(pipeline, world), tier, kind.part)
+        assert isinstance(outcome, Made)  # what fails raises
+        shown = {**kind.figures(outcome.record), **metadata_of(pipeline, outcome.record, kind.shows, world.key)}
+        return MaterializeResult(data_version=DataVersion(outcome.record.data_version), metadata=shown)
 
-    return stack
+    return whole
 
 
-def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
-    """Both in one step. It tells of each partition itself and has no output, which would be recorded as one more
-    materialization without a partition; a step of its own for the pictures would be skipped after such a one.
+def _upstream_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
+    if kind.part == "stack":
+        return [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)]
+    return [world_key(world.name, world.genre, WORLD_ASSETS[part].name(tier)) for part in kind.upstream]
+
+
+def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> AssetsDefinition:
+    """Kinds of which there is one a subject, all in one step.
+
+    It tells of each partition itself and has no output, which would be recorded as one more materialization without a
+    partition; a step of its own for the pictures would be skipped after such a one.
     """
-    names = TIER_NAMES[tier]
-    prompts, images, stack = (
-        world_key(world.name, world.genre, name) for name in (names.prompts, names.images, names.stack)
-    )
+    keys = {kind.part: world_key(world.name, world.genre, kind.name(tier)) for kind in kinds}
+    last = keys[kinds[-1].part]
 
     @multi_asset(
         specs=[
             AssetSpec(
-                prompts,
+                keys[kind.part],
+                deps=_upstream_keys(world, tier, kind),
                 group_name=world.genre,
                 skippable=True,
-                description=f"What each {names.noun}'s picture is asked with.",
-            ),
-            AssetSpec(
-                images,
-                deps=[stack, prompts],
-                group_name=world.genre,
-                skippable=True,
-                description=f"A picture of each {names.noun}. Select partitions and materialize to make or renew them.",
-            ),
+                description=kind.description(world, tier),
+            )
+            for kind in kinds
         ],
-        name="__".join((*images.path[:-1], f"{names.noun}s")),
+        name="__".join((*last.path[:-1], f"{TIER_NAMES[tier].noun}s")),
         partitions_def=subjects_of(world, tier),
         backfill_policy=BackfillPolicy.single_run(),
         required_resource_keys={PIPELINE},
@@ -143,108 +138,73 @@ def _prompts_and_images(world: World, tier: Tier) -> AssetsDefinition:
         pool=GPU_POOL,
     )
     def shown(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
-        pipeline: Context = context.resources.pipeline
-        world_now, slugs = _world_now(pipeline, world), set(context.partition_keys)
+        slugs = set(context.partition_keys)
         if only := context.run.tags.get(ONLY_TAG):
             slugs &= set(only.split(","))
-        state = world_status.world_state_of(pipeline, world_now, tier)
-        if prompts in context.selected_asset_keys:
-            made = make_prompts(pipeline, world_now, tier, slugs, state)
-            yield from _describe_prompts(made, prompts)
-            state = world_status.with_prompts(state, made)
-        if images in context.selected_asset_keys:
-            yield from _make_pictures(context, pipeline, state, slugs, images)
+        for kind in kinds:
+            if keys[kind.part] in context.selected_asset_keys:
+                yield from _make(context, world, tier, kind, keys[kind.part], slugs)
 
     return shown
 
 
-def _describe_prompts(made: Mapping[str, Record], key: AssetKey) -> Iterator[AssetMaterialization]:
-    for slug, record in made.items():
-        tags = {_DATA_VERSION_TAG: record.data_version}
-        yield AssetMaterialization(key, partition=slug, metadata={**record.inputs, **record.info}, tags=tags)
-
-
-def _make_pictures(
-    context: AssetExecutionContext,
-    pipeline: Context,
-    state: WorldState,
-    slugs: Collection[str],
-    key: AssetKey,
+def _make(
+    context: AssetExecutionContext, world: World, tier: Tier, kind: WorldAsset, key: AssetKey, slugs: Collection[str]
 ) -> Iterator[AssetMaterialization]:
-    """Yields each picture as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
-    world, tier = state.world, state.tier
+    """Yields each as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
+    pipeline: Context = context.resources.pipeline
+    state = world_state_of(pipeline, _world_now(pipeline, world), tier)
     failed: dict[str, str] = {}
-    renderer = pipeline.engines.renderer()
-    loads, rendered = renderer.model_loads, 0
-    upstream = _upstream_versions(state)
-    for outcome in make_pictures(pipeline, world, tier, slugs, state):
-        if isinstance(outcome, FailedPicture):
+    renderer = pipeline.engines.renderer() if kind.uses_gpu else None
+    loads, made = renderer.model_loads if renderer else 0, 0
+    for outcome in kind.make(pipeline, state, slugs):
+        if isinstance(outcome, Failed):
             context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.subject.slug] = outcome.reason
         else:
-            rendered += outcome.is_rendered
-            yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
-    loads = renderer.model_loads - loads
-    context.log.info(f"{rendered} pictures rendered, base model loaded {loads} times")
-    context.instance.add_run_tags(
-        context.run_id, {"sq/rendered": str(rendered), "sq/failed": str(len(failed)), "sq/model_loads": str(loads)}
-    )
+            made += outcome.is_made
+            yield _describe(pipeline, state, kind, key, outcome)
+    if renderer is not None:
+        loads = renderer.model_loads - loads
+        context.log.info(f"{made} pictures rendered, base model loaded {loads} times")
+        tags = {"sq/rendered": str(made), "sq/failed": str(len(failed)), "sq/model_loads": str(loads)}
+        context.instance.add_run_tags(context.run_id, tags)
     if failed:
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
         others = set(context.partition_keys) - set(slugs)
-        for outcome in reuse_pictures(pipeline, world, tier, others):
-            yield _describe_picture(outcome, key, upstream.get(outcome.subject.slug, {}))
+        for outcome in _fresh(world_state_of(pipeline, state.world, tier), kind, others):
+            yield _describe(pipeline, state, kind, key, outcome)
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
 
 
-def _upstream_versions(state: WorldState) -> dict[str, dict[str, str]]:
-    """For each subject, the tags that tell Dagster which stack and prompt its picture is made from."""
-    world = state.world
-    names = (state.names.stack, state.names.prompts)
-    stack, prompts = (world_key(world.name, world.genre, name).to_user_string() for name in names)
-    stack_version = state.stack.record.data_version if state.stack.record else ""
-    return {
-        slug: {
-            f"{_INPUT_TAG}{stack}": stack_version,
-            f"{_INPUT_TAG}{prompts}": step.record.data_version if step.record else "",
-        }
-        for slug, step in state.prompts.items()
-    }
+def _fresh(state: WorldState, kind: WorldAsset, slugs: Collection[str]) -> Iterator[Made]:
+    """Those of these subjects that are there as they should be."""
+    steps = kind.steps(state)
+    for subject in state.subjects:
+        step = steps.get(subject.slug)
+        if subject.slug in slugs and step is not None and step.status == "fresh" and step.record is not None:
+            yield Made(step.record, is_made=False, subject=subject)
 
 
-def _describe_picture(made: MadePicture, key: AssetKey, upstream: Mapping[str, str]) -> AssetMaterialization:
-    record = made.record
-    metadata = {
-        "picture": MetadataValue.md(thumbnail_markdown(made.png, made.subject.name)),
-        "prompt": record.inputs["positive_prompt"],
-        "seed": record.inputs["seed"],
-        "stack": MetadataValue.json(record.info["stack"]),
-        "fingerprint": record.fingerprint,
-        MADE_NOW: made.is_rendered,
-    }
-    tags = {_DATA_VERSION_TAG: record.data_version, **upstream}
-    return AssetMaterialization(key, partition=made.subject.slug, metadata=metadata, tags=tags)
+def _describe(
+    pipeline: Context, state: WorldState, kind: WorldAsset, key: AssetKey, made: Made
+) -> AssetMaterialization:
+    assert made.subject is not None
+    shown: dict[str, Any] = {**kind.figures(made.record)}
+    shown |= metadata_of(pipeline, made.record, kind.shows, made.subject.name)
+    if kind.uses_gpu:
+        shown[MADE_NOW] = made.is_made
+    tags = {_DATA_VERSION_TAG: made.record.data_version, **_upstream_versions(state, kind, made.subject.slug)}
+    return AssetMaterialization(key, partition=made.subject.slug, metadata=shown, tags=tags)
 
 
-def _gallery(world: World, tier: Tier) -> AssetsDefinition:
-    names = TIER_NAMES[tier]
-
-    @asset(
-        key=world_key(world.name, world.genre, names.gallery),
-        deps=[world_key(world.name, world.genre, names.images)],
-        group_name=world.genre,
-        required_resource_keys={PIPELINE},
-        description=f"All {tier} pictures of this world on one sheet.",
-    )
-    def gallery(context: AssetExecutionContext) -> MaterializeResult:
-        pipeline: Context = context.resources.pipeline
-        record, _ = make_gallery(pipeline, _world_now(pipeline, world), tier)
-        png = pipeline.store.path_of(record.objects["sheet"]).read_bytes()
-        sheet = MetadataValue.md(thumbnail_markdown(png, world.key, 900))
-        return MaterializeResult(
-            data_version=DataVersion(record.data_version),
-            metadata={"sheet": sheet, "pictures": record.info["pictures"]},
-        )
-
-    return gallery
+def _upstream_versions(state: WorldState, kind: WorldAsset, slug: str) -> dict[str, str]:
+    """The tags that tell Dagster which data versions upstream one of a kind is made from."""
+    found: dict[str, str] = {}
+    for part in kind.upstream:
+        upstream = WORLD_ASSETS[part]
+        step = upstream.steps(state).get(slug if upstream.is_by_subject else "")
+        key = world_key(state.world.name, state.world.genre, upstream.name(state.tier)).to_user_string()
+        found[f"{_INPUT_TAG}{key}"] = step.record.data_version if step and step.record else ""
+    return found

@@ -5,6 +5,7 @@ A context is made for one run and remembers what it has read, so a run sees one 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sq_pipeline.base_models.base_models import (
@@ -25,7 +26,7 @@ from sq_pipeline.content.records import Adapter, Catalog, World
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.inputs import Inputs
-from sq_pipeline.pipeline.store import Record, Store
+from sq_pipeline.pipeline.store import Record, Store, StoredObject
 from sq_pipeline.settings import Settings, load_settings
 from sq_pipeline.training.ports import HeldOutMeter, Trainer
 from sq_pipeline.training.recipe import TrainerName
@@ -97,6 +98,22 @@ class Step:
         """True when a run would make it, now or after something upstream."""
         return self.status in ("stale", "pending")
 
+    def as_record(
+        self,
+        data_version: str,
+        objects: Mapping[str, StoredObject] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """The record of what was made of its inputs."""
+        return Record(
+            kind=self.kind,
+            fingerprint=self.fingerprint,
+            inputs=self.inputs,
+            data_version=data_version,
+            objects=dict(objects or {}),
+            info=dict(info or {}),
+        )
+
 
 class Context:
     """The content, store, settings and engines of one data directory, read once."""
@@ -114,6 +131,7 @@ class Context:
         self.catalog: Catalog = read_catalog(data, self.files)
         self.store = Store(data.store_root)
         self._memory: dict[Any, Any] = {}
+        self._steps: dict[str, Step] = {}  # what was found of each asset, until it is made
 
     def remember(self, key: Any, make: Callable[[], Any]) -> Any:
         """`make()` once for each key."""
@@ -169,8 +187,15 @@ class Context:
     def step(self, asset: str, kind: str, inputs: Inputs) -> Step:
         """An asset whose inputs are known: fresh when it was last made from these, else stale with what changed.
 
-        Stale with a record: an earlier edit was undone; the store has it, and it is only taken up again.
+        Stale with a record: an earlier edit was undone; the store has it, and it is only taken up again. What was found
+        once is remembered until the asset is made, so that one look at a world serves a whole run.
         """
+        known = self._steps.get(asset)
+        if known is None or known.inputs != inputs:
+            known = self._steps[asset] = self._find_step(asset, kind, inputs)
+        return known
+
+    def _find_step(self, asset: str, kind: str, inputs: Inputs) -> Step:
         wanted = fingerprint(inputs)
         record = self.store.read_record(kind, wanted)
         if record is not None:
@@ -186,14 +211,18 @@ class Context:
             reasons = explain_change(current[1], inputs) or ["its inputs changed"]
         return Step(asset, kind, "stale", inputs, None, tuple(reasons))
 
+    def adapter_file(self, stored: StoredObject) -> Path:
+        """A stored adapter's file, for what opens it by itself: the one way by which paths leave the store."""
+        return self.store.lend(stored)
+
     def keep(self, step: Step, record: Record) -> Record:
         """Enter a made asset in the store."""
         with self.store.together():
             self.store.write_record(record)
-            self.store.write_current(step.asset, record)
-        return record
+            return self.reuse(step, record)
 
     def reuse(self, step: Step, record: Record) -> Record:
         """Remember that an asset is what the store has of it."""
         self.store.write_current(step.asset, record)
+        self._steps.pop(step.asset, None)
         return record

@@ -13,7 +13,8 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.chain import chain_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import count_settled, settle
-from sq_pipeline.pipeline.worlds.world_status import WorldState, world_state_of
+from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 
 @dataclass(frozen=True)

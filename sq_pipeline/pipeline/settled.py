@@ -13,7 +13,8 @@ from sq_pipeline.common.tiers import Tier, published_key
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import world_key
-from sq_pipeline.pipeline.worlds.world_status import WorldState, stack_step_of, world_folder
+from sq_pipeline.pipeline.worlds.stack import stack_step_of
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
 
 def _key(context: Context, world: World, tier: Tier) -> str | None:
@@ -44,13 +45,11 @@ def count_settled(context: Context, world: World, tier: Tier) -> int | None:
     published = context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
     if any(published.get(published_key(tier, slug)) != wanted for slug, _, wanted in found["published"]):
         return None
-    objects = str(context.store.root / "objects")
+    if not context.store.are_there(found["objects"]):
+        return None
     images = str(context.data.published_image(world.genre, tier, "x").parent)
     try:
         # plain strings: a large game has tens of thousands of them
-        for name, byte_count in found["objects"]:
-            if os.stat(f"{objects}/{name}").st_size != byte_count:  # noqa: PTH116
-                return None
         for slug, byte_count, _ in found["published"]:
             if os.stat(f"{images}/{slug}.png").st_size != byte_count:  # noqa: PTH116
                 return None

@@ -6,7 +6,9 @@ found complete.
 """
 
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ CREATE TABLE current (asset TEXT PRIMARY KEY, kind TEXT, fingerprint TEXT) WITHO
 CREATE TABLE published (genre TEXT, slug TEXT, fingerprint TEXT, PRIMARY KEY (genre, slug)) WITHOUT ROWID;
 CREATE TABLE settled (owner TEXT PRIMARY KEY, key TEXT, value TEXT) WITHOUT ROWID
 """
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class StoredObject(BaseModel):
@@ -72,28 +76,54 @@ class Store:
         """Keep `content`; the same content is kept once."""
         stored = _stored(hash_bytes(content), suffix, len(content))
         if not self._is_there(stored):
-            write_bytes(self.path_of(stored), content)
+            write_bytes(self._path_of(stored), content)
         return stored
 
     def put_file(self, source: Path, suffix: str) -> StoredObject:
         """Keep a copy of a file."""
         stored = _stored(hash_file(source), suffix, source.stat().st_size)
         if not self._is_there(stored):
-            copy_file(source, self.path_of(stored))
+            copy_file(source, self._path_of(stored))
         return stored
 
-    def place_of(self, sha256: str, suffix: str) -> Path:
-        """Where the object with this hash lies, if it is there."""
-        return self.root / "objects" / _name(sha256, suffix)
+    def read_bytes(self, stored: StoredObject) -> bytes:
+        """An object's bytes; raises OSError where it is gone."""
+        return self._path_of(stored).read_bytes()
 
-    def _is_there(self, stored: StoredObject) -> bool:
+    def read_text(self, stored: StoredObject) -> str:
+        """An object's text, in UTF-8; raises OSError where it is gone."""
+        return self._path_of(stored).read_text(encoding="utf-8")
+
+    def lend(self, stored: StoredObject) -> Path:
+        """Where an object lies, for a loader that opens files by itself: to be read, and not to be kept or changed."""
+        return self._path_of(stored)
+
+    def find(self, sha256: str, suffix: str) -> StoredObject | None:
+        """The object with this hash, if it is there; None too for what is no hash."""
+        if not _HASH.fullmatch(sha256):
+            return None
         try:
-            return self.path_of(stored).stat().st_size == stored.byte_count
+            byte_count = (self.root / "objects" / _name(sha256, suffix)).stat().st_size
+        except OSError:
+            return None
+        return _stored(sha256, suffix, byte_count)
+
+    def are_there(self, sizes: Iterable[tuple[str, int]]) -> bool:
+        """True when objects of these names and sizes in bytes are all there."""
+        objects = str(self.root / "objects")
+        try:
+            # plain strings: a large game has tens of thousands of them
+            return all(os.stat(f"{objects}/{name}").st_size == byte_count for name, byte_count in sizes)  # noqa: PTH116
         except OSError:
             return False
 
-    def path_of(self, stored: StoredObject) -> Path:
-        """Where an object lies."""
+    def _is_there(self, stored: StoredObject) -> bool:
+        try:
+            return self._path_of(stored).stat().st_size == stored.byte_count
+        except OSError:
+            return False
+
+    def _path_of(self, stored: StoredObject) -> Path:
         return self.root / "objects" / stored.name
 
     def read_record(self, kind: str, fingerprint: str) -> Record | None:

@@ -17,17 +17,13 @@ import yaml
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
-from sq_pipeline.pipeline.adapters import (
-    chosen_checkpoint,
-    mflux_adapter,
-    mlx_adapter,
-    promoted_adapter,
-    training_dataset,
-    verification,
-)
+from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Engines
 from sq_pipeline.pipeline.plan import adapters_of, make_plan
-from sq_pipeline.pipeline.worlds import gallery, images, prompts, stack
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Made
+from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.fakes import FakeRenderer
 from sq_pipeline_tests.pipeline.fast import WholeTrainer, lora, write_dataset, write_yaml
@@ -106,26 +102,17 @@ def _without_fsync() -> Iterator[None]:
 
 def bring_up(data: DataDir, engines: Engines) -> None:
     """Make everything with the functions that the assets call, without Dagster's log of it."""
-    import logging
-
-    log = logging.getLogger("large game")
     context = Context(data, engines)
     with _without_fsync(), context.store.together():
         for key in adapters_of(context.catalog.worlds.values(), None):
             adapter = context.catalog.adapters[key]
-            training_dataset.make_dataset(context, adapter)
-            mlx_adapter.make_mlx_adapter(context, adapter, log)
-            chosen_checkpoint.make_chosen_checkpoint(context, adapter, log)
-            mflux_adapter.make_mflux_adapter(context, adapter)
-            verification.make_verification(context, adapter, log)
-            promoted_adapter.promote(context, adapter)
+            for asset in assets_of(adapter):
+                make_adapter_asset(context, adapter, asset.name)
         for world in context.catalog.worlds.values():
             slugs = {poi.slug for poi in world.pois}
-            stack.make_stack(context, world, "landscape")
-            prompts.make_prompts(context, world, "landscape", slugs)
-            for outcome in images.make_pictures(context, world, "landscape", slugs):
-                assert isinstance(outcome, images.MadePicture), outcome
-            gallery.make_gallery(context, world, "landscape")
+            for asset in WORLD_ASSETS.values():
+                for outcome in make_world_asset(context, world, "landscape", asset.part, slugs):
+                    assert isinstance(outcome, Made), outcome
         make_plan(context, None)
 
 

@@ -251,7 +251,7 @@ def test_the_store_keeps_no_half_object(
         with pytest.raises((KeyboardInterrupt, StorageError)):
             store.put_bytes(b"content", ".bin")
     assert names_below(tmp_path) == []
-    assert store.path_of(store.put_bytes(b"content", ".bin")).read_bytes() == b"content"
+    assert store.lend(store.put_bytes(b"content", ".bin")).read_bytes() == b"content"
 
 
 def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Here: what is made, and what was really made. Not here: what should have been (`
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,18 +26,14 @@ from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline import inputs as lineage
-from sq_pipeline.pipeline.adapters import (
-    adapter_status,
-    chosen_checkpoint,
-    mflux_adapter,
-    mlx_adapter,
-    promoted_adapter,
-    training_dataset,
-    verification,
-)
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
+from sq_pipeline.pipeline.adapters.promote import promote
 from sq_pipeline.pipeline.context import Context, Engines, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
-from sq_pipeline.pipeline.worlds import gallery, images, prompts, stack, world_status
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Failed
+from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
 from sq_pipeline_tests.mutation.game import Game, Machine
@@ -46,7 +41,6 @@ from sq_pipeline_tests.mutation.game import Game, Machine
 TOKENS = 30  # what a base model reads, in words
 METER_ERROR = 1e-6  # what the loader does to every update
 
-_LOG = logging.getLogger("mutation")
 _KINDS = {"mlx_adapter": "trained", "mflux_adapter": "remapped", "verification": "verified"}
 
 
@@ -206,12 +200,12 @@ class Planned:
     pending: set[str] = field(default_factory=set[str])
 
 
-def picture_key(state: world_status.WorldState, slug: str) -> str:
+def picture_key(state: WorldState, slug: str) -> str:
     """`genre/world/slug` of a place, `genre/world/tier/slug` of anything else."""
     return f"{gallery_key(state)}/{slug}"
 
 
-def gallery_key(state: world_status.WorldState) -> str:
+def gallery_key(state: WorldState) -> str:
     return state.world.key if state.tier == "landscape" else f"{state.world.key}/{state.tier}"
 
 
@@ -258,18 +252,7 @@ def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: M
         if not step.is_to_do:
             continue
         try:
-            if name == "training_dataset":
-                record, is_made = training_dataset.make_dataset(context, adapter)
-            elif name == "mlx_adapter":
-                record, is_made = mlx_adapter.make_mlx_adapter(context, adapter, _LOG)
-            elif name == "chosen_checkpoint":
-                record, is_made = chosen_checkpoint.make_chosen_checkpoint(context, adapter, _LOG)
-            elif name == "mflux_adapter":
-                record, is_made = mflux_adapter.make_mflux_adapter(context, adapter)
-            elif name == "verification":
-                record, is_made = verification.make_verification(context, adapter, _LOG)
-            else:
-                record, is_made = promoted_adapter.promote(context, adapter)
+            record, is_made = make_adapter_asset(context, adapter, name)
         except SqPipelineError:
             return
         if is_made and name not in ("training_dataset", "chosen_checkpoint"):
@@ -281,26 +264,28 @@ def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: M
 def _say_yes(context: Context, plan: Plan, made: Made) -> None:
     for key in plan.adapters:
         adapter = context.catalog.adapters[key]
-        if adapter_status.adapter_steps_of(context, adapter)["promoted_adapter"].status == "waiting":
-            promoted_adapter.promote(context, adapter, "Ada")
+        if adapter_steps_of(context, adapter)["promoted_adapter"].status == "waiting":
+            promote(context, adapter, "Ada")
             made.promoted.add(key)
 
 
-def _run_world(context: Context, state: world_status.WorldState, made: Made) -> None:
+def _run_world(context: Context, state: WorldState, made: Made) -> None:
     world = state.world
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
-    if state.stack.status in ("pending", "blocked"):
-        prompts.make_prompts(context, world, state.tier, wanted)
+    if state.lacks_stack:
+        list(make_world_asset(context, world, state.tier, "prompts", wanted))
         return
     if state.stack.is_to_do:
-        stack.make_stack(context, world, state.tier)
+        list(make_world_asset(context, world, state.tier, "stack"))
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
-    prompts.make_prompts(context, world, state.tier, wanted)
-    for outcome in images.make_pictures(context, world, state.tier, wanted):
-        if isinstance(outcome, images.FailedPicture):
+    list(make_world_asset(context, world, state.tier, "prompts", wanted))
+    for outcome in make_world_asset(context, world, state.tier, "images", wanted):
+        if isinstance(outcome, Failed):
             assert state.pictures[outcome.subject.slug].status == "blocked", outcome.reason
-        elif outcome.is_rendered:
+        elif outcome.is_made:
+            assert outcome.subject is not None
             made.rendered.add(picture_key(state, outcome.subject.slug))
     if state.gallery is not None and state.gallery.is_to_do:
-        _, is_made = gallery.make_gallery(context, world, state.tier)
-        made.galleries |= {gallery_key(state)} if is_made else set()
+        (sheet,) = make_world_asset(context, world, state.tier, "gallery")
+        assert not isinstance(sheet, Failed)
+        made.galleries |= {gallery_key(state)} if sheet.is_made else set()

@@ -26,9 +26,9 @@ from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
 from sq_pipeline.pipeline import inputs, plan, settled
-from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter, promoted_adapter, verification
+from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, promoted_adapter, verification
 from sq_pipeline.pipeline.context import Step
-from sq_pipeline.pipeline.worlds import gallery, images, world_status
+from sq_pipeline.pipeline.worlds import gallery, images, stack
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
@@ -243,9 +243,7 @@ def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
     play(bench, seed)
 
 
-def _without(
-    name: str, position: int, instead: Any, module: Any = adapter_status
-) -> Callable[[pytest.MonkeyPatch], None]:
+def _without(name: str, position: int, instead: Any, module: Any) -> Callable[[pytest.MonkeyPatch], None]:
     """A function of `pipeline.inputs` that always gets the same for one of its arguments."""
 
     def sabotage(patch: pytest.MonkeyPatch) -> None:
@@ -300,7 +298,7 @@ def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
     def take_for_fresh(_context: Any, _world: Any, _poi: Any, step: Step, _published: Any) -> Step:
         return replace(step, status="fresh") if step.record else step
 
-    patch.setattr(world_status, "_with_published", take_for_fresh)
+    patch.setattr(images, "_with_published", take_for_fresh)
 
 
 def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
@@ -314,7 +312,7 @@ def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) -> None:
-    for module in (world_status, images, settled):
+    for module in (images, settled):
         patch.setattr(module, "published_key", lambda _tier, slug: slug)
 
 
@@ -324,7 +322,7 @@ def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(world_status, "_why_no_stack", lambda _context, _world, _tier: ())
+    patch.setattr(stack, "_why_no_stack", lambda _context, _world, _tier: ())
 
 
 ANY_SETTINGS = RenderSettings(SizePx(64, 64), 8, None)
@@ -335,18 +333,18 @@ SABOTAGE = [
     ("negative prompts always count", _negative_prompts_always_count, "genre"),
     ("scales do not count", _scales_do_not_count, "stack"),
     ("how a keymap is written counts", _how_a_keymap_is_written_counts, "keymap"),
-    ("keymaps do not count", _without("mflux_adapter_inputs", 1, None), "keymap"),
+    ("keymaps do not count", _without("mflux_adapter_inputs", 1, None, mflux_adapter), "keymap"),
     ("names of training pictures count", _names_of_training_pictures_count, "dataset"),
     ("the learning rate does not count", _the_learning_rate_does_not_count, "recipe"),
     ("what comes out identical goes on", _what_comes_out_identical_goes_on, "recipe"),
     ("an undo puts no picture back", _an_undo_puts_no_picture_back, "place"),
     ("a failed adapter is used", _a_failed_adapter_is_used, "threshold"),
-    ("thresholds do not count", _without("verification_inputs", 5, {}), "threshold"),
-    ("renderer versions do not count", _without("picture_inputs", 5, {}, world_status), "renderer"),
-    ("weights do not count for pictures", _without("picture_inputs", 3, "", world_status), "base model"),
-    ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, ""), "base model"),
+    ("thresholds do not count", _without("verification_inputs", 5, {}, verification), "threshold"),
+    ("renderer versions do not count", _without("picture_inputs", 5, {}, images), "renderer"),
+    ("weights do not count for pictures", _without("picture_inputs", 3, "", images), "base model"),
+    ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, "", mlx_adapter), "base model"),
     ("the tier does not count for seeds", _the_tier_does_not_count_for_seeds, "tier: size"),
-    ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, world_status), "tier"),
+    ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, images), "tier"),
     ("a portrait is taken for the place with its slug", _a_portrait_is_taken_for_the_place_with_its_slug, "person"),
     ("a settled tier settles the others", _a_settled_tier_settles_the_others, "person"),
     ("a missing adapter is never told", _a_missing_adapter_is_never_told, "face"),

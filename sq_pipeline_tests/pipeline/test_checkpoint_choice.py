@@ -14,15 +14,9 @@ from sq_pipeline.adapters.safetensors_file import write_safetensors
 from sq_pipeline.cli import app
 from sq_pipeline.common.errors import AdapterError, SelectionError
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
-from sq_pipeline.pipeline.adapters.chosen_checkpoint import (
-    SCORES,
-    choose_checkpoint,
-    choose_proposed,
-    make_chosen_checkpoint,
-)
-from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
-from sq_pipeline.pipeline.adapters.promoted_adapter import promote
-from sq_pipeline.pipeline.adapters.verification import make_verification
+from sq_pipeline.pipeline.adapters.choose_checkpoint import choose_checkpoint, choose_proposed
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import SCORES
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.store import Record
@@ -65,20 +59,15 @@ def keep_checkpoints(game: Game, folder: Path, iterations: Sequence[int] = (1, 2
 
 def make(game: Game) -> tuple[Record, bool]:
     context = context_of(game)
-    return make_chosen_checkpoint(context, context.adapter("west_land"), LOG)
+    return make_adapter_asset(context, context.adapter("west_land"), "chosen_checkpoint")
 
 
 def bring_up(game: Game) -> set[str]:
     """Make what follows the training, in order; the steps that cost work."""
     made: set[str] = set()
-    for name, function in (
-        ("chosen_checkpoint", lambda w, a: make_chosen_checkpoint(w, a, LOG)),
-        ("mflux_adapter", make_mflux_adapter),
-        ("verification", lambda w, a: make_verification(w, a, LOG)),
-        ("promoted_adapter", promote),
-    ):
+    for name in ("chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"):
         context = context_of(game)
-        _, is_made = function(context, context.adapter("west_land"))
+        _, is_made = make_adapter_asset(context, context.adapter("west_land"), name)
         made |= {name} if is_made else set()
     return made
 
@@ -152,7 +141,7 @@ def test_another_choice_renders_no_scores_again(kept: Game) -> None:
     assert is_made
     assert len(kept.engines.renderer.requests) == requests
     assert (record.info["iteration"], record.info["chosen_by"]) == (other, "Ada")
-    table = context_of(kept).store.path_of(record.objects["table"]).read_text()
+    table = context_of(kept).store.lend(record.objects["table"]).read_text()
     assert f"Chosen by Ada: iteration {other}." in table
     assert f"Proposed: iteration {proposed} " in table
 
@@ -258,7 +247,7 @@ def test_another_renderer_scores_again(kept: Game) -> None:
 def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
     record, _ = make(kept)
     context = context_of(kept)
-    context.store.path_of(record.objects["grid"]).unlink()
+    context.store.lend(record.objects["grid"]).unlink()
     requests = len(kept.engines.renderer.requests)
     again, is_made = make(kept)
     assert is_made

@@ -17,12 +17,8 @@ from safetensors.numpy import save_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
-from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
-from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
-from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
-from sq_pipeline.pipeline.adapters.promoted_adapter import promote
-from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
-from sq_pipeline.pipeline.adapters.verification import make_verification
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
+from sq_pipeline.pipeline.adapters.promote import promote
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.engines.mflux.small_families import small, small_sizes, write_folder
@@ -80,15 +76,15 @@ def test_an_adapter_goes_from_its_dataset_to_its_promotion(
     engines = replace(real_engines(data), trainer=lambda _name: MfluxTrainTrainer(data, SMALL_TRAIN))
     context = Context(data, engines)
     adapter = context.adapter("west/west_land")
-    make_dataset(context, adapter)
-    trained, _ = make_mlx_adapter(context, adapter, _log)
+    make_adapter_asset(context, adapter, "training_dataset")
+    trained, _ = make_adapter_asset(context, adapter, "mlx_adapter")
     assert (trained.info["iterations"], trained.info["tensors"]) == (4, 32)
     assert trained.inputs["trainer.name"] == "mflux-train"
-    make_chosen_checkpoint(context, adapter, _log)
-    taken, _ = make_mflux_adapter(context, adapter)
+    make_adapter_asset(context, adapter, "chosen_checkpoint")
+    taken, _ = make_adapter_asset(context, adapter, "mflux_adapter")
     assert taken.info == {"taken": "as it is"}
     assert taken.data_version == trained.data_version
-    verification, _ = make_verification(context, adapter, _log)
+    verification, _ = make_adapter_asset(context, adapter, "verification")
     verdicts = {verdict["check"]: verdict for verdict in verification.info["verdicts"]}
     assert verification.info["has_passed"], verdicts
     assert verdicts["adapter fidelity"]["detail"].startswith("16 of 16 layers")
@@ -106,7 +102,7 @@ def test_klein_is_trained_over_its_base_and_verified_with_itself(small_game: Dat
     weights = {"flux2-klein-4b": "sha256:4", "flux2-klein-base-4b": "sha256:b"}
     engines = FastEngines(weights=weights, trainer_versions={"mflux-train": {"fake": "1"}})(small_game)
     context = Context(small_game, engines)
-    make_dataset(context, context.adapter("west/west_land"))
+    make_adapter_asset(context, context.adapter("west/west_land"), "training_dataset")
     inputs = states(small_game, engines)["mlx_adapter"].inputs
     assert (inputs["base_model"], inputs["base_weights"]) == ("flux2-klein-base-4b", "sha256:b")
 
@@ -138,7 +134,7 @@ def test_a_file_from_elsewhere_is_read_by_its_own_family_s_names(
         assert step.status == "blocked"
         assert any(problem in reason for reason in step.reasons)
         return
-    record, _ = make_mflux_adapter(context, adapter)
+    record, _ = make_adapter_asset(context, adapter, "mflux_adapter")
     assert record.info == {"taken": "as it is"}
     step = adapter_steps_of(context, adapter)["verification"]
     assert step.status == "stale"

@@ -12,10 +12,7 @@ from sq_pipeline.common.errors import TrainingError
 from sq_pipeline.common.layout import shipped_data_root
 from sq_pipeline.engines import factory
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
-from sq_pipeline.pipeline.adapters.chosen_checkpoint import make_chosen_checkpoint
-from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
-from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
-from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Engines
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline_tests.engines.trainers.mlx_examples.mlx_examples_place import Place, draw_pictures, make_place
@@ -57,18 +54,18 @@ def engines_of(place: Place) -> Engines:
 def test_the_adapter_enters_the_flow(place: Place) -> None:
     context = Context(place.data, engines_of(place))
     adapter = context.adapter("west_land")
-    make_dataset(context, adapter)
-    record, is_made = make_mlx_adapter(context, adapter, _LOG)
+    make_adapter_asset(context, adapter, "training_dataset")
+    record, is_made = make_adapter_asset(context, adapter, "mlx_adapter")
     assert is_made
     assert (record.info["tensors"], record.info["loss_first"]) == (26, 0.1)
     assert record.inputs["trainer.name"] == "mlx-examples"
     assert record.inputs["trainer.sources"].startswith("sha256:")
     assert len(place.told["seen"]) == 11
     assert {name for name in record.objects if name.startswith("kept-")} == {"kept-0000010", "kept-0000020"}
-    chosen, _ = make_chosen_checkpoint(context, adapter, _LOG)
+    chosen, _ = make_adapter_asset(context, adapter, "chosen_checkpoint")
     assert chosen.objects["adapter"] in (record.objects["kept-0000010"], record.objects["kept-0000020"])
-    remapped, _ = make_mflux_adapter(context, adapter)
-    assert len(open_safetensors(context.store.path_of(remapped.objects["adapter"])).tensors) > 0
+    remapped, _ = make_adapter_asset(context, adapter, "mflux_adapter")
+    assert len(open_safetensors(context.store.lend(remapped.objects["adapter"])).tensors) > 0
     again = Context(place.data, engines_of(place))
     assert adapter_steps_of(again, adapter)["mlx_adapter"].status == "fresh"
 
@@ -76,10 +73,10 @@ def test_the_adapter_enters_the_flow(place: Place) -> None:
 def test_a_checkout_that_is_gone_blocks_the_step_and_a_failed_training_is_an_error(place: Place) -> None:
     context = Context(place.data, engines_of(place))
     adapter = context.adapter("west_land")
-    make_dataset(context, adapter)
+    make_adapter_asset(context, adapter, "training_dataset")
     place.switch(fail_at=15)
     with pytest.raises(TrainingError, match=r"ValueError: \[load\] no such thing"):
-        make_mlx_adapter(context, adapter, _LOG)
+        make_adapter_asset(context, adapter, "mlx_adapter")
     step = adapter_steps_of(Context(place.data, engines_of(place)), adapter)["mlx_adapter"]
     assert step.status == "stale"
     place.data.settings_file.write_text("trainer: mlx-examples\nmlx_examples: {checkout: gone}\nbase_model: dev\n")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from sq_pipeline.cli import app
 from sq_pipeline.cli.pipeline_commands import plan_rows
 from sq_pipeline.common.errors import AdapterError
-from sq_pipeline.pipeline.adapters.mflux_adapter import make_mflux_adapter
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.chain import chain_of, follow
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
@@ -199,7 +199,7 @@ def test_a_plan_opens_no_engine(done: Game) -> None:
 def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:
     context = Context(game.data, game.engines(game.data))
     with pytest.raises(AdapterError) as caught:
-        make_mflux_adapter(context, context.adapter("west_land"))
+        make_adapter_asset(context, context.adapter("west_land"), "mflux_adapter")
     assert str(caught.value) == (
         f"{LORAS}/mflux_adapter: cannot be made yet, because {LORAS}/chosen_checkpoint ← mlx_adapter "
         "← training_dataset (never made)"

@@ -17,8 +17,8 @@ from sq_pipeline.pipeline.adapters import mflux_adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
-from sq_pipeline.pipeline.worlds.stack import make_stack
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Made
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -89,9 +89,9 @@ def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDi
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [places]})
     context = Context(data, real_engines(data))
     (world,) = context.catalog.worlds.values()
-    make_stack(context, world, "landscape")
-    (made,) = make_pictures(context, world, "landscape", {"mill"})
-    assert isinstance(made, MadePicture)
+    list(make_world_asset(context, world, "landscape", "stack"))
+    (made,) = make_world_asset(context, world, "landscape", "images", {"mill"})
+    assert isinstance(made, Made)
     published = data.published_image("west", "landscape", "mill")
     texts = read_png(published, "sq.").texts
     said, inputs = json.loads(texts[PROVENANCE]), json.loads(texts[INPUTS])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from PIL import Image
 from sq_pipeline.common.errors import ContentError, SelectionError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
-from sq_pipeline.content.records import World
+from sq_pipeline.content.records import Subject, World
 from sq_pipeline.defs.runs import RunReport
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.worlds import world_status
+from sq_pipeline.pipeline.worlds import prompts
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -95,20 +96,33 @@ def test_an_edit_makes_exactly_its_pictures_again(
     assert is_quiet(done.run())
 
 
-def test_one_edited_prompt_surveys_its_world_four_times(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the plan before, the step of prompts and pictures, the gallery, and the plan after; the other world never."""
-    surveys: list[str] = []
-    stack_step_of = world_status.stack_step_of
+def test_one_edited_prompt_has_its_world_surveyed_once(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of plan, steps and report: each text is written once, each asset looked up once, and once more when it was made.
 
-    def counted(context: Context, world: World, tier: Tier) -> Any:
-        surveys.append(world.key)
-        return stack_step_of(context, world, tier)
+    The other world's never.
+    """
+    texts: list[str] = []
+    looked_up: Counter[str] = Counter()
+    write, find = prompts.write_prompt, Context._find_step
+
+    def written(world: World, subject: Subject, tier: Tier, counter: Any) -> Any:
+        texts.append(f"{world.name}/{subject.slug}")
+        return write(world, subject, tier, counter)
+
+    def found(self: Context, asset: str, kind: str, given: dict[str, Any]) -> Any:
+        looked_up[asset.removeprefix("west/worlds/")] += 1
+        return find(self, asset, kind, given)
 
     done.run()
     done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]})
-    monkeypatch.setattr(world_status, "stack_step_of", counted)  # what `world_state_of` begins with
+    monkeypatch.setattr(prompts, "write_prompt", written)
+    monkeypatch.setattr(Context, "_find_step", found)
     assert rendered(done.run()) == {"old/mill"}
-    assert surveys == ["west/old"] * 4
+    assert sorted(texts) == ["old/inn", "old/mill", "old/mine"]
+    pictures = {asset: count for asset, count in looked_up.items() if asset.startswith(("old/", "paper/poi"))}
+    once, twice = dict.fromkeys, {"old/prompts:mill": 2, "old/poi_images:mill": 2, "old/gallery": 2}
+    others = ("old/stack", "old/prompts:mine", "old/prompts:inn", "old/poi_images:mine", "old/poi_images:inn")
+    assert pictures == {**once(others, 1), **twice}
 
 
 def test_what_does_not_count_makes_nothing(done: Game) -> None:
@@ -192,7 +206,7 @@ def test_undoing_a_dataset_puts_its_adapter_back_in_use(done: Game) -> None:
 
 
 def test_manual_promotion_waits_for_a_person(game: Game) -> None:
-    from sq_pipeline.pipeline.adapters.promoted_adapter import promote
+    from sq_pipeline.pipeline.adapters.promote import promote
 
     write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
     report = game.run()

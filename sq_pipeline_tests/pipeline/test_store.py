@@ -46,18 +46,18 @@ def test_an_object_lies_under_its_hash(tmp_path: Path) -> None:
     stored = store.put_bytes(b"pixels", ".png")
     digits = hash_bytes(b"pixels").removeprefix("sha256:")
     assert stored == StoredObject(name=f"{digits[:2]}/{digits}.png", sha256=f"sha256:{digits}", byte_count=6)
-    assert store.path_of(stored) == tmp_path / "objects" / digits[:2] / f"{digits}.png"
-    assert store.path_of(stored).read_bytes() == b"pixels"
+    assert store.lend(stored) == tmp_path / "objects" / digits[:2] / f"{digits}.png"
+    assert store.lend(stored).read_bytes() == b"pixels"
 
 
 def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
     store, source = Store(tmp_path / "store"), tmp_path / "source"
     source.write_bytes(b"pixels")
     first = store.put_bytes(b"pixels", ".png")
-    inode = store.path_of(first).stat().st_ino
+    inode = store.lend(first).stat().st_ino
     assert store.put_bytes(b"pixels", ".png") == first
     assert store.put_file(source, ".png") == first
-    assert store.path_of(first).stat().st_ino == inode  # not even written again
+    assert store.lend(first).stat().st_ino == inode  # not even written again
     assert len(names_below(tmp_path / "store")) == 1
     assert store.put_bytes(b"other", ".png") != first
     assert len(names_below(tmp_path / "store")) == 2
@@ -66,9 +66,9 @@ def test_the_same_content_is_kept_once(tmp_path: Path) -> None:
 def test_a_cut_off_object_is_written_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     stored = store.put_bytes(b"pixels", ".png")
-    store.path_of(stored).write_bytes(b"pix")
+    store.lend(stored).write_bytes(b"pix")
     store.put_bytes(b"pixels", ".png")
-    assert store.path_of(stored).read_bytes() == b"pixels"
+    assert store.lend(stored).read_bytes() == b"pixels"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_record_whose_object_is_gone_or_cut_is_none_until_it_is_made_again(
     tmp_path: Path, content: bytes | None
 ) -> None:
     store = Store(tmp_path)
-    path = store.path_of(_keep(store).objects["picture"])
+    path = store.lend(_keep(store).objects["picture"])
     path.unlink()
     if content is not None:
         path.write_bytes(content)

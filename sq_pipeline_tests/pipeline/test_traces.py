@@ -8,7 +8,8 @@ from opentelemetry.trace import StatusCode
 
 from sq_pipeline.pictures.ports import AppliedAdapter
 from sq_pipeline.pipeline.context import Context
-from sq_pipeline.pipeline.worlds.images import FailedPicture, make_pictures
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Failed
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.spans import Spans, attributes, own_id, parent_id, recorded_spans
 
@@ -39,9 +40,9 @@ def test_a_picture_whose_stack_matched_nothing_is_not_made(done: Game, spans: Sp
     before = done.data.published_image("west", "landscape", "mill").read_bytes()
     done.engines.renderer.applied = (AppliedAdapter(Path("x"), 1.0, 0, 4, 0, 2),)
     context = Context(done.data, done.engines(done.data))
-    outcomes = list(make_pictures(context, context.catalog.worlds["west/old"], "landscape", {"mill"}))
+    outcomes = list(make_world_asset(context, context.catalog.worlds["west/old"], "landscape", "images", {"mill"}))
     (failed,) = outcomes
-    assert isinstance(failed, FailedPicture)
+    assert isinstance(failed, Failed)
     assert "west/landscape.safetensors: was not applied whole: 0 of 4 keys matched" in failed.reason
     assert {item.status.status_code for item in spans.named("flux_mlx.render")} == {StatusCode.ERROR}
     assert done.data.published_image("west", "landscape", "mill").read_bytes() == before

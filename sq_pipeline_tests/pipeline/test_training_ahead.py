@@ -4,15 +4,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from logging import getLogger
 
 import pytest
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
-from sq_pipeline.pipeline.adapters.mlx_adapter import make_mlx_adapter
-from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Engines
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import write_game
@@ -89,7 +87,7 @@ def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     write_game(data)
     context = Context(data, real_engines(data))
     adapter = context.adapter(PAPER)
-    make_dataset(context, adapter)
+    make_adapter_asset(context, adapter, "training_dataset")
     wanted = adapter_steps_of(context, adapter)["mlx_adapter"].fingerprint
     process = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(data.root), PAPER]
     subprocess.run([*process, "sha256:another"], check=True)  # the files changed meanwhile: nothing is trained
@@ -98,12 +96,12 @@ def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     end = data.checkpoint_folder(wanted) / "0000003.safetensors"
     assert end.is_file()
     assert not context.store.read_record("mlx_adapter", wanted)
-    made, is_made = make_mlx_adapter(context, adapter, getLogger())
+    made, is_made = make_adapter_asset(context, adapter, "mlx_adapter")
     assert is_made
     assert "resumed_at" not in made.info
     assert not end.exists()
-    path = context.store.path_of(made.objects["adapter"])
+    path = context.store.lend(made.objects["adapter"])
     ahead = path.read_bytes()
     path.unlink()
-    alone, _ = make_mlx_adapter(Context(data, real_engines(data)), adapter, getLogger())
-    assert context.store.path_of(alone.objects["adapter"]).read_bytes() == ahead
+    alone, _ = make_adapter_asset(Context(data, real_engines(data)), adapter, "mlx_adapter")
+    assert context.store.lend(alone.objects["adapter"]).read_bytes() == ahead

@@ -19,8 +19,8 @@ from sq_pipeline.engines import factory
 from sq_pipeline.pictures.ports import RenderRequest
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
-from sq_pipeline.pipeline.worlds.images import MadePicture, make_pictures
-from sq_pipeline.pipeline.worlds.stack import make_stack
+from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.world_asset import Made
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 from sq_pipeline.serve.picture_files import read_pixels
 from sq_pipeline.serve.protocol import ProtocolError
@@ -184,9 +184,9 @@ def test_a_run_uses_the_server_and_makes_the_same_picture_without_it(
     png = published.read_bytes()
     shutil.rmtree(data.store_root)
     published.unlink()
-    make_stack(context, world, "landscape")
-    (made,) = make_pictures(context, world, "landscape", {"mill"})
-    assert isinstance(made, MadePicture)
+    list(make_world_asset(context, world, "landscape", "stack"))
+    (made,) = make_world_asset(context, world, "landscape", "images", {"mill"})
+    assert isinstance(made, Made)
     assert made.record.info["rendered_by"] == "in process"
     assert "pictures are rendered in process: no render server is up" in capfd.readouterr().err
     assert published.read_bytes() == png

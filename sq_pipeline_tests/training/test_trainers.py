@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of, trainer_of
-from sq_pipeline.pipeline.adapters.training_dataset import make_dataset
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.facts import trainer_of
+from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline_tests.pipeline.fast import FastEngines, lora, write_dataset, write_yaml
 
@@ -33,7 +34,7 @@ def choose(data: DataDir, *, settings: str | None, recipe: str | None) -> None:
 def training(data: DataDir, engines: FastEngines) -> Step:
     """The training as it stands, with its dataset made."""
     context = Context(data, engines(data))
-    make_dataset(context, context.adapter("west_land"))
+    make_adapter_asset(context, context.adapter("west_land"), "training_dataset")
     return adapter_steps_of(context, context.adapter("west_land"))["mlx_adapter"]
 
 

@@ -125,7 +125,7 @@ def _enter(store: Store, values: dict[str, Any], recording: dict[str, Any]) -> N
         inputs = {**inputs, "files": _hashes(recording["files"][inputs["files"]])}
     record = Record.model_validate({**values, "inputs": inputs})
     for stored in record.objects.values():
-        _stand_in(store.path_of(stored), stored.byte_count)
+        _stand_in(store.lend(stored), stored.byte_count)
     store.write_record(record)
     for asset, fingerprint in recording["current"].items():
         if fingerprint == record.fingerprint:

@@ -11,7 +11,8 @@ from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.sensors.night_window import next_start, window_around
 from sq_pipeline.defs.sensors.requests import Answer, Runs
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
-from sq_pipeline.pipeline.adapters.adapter_status import adapter_folder, adapter_steps_of, expected_training_s
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.facts import adapter_folder, expected_training_s
 from sq_pipeline.pipeline.context import Context, Step
 
 _SPARE = 1.1  # a training may take this much longer than the last one did

@@ -24,7 +24,7 @@ from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_T
 from sq_pipeline.pictures.archive import archive_removed_places
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
-from sq_pipeline.pipeline.worlds.world_status import WorldState, world_folder
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
 
 def content_sensor(

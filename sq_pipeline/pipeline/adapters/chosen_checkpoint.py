@@ -1,86 +1,95 @@
-"""Making `chosen_checkpoint`, the checkpoint of a training that goes on to the remap: the proposed, or a person's.
+"""The asset `chosen_checkpoint`: the checkpoint of a training that goes on to the remap, the proposed or a person's.
 
 The scores are a record of their own, so that another choice renders nothing again. Not here: scoring
-(`checkpoint_scores`), which checkpoints there are (`kept_checkpoints`).
+(`checkpoint_scoring`), which checkpoints there are (`kept_checkpoints`), a person's choosing (`choose_checkpoint`).
 """
 
 import json
-import logging
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_status import (
-    adapter_steps_of,
-    asset_name,
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
+from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_only_one, write_table
+from sq_pipeline.pipeline.adapters.checkpoint_scoring import ScoringRequest, score_checkpoints
+from sq_pipeline.pipeline.adapters.facts import (
     base_model_for,
-    checkpoint_scores_inputs_of,
     keymap_of,
-    ready,
     recipe_of,
     source_keymap_of,
     verify_prompts_of,
 )
-from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_only_one, write_table
-from sq_pipeline.pipeline.adapters.checkpoint_scoring import ScoringRequest, score_checkpoints
 from sq_pipeline.pipeline.adapters.kept_checkpoints import (
     KeptCheckpoint,
     choice_for,
     kept_checkpoints,
-    not_kept,
     outdated_choice,
-    path_of,
     score_limits,
     scored_prompts,
 )
 from sq_pipeline.pipeline.adapters.training_dataset import insist_unchanged
-from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.inputs import Inputs, checkpoint_scores_inputs, chosen_checkpoint_inputs
+from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices, write_choices
 from sq_pipeline.training.checkpoint_scores import SCORED_SCALES, CheckpointScore, overtrained, propose
 from sq_pipeline.training.ports import TrainingExample
 
 SCORES = "checkpoint_scores"  # the kind of record
 
 
-def make_chosen_checkpoint(context: Context, adapter: Adapter, log: logging.Logger) -> tuple[Record, bool]:
-    """Choose, unless the store has it; score before that, unless the store has the scores.
-
-    Where one checkpoint was kept there is nothing to choose, and nothing is scored.
-    """
-    step, states = ready(context, adapter, "chosen_checkpoint")
-    if step.record is not None:
-        return context.reuse(step, step.record), False
-    training = states["mlx_adapter"].record
-    assert training is not None
+def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    training = made(steps, "mlx_adapter")
     kept = kept_checkpoints(context, training)
+    choice = choice_for(context, adapter, training, kept)
+    scores = _scores_inputs(context, adapter, steps) if len(kept) > 1 else None
+    limits = asdict(score_limits(context.settings.thresholds))
+    return chosen_checkpoint_inputs(training.data_version, scores, limits, choice.iteration if choice else None)
+
+
+def _scores_inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    """What the scores of an adapter's kept checkpoints are made from."""
+    base_model = base_model_for(context, adapter)
+    kept = kept_checkpoints(context, made(steps, "mlx_adapter"))
+    reading = source_keymap_of(context, adapter)
+    return checkpoint_scores_inputs(
+        {iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
+        made(steps, "training_dataset").data_version,
+        recipe_of(context, adapter),
+        None if reading is None else keymap_of(context),
+        reading,
+        adapter.trigger,
+        scored_prompts(verify_prompts_of(context, adapter)).model_dump(),
+        SCORED_SCALES,
+        base_model,
+        context.weights_hash(base_model),
+        context.engines.renderer_versions,
+        context.trainer_versions("mlx"),
+    )
+
+
+def _make(making: Making) -> Record:
+    """Choose; score before that, unless the store has the scores. Of one checkpoint nothing is scored."""
+    training = making.upstream("mlx_adapter")
+    kept = kept_checkpoints(making.context, training)
     if len(kept) == 1:
-        return context.keep(step, _only_one(context, adapter, step, next(iter(kept.values())))), True
-    scores = _take_scores(context, adapter, states, kept, log)
-    record = _choose(context, adapter, step, training, kept, scores)
-    return context.keep(step, record), True
+        return _only_one(making, next(iter(kept.values())))
+    return _choose(making, training, kept, _take_scores(making, kept))
 
 
-def _only_one(context: Context, adapter: Adapter, step: Step, checkpoint: KeptCheckpoint) -> Record:
-    report = write_only_one(adapter.key, checkpoint.iteration)
-    table = context.store.put_bytes(report.encode(), ".md")
+def _only_one(making: Making, checkpoint: KeptCheckpoint) -> Record:
+    report = write_only_one(making.adapter.key, checkpoint.iteration)
+    table = making.context.store.put_bytes(report.encode(), ".md")
     info = {"iteration": checkpoint.iteration, "kept": [checkpoint.iteration], "is_scored": False}
-    return _record(step, checkpoint, {"table": table}, info)
+    return _record(making, checkpoint, {"table": table}, info)
 
 
-def _choose(
-    context: Context,
-    adapter: Adapter,
-    step: Step,
-    training: Record,
-    kept: Mapping[int, KeptCheckpoint],
-    scores: Record,
-) -> Record:
+def _choose(making: Making, training: Record, kept: Mapping[int, KeptCheckpoint], scores: Record) -> Record:
+    context, adapter = making.context, making.adapter
     limits = score_limits(context.settings.thresholds)
     rows = [CheckpointScore(**score) for score in scores.info["scores"]]
     proposal = propose(rows, scores.info["base_loss"], limits)
@@ -105,42 +114,32 @@ def _choose(
         "overtrained": sorted(overtrained(rows, limits)),
         **({} if choice is None else {"chosen_by": choice.by}),
     }
-    return _record(step, checkpoint, objects, info)
+    return _record(making, checkpoint, objects, info)
 
 
-def _record(step: Step, checkpoint: KeptCheckpoint, objects: dict[str, StoredObject], info: dict[str, Any]) -> Record:
-    return Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=checkpoint.data_version,
-        objects={"adapter": checkpoint.stored, **objects},
-        info=info,
-    )
-
-
-def _take_scores(
-    context: Context,
-    adapter: Adapter,
-    states: Mapping[str, Step],
-    kept: Mapping[int, KeptCheckpoint],
-    log: logging.Logger,
+def _record(
+    making: Making, checkpoint: KeptCheckpoint, objects: Mapping[str, StoredObject], info: Mapping[str, Any]
 ) -> Record:
+    return making.step.as_record(checkpoint.data_version, {"adapter": checkpoint.stored, **objects}, info)
+
+
+def _take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
     """The scores from the store, or made now."""
-    inputs = checkpoint_scores_inputs_of(context, adapter, states)
+    context, adapter = making.context, making.adapter
+    inputs = _scores_inputs(context, adapter, making.steps)
     known = context.store.read_record(SCORES, fingerprint(inputs))
     if known is not None:
         return known
     reading = source_keymap_of(context, adapter)
     request = ScoringRequest(
-        checkpoints={iteration: path_of(context, checkpoint) for iteration, checkpoint in kept.items()},
+        checkpoints={iteration: context.adapter_file(checkpoint.stored) for iteration, checkpoint in kept.items()},
         lora_scales=SCORED_SCALES,
         prompts=scored_prompts(verify_prompts_of(context, adapter)),
         trigger=adapter.trigger,
         base_model=base_model_for(context, adapter),
         keymap=None if reading is None else keymap_of(context),
         reading=reading,
-        examples=_examples(context, adapter, states["training_dataset"]),
+        examples=_examples(making),
         recipe=recipe_of(context, adapter),
         tier=shown_tier(adapter.tier),
     )
@@ -148,9 +147,9 @@ def _take_scores(
         request,
         context.engines.renderer(),
         context.engines.held_out_meter(),
-        lambda done, total: log.debug("picture %d of %d", done, total),
+        lambda done, total: making.log.debug("picture %d of %d", done, total),
     )
-    insist_unchanged(context, adapter, states["training_dataset"])
+    insist_unchanged(context, adapter, making.steps["training_dataset"])
     figures = _finite(scores.as_json())
     info = {**figures, "wall_s": round(scores.wall_s, 2), "chip": context.engines.chip}
     record = Record(
@@ -168,12 +167,11 @@ def _take_scores(
     return record
 
 
-def _examples(context: Context, adapter: Adapter, dataset: Step) -> tuple[TrainingExample, ...]:
+def _examples(making: Making) -> tuple[TrainingExample, ...]:
     """The pairs as they were checked, from the dataset's own index: no picture is decoded for it."""
-    assert dataset.record is not None
-    folder = context.data.datasets_root / str(adapter.dataset)
-    index: Path = context.store.path_of(dataset.record.objects["index"])
-    pairs = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+    folder = making.context.data.datasets_root / str(making.adapter.dataset)
+    index = making.context.store.read_text(making.upstream("training_dataset").objects["index"])
+    pairs = [json.loads(line) for line in index.splitlines()]
     return tuple(TrainingExample(folder / pair["image"], pair["prompt"]) for pair in pairs)
 
 
@@ -187,59 +185,15 @@ def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     return {**figures, "scores": scores, "base_loss": number(figures["base_loss"])}
 
 
-def choose_checkpoint(context: Context, adapter: Adapter, iteration: int, by: str) -> dict[str, Any]:
-    """Enter a person's choice; it goes on from there with the next run, and renders no scores again.
-
-    Raises SelectionError for an adapter that is not trained, an iteration that was not kept, or where nobody is named.
-    """
-    training = _training_of(context, adapter)
-    kept = kept_checkpoints(context, training)
-    faults: list[Fault] = []
-    if iteration not in kept:
-        faults.append(not_kept("", "--iteration", iteration, kept))
-    if not by.strip():
-        faults.append(Fault("", "--by", "nobody is named", "say who chooses it"))
-    if faults:
-        raise SelectionError(faults)
-    choices = read_choices(context.data, adapter.genre)
-    choices[adapter.name] = CheckpointChoice(iteration=iteration, by=by.strip(), training=training.data_version)
-    write_choices(context.data, adapter.genre, choices)
-    return {**_summary(context, adapter, kept), "iteration": iteration, "by": by.strip()}
-
-
-def choose_proposed(context: Context, adapter: Adapter) -> dict[str, Any]:
-    """Drop a person's choice, if there is one: the proposal holds again. Raises SelectionError, as above."""
-    kept = kept_checkpoints(context, _training_of(context, adapter))
-    choices = read_choices(context.data, adapter.genre)
-    if choices.pop(adapter.name, None) is not None:
-        write_choices(context.data, adapter.genre, choices)
-    summary = _summary(context, adapter, kept)
-    return {**summary, "iteration": summary["proposed"], "by": None}
-
-
-def _training_of(context: Context, adapter: Adapter) -> Record:
-    if adapter.dataset is None:
-        raise SelectionError(Fault(adapter.key, "", "is not trained here, so it has no checkpoints", ""))
-    step = adapter_steps_of(context, adapter)["mlx_adapter"]
-    if step.record is None:
-        hint = "bring it up to date with `sq-pipeline run`"
-        raise SelectionError(Fault(step.asset, "", f"is not trained yet: {'; '.join(step.reasons)}", hint))
-    return step.record
-
-
-def _summary(context: Context, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> dict[str, Any]:
-    """What there is to choose among; `proposed` is None where it was not scored yet."""
-    return {
-        "adapter": adapter.key,
-        "kept": list(kept),
-        "proposed": _proposed(context, adapter, kept),
-        "file": context.data.relative(context.data.checkpoint_choices(adapter.genre)),
-    }
-
-
-def _proposed(context: Context, adapter: Adapter, kept: Mapping[int, KeptCheckpoint]) -> int | None:
-    if len(kept) == 1:
-        return next(iter(kept))
-    current = context.store.read_current(asset_name(adapter, "chosen_checkpoint"))
-    record = context.store.read_record("chosen_checkpoint", current[0]) if current else None
-    return None if record is None or record.info["kept"] != list(kept) else record.info.get("proposed")
+ASSET = AdapterAsset(
+    name="chosen_checkpoint",
+    upstream=("mlx_adapter", "training_dataset"),  # the second holds the pairs that it is scored on
+    inputs=_inputs,
+    make=_make,
+    description=lambda adapter: (
+        f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice."
+    ),
+    shows=(ShownText("table"), ShownPicture("grid", "checkpoints", 960)),
+    is_for_trained=True,
+    uses_gpu=True,
+)

@@ -6,7 +6,6 @@ Not here: scoring (`checkpoint_scores`), making the choice (`adapters.chosen_che
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sq_pipeline.adapters.tensor_survey import tensors_data_version
@@ -49,18 +48,13 @@ def kept_checkpoints(context: Context, training: Record) -> dict[int, KeptCheckp
     found: dict[int, KeptCheckpoint] = {}
     for name, stored in sorted(training.objects.items()):
         if match := _KEPT.fullmatch(name):
-            path = context.store.path_of(stored)
+            path = context.adapter_file(stored)
             version = context.files.remember(path, "tensors", lambda path=path: tensors_data_version(path))
             found[int(match[1])] = KeptCheckpoint(int(match[1]), stored, version)
     if all(checkpoint.data_version != training.data_version for checkpoint in found.values()):
         last = int(training.info["iterations"])
         found[last] = KeptCheckpoint(last, training.objects["adapter"], training.data_version)
     return dict(sorted(found.items()))
-
-
-def path_of(context: Context, checkpoint: KeptCheckpoint) -> Path:
-    """The checkpoint's file."""
-    return context.store.path_of(checkpoint.stored)
 
 
 def scored_prompts(prompts: VerifyPrompts) -> ScoredPrompts:

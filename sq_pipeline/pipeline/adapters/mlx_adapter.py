@@ -1,83 +1,89 @@
-"""Making the MLX adapter of one adapter: training it, and keeping what the training gives.
+"""The asset `mlx_adapter`: an adapter as it was trained, and what a training leaves to look at.
 
-Not here: the training (engines), how it is told of (`training.progress`), the other steps.
+Not here: the training (engines), how it is told of (`training.progress`), training ahead of a run (`train_ahead`).
 """
 
-import logging
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.base_models.base_models import training_base_of
 from sq_pipeline.common.errors import ContentError
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_status import (
-    adapter_steps_of,
-    base_model_for,
-    ready,
-    sample_prompts_of,
-    trainer_of,
-)
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
+from sq_pipeline.pipeline.adapters.facts import base_model_for, recipe_of, sample_prompts_of, trainer_of
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.inputs import Inputs, mlx_adapter_inputs
+from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.training.checkpoint_folders import remove_abandoned_checkpoints, remove_checkpoints
+from sq_pipeline.training.checkpoint_folders import last_checkpoint, remove_abandoned_checkpoints, remove_checkpoints
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
 from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
 from sq_pipeline.training.train import at_first, both, draw_loss_curve, train_adapter
 
 
-def make_mlx_adapter(
-    context: Context,
-    adapter: Adapter,
-    log: logging.Logger,
-    publish: Callable[[TrainingSnapshot], None] = lambda _: None,
-) -> tuple[Record, bool]:
-    """Train the adapter, unless the store has it; a training that was cut off is continued.
+def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    trained_over = training_base_of(base_model_for(context, adapter))
+    return mlx_adapter_inputs(
+        made(steps, "training_dataset").data_version,
+        recipe_of(context, adapter),
+        trained_over,
+        context.weights_hash(trained_over),
+        context.trainer_versions(trainer_of(context, adapter)),
+    )
 
-    `publish` gets snapshots of the training while it runs.
-    """
-    step, states = ready(context, adapter, "mlx_adapter")
-    remove_abandoned_checkpoints(context.data, lambda: _trainings(context))
-    if step.record is not None:
-        remove_checkpoints(context.data, step.fingerprint)
-        return context.reuse(step, step.record), False
+
+def _refine(context: Context, _adapter: Adapter, step: Step, _steps: Steps) -> Step:
+    """The training, saying where it goes on if it was cut off."""
+    is_to_train = step.because is None and step.record is None
+    last = last_checkpoint(context.data, step.fingerprint) if is_to_train else None
+    if last is None:
+        return step
+    return replace(step, reasons=(*step.reasons, f"goes on after iteration {last}, where it was cut off"))
+
+
+def _make(making: Making) -> Record:
+    """Train the adapter; a training that was cut off is continued."""
+    context, adapter, step = making.context, making.adapter, making.step
     if context.engines.training_ahead is not None:
-        context.engines.training_ahead().begin(trainings_to_come(context, adapter))
+        context.engines.training_ahead().begin(trainings_to_come(context, adapter, making.steps_of))
     dataset = checked_dataset(context, adapter)
     # the first step follows the reading of all pictures: from there on the folder may change
-    insist = at_first(lambda: insist_unchanged(context, adapter, states["training_dataset"]))
+    insist = at_first(lambda: insist_unchanged(context, adapter, making.steps["training_dataset"]))
 
     def tell(snapshot: TrainingSnapshot) -> None:
-        log.info("%s", snapshot.as_line())
-        publish(snapshot)
+        making.log.info("%s", snapshot.as_line())
+        making.publish(snapshot)
 
     on_progress = both(insist, both(tell_snapshots(tell), show_progress(adapter.key)))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
         checkpoints = CheckpointPlace(context.data.checkpoint_folder(step.fingerprint), step.fingerprint)
-        prompts = _sample_prompts(context, adapter, log)
+        prompts = _sample_prompts(making)
         result = train_adapter(
             dataset, context.engines.trainer(trainer_of(context, adapter)), output, on_progress, checkpoints, prompts
         )
         version = tensors_data_version(output)
         objects = _training_objects(context, adapter, output, result)
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=version,
-        objects=objects,
-        info=_training_info(context, dataset, result),
-    )
-    kept = context.keep(step, record)
-    remove_checkpoints(context.data, step.fingerprint)
-    return kept, True
+    return step.as_record(version, objects, _training_info(context, dataset, result))
 
 
-def trainings_to_come(context: Context, adapter: Adapter) -> list[tuple[str, str]]:
+def _tidy(making: Making) -> None:
+    """Remove the checkpoints of a training that the store has, and those that nothing will go on from."""
+    context = making.context
+    if context.store.read_record(making.step.kind, making.step.fingerprint) is not None:
+        remove_checkpoints(context.data, making.step.fingerprint)
+    remove_abandoned_checkpoints(context.data, lambda: _trainings(making))
+
+
+def trainings_to_come(
+    context: Context, adapter: Adapter, steps_of: Callable[[Adapter], Steps]
+) -> list[tuple[str, str]]:
     """Key and fingerprint of the other trainings of this run that could begin now, while `adapter` is trained.
 
     Only over tiny-flux, by our own trainer: any other fills the machine alone.
@@ -85,7 +91,7 @@ def trainings_to_come(context: Context, adapter: Adapter) -> list[tuple[str, str
     found: list[tuple[str, str]] = []
     for key in sorted(context.run_trains):  # as Dagster orders the steps that could begin
         other = context.catalog.adapters[key]
-        step = adapter_steps_of(context, other)["mlx_adapter"]
+        step = steps_of(other)["mlx_adapter"]
         if other.key == adapter.key or step.status != "stale" or step.record is not None:
             continue
         if trainer_of(context, other) == "mlx" and base_model_for(context, other).name == "tiny-flux":
@@ -93,28 +99,11 @@ def trainings_to_come(context: Context, adapter: Adapter) -> list[tuple[str, str
     return found
 
 
-def train_ahead(context: Context, adapter: Adapter, wanted: str) -> bool:
-    """Train the adapter up to its end and leave that beside its checkpoints, for the process that will make it of it.
-
-    Only what has the fingerprint `wanted`; returns whether it was that.
-    """
-    step, states = ready(context, adapter, "mlx_adapter")
-    if step.fingerprint != wanted or step.record is not None:
-        return False
-    insist = at_first(lambda: insist_unchanged(context, adapter, states["training_dataset"]))
-    place = CheckpointPlace(context.data.checkpoint_folder(wanted), wanted, keeps_end=True)
-    trainer, prompts = context.engines.trainer(trainer_of(context, adapter)), sample_prompts_of(context, adapter)
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "final_adapters.safetensors"
-        train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
-    return True
-
-
-def _sample_prompts(context: Context, adapter: Adapter, log: logging.Logger) -> tuple[str, ...]:
+def _sample_prompts(making: Making) -> tuple[str, ...]:
     try:
-        return sample_prompts_of(context, adapter)
+        return sample_prompts_of(making.context, making.adapter)
     except ContentError as error:
-        log.warning("no samples are drawn: %s", error)  # the verification will ask for what is missing
+        making.log.warning("no samples are drawn: %s", error)  # the verification will ask for what is missing
         return ()
 
 
@@ -149,7 +138,21 @@ def _training_info(context: Context, dataset: TrainingDataset, result: TrainResu
     }
 
 
-def _trainings(context: Context) -> set[str]:
+def _trainings(making: Making) -> set[str]:
     """The fingerprints of all adapters that are trained here, as they would be trained now."""
-    surveys = [adapter_steps_of(context, adapter) for adapter in context.catalog.adapters.values()]
-    return {states["mlx_adapter"].fingerprint for states in surveys if "mlx_adapter" in states}
+    found = map(making.steps_of, making.context.catalog.adapters.values())
+    return {steps["mlx_adapter"].fingerprint for steps in found if "mlx_adapter" in steps}
+
+
+ASSET = AdapterAsset(
+    name="mlx_adapter",
+    upstream=("training_dataset",),
+    inputs=_inputs,
+    make=_make,
+    description=lambda adapter: f"{adapter.name} as trained, under mlx-examples' names.",
+    shows=(ShownPicture("loss_curve", "loss", 420), ShownPicture("samples", "samples by iteration", 640)),
+    refine=_refine,
+    tidy=_tidy,
+    is_for_trained=True,
+    uses_gpu=True,
+)

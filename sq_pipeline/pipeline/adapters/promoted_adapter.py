@@ -1,10 +1,10 @@
 """The asset `promoted_adapter`: an adapter that passed its verification, put where worlds find it, in somebody's name.
 
-Here: putting it there, and the genre's manifest. Not here: whether it may be (`adapter_status`).
+Here: whether it may be, putting it there, and the genre's manifest. Not here: a person's yes (`promote`).
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from sq_pipeline.common.atomic import atomic_path
 from sq_pipeline.common.errors import Fault, VerificationError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
 from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
-from sq_pipeline.pipeline.chain import problems_of
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.inputs import Inputs, promotion_inputs
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.verification.verdicts import Verdict, has_passed
@@ -66,63 +66,87 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
     return target
 
 
-def promote(context: Context, adapter: Adapter, by: str | None = None) -> tuple[Record, bool]:
+def _inputs(_context: Context, _adapter: Adapter, steps: Steps) -> Inputs:
+    return promotion_inputs(made(steps, "mflux_adapter").data_version, made(steps, "verification").data_version)
+
+
+def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Step:
+    """Only what passed is promoted, by a person where `sq.yaml` says so, and stays where it was put."""
+    is_manual = context.settings.promotion == "manual"
+    if step.because is not None:
+        waits = step.status == "pending" and is_manual
+        return replace(step, status="waiting", reasons=("then it waits for a person",)) if waits else step
+    verification = made(steps, "verification")
+    if not verification.info["has_passed"]:
+        failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
+        return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
+    if step.status == "fresh" and not (context.data.lora_root / adapter.file).is_file():
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
+    if step.status == "fresh" and step.record is not None and _is_replaced(context, adapter, step.record):
+        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is another adapter",))
+    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
+    if step.record is not None and step.record.info.get("file") != adapter.file:
+        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
+        step = replace(step, status="stale", record=None, reasons=(reason,))
+    if step.status == "stale" and step.record is None and is_manual:
+        reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        return replace(step, status="waiting", reasons=(reason, *step.reasons))
+    return step
+
+
+def _is_replaced(context: Context, adapter: Adapter, promoted: Record) -> bool:
+    """True where something else was put there since, as under another name of the adapter.
+
+    An adapter from elsewhere is never put there.
+    """
+    path = context.data.lora_root / adapter.file
+    return adapter.dataset is not None and context.files.hash_of(path) != promoted.objects["adapter"].sha256
+
+
+def _make(making: Making) -> Record:
     """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
 
-    One that was promoted before, and replaced since, needs nobody: it is put back, and returned with False.
-    Raises VerificationError when it did not pass, or nobody is named.
+    One that was promoted before, and replaced since, needs nobody: it is put back. Raises VerificationError.
     """
-    step, states = _ready_to_promote(context, adapter)
-    if step.record is not None:
-        if step.status == "fresh":
-            return step.record, False
-        by = by or step.record.info["promoted_by"]
+    context, adapter, step = making.context, making.adapter, making.step
+    by = making.by or (step.record.info["promoted_by"] if step.record is not None else None)
     if by is None and context.settings.promotion != "automatic":
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
-    adapter_record, verification = states["mflux_adapter"].record, states["verification"].record
-    assert adapter_record is not None
-    assert verification is not None
-    stored = adapter_record.objects["adapter"]
+    remapped, verification = making.upstream("mflux_adapter"), making.upstream("verification")
+    stored = remapped.objects["adapter"]
     promotion = Promotion(
         adapter=adapter,
-        adapter_version=adapter_record.data_version,
+        adapter_version=remapped.data_version,
         verdicts=tuple(Verdict(**verdict) for verdict in verification.info["verdicts"]),
         promoted_by=by or AUTOMATIC,
-        provenance=_provenance(states, verification),
+        provenance=_provenance(making.steps, verification),
     )
-    promote_adapter(context.data, context.store.path_of(stored), promotion)
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=adapter_record.data_version,
-        objects={"adapter": stored},
-        info={"promoted_by": promotion.promoted_by, "file": adapter.file},
-    )
-    return context.keep(step, record), step.record is None
+    promote_adapter(context.data, context.adapter_file(stored), promotion)
+    info = {"promoted_by": promotion.promoted_by, "file": adapter.file}
+    return step.as_record(remapped.data_version, {"adapter": stored}, info)
 
 
-def _ready_to_promote(context: Context, adapter: Adapter) -> tuple[Step, dict[str, Step]]:
-    states = adapter_steps_of(context, adapter)
-    step = states["promoted_adapter"]
-    if step.status == "pending":
-        fault = Fault(step.asset, "", "; ".join(problems_of(step)), "bring it up to date with `sq-pipeline run`")
-        raise VerificationError(fault)
-    if step.status == "blocked":
-        raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), "an adapter that failed is never used"))
-    return step, states
-
-
-def _provenance(states: dict[str, Step], verification: Record) -> dict[str, Any]:
+def _provenance(steps: Steps, verification: Record) -> dict[str, Any]:
     made_from: dict[str, Any] = {"verification_report": verification.objects["report"].sha256}
     for name in ("training_dataset", "mlx_adapter", "mflux_adapter"):
-        state = states.get(name)
-        if state is not None and state.record is not None:
-            made_from[name] = state.record.data_version
-    chosen = states.get("chosen_checkpoint")
+        step = steps.get(name)
+        if step is not None and step.record is not None:
+            made_from[name] = step.record.data_version
+    chosen = steps.get("chosen_checkpoint")
     if chosen is not None and chosen.record is not None:
         made_from["checkpoint"] = describe_choice(chosen.record.info)
-    mflux = states["mflux_adapter"].record
+    mflux = steps["mflux_adapter"].record
     if mflux is not None and "keymap" in mflux.info:
         made_from["keymap"] = f"{mflux.info['keymap']} {mflux.info['keymap_version']} {mflux.info['rules_hash']}"
     return made_from
+
+
+ASSET = AdapterAsset(
+    name="promoted_adapter",
+    upstream=("verification",),
+    inputs=_inputs,
+    make=_make,
+    description=lambda adapter: f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
+    refine=_refine,
+    is_placed=True,
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sq_pipeline.base_models.base_models import BASE_MODELS, Flux1Model, training_base_of
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
-from sq_pipeline.pipeline.adapters.adapter_status import base_model_for, recipe_of
+from sq_pipeline.pipeline.adapters.facts import base_model_for, recipe_of
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.training.fit import choose_settings, describe_gib, least_need, tokens_of_recipe
 from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, encoded_bytes_of, training_need

@@ -15,7 +15,7 @@ from sq_pipeline.content.records import Adapter
 from sq_pipeline.pictures.applied import is_same_norm, scaled_norm, update_norm
 from sq_pipeline.pictures.checks import Check, change, compare
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
-from sq_pipeline.pipeline.adapters.adapter_status import asset_name
+from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.context import Context
 
 
@@ -49,7 +49,8 @@ def _version(context: Context, path: Path) -> str | None:
 
 def _find(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Path | None:
     """A file with these tensors."""
-    places = [context.store.place_of(item.file_sha256, ".safetensors")]
+    stored = context.store.find(item.file_sha256, ".safetensors")
+    places = [] if stored is None else [context.adapter_file(stored)]
     if adapter is not None:
         places.append(context.data.lora_root / adapter.file)
     return next((path for path in places if _version(context, path) == item.data_version), None)

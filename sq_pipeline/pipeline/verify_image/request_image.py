@@ -57,10 +57,9 @@ def _check_cut(said: RequestProvenance) -> Check:
 
 def _find(context: Context, item: AdapterProvenance) -> Path | None:
     """A file with these bytes, the one of the same name first; objects of the store are named by their hash."""
-    places = [
-        context.store.place_of(item.file_sha256, ".safetensors"),
-        *sorted(_files(context), key=lambda path: _label(context, path) != item.file),
-    ]
+    stored = context.store.find(item.file_sha256, ".safetensors")
+    places = [] if stored is None else [context.adapter_file(stored)]
+    places += sorted(_files(context), key=lambda path: _label(context, path) != item.file)
     with context.files.saving():
         return next((path for path in places if _hash(context, path) == item.file_sha256), None)
 

@@ -1,35 +1,63 @@
 """The asset `gallery`: one sheet of a world's pictures of a tier."""
 
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
 from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.fingerprints import fingerprint
-from sq_pipeline.common.tiers import Tier
-from sq_pipeline.content.records import World
 from sq_pipeline.pictures.sheets import draw_gallery
-from sq_pipeline.pipeline.context import Context
-from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.worlds.world_status import _gallery_inputs, world_asset, world_state_of
+from sq_pipeline.pipeline.chain import follow
+from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.shown import ShownPicture
+from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
-def make_gallery(context: Context, world: World, tier: Tier) -> tuple[Record, bool]:
+def _survey(context: Context, state: WorldState) -> WorldState:
+    asset = world_asset(state.world, state.names.gallery)
+    if not state.subjects:
+        return state
+    if to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
+        gallery = follow(to_do, asset, "gallery")
+    elif not any(step.record for step in state.pictures.values()):
+        gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
+    else:
+        gallery = context.step(asset, "gallery", _inputs(state))
+    return replace(state, gallery=gallery)
+
+
+def _inputs(state: WorldState) -> dict[str, Any]:
+    names = {subject.slug: subject.name for subject in state.subjects}
+    made = {slug: step.record for slug, step in state.pictures.items() if step.record is not None}
+    return {"pictures": [[names[slug], record.data_version] for slug, record in made.items()], "gallery": 1}
+
+
+def _make(context: Context, state: WorldState, _slugs: Collection[str]) -> list[Made]:
     """Draw the sheet of the pictures that are there, unless the store has it; raises RenderError without pictures."""
-    state = world_state_of(context, world, tier)
-    step = context.step(world_asset(world, state.names.gallery), "gallery", _gallery_inputs(state))
+    step = context.step(world_asset(state.world, state.names.gallery), "gallery", _inputs(state))
     if step.record is not None:
-        return context.reuse(step, step.record), False
+        return [Made(context.reuse(step, step.record), is_made=False)]
     names = {subject.slug: subject.name for subject in state.subjects}
     pictures = [
-        (names[slug], context.store.path_of(picture.record.objects["picture"]).read_bytes())
+        (names[slug], context.store.read_bytes(picture.record.objects["picture"]))
         for slug, picture in state.pictures.items()
         if picture.record is not None
     ]
     if not pictures:
         raise RenderError(Fault(step.asset, "", f"there are no pictures of {state.key}", "render them first"))
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=fingerprint(step.inputs),
-        objects={"sheet": context.store.put_bytes(draw_gallery(pictures), ".png")},
-        info={"pictures": len(pictures)},
-    )
-    return context.keep(step, record), True
+    objects = {"sheet": context.store.put_bytes(draw_gallery(pictures), ".png")}
+    record = step.as_record(fingerprint(step.inputs), objects, {"pictures": len(pictures)})
+    return [Made(context.keep(step, record), is_made=True)]
+
+
+ASSET = WorldAsset(
+    part="gallery",
+    upstream=("images",),
+    survey=_survey,
+    steps=lambda state: {} if state.gallery is None else {"": state.gallery},
+    make=_make,
+    description=lambda _, tier: f"All {tier} pictures of this world on one sheet.",
+    figures=lambda record: {"pictures": record.info["pictures"]},
+    shows=(ShownPicture("sheet", "", 900),),
+)

@@ -9,7 +9,7 @@ from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_coun
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.worlds.world_status import AppliedEntry, WorldState
+from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
 
 
 def write_provenance(context: Context, state: WorldState, text: Prompt, step: Step, image: RenderedImage) -> Provenance:
@@ -50,7 +50,7 @@ def write_provenance(context: Context, state: WorldState, text: Prompt, step: St
 
 def _adapter(context: Context, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
     stored = entry.record.objects["adapter"]
-    path = context.store.path_of(stored)
+    path = context.adapter_file(stored)
     key = ("update norm", entry.record.data_version)
     norm: float | None = context.remember(key, lambda: update_norm(path))
     file = context.catalog.adapters[f"{world.genre}/{entry.name}"].file

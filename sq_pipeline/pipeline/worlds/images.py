@@ -1,61 +1,78 @@
-"""The pictures of a world's tier: rendering what the store has not, telling what made each, putting it where the game
-looks.
+"""The asset `images`: the pictures of a world's tier, rendered, told what made each, put where the game looks.
 
-Not here: what is to do (`worlds.world_status`), what is said of a picture (`worlds.image_provenance`).
+Not here: what is said of a picture (`worlds.image_provenance`).
 """
 
 import traceback
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.common.atomic import copy_file
+from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
-from sq_pipeline.common.tiers import Tier, published_key
-from sq_pipeline.content.records import Subject, World
+from sq_pipeline.common.tiers import TIER_NAMES, published_key
+from sq_pipeline.content.records import Subject
 from sq_pipeline.pictures.png_file import encode_png
 from sq_pipeline.pictures.ports import RenderRequest
-from sq_pipeline.pipeline.chain import problems_of
+from sq_pipeline.pipeline.chain import follow, problems_of, trace
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.inputs import picture_inputs
+from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
-from sq_pipeline.pipeline.worlds.world_status import WorldState, world_state_of
+from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
-@dataclass(frozen=True)
-class MadePicture:
-    """A picture that is there now; `is_rendered` tells whether it had to be rendered for it."""
+def _survey(context: Context, state: WorldState) -> WorldState:
+    world, base_model, versions = state.world, context.base_model_of_world(state.world), state.versions
+    weights, settings = context.weights_hash(base_model), context.render_settings(base_model, state.tier)
+    published = context.store.read_published(world.genre)
+    pictures: dict[str, Step] = {}
+    for subject in state.subjects:
+        slug = subject.slug
+        asset = world_asset(world, state.names.images, slug)
+        if slug in state.faults:
+            pictures[slug] = Step(asset, "picture", "blocked", reasons=state.faults[slug])
+            continue
+        if state.lacks_stack:
+            pictures[slug] = follow([state.stack], asset, "picture")
+            continue
+        text, versions_of = state.texts[slug], context.engines.renderer_versions
+        picture = context.step(
+            asset, "picture", picture_inputs(text, versions, base_model, weights, settings, versions_of)
+        )
+        picture = _with_published(context, state, slug, picture, published.get(published_key(state.tier, slug)))
+        pictures[slug] = trace(picture, [state.prompts[slug], state.stack])
+    return replace(state, pictures=pictures)
 
-    subject: Subject
-    record: Record
-    png: bytes
-    is_rendered: bool
+
+def _with_published(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> Step:
+    """A picture is fresh only while the game has it too; `published` is the fingerprint of what it was given."""
+    if step.status != "fresh" or step.record is None:
+        return step
+    path = context.data.published_image(state.world.genre, state.tier, slug)
+    try:
+        is_same = path.stat().st_size == step.record.objects["picture"].byte_count
+    except FileNotFoundError:
+        return replace(step, status="stale", reasons=(f"{context.data.relative(path)} is gone",))
+    if is_same and published == step.fingerprint:
+        return step
+    reason = f"{context.data.relative(path)} is another picture"
+    return replace(step, status="stale", reasons=(reason,))
 
 
-@dataclass(frozen=True)
-class FailedPicture:
-    """A subject whose picture could not be made, and why. `may_pass`: trying again may help; `trace` is for the log."""
-
-    subject: Subject
-    reason: str
-    may_pass: bool = True
-    trace: str = ""
-
-
-def make_pictures(
-    context: Context, world: World, tier: Tier, slugs: Collection[str], state: WorldState | None = None
-) -> Iterator[MadePicture | FailedPicture]:
+def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made | Failed]:
     """Render what the store has not and publish all, one by one; a subject that fails hinders no other.
 
     What failed is tried once more after the others, then given up with its reason. KeyboardInterrupt passes
-    through; pictures finished before it stay. `state`: the tier as it stands, where the caller has surveyed it.
+    through; pictures finished before it stay.
     """
-    state = state or world_state_of(context, world, tier)
     failed: list[Subject] = []
     for subject in state.subjects:
         if subject.slug in slugs:
             outcome = _make_picture(context, state, subject)
-            if isinstance(outcome, FailedPicture) and outcome.may_pass:
+            if isinstance(outcome, Failed) and outcome.may_pass:
                 failed.append(subject)
             else:
                 yield outcome
@@ -63,42 +80,30 @@ def make_pictures(
         yield _make_picture(context, state, subject)
 
 
-def reuse_pictures(context: Context, world: World, tier: Tier, slugs: Collection[str]) -> Iterator[MadePicture]:
-    """The pictures of these subjects that are there as they should be; renders nothing."""
-    state = world_state_of(context, world, tier)
-    for subject in state.subjects:
-        step = state.pictures[subject.slug]
-        if subject.slug in slugs and step.status == "fresh" and step.record is not None:
-            png = context.store.path_of(step.record.objects["picture"]).read_bytes()
-            yield MadePicture(subject, step.record, png, is_rendered=False)
-
-
-def _make_picture(context: Context, state: WorldState, subject: Subject) -> MadePicture | FailedPicture:
+def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made | Failed:
     step = state.pictures[subject.slug]
     if step.status in ("pending", "blocked") and step.record is None:
-        return FailedPicture(subject, "; ".join(problems_of(step)), may_pass=False)
+        return Failed(subject, "; ".join(problems_of(step)), may_pass=False)
     try:
         record = step.record or _render(context, state, subject, step)
-        png = _publish(context, state, subject, step, record)
+        _publish(context, state, subject, step, record)
     except SqPipelineError as error:
-        return FailedPicture(subject, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
+        return Failed(subject, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
     except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
         reason = (str(error) or "no message").splitlines()[0]
-        return FailedPicture(subject, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
-    return MadePicture(subject, record, png, step.record is None)
+        return Failed(subject, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
+    return Made(record, step.record is None, subject)
 
 
-def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> bytes:
-    """Put the picture where the game looks, unless it is there; returns its bytes."""
-    source = context.store.path_of(record.objects["picture"])
+def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> None:
+    """Put the picture where the game looks, unless it is there."""
     published = context.data.published_image(state.world.genre, state.tier, subject.slug)
-    png = source.read_bytes()
+    png = context.store.read_bytes(record.objects["picture"])
     if not published.is_file() or published.read_bytes() != png:
-        copy_file(source, published)
+        write_bytes(published, png)
     # worlds of a genre share the folder, and a subject may move from one to another
     context.store.write_published(state.world.genre, published_key(state.tier, subject.slug), record.fingerprint)
     context.reuse(step, record)
-    return png
 
 
 def _render(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
@@ -107,7 +112,7 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
     adapters, genre = context.catalog.adapters, state.world.genre
     uses = tuple(
         AdapterUse(
-            context.store.path_of(entry.record.objects["adapter"]),
+            context.adapter_file(entry.record.objects["adapter"]),
             entry.lora_scale,
             adapters[f"{genre}/{entry.name}"].file,
         )
@@ -128,18 +133,33 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
     image = context.engines.renderer().render(request)
     provenance = write_provenance(context, state, text, step, image)
     png = encode_png(image.pixels, provenance.as_chunks(step.inputs))
-    record = Record(
-        kind=step.kind,
-        fingerprint=step.fingerprint,
-        inputs=step.inputs,
-        data_version=provenance.pixels,
-        objects={"picture": context.store.put_bytes(png, ".png")},
-        info={
-            "stack": provenance.stack(),
-            "elapsed_s": round(image.elapsed_s, 3),
-            "dropped": list(text.dropped),
-            "rendered_by": image.rendered_by,
-            "provenance": provenance.model_dump(mode="json"),
-        },
-    )
+    info = {
+        "stack": provenance.stack(),
+        "elapsed_s": round(image.elapsed_s, 3),
+        "dropped": list(text.dropped),
+        "rendered_by": image.rendered_by,
+        "provenance": provenance.model_dump(mode="json"),
+    }
+    record = step.as_record(provenance.pixels, {"picture": context.store.put_bytes(png, ".png")}, info)
     return context.keep(step, record)
+
+
+ASSET = WorldAsset(
+    part="images",
+    upstream=("stack", "prompts"),
+    survey=_survey,
+    steps=lambda state: state.pictures,
+    make=_make,
+    description=lambda _, tier: (
+        f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to make or renew them."
+    ),
+    figures=lambda record: {
+        "prompt": record.inputs["positive_prompt"],
+        "seed": record.inputs["seed"],
+        "stack": record.info["stack"],
+        "fingerprint": record.fingerprint,
+    },
+    shows=(ShownPicture("picture", "", 256),),
+    is_by_subject=True,
+    uses_gpu=True,
+)

@@ -1,0 +1,98 @@
+"""What a kind of asset of an adapter is: a record that the status, the making and Dagster's assets all walk.
+
+Not here: which kinds there are (`adapter_assets`), and what each does (a file each).
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.inputs import Inputs
+from sq_pipeline.pipeline.shown import Shown
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.training.progress import TrainingSnapshot
+
+Steps = Mapping[str, Step]
+
+
+@dataclass(frozen=True)
+class Making:
+    """One asset of an adapter that is to be made: its step, and all steps of the adapter.
+
+    `steps_of` gives those of another adapter. `publish` gets snapshots of a training while it runs. `by`: the person
+    who asks for it, if one does.
+    """
+
+    context: Context
+    adapter: Adapter
+    step: Step
+    steps: Steps
+    log: logging.Logger
+    steps_of: Callable[[Adapter], Steps]
+    publish: Callable[[TrainingSnapshot], None] = lambda _: None
+    by: str | None = None
+
+    def upstream(self, name: str) -> Record:
+        """The record of a step upstream, which is there whenever something is made."""
+        return made(self.steps, name)
+
+
+@dataclass(frozen=True)
+class AssetCheck:
+    """A verdict over an asset, which stops what follows when it fails.
+
+    `refusal`: the error that making it raises in place of a record that does not pass.
+    """
+
+    name: str
+    has_passed: Callable[[Record], bool]
+    metadata: Callable[[Record], Mapping[str, Any]]
+    refusal: type[SqPipelineError] | None = None
+
+
+def _all(record: Record) -> Mapping[str, Any]:
+    return record.info
+
+
+def _as_it_is(_context: Context, _adapter: Adapter, step: Step, _steps: Steps) -> Step:
+    return step
+
+
+def _nothing(_making: Making) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class AdapterAsset:
+    """A kind of asset of an adapter.
+
+    `upstream`: the kinds it is made from, the nearest first. `inputs`: what it would be made from now, once those are
+    there. `make`: makes it, and returns its record. `refine`: what else decides how it stands, such as a person's yes.
+    `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page shows.
+    `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
+    """
+
+    name: str
+    upstream: tuple[str, ...]
+    inputs: Callable[[Context, Adapter, Steps], Inputs]
+    make: Callable[[Making], Record]
+    description: Callable[[Adapter], str]
+    figures: Callable[[Record], Mapping[str, Any]] = _all
+    shows: tuple[Shown, ...] = ()
+    check: AssetCheck | None = None
+    refine: Callable[[Context, Adapter, Step, Steps], Step] = _as_it_is
+    tidy: Callable[[Making], None] = _nothing
+    is_for_trained: bool = False
+    is_placed: bool = False
+    uses_gpu: bool = False
+
+
+def made(steps: Steps, name: str) -> Record:
+    """The record of a step that is known to be there."""
+    record = steps[name].record
+    assert record is not None, name
+    return record

@@ -1,0 +1,38 @@
+"""Making one asset of an adapter, unless the store has it. What each kind does: a file each, see `adapter_assets`."""
+
+import logging
+from collections.abc import Callable
+
+from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.adapters.adapter_asset import Making
+from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of, ready
+from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.training.progress import TrainingSnapshot
+
+_LOG = logging.getLogger(__name__)
+
+
+def make_adapter_asset(
+    context: Context,
+    adapter: Adapter,
+    name: str,
+    log: logging.Logger = _LOG,
+    publish: Callable[[TrainingSnapshot], None] = lambda _: None,
+    by: str | None = None,
+) -> tuple[Record, bool]:
+    """The record, and whether work was done for it (False: the store had it).
+
+    `publish` gets snapshots of a training while it runs; `by` is the person who asks. Raises AdapterError where
+    something upstream is missing, and what making it raises.
+    """
+    asset = ADAPTER_ASSETS[name]
+    step, steps = ready(context, adapter, name)
+    making = Making(context, adapter, step, steps, log, lambda other: adapter_steps_of(context, other), publish, by)
+    asset.tidy(making)
+    if step.record is not None and (step.status == "fresh" or not asset.is_placed):
+        return context.reuse(step, step.record), False
+    record = context.keep(step, asset.make(making))
+    asset.tidy(making)
+    return record, step.record is None
