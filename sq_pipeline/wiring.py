@@ -52,7 +52,7 @@ def real_engines(data: DataDir) -> Engines:
         trainer=lambda name: _trainer(data.root, name),
         renderer=lambda: _renderer(data.root),
         fidelity_meter=lambda: factory.fidelity_meter(data),
-        held_out_meter=lambda: factory.held_out_meter(data),
+        validation_meter=lambda: factory.validation_meter(data),
         trainer_versions=lambda name: factory.trainer_versions(data, name),
         renderer_versions=versions.describe_renderer().versions,
         mflux_version=machine.version_of("mflux"),

@@ -19,7 +19,7 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError, TrainingError
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
-from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest, TrainProgress, TrainRequest, TrainResult
+from sq_pipeline.training.ports import TrainProgress, TrainRequest, TrainResult, ValidationLosses, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.support import TrainerSupport
 from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity, missed
@@ -135,21 +135,21 @@ def fidelity_report(*slots: str, relative_error: float = 1e-6, misses: int = 0, 
 
 
 @dataclass
-class FakeHeldOutMeter:
+class FakeValidationMeter:
     """Measures 1 for the base model alone, and for each adapter a loss below it that its file's bytes settle.
 
     `pairs` None: as many pictures as the rule holds out.
     """
 
     pairs: int | None = None
-    requests: list[HeldOutRequest] = field(default_factory=list[HeldOutRequest])
+    requests: list[ValidationRequest] = field(default_factory=list[ValidationRequest])
 
-    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+    def measure(self, request: ValidationRequest) -> ValidationLosses | None:
         """None where no picture is held out."""
         self.requests.append(request)
-        pairs = len(request.plan.held_out) if self.pairs is None else self.pairs
+        pairs = len(request.plan.validation) if self.pairs is None else self.pairs
         losses = tuple(float(_numbers(use.path.read_bytes(), use.lora_scale).random()) for use in request.adapters)
-        return HeldOutLosses(1.0, losses, pairs) if pairs else None
+        return ValidationLosses(1.0, losses, pairs) if pairs else None
 
 
 _FOLLOWS_ALL = TrainerSupport("mlx", frozenset(Recipe.model_fields))

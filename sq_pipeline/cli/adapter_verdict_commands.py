@@ -14,7 +14,7 @@ def _verify(
     file: Path, source: Path, root: Path, base_model: str, tier: str, trigger: str | None
 ) -> tuple[dict[str, Any], str, bytes]:
     from sq_pipeline.adapters.form import AdapterUse
-    from sq_pipeline.adapters.tensor_survey import tensors_data_version
+    from sq_pipeline.adapters.tensor_scan import tensors_data_version
     from sq_pipeline.base_models.base_models import resolve_base_model
     from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.settings import load_settings

@@ -75,13 +75,13 @@ def collect_trainings(data_root: Path) -> dict[str, Any]:
     """What each training of the data directory needs of this machine's memory, as one JSON-able object."""
     from sq_pipeline.common.layout import DataDir
     from sq_pipeline.engines import factory
-    from sq_pipeline.pipeline.adapters.training_needs import survey_trainings
+    from sq_pipeline.pipeline.adapters.training_needs import fit_trainings
     from sq_pipeline.pipeline.context import Context
     from sq_pipeline.wiring import real_engines
 
     data = DataDir(data_root.resolve())
     usable_bytes = factory.usable_memory_bytes()
-    fits, faults = survey_trainings(Context(data, real_engines(data)), usable_bytes)
+    fits, faults = fit_trainings(Context(data, real_engines(data)), usable_bytes)
     return {"usable_memory_bytes": usable_bytes, "trainings": [fit.as_json() for fit in fits], "faults": faults}
 
 

@@ -113,9 +113,9 @@ def _bring_up_to_date(
         for state in _by_stack(pipeline, plan.worlds):
             made |= _run_world(defs, instance, state, say, report)
         after = make_plan(pipeline, world, tier)
-        surveyed = {state.key: state for state in after.worlds}
+        found = {state.key: state for state in after.worlds}
         # one that somebody's `plan` has found settled meanwhile is not among them
-        worlds = [surveyed.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
+        worlds = [found.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
     _note_made(pipeline.data, plan, made, report)

@@ -17,13 +17,13 @@ from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
 from sq_pipeline.engines.versions import describe_mflux_train, describe_trainer
 from sq_pipeline.pictures.ports import WatchedRenderer
 from sq_pipeline.settings import load_settings
-from sq_pipeline.training.ports import HeldOutMeter, Trainer
+from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter
 
 
 def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
-    """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every survey.
+    """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every look.
 
     Raises TrainingError or ContentError where a trainer of the user's own is not there.
     """
@@ -61,12 +61,12 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
     return MlxLoraTrainer(data)
 
 
-def held_out_meter(data: DataDir) -> HeldOutMeter:
-    """The meter of held-out losses over the base models of this data directory; loads nothing yet."""
-    from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
+def validation_meter(data: DataDir) -> ValidationMeter:
+    """The meter of validation losses over the base models of this data directory; loads nothing yet."""
+    from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
 
     take_kernel_folder()
-    return MlxHeldOutMeter(data)
+    return MlxValidationMeter(data)
 
 
 def usable_memory_bytes() -> int:

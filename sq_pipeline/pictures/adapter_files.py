@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.stat_cache import StatCache, code_stamp

@@ -28,7 +28,7 @@ from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.inputs import Inputs
 from sq_pipeline.pipeline.store import Record, Store, StoredObject
 from sq_pipeline.settings import Settings, load_settings
-from sq_pipeline.training.ports import HeldOutMeter, Trainer
+from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter
 
@@ -61,7 +61,7 @@ class Engines:
     trainer: Callable[[TrainerName], Trainer]
     renderer: Callable[[], Renderer]
     fidelity_meter: Callable[[], FidelityMeter]
-    held_out_meter: Callable[[], HeldOutMeter]
+    validation_meter: Callable[[], ValidationMeter]
     trainer_versions: Callable[[TrainerName], Mapping[str, str]]
     renderer_versions: Mapping[str, str]
     mflux_version: str

@@ -35,7 +35,7 @@ PROPOSAL_REVISION = 1
 
 
 # Recipe fields that decide which pictures are held out, and how they are looked at.
-_HELD_OUT = ("held_out_pairs", "resolution", "aspect_buckets", "guidance")
+_VALIDATED_ON = ("held_out_pairs", "resolution", "aspect_buckets", "guidance")
 
 
 def mlx_adapter_inputs(
@@ -99,7 +99,7 @@ def checkpoint_scores_inputs(
     return {
         "kept": {str(iteration): version for iteration, version in kept.items()},
         "dataset": dataset_version,
-        **{f"recipe.{name}": getattr(recipe, name) for name in _HELD_OUT},
+        **{f"recipe.{name}": getattr(recipe, name) for name in _VALIDATED_ON},
         **_remapping(keymap, reading),
         "trigger": trigger,
         "verify_prompts": dict(prompts),

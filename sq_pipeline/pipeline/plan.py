@@ -32,7 +32,7 @@ class Plan:
     warnings: tuple[Fault, ...]
 
     def steps(self) -> Iterable[Step]:
-        """Every step that was surveyed, adapters first; those of settled worlds are not."""
+        """Every step that was looked at, adapters first; those of settled worlds are not."""
         for states in self.adapters.values():
             yield from states.values()
         for world in self.worlds:

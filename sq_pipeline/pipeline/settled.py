@@ -1,7 +1,7 @@
-"""Worlds found complete, remembered: the next look at one costs a few lookups instead of a survey of all it shows.
+"""Worlds found complete, remembered: the next look at one costs a few lookups instead of the status of all it shows.
 
 What is remembered falls with the key (everything its places depend on), with anything made for the world since (the
-store forgets it then), and with a file that is gone. Not here: the survey (`worlds.world_status`).
+store forgets it then), and with a file that is gone. Not here: the status (`worlds.world_status`).
 """
 
 import os
@@ -37,7 +37,7 @@ def _owner(world: World, tier: Tier) -> str:
 
 
 def count_settled(context: Context, world: World, tier: Tier) -> int | None:
-    """How many assets the tier of the world has, all of them fresh; None when only a survey can tell."""
+    """How many assets the tier of the world has, all of them fresh; None when only its status can tell."""
     key = _key(context, world, tier)
     found: dict[str, Any] | None = context.store.read_settled(_owner(world, tier), key) if key else None
     if found is None:
@@ -59,7 +59,7 @@ def count_settled(context: Context, world: World, tier: Tier) -> int | None:
 
 
 def settle(context: Context, state: WorldState) -> None:
-    """Remember a world whose survey found everything fresh; does nothing for another, or where the disk refuses."""
+    """Remember a world that is fresh as a whole; does nothing for another, or where the disk refuses."""
     steps = state.steps()
     if any(step.status != "fresh" or step.record is None for step in steps):
         return

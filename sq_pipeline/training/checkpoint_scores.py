@@ -25,7 +25,7 @@ CONTROL_PROMPTS = 1
 # Between what was measured on tiny-flux at scale 1 (four prompts): 0.77 to 0.97 for the demo's styles, 0.62 for one of
 # them at three times the rate; 0.32 to 0.39 for trainings on one composition when they end, 0.52 on their way there.
 SEPARATION_MIN = 0.55
-# Held-out losses are means over few pictures: what differs by less is alike.
+# Validation losses are means over few pictures: what differs by less is alike.
 LOSS_TIE_SHARE = 0.01
 
 _ROWS = 48  # of the picture, averaged, before edges are taken: what is finer is texture
@@ -39,12 +39,12 @@ class CheckpointScore:
     """One checkpoint at one scale. `change` and `trigger_change` are 1 − SSIM, the mean over prompts.
 
     `change`: without against with the adapter; `trigger_change`: the trigger against a control word, None without a
-    trigger. `separation`: see `measure_separation`. `held_out_loss` is None where nothing was held out.
+    trigger. `separation`: see `measure_separation`. `validation_loss` is None where nothing was held out.
     """
 
     iteration: int
     lora_scale: float
-    held_out_loss: float | None
+    validation_loss: float | None
     change: float
     trigger_change: float | None
     separation: float | None
@@ -52,6 +52,12 @@ class CheckpointScore:
     def as_json(self) -> dict[str, Any]:
         """The score as plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "CheckpointScore":
+        """What `as_json` gave; records of before have the validation loss under `held_out_loss`."""
+        renamed = {"validation_loss" if name == "held_out_loss" else name: value for name, value in values.items()}
+        return cls(**renamed)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def propose(scores: Sequence[CheckpointScore], base_loss: float | None, limits: 
     """The checkpoint to keep; equal scores give equal proposals, in whatever order they come.
 
     Of those that keep subjects apart, change pictures and answer to the trigger, and are not overtrained: the lowest
-    held-out loss; of losses that are alike, the largest separation. Without losses the largest change, which is the
+    validation loss; of losses that are alike, the largest separation. Without losses the largest change, which is the
     style learned best. Where none meets all that, what matters less is let go, and the reason says so; where none keeps
     subjects apart, the one that does so most. Raises ValueError without scores.
     """
@@ -174,7 +180,9 @@ def _best(scores: Sequence[CheckpointScore], base_loss: float | None) -> tuple[C
     alike = [score for score in scores if _loss(score) <= min(losses) * (1 + LOSS_TIE_SHARE)]
     best = max(alike, key=lambda s: (-1 if s.separation is None else s.separation, -s.iteration, s.lora_scale))
     of_base = "" if base_loss is None else f", the base model's {base_loss:.4g}"
-    which = "lowest held-out loss" if len(alike) == 1 else "of the lowest held-out losses, which are alike, most apart"
+    which = (
+        "lowest validation loss" if len(alike) == 1 else "of the lowest validation losses, which are alike, most apart"
+    )
     return best, f"{which} ({_loss(best):.4g}{of_base})"
 
 
@@ -183,8 +191,8 @@ def _most_apart(scores: Sequence[CheckpointScore]) -> tuple[CheckpointScore, str
 
 
 def _loss(score: CheckpointScore) -> float:
-    """The held-out loss; infinite where there is none, or none that is a number."""
-    loss = score.held_out_loss
+    """The validation loss; infinite where there is none, or none that is a number."""
+    loss = score.validation_loss
     return loss if loss is not None and math.isfinite(loss) else math.inf
 
 

@@ -1,7 +1,7 @@
 """The plan of a training: what its recipe means for these pictures over this base model, the same for every trainer.
 
 Sizes, crops, which pictures are held out, and the settings that fit a machine come from here. It is worked out once a
-request (`TrainRequest.plan`). Not here: the rules for each (`buckets`, `held_out`, `fit`), how much memory there is
+request (`TrainRequest.plan`). Not here: the rules for each (`buckets`, `validation`, `fit`), how much memory there is
 (engines), the environment of child processes (`environment`).
 """
 
@@ -12,9 +12,9 @@ from typing import TypeVar
 from sq_pipeline.base_models.base_models import BaseModel, SizePx, resolve_base_model, training_base_of
 from sq_pipeline.training.buckets import training_sizes
 from sq_pipeline.training.fit import settings_for
-from sq_pipeline.training.held_out import held_out_indices
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.validation_split import validation_indices
 
 _Item = TypeVar("_Item")
 
@@ -43,15 +43,17 @@ def crops_of(recipe: Recipe, training_size: SizePx) -> Crops:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """`base_model` is what is trained over, which a distilled or quantized one is not. `trained` and `held_out` are the
-    numbers of the pictures in the dataset's order, `captions` how many different ones they have.
+    """`base_model` is what is trained over, which a distilled or quantized one is not.
+
+    `trained` and `validation` are the numbers of the pictures in the dataset's order, `captions` how many different
+    ones they have.
     """
 
     recipe: Recipe
     base_model: BaseModel
     crops: Crops
     trained: tuple[int, ...]
-    held_out: tuple[int, ...]
+    validation: tuple[int, ...]
     captions: int
 
     @property
@@ -63,26 +65,26 @@ class TrainingPlan:
         """Those of the dataset's items that are trained on, in its order."""
         return [items[index] for index in self.trained]
 
-    def held_out_of(self, items: Sequence[_Item]) -> list[_Item]:
+    def validation_of(self, items: Sequence[_Item]) -> list[_Item]:
         """Those of the dataset's items that are held out, in its order."""
-        return [items[index] for index in self.held_out]
+        return [items[index] for index in self.validation]
 
     def settings(self, memory_bytes: int) -> TrainingSettings:
         """What `auto` is on a machine with so much memory; raises TrainingError with what would help if none fits."""
-        pairs = len(self.trained) + len(self.held_out)
+        pairs = len(self.trained) + len(self.validation)
         return settings_for(self.recipe, self.base_model, memory_bytes, pairs=pairs, captions=self.captions)
 
 
 def plan_training(recipe: Recipe, base_model: str, captions: Sequence[str]) -> TrainingPlan:
     """The plan for pictures with these captions, one each. Raises BaseModelError for a base model that is not known."""
     trained_over = training_base_of(resolve_base_model(base_model))
-    held_out = held_out_indices(len(captions), recipe.held_out_pairs)
-    trained = sorted(set(range(len(captions))) - set(held_out))
+    validation = validation_indices(len(captions), recipe.held_out_pairs)
+    trained = sorted(set(range(len(captions))) - set(validation))
     return TrainingPlan(
         recipe=recipe,
         base_model=trained_over,
         crops=crops_of(recipe, trained_over.training_size),
         trained=tuple(trained),
-        held_out=held_out,
+        validation=validation,
         captions=len(set(captions)),
     )

@@ -1,4 +1,4 @@
-"""What is asked of a trainer and of a meter of held-out losses, and what they give back. Not here: any engine."""
+"""What is asked of a trainer and of a meter of validation losses, and what they give back. Not here: any engine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class TrainRequest:
 class TrainProgress:
     """One finished iteration. `loss` is that iteration's (mean over its batch).
 
-    `elapsed_s` counts what was trained before a resume too. `held_out_loss` is there where it was just measured,
+    `elapsed_s` counts what was trained before a resume too. `validation_loss` is there where it was just measured,
     `sample` (a PNG in the checkpoints' folder) where one was just drawn. None where a trainer does not know a thing.
     """
 
@@ -68,7 +68,7 @@ class TrainProgress:
     loss: float
     elapsed_s: float
     memory_bytes: int | None = None
-    held_out_loss: float | None = None
+    validation_loss: float | None = None
     sample: Path | None = None
 
     @property
@@ -95,7 +95,7 @@ class TrainResult:
     """`losses` has one entry an iteration that the trainer told of; `tensors` counts what the adapter file holds.
 
     `resumed_at`: after which iterations the training was continued from a checkpoint. `wall_s` counts the earlier parts
-    up to their checkpoints, `encode_s` and `peak_memory_bytes` are the last part's. `held_out` and `samples` are by
+    up to their checkpoints, `encode_s` and `peak_memory_bytes` are the last part's. `validation` and `samples` are by
     iteration, `kept` ends with the final adapter. `settings` are what was picked for this machine.
     """
 
@@ -105,7 +105,7 @@ class TrainResult:
     tensors: int
     peak_memory_bytes: int
     resumed_at: tuple[int, ...] = ()
-    held_out: tuple[tuple[int, float], ...] = ()
+    validation: tuple[tuple[int, float], ...] = ()
     kept: tuple[KeptAdapter, ...] = ()
     samples: tuple[tuple[int, Path], ...] = ()
     settings: Mapping[str, str | int | bool] = field(default_factory=dict[str, str | int | bool])
@@ -130,7 +130,7 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True)
-class HeldOutRequest:
+class ValidationRequest:
     """Adapters to be compared by their loss on the pictures that a training held out, at fixed noise and times.
 
     `adapters` are MLX adapters as trained, each with a scale; the base model alone is always measured too.
@@ -147,12 +147,12 @@ class HeldOutRequest:
         return _plan_of(self)
 
 
-def _plan_of(request: TrainRequest | HeldOutRequest) -> TrainingPlan:
+def _plan_of(request: TrainRequest | ValidationRequest) -> TrainingPlan:
     return plan_training(request.recipe, request.base_model, [example.caption for example in request.examples])
 
 
 @dataclass(frozen=True)
-class HeldOutLosses:
+class ValidationLosses:
     """`base` without any adapter; `losses` in the request's order. `pairs` is how many pictures were held out."""
 
     base: float
@@ -160,10 +160,10 @@ class HeldOutLosses:
     pairs: int
 
 
-class HeldOutMeter(Protocol):
-    """Measures the held-out loss of adapters, whoever trained them."""
+class ValidationMeter(Protocol):
+    """Measures the validation loss of adapters, whoever trained them."""
 
-    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+    def measure(self, request: ValidationRequest) -> ValidationLosses | None:
         """None where no picture is held out, or the base model's family has no such measure.
 
         Raises BaseModelError, AdapterError.

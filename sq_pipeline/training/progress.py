@@ -24,7 +24,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class TrainingSnapshot:
-    """Where a training stands. `loss` is the mean of about a twentieth of the training, `held_out_loss` the last one.
+    """Where a training stands. `loss` is the mean of about a twentieth of the training, `validation_loss` the last one.
 
     `strips` is a PNG of the samples so far, where there are any.
     """
@@ -32,7 +32,7 @@ class TrainingSnapshot:
     iteration: int
     iterations: int
     loss: float
-    held_out_loss: float | None
+    validation_loss: float | None
     iterations_per_s: float
     memory_bytes: int | None
     remaining_s: float
@@ -41,8 +41,8 @@ class TrainingSnapshot:
     def as_line(self) -> str:
         """One line for a log."""
         parts = [f"iteration {self.iteration} of {self.iterations}", f"loss {self.loss:.4f}"]
-        if self.held_out_loss is not None:
-            parts.append(f"held out {self.held_out_loss:.4f}")
+        if self.validation_loss is not None:
+            parts.append(f"validation {self.validation_loss:.4f}")
         parts.append(f"{self.iterations_per_s:.2f} it/s")
         if self.memory_bytes is not None:
             parts.append(f"{self.memory_bytes / _GIB:.1f} GiB")
@@ -53,14 +53,14 @@ def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: flo
     """Publishes a snapshot for each tenth of the training (by default), for each new strip, and at the end."""
     recent: list[float] = []
     samples: list[tuple[int, Path]] = []
-    held_out: float | None = None
+    validation: float | None = None
 
     def on_progress(progress: TrainProgress) -> None:
-        nonlocal held_out
+        nonlocal validation
         window = max(1, progress.iterations // 20)
         recent.append(progress.loss)
         del recent[:-window]
-        held_out = progress.held_out_loss if progress.held_out_loss is not None else held_out
+        validation = progress.validation_loss if progress.validation_loss is not None else validation
         step = max(1, round(progress.iterations * every_share))
         is_last = progress.iteration == progress.iterations
         if progress.iteration % step and not is_last and progress.sample is None:
@@ -76,7 +76,7 @@ def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: flo
                 progress.iteration,
                 progress.iterations,
                 sum(recent) / len(recent),
-                held_out,
+                validation,
                 progress.iterations_per_s,
                 progress.memory_bytes,
                 progress.remaining_s,
@@ -90,17 +90,17 @@ def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: flo
 def show_progress(label: str) -> OnProgress:
     """Progress as a bar on stderr where that is a terminal; silent otherwise."""
     bar: tqdm | None = None
-    held_out: float | None = None
+    validation: float | None = None
 
     def on_progress(progress: TrainProgress) -> None:
-        nonlocal bar, held_out
+        nonlocal bar, validation
         if bar is None:
             done, total = progress.iteration - 1, progress.iterations  # done: before a resume
             bar = tqdm(initial=done, total=total, desc=label, file=sys.stderr, disable=None, leave=False)
-        held_out = progress.held_out_loss if progress.held_out_loss is not None else held_out
+        validation = progress.validation_loss if progress.validation_loss is not None else validation
         shown = [f"loss {progress.loss:.4f}"]
-        if held_out is not None:
-            shown.append(f"held out {held_out:.4f}")
+        if validation is not None:
+            shown.append(f"validation {validation:.4f}")
         if progress.memory_bytes is not None:
             shown.append(f"{progress.memory_bytes / _GIB:.1f} GiB")
         bar.set_postfix_str(", ".join(shown), refresh=False)

@@ -59,8 +59,8 @@ def both(first: OnProgress, second: OnProgress) -> OnProgress:
     return on_progress
 
 
-def draw_loss_curve(losses: Sequence[float], title: str, held_out: Sequence[tuple[int, float]] = ()) -> bytes:
-    """The loss over iterations as a PNG: every value, its running mean over a twentieth, the held-out losses."""
+def draw_loss_curve(losses: Sequence[float], title: str, validation: Sequence[tuple[int, float]] = ()) -> bytes:
+    """The loss over iterations as a PNG: every value, its running mean over a twentieth, the validation losses."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -73,9 +73,9 @@ def draw_loss_curve(losses: Sequence[float], title: str, held_out: Sequence[tupl
     if len(losses) >= window:
         mean = np.convolve(losses, np.ones(window) / window, mode="valid")
         axes.plot(iterations[window - 1 :], mean, color="#1f4e9c", label=f"mean of {window}")
-    if held_out:
-        at, values = zip(*held_out, strict=True)
-        axes.plot(at, values, color="#c4552d", marker="o", markersize=3, label="held out")
+    if validation:
+        at, values = zip(*validation, strict=True)
+        axes.plot(at, values, color="#c4552d", marker="o", markersize=3, label="validation")
     axes.set(title=title, xlabel="iteration", ylabel="loss")
     axes.legend(frameon=False)
     buffer = io.BytesIO()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import load_keymap
 from sq_pipeline.adapters.remap.remap import remap_adapter
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.flux_modules import DOUBLE_MODULES, SINGLE_MODULES
 from sq_pipeline.common.errors import AdapterError, StorageError
 from sq_pipeline_tests.adapters.files import (

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.adapters.tensor_bits import is_finite, to_float32
 from sq_pipeline.adapters.tensor_header import DTYPE_BYTES, TensorInfo
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import AdapterError
 from sq_pipeline_tests.adapters.files import DTYPES, Bits, Tensors, entry, load, metadata_of, save, save_raw, to_bits
 

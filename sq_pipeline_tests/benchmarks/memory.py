@@ -61,7 +61,7 @@ _GROWING: dict[Dtype, list[tuple[int, int, int, int, int, int]]] = {
         (512, 1, 2, 64, 12, 1),
     ],
 }
-_HELD_OUT: dict[Dtype, list[tuple[int, int, int, int, int, int]]] = {
+_VALIDATED_ON: dict[Dtype, list[tuple[int, int, int, int, int, int]]] = {
     "float32": [(768, 3, 6, 128, 32, 1), (3072, 1, 1, 64, 16, 1)],
     "bfloat16": [(384, 2, 4, 64, 16, 1)],
 }
@@ -122,7 +122,7 @@ def _errors(pairs: Sequence[Pair]) -> list[float]:
 def measure_growth() -> None:
     """Fit, and hold the model in use against what was measured."""
     rows: list[tuple[str, ...]] = []
-    held_out: list[tuple[str, ...]] = []
+    validation: list[tuple[str, ...]] = []
     for dtype in ("float32", "bfloat16"):
         for recomputes in (False, True):
             pairs = _measure(_cases(_GROWING[dtype], dtype, recomputes=recomputes))
@@ -136,13 +136,13 @@ def measure_growth() -> None:
             errors = [f"{100 * error:+.1f}" for error in _errors(pairs)]
             kind = f"{dtype}, {'with' if recomputes else 'without'} checkpointing"
             rows.append((kind, fitted, ", ".join(f"{cost:.2f}" for cost in used), " ".join(errors)))
-            for case, measured in _measure(_cases(_HELD_OUT[dtype], dtype, recomputes=recomputes)):
+            for case, measured in _measure(_cases(_VALIDATED_ON[dtype], dtype, recomputes=recomputes)):
                 sizes = f"{case.hidden_size}, {case.double_blocks}+{case.single_blocks}, {case.shape.tokens} tokens"
                 error = _predicted_bytes(case) / measured.peak_bytes - 1
                 peak = f"{measured.peak_bytes / _GIB:.2f} GiB"
-                held_out.append((kind, sizes, peak, f"{100 * error:+.1f} %"))
+                validation.append((kind, sizes, peak, f"{100 * error:+.1f} %"))
     print_table(("what", "fitted now", "in use", "total's error over the cases, %"), rows)
-    print_table(("not in the fit", "hidden, blocks, tokens", "measured", "model's error"), held_out)
+    print_table(("not in the fit", "hidden, blocks, tokens", "measured", "model's error"), validation)
 
 
 def measure_terms() -> None:

@@ -35,7 +35,7 @@ from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
 from sq_pipeline.pipeline.worlds.world_asset import Failed
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.training.ports import TrainRequest
-from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeTrainer
+from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer, FakeValidationMeter
 from sq_pipeline_tests.mutation.game import Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
@@ -165,7 +165,7 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
         trainer=lambda _name: pupil,
         renderer=lambda: TracedRenderer(painter),
         fidelity_meter=lambda: FakeMeter(METER_ERROR),
-        held_out_meter=FakeHeldOutMeter,
+        validation_meter=FakeValidationMeter,
         trainer_versions=lambda _name: machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,

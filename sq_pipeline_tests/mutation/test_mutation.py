@@ -59,7 +59,7 @@ def _fast() -> Iterator[None]:
 def make_fast(patch: pytest.MonkeyPatch) -> None:
     """Leave out what costs most and decides nothing: these tests pull no plug, and nobody looks at their sheets."""
     patch.setattr(os, "fsync", lambda handle: None)
-    patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, held_out: b"no curve")
+    patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, validation: b"no curve")
     patch.setattr(verification, "draw_report_sheet", lambda report: None)
     patch.setattr(keymap_files, "check_keymap", _only_once(keymap_files.check_keymap))  # pure, and slow
     patch.setattr(keymap_files, "load_mapping", _parsed_once(keymap_files.load_mapping))  # likewise, by a file's bytes

@@ -20,7 +20,7 @@ from sq_pipeline.pipeline.context import Engines
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter
-from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeMeter, FakeRenderer, FakeTrainer
+from sq_pipeline_tests.fakes import FakeMeter, FakeRenderer, FakeTrainer, FakeValidationMeter
 
 LAYOUT = [
     TensorInfo(f"{module}.{matrix}", "F32", shape)
@@ -59,7 +59,7 @@ class FastEngines:
             trainer=lambda _name: self.trainer,
             renderer=lambda: TracedRenderer(self.renderer),
             fidelity_meter=lambda: self.meter,
-            held_out_meter=FakeHeldOutMeter,
+            validation_meter=FakeValidationMeter,
             trainer_versions=self._trainer_versions,
             renderer_versions=self.renderer_versions,
             mflux_version="0.24.0",

@@ -96,7 +96,7 @@ def test_an_edit_makes_exactly_its_pictures_again(
     assert is_quiet(done.run())
 
 
-def test_one_edited_prompt_has_its_world_surveyed_once(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_edited_prompt_has_its_world_looked_at_once(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of plan, steps and report: each text is written once, each asset looked up once, and once more when it was made.
 
     The other world's never.

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import Fault, NoMatchError, PictureError
 from sq_pipeline.common.fingerprints import canonical_json, hash_file
 from sq_pipeline.common.layout import DataDir

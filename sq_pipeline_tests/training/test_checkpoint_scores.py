@@ -33,7 +33,7 @@ from sq_pipeline.training.checkpoint_scores import (
 from sq_pipeline.training.ports import TrainingExample
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.builders import write_pair
-from sq_pipeline_tests.fakes import FakeHeldOutMeter, FakeRenderer
+from sq_pipeline_tests.fakes import FakeRenderer, FakeValidationMeter
 from sq_pipeline_tests.pipeline.fast import LAYOUT
 
 Pixels = npt.NDArray[np.uint8]
@@ -126,7 +126,7 @@ def score(
 
 
 PROPOSALS: list[tuple[str, list[CheckpointScore], tuple[int, float], str]] = [
-    ("lowest loss", [score(1, 1, 0.5), score(2, 1, 0.4), score(3, 1, 0.45)], (2, 1), "lowest held-out loss (0.4, "),
+    ("lowest loss", [score(1, 1, 0.5), score(2, 1, 0.4), score(3, 1, 0.45)], (2, 1), "lowest validation loss (0.4, "),
     ("alike: most apart", [score(1, 1, 0.402, 0.95), score(2, 1, 0.4, 0.8)], (1, 1), "which are alike, most apart"),
     ("alike in all: the earlier", [score(2, 1, 0.4), score(1, 1, 0.4)], (1, 1), "alike"),
     (
@@ -157,8 +157,8 @@ PROPOSALS: list[tuple[str, list[CheckpointScore], tuple[int, float], str]] = [
     ("no change", [score(1, 1, 0.3, change=0.0), score(2, 1, 0.4)], (2, 1), "change pictures"),
     ("no losses: strongest", [score(1, 1, None), score(2, 1, None, change=0.6)], (2, 1), "no picture is held out"),
     ("no losses, alike", [score(2, 1, None), score(1, 0.7, None), score(1, 1, None)], (1, 1), "strongest change"),
-    ("a loss that is no number", [score(1, 1, 0.5), score(2, 1, float("nan"))], (1, 1), "lowest held-out loss (0.5"),
-    ("no separation", [score(1, 1, 0.5, None), score(2, 1, 0.4, None)], (2, 1), "lowest held-out loss"),
+    ("a loss that is no number", [score(1, 1, 0.5), score(2, 1, float("nan"))], (1, 1), "lowest validation loss (0.5"),
+    ("no separation", [score(1, 1, 0.5, None), score(2, 1, 0.4, None)], (2, 1), "lowest validation loss"),
 ]
 
 
@@ -216,15 +216,15 @@ def request_for(shipped: DataDir, tmp_path: Path) -> Callable[..., ScoringReques
 
 
 def test_every_checkpoint_at_every_scale(request_for: Callable[..., ScoringRequest]) -> None:
-    renderer, meter, seen = FakeRenderer(), FakeHeldOutMeter(), list[tuple[int, int]]()
+    renderer, meter, seen = FakeRenderer(), FakeValidationMeter(), list[tuple[int, int]]()
     scores = score_checkpoints(request_for(), renderer, meter, lambda done, total: seen.append((done, total)))
     cells = [cell.score for cell in scores.cells]
     assert [(cell.iteration, cell.lora_scale) for cell in cells] == [(100, 0.7), (100, 1.0), (200, 0.7), (200, 1.0)]
     assert cells[0].change < cells[1].change
     assert all(cell.trigger_change is not None and cell.trigger_change > 0.03 for cell in cells)
     assert all(cell.separation is not None for cell in cells)
-    assert len({cell.held_out_loss for cell in cells}) == 4
-    assert (scores.base_loss, scores.held_out_pairs) == (1.0, 1)
+    assert len({cell.validation_loss for cell in cells}) == 4
+    assert (scores.base_loss, scores.validation_pairs) == (1.0, 1)
     assert seen == [(number, 19) for number in range(1, 20)]  # 3 + 4 × (3 + 1)
     assert {(request.seed, request.width_px) for request in renderer.requests} == {(11, 128)}
     ((asked,), scales) = meter.requests, [use.lora_scale for use in meter.requests[0].adapters]
@@ -233,9 +233,9 @@ def test_every_checkpoint_at_every_scale(request_for: Callable[..., ScoringReque
 
 def test_without_a_trigger_and_without_held_out_pictures(request_for: Callable[..., ScoringRequest]) -> None:
     renderer = FakeRenderer(wakes="always")
-    scores = score_checkpoints(request_for(trigger=None, pairs=9), renderer, FakeHeldOutMeter())
-    assert all(cell.score.trigger_change is None and cell.score.held_out_loss is None for cell in scores.cells)
-    assert (scores.base_loss, scores.held_out_pairs) == (None, 0)
+    scores = score_checkpoints(request_for(trigger=None, pairs=9), renderer, FakeValidationMeter())
+    assert all(cell.score.trigger_change is None and cell.score.validation_loss is None for cell in scores.cells)
+    assert (scores.base_loss, scores.validation_pairs) == (None, 0)
     assert {request.positive_prompt for request in renderer.requests} == {
         "a mill at noon",
         "a church at dusk",
@@ -245,11 +245,11 @@ def test_without_a_trigger_and_without_held_out_pictures(request_for: Callable[.
 
 def test_an_adapter_that_is_not_applied_whole_has_no_score(request_for: Callable[..., ScoringRequest]) -> None:
     with pytest.raises(RenderError, match="keys matched"):
-        score_checkpoints(request_for(), FakeRenderer(keys_ignored=1), FakeHeldOutMeter())
+        score_checkpoints(request_for(), FakeRenderer(keys_ignored=1), FakeValidationMeter())
 
 
 def test_grid_and_table(request_for: Callable[..., ScoringRequest]) -> None:
-    scores = score_checkpoints(request_for(), FakeRenderer(), FakeHeldOutMeter())
+    scores = score_checkpoints(request_for(), FakeRenderer(), FakeValidationMeter())
     figures = scores.as_json()
     proposal = propose([cell.score for cell in scores.cells], scores.base_loss, LIMITS)
     prompts = request_for().prompts.model_dump()
@@ -262,3 +262,10 @@ def test_grid_and_table(request_for: Callable[..., ScoringRequest]) -> None:
     assert sum("**proposed**" in line for line in rows) == 1
     with Image.open(io.BytesIO(draw_grid(scores))) as image:
         assert image.size == (6 * (128 + 6) + 6, 3 * (96 + 22) + 6)  # a row each for the base and two checkpoints
+
+
+def test_scores_that_were_recorded_under_the_older_name_are_read() -> None:
+    score = CheckpointScore(10, 0.5, 0.25, 0.2, None, 0.1)
+    older = {"held_out_loss" if name == "validation_loss" else name: value for name, value in score.as_json().items()}
+    assert CheckpointScore.from_json(older) == CheckpointScore.from_json(score.as_json()) == score
+    assert "held_out_loss" in older

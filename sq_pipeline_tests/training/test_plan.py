@@ -11,7 +11,7 @@ from sq_pipeline.training.buckets import training_sizes
 from sq_pipeline.training.fit import choose_settings, tokens_of_recipe
 from sq_pipeline.training.memory import TrainingSettings, encoded_bytes_of
 from sq_pipeline.training.plan import plan_training
-from sq_pipeline.training.ports import HeldOutRequest, TrainingExample, TrainRequest
+from sq_pipeline.training.ports import TrainingExample, TrainRequest, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 
 GIB = 1 << 30
@@ -19,11 +19,11 @@ GIB = 1 << 30
 
 def test_each_picture_is_trained_on_or_held_out() -> None:
     plan = plan_training(Recipe(held_out_pairs=2), "tiny-flux", ["west"] * 20)
-    assert plan.held_out == (5, 15)
+    assert plan.validation == (5, 15)
     assert plan.trained == tuple(number for number in range(20) if number not in (5, 15))
     letters = "abcdefghijklmnopqrst"
     assert "".join(plan.trained_of(letters)) == "abcdeghijklmnoqrst"
-    assert plan.held_out_of(letters) == ["f", "p"]
+    assert plan.validation_of(letters) == ["f", "p"]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_request_has_one_plan_and_the_meter_the_same() -> None:
     examples = tuple(TrainingExample(Path(f"{number}.png"), "west") for number in range(20))
     request = TrainRequest("tiny-flux", examples, Recipe(), Path("a.safetensors"))
     assert request.plan is request.plan
-    assert HeldOutRequest("tiny-flux", examples, Recipe(), ()).plan == request.plan
-    assert request.plan.held_out_of(request.examples) == [examples[5], examples[15]]
+    assert ValidationRequest("tiny-flux", examples, Recipe(), ()).plan == request.plan
+    assert request.plan.validation_of(request.examples) == [examples[5], examples[15]]
 
 
 def test_a_base_model_that_is_not_known_has_no_plan() -> None:

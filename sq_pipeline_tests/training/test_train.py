@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sq_pipeline.adapters.safetensors_file import open_safetensors
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import TrainingError
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.training.ports import TrainProgress

@@ -23,7 +23,7 @@ from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safete
 from sq_pipeline.adapters.source import AdapterSource, read_adapter, reading_keymap_for
 from sq_pipeline.adapters.tensor_bits import to_bits
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.adapters.tensor_survey import survey_tensors, tensors_data_version
+from sq_pipeline.adapters.tensor_scan import scan_tensors, tensors_data_version
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, BaseModel, as_flux1
 from sq_pipeline.common.errors import AdapterError, Fault
 
@@ -110,16 +110,16 @@ def _plan(
 ) -> RemapPlan:
     """The plan of a sound adapter; raises AdapterError with all that is wrong."""
     path = str(adapter.file.path)
-    survey = survey_tensors(adapter.file)
+    scan = scan_tensors(adapter.file)
     broken = [
         Fault(path, name, "holds NaN or infinity", "train it again, at a lower learning rate")
-        for name in survey.not_finite
+        for name in scan.not_finite
         if not name.endswith(".alpha")
     ]
     if faults := [*faults, *broken]:
         raise AdapterError(faults)
     if allowed is not None:
-        doubts = list(find_doubts(adapter, survey.zeros, tuple(FLUX1_MODELS.values()), allowed))
+        doubts = list(find_doubts(adapter, scan.zeros, tuple(FLUX1_MODELS.values()), allowed))
         if doubts:
             raise AdapterError(doubts)
     flux1 = None if base_model is None else as_flux1(base_model, "the remap")

@@ -43,7 +43,7 @@ def write_table(
 
     `scores` is `CheckpointScores.as_json()`; `note`: what else a person should know of the choice.
     """
-    rows = [CheckpointScore(**score) for score in scores["scores"]]
+    rows = [CheckpointScore.from_json(score) for score in scores["scores"]]
     taken = overtrained(rows, limits)
     lines = [f"# {name}: which checkpoint", "", f"Proposed: {escape(proposal.reason)}.", ""]
     if chosen is not None:
@@ -51,7 +51,7 @@ def write_table(
     if note:
         lines += [escape(note), ""]
     lines += [
-        "| iteration | scale | held-out loss | change | trigger | apart | |",
+        "| iteration | scale | validation loss | change | trigger | apart | |",
         "|---|---|---|---|---|---|---|",
     ]
     if scores["base_loss"] is not None:
@@ -62,15 +62,16 @@ def write_table(
             "**chosen**" if chosen is not None and row.iteration == chosen[0] else "",
             "overtrained" if row.iteration in taken else "",
         ]
-        figures = [_figure(value) for value in (row.held_out_loss, row.change, row.trigger_change, row.separation)]
+        figures = [_figure(value) for value in (row.validation_loss, row.change, row.trigger_change, row.separation)]
         lines.append(
             f"| {row.iteration} | {row.lora_scale:g} | {' | '.join(figures)} | {', '.join(filter(None, marks))} |"
         )
     quoted = "; ".join(escape(prompt) for prompt in prompts["prompts"])
-    held_out = f"over {scores['held_out_pairs']} pictures that were not trained on" if scores["held_out_pairs"] else ""
+    pairs = scores.get("validation_pairs", scores.get("held_out_pairs"))  # the second in records of before
+    validation = f"over {pairs} pictures that were not trained on" if pairs else ""
     lines += [
         "",
-        f"*Held-out loss*: {held_out or 'no picture was held out'}. *Change*: 1 − SSIM, without against with the "
+        f"*Validation loss*: {validation or 'no picture was held out'}. *Change*: 1 − SSIM, without against with the "
         "adapter. *Trigger*: 1 − SSIM, the trigger against a control word. *Apart*: how far apart the edges of "
         "pictures of different prompts are, as a share of the base model's; below "
         f"{limits.separation_min:g} at full strength the adapter takes over the composition: overtrained.",

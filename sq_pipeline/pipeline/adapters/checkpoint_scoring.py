@@ -1,4 +1,4 @@
-"""Scoring every kept checkpoint of a training at a few scales: pictures through the renderer, held-out losses.
+"""Scoring every kept checkpoint of a training at a few scales: pictures through the renderer, validation losses.
 
 Not here: the measure and the rule (`training.checkpoint_scores`), the table and the grid (`checkpoint_report`).
 """
@@ -21,7 +21,7 @@ from sq_pipeline.common.tiers import Tier
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.pipeline.adapters.kept_checkpoints import ScoredPrompts
 from sq_pipeline.training.checkpoint_scores import CONTROL_PROMPTS, CheckpointScore, measure_separation
-from sq_pipeline.training.ports import HeldOutLosses, HeldOutMeter, HeldOutRequest, TrainingExample
+from sq_pipeline.training.ports import TrainingExample, ValidationLosses, ValidationMeter, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.verify import OnPicture, ssim
 
@@ -57,12 +57,12 @@ class ScoredCell:
 
 @dataclass(frozen=True)
 class CheckpointScores:
-    """All cells, by rising iteration and scale; the base model's pictures and held-out loss."""
+    """All cells, by rising iteration and scale; the base model's pictures and validation loss."""
 
     cells: tuple[ScoredCell, ...]
     without_adapter: tuple[Pixels, ...]
     base_loss: float | None
-    held_out_pairs: int
+    validation_pairs: int
     wall_s: float
 
     def as_json(self) -> dict[str, Any]:
@@ -70,12 +70,12 @@ class CheckpointScores:
         return {
             "scores": [cell.score.as_json() for cell in self.cells],
             "base_loss": self.base_loss,
-            "held_out_pairs": self.held_out_pairs,
+            "validation_pairs": self.validation_pairs,
         }
 
 
 def score_checkpoints(
-    request: ScoringRequest, renderer: Renderer, meter: HeldOutMeter, on_picture: OnPicture | None = None
+    request: ScoringRequest, renderer: Renderer, meter: ValidationMeter, on_picture: OnPicture | None = None
 ) -> CheckpointScores:
     """Render, measure and score; raises AdapterError, BaseModelError, RenderError.
 
@@ -100,7 +100,7 @@ def score_checkpoints(
             score = CheckpointScore(
                 iteration=iteration,
                 lora_scale=scale,
-                held_out_loss=None if losses is None else losses.losses[number],
+                validation_loss=None if losses is None else losses.losses[number],
                 change=_mean_change(without, pictures),
                 trigger_change=_mean_change(pictures, controls) if controls else None,
                 separation=measure_separation(pictures, without),
@@ -122,10 +122,10 @@ def _loadable(request: ScoringRequest, iteration: int, folder: Path) -> Path:
 
 
 def _measure_losses(
-    request: ScoringRequest, meter: HeldOutMeter, cells: Sequence[tuple[int, float]]
-) -> HeldOutLosses | None:
+    request: ScoringRequest, meter: ValidationMeter, cells: Sequence[tuple[int, float]]
+) -> ValidationLosses | None:
     uses = tuple(AdapterUse(request.checkpoints[iteration], scale) for iteration, scale in cells)
-    return meter.measure(HeldOutRequest(request.base_model.name, request.examples, request.recipe, uses))
+    return meter.measure(ValidationRequest(request.base_model.name, request.examples, request.recipe, uses))
 
 
 def _renderer_of(

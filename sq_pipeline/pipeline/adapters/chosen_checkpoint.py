@@ -91,7 +91,7 @@ def _only_one(making: Making, checkpoint: KeptCheckpoint) -> Record:
 def _choose(making: Making, training: Record, kept: Mapping[int, KeptCheckpoint], scores: Record) -> Record:
     context, adapter = making.context, making.adapter
     limits = score_limits(context.settings.thresholds)
-    rows = [CheckpointScore(**score) for score in scores.info["scores"]]
+    rows = [CheckpointScore.from_json(score) for score in scores.info["scores"]]
     proposal = propose(rows, scores.info["base_loss"], limits)
     choice = choice_for(context, adapter, training, kept)
     chosen = None if choice is None else (choice.iteration, choice.by)
@@ -146,7 +146,7 @@ def _take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
     scores = score_checkpoints(
         request,
         context.engines.renderer(),
-        context.engines.held_out_meter(),
+        context.engines.validation_meter(),
         lambda done, total: making.log.debug("picture %d of %d", done, total),
     )
     insist_unchanged(context, adapter, making.steps["training_dataset"])
@@ -181,7 +181,7 @@ def _finite(figures: dict[str, Any]) -> dict[str, Any]:
     def number(value: float | None) -> float | None:
         return value if value is None or math.isfinite(value) else None
 
-    scores = [{**score, "held_out_loss": number(score["held_out_loss"])} for score in figures["scores"]]
+    scores = [{**score, "validation_loss": number(score["validation_loss"])} for score in figures["scores"]]
     return {**figures, "scores": scores, "base_loss": number(figures["base_loss"])}
 
 

@@ -12,7 +12,7 @@ from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import NAMES_REVISION, select_keymap, select_reading_keymap
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import dialect_of, open_family_adapter
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.fingerprints import fingerprint

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.adapters.remap.remap import remap_adapter
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps
 from sq_pipeline.pipeline.adapters.facts import base_model_for, keymap_of, reading_keymap_of

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import training_base_of
 from sq_pipeline.common.errors import ContentError
 from sq_pipeline.content.records import Adapter
@@ -113,7 +113,7 @@ def _training_objects(context: Context, adapter: Adapter, output: Path, result: 
     objects = {"adapter": store.put_file(output, ".safetensors")}
     for kept in result.kept:
         objects[f"kept-{kept.iteration:07d}"] = store.put_file(kept.path, ".safetensors")
-    curve = draw_loss_curve(result.losses, adapter.key, result.held_out)
+    curve = draw_loss_curve(result.losses, adapter.key, result.validation)
     objects["loss_curve"] = store.put_bytes(curve, ".png")
     if result.samples:
         objects["samples"] = store.put_bytes(draw_strips(result.samples), ".png")
@@ -132,7 +132,7 @@ def _training_info(context: Context, dataset: TrainingDataset, result: TrainResu
         "encode_s": round(result.encode_s, 2),
         "peak_memory_bytes": result.peak_memory_bytes,
         "chip": context.engines.chip,
-        **({"held_out": [list(pair) for pair in result.held_out]} if result.held_out else {}),
+        **({"validation_losses": [list(pair) for pair in result.validation]} if result.validation else {}),
         **({"settings": dict(result.settings)} if result.settings else {}),
         **({"resumed_at": list(result.resumed_at)} if result.resumed_at else {}),
     }

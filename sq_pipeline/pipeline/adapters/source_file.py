@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Steps, made

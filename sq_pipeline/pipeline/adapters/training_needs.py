@@ -62,7 +62,7 @@ def fit_training(
     return TrainingFit(name, base_model.name, recipe.rank, tokens, settings, need)
 
 
-def survey_trainings(context: Context, memory_bytes: int) -> tuple[list[TrainingFit], list[str]]:
+def fit_trainings(context: Context, memory_bytes: int) -> tuple[list[TrainingFit], list[str]]:
     """Each FLUX.1 with the default recipe, then each adapter that is trained here; and the recipes that are faulty."""
     fits = [
         fit_training(base_model.name, Recipe(), base_model, memory_bytes)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.safetensors_file import open_safetensors
-from sq_pipeline.adapters.tensor_survey import tensors_data_version
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pictures.applied import is_same_norm, scaled_norm, update_norm

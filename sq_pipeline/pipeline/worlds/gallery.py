@@ -14,7 +14,7 @@ from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
-def _survey(context: Context, state: WorldState) -> WorldState:
+def _enter_status(context: Context, state: WorldState) -> WorldState:
     asset = world_asset(state.world, state.names.gallery)
     if not state.subjects:
         return state
@@ -54,7 +54,7 @@ def _make(context: Context, state: WorldState, _slugs: Collection[str]) -> list[
 ASSET = WorldAsset(
     part="gallery",
     upstream=("images",),
-    survey=_survey,
+    enter_status=_enter_status,
     steps=lambda state: {} if state.gallery is None else {"": state.gallery},
     make=_make,
     description=lambda _, tier: f"All {tier} pictures of this world on one sheet.",

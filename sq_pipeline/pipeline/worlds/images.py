@@ -24,7 +24,7 @@ from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
-def _survey(context: Context, state: WorldState) -> WorldState:
+def _enter_status(context: Context, state: WorldState) -> WorldState:
     world, base_model, versions = state.world, context.base_model_of_world(state.world), state.versions
     weights, settings = context.weights_hash(base_model), context.render_settings(base_model, state.tier)
     published = context.store.read_published(world.genre)
@@ -147,7 +147,7 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
-    survey=_survey,
+    enter_status=_enter_status,
     steps=lambda state: state.pictures,
     make=_make,
     description=lambda _, tier: (

@@ -14,7 +14,7 @@ from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
-def _survey(context: Context, state: WorldState) -> WorldState:
+def _enter_status(context: Context, state: WorldState) -> WorldState:
     """Write each text, or say why there is none. Raises BaseModelError where nothing counts its tokens."""
     world, base_model = state.world, context.base_model_of_world(state.world)
     counter = context.token_counter(base_model)
@@ -56,7 +56,7 @@ def _make_prompt(context: Context, step: Step, text: Prompt) -> Record:
 ASSET = WorldAsset(
     part="prompts",
     upstream=(),
-    survey=_survey,
+    enter_status=_enter_status,
     steps=lambda state: state.prompts,
     make=_make,
     description=lambda _, tier: f"What each {TIER_NAMES[tier].noun}'s picture is asked with.",

@@ -55,7 +55,7 @@ def _why_no_stack(context: Context, world: World, tier: Tier) -> tuple[str, ...]
     return (f"no adapter of {world.key} applies to the tier {tier}; {hint}",)
 
 
-def _survey(context: Context, state: WorldState) -> WorldState:
+def _enter_status(context: Context, state: WorldState) -> WorldState:
     step, entries = stack_step_of(context, state.world, state.tier)
     return replace(state, stack=step, entries=entries)
 
@@ -86,7 +86,7 @@ def _description(world: World, tier: Tier) -> str:
 ASSET = WorldAsset(
     part="stack",
     upstream=(),
-    survey=_survey,
+    enter_status=_enter_status,
     steps=lambda state: {"": state.stack},
     make=_make,
     description=_description,

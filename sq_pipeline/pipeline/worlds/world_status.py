@@ -22,7 +22,7 @@ def world_state_of(context: Context, world: World, tier: Tier) -> WorldState:
     state = WorldState(world, tier, stack, ())
     try:
         for asset in WORLD_ASSETS.values():
-            state = asset.survey(context, state)
+            state = asset.enter_status(context, state)
     except SqPipelineError as error:  # of what all pictures are rendered with
         return _without_base_model(state, tuple(map(str, error.faults)))
     return state

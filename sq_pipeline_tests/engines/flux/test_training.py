@@ -15,8 +15,8 @@ from sq_pipeline.engines.flux.encoders import FluxEncoders
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
 from sq_pipeline.engines.flux.weights import dims_of
 from sq_pipeline.engines.trainers.mlx import base, trainer
-from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
-from sq_pipeline.training.ports import CheckpointPlace, HeldOutRequest, TrainingExample, TrainRequest
+from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
+from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainRequest, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 
 # isort: split
@@ -96,13 +96,15 @@ def test_it_trains_samples_and_measures(
     assert order[order.index("transformer") - 1] == "free"
     names = open_safetensors(request.output_path).tensors
     assert len(names) == result.tensors == DEV.adapter_tensors
-    assert [at for at, _ in result.held_out] == [0, 2, 4]
+    assert [at for at, _ in result.validation] == [0, 2, 4]
     assert [at for at, _ in result.samples] == [0, 4]
     assert result.settings == {"base_bits": 16, "gradient_checkpointing": False}
-    asked = HeldOutRequest("flux1-dev", pairs, request.recipe, (AdapterUse(request.output_path, 1.0),))
-    measured = MlxHeldOutMeter(models).measure(asked)
+    asked = ValidationRequest("flux1-dev", pairs, request.recipe, (AdapterUse(request.output_path, 1.0),))
+    measured = MlxValidationMeter(models).measure(asked)
     assert measured is not None
-    assert [measured.base, *measured.losses] == pytest.approx([result.held_out[0][1], result.held_out[-1][1]], rel=1e-4)
+    assert [measured.base, *measured.losses] == pytest.approx(
+        [result.validation[0][1], result.validation[-1][1]], rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 4])

@@ -1,7 +1,7 @@
 """The pictures of a dataset as `mflux-train` finds them: `data/00000.png` with its caption beside it, `preview_00.txt`.
 
 mflux-train takes each picture once and whole, so the cuts and mirrored ones of the recipe are made here: the same ones
-for the same seed. Not here: which pictures are held out (`training.held_out`).
+for the same seed. Not here: which pictures are held out (`training.validation_split`).
 """
 
 import hashlib

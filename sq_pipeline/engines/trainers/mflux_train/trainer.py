@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sq_pipeline.adapters.safetensors_file import open_safetensors
-from sq_pipeline.adapters.tensor_survey import survey_tensors
+from sq_pipeline.adapters.tensor_scan import scan_tensors
 from sq_pipeline.base_models import files
 from sq_pipeline.base_models.base_models import BaseModel, QwenModel
 from sq_pipeline.base_models.ports import EngineDescription
@@ -58,7 +58,7 @@ class MfluxTrainTrainer:
     def train(self, request: TrainRequest, on_progress: OnProgress) -> TrainResult:
         """Train one adapter; raises BaseModelError, TrainingError, StorageError. Interrupted, it leaves no adapter.
 
-        The file is mflux-train's own, byte for byte. A held-out loss is not measured; the pictures are held out.
+        The file is mflux-train's own, byte for byte. A validation loss is not measured; the pictures are held out.
         """
         recipe, plan = request.recipe, request.plan
         base_model = _trained_over(plan.base_model)
@@ -239,7 +239,7 @@ class _Run:
         final = self._folder.kept_path(self._iterations)
         modules = len(self._config["lora_layers"]["targets"])  # type: ignore[index]
         file = open_safetensors(final)
-        if broken := survey_tensors(file).not_finite:
+        if broken := scan_tensors(file).not_finite:
             raise TrainingError(Fault(RECIPE_FILE, "learning_rate", f"{broken[0]} became no number", _HINT_LOSS))
         if len(file.tensors) != 2 * modules:
             problem = f"mflux-train wrote {len(file.tensors)} tensors for {modules} modules"

@@ -1,7 +1,7 @@
 """The checkpoints of one training: a folder with the last two states that it can be continued from.
 
 Format: `<iteration>.safetensors` with the loop's arrays, `losses` and `order`; metadata `identity` (what the training
-is settled by), `position` (JSON: iteration, time, random state, held-out losses), `content` (a hash of position and
+is settled by), `position` (JSON: iteration, time, random state, validation losses), `content` (a hash of position and
 arrays).
 A file that is damaged or of another training is passed over. Not here: the loop (`mlx.loop`), when a checkpoint
 is due (`mlx.trainer`), when the folder goes (`training.checkpoint_folders`).
@@ -34,13 +34,13 @@ _LOSSES, _ORDER = "losses", "order"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state of the loop, and what was told of the training up to it (`held_out` by iteration)."""
+    """A state of the loop, and what was told of the training up to it (`validation` by iteration)."""
 
     state: LoopState
     losses: tuple[float, ...]
     elapsed_s: float
     resumed_at: tuple[int, ...]
-    held_out: tuple[tuple[int, float], ...] = ()
+    validation: tuple[tuple[int, float], ...] = ()
 
 
 class CheckpointFolder:
@@ -113,7 +113,7 @@ class CheckpointFolder:
             "resumed_at": checkpoint.resumed_at,
             "numbers": state.numbers,
             "waiting": state.waiting,
-            "held_out": checkpoint.held_out,
+            "held_out": checkpoint.validation,
         }
         position = json.dumps(numbers)
         content = _content_hash(tensors, position)

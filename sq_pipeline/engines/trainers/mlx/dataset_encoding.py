@@ -26,7 +26,7 @@ def encode_dataset(
     base: TrainingBase, examples: Sequence[TrainingExample], plan: TrainingPlan, sample_prompts: Sequence[str]
 ) -> EncodedDataset:
     """Encode all that a training reads, evaluated; the prior's captions too, its pictures come with `add_prior`."""
-    recipe, trained, measured = plan.recipe, plan.trained_of(examples), plan.held_out_of(examples)
+    recipe, trained, measured = plan.recipe, plan.trained_of(examples), plan.validation_of(examples)
     captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()))
     prior = recipe.prior_prompts if recipe.prior_mix else ()
     texts = list(dict.fromkeys([*captions, *prior]))
@@ -40,7 +40,7 @@ def encode_dataset(
         buckets=_encode(base.encoders, pictures, [number_of[example.caption] for example in trained]),
         text=text,
         pooled=pooled,
-        held_out=_encode_measured(base.encoders, measured, number_of, plan.crops),
+        validation=_encode_measured(base.encoders, measured, number_of, plan.crops),
         empty=number_of[""] if recipe.caption_dropout else None,
         prior_texts=tuple(number_of[prompt] for prompt in prior),
         sample_text=sample_text,
@@ -48,11 +48,11 @@ def encode_dataset(
     )
 
 
-def encode_held_out(
+def encode_validation(
     base: TrainingBase, examples: Sequence[TrainingExample], plan: TrainingPlan
 ) -> EncodedDataset | None:
-    """Only what a held-out loss is measured on; None where the dataset is too small for that."""
-    measured = plan.held_out_of(examples)
+    """Only what a validation loss is measured on; None where the dataset is too small for that."""
+    measured = plan.validation_of(examples)
     if not measured:
         return None
     texts = sorted({example.caption for example in measured})

@@ -42,7 +42,7 @@ class Bucket:
 class EncodedDataset:
     """All that a training sees. `text` (captions, tokens, width) and `pooled` (captions, width) by caption.
 
-    `buckets` are trained on, `prior` are the base model's own pictures of the texts `prior_texts`, `held_out` is only
+    `buckets` are trained on, `prior` are the base model's own pictures of the texts `prior_texts`, `validation` is only
     looked at. `empty` is the number of the empty caption, where captions are dropped. `sample_text` and
     `sample_pooled` are those of the prompts that samples are drawn of.
     """
@@ -50,7 +50,7 @@ class EncodedDataset:
     buckets: tuple[Bucket, ...]
     text: mx.array
     pooled: mx.array
-    held_out: tuple[Bucket, ...] = ()
+    validation: tuple[Bucket, ...] = ()
     prior: tuple[Bucket, ...] = ()
     empty: int | None = None
     prior_texts: tuple[int, ...] = ()
@@ -83,7 +83,7 @@ class EncodedDataset:
         return f"sha256:{digest.hexdigest()}"
 
     def _numbered(self) -> Iterator[tuple[str, int, Bucket]]:
-        for kind, buckets in (("trained", self.buckets), ("held_out", self.held_out), ("prior", self.prior)):
+        for kind, buckets in (("trained", self.buckets), ("held_out", self.validation), ("prior", self.prior)):
             for number, bucket in enumerate(buckets):
                 yield kind, number, bucket
 

@@ -25,12 +25,12 @@ from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_ba
 from sq_pipeline.engines.trainers.mlx.checkpoints import Checkpoint, CheckpointFolder
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset, load_encoded, save_encoded
-from sq_pipeline.engines.trainers.mlx.held_out import HeldOutLoss
 from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_recipe_lora, save_adapter
 from sq_pipeline.engines.trainers.mlx.loss_watch import describe_fault, is_doubtful
 from sq_pipeline.engines.trainers.mlx.samples import SampleStrips
 from sq_pipeline.engines.trainers.mlx.support import SUPPORT
+from sq_pipeline.engines.trainers.mlx.validation_loss import ValidationLoss
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe, trained_values
@@ -93,7 +93,7 @@ class MlxLoraTrainer:
                 tensors=tensors,
                 peak_memory_bytes=mx.get_peak_memory(),
                 resumed_at=run.resumed_at,
-                held_out=tuple(run.held_out),
+                validation=tuple(run.validation),
                 kept=(*run.kept(), KeptAdapter(recipe.iterations, request.output_path)),
                 samples=run.samples.drawn(recipe.iterations) if place is not None else (),
                 settings=settings.as_json(),
@@ -154,7 +154,7 @@ class _Run:
     request: TrainRequest
     folder: Path
     losses: list[float] = field(default_factory=list[float])
-    held_out: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    validation: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     earlier_s: float = 0.0
     resumed_at: tuple[int, ...] = ()
 
@@ -162,14 +162,14 @@ class _Run:
         recipe, base = self.request.recipe, self.base
         self.recipe = recipe
         self.loop = TrainingLoop(self.network, self.dataset, recipe, base.time_curve)
-        self.meter = HeldOutLoss(self.dataset, recipe, base.time_curve)
+        self.meter = ValidationLoss(self.dataset, recipe, base.time_curve)
         self.samples = SampleStrips(self.folder, base, self.dataset, recipe, self.request.plan.size)
 
     def resume(self, checkpoints: CheckpointFolder | None) -> None:
         """Bring the loop to the last checkpoint, with what was told up to there."""
         found = checkpoints.resume(self.loop) if checkpoints is not None else None
         if found is not None:
-            self.losses, self.held_out, self.earlier_s = list(found.losses), list(found.held_out), found.elapsed_s
+            self.losses, self.validation, self.earlier_s = list(found.losses), list(found.validation), found.elapsed_s
             self.resumed_at = found.resumed_at
             if self.loop.iteration < self.recipe.iterations:  # otherwise it was not cut off: another process trained it
                 self.resumed_at = (*self.resumed_at, self.loop.iteration)
@@ -188,7 +188,7 @@ class _Run:
                 raise _stopped(problem, checkpoints)
             is_last = loop.iteration == recipe.iterations
             state = _checked_state(loop, checkpoints) if is_last else None
-            held_out, sample = self._look_up(checkpoints)
+            validation, sample = self._look_up(checkpoints)
             elapsed_s = self.earlier_s + time.perf_counter() - start
             on_progress(
                 TrainProgress(
@@ -197,7 +197,7 @@ class _Run:
                     self.losses[-1],
                     elapsed_s,
                     mx.get_peak_memory(),
-                    held_out,
+                    validation,
                     sample,
                 )
             )
@@ -208,7 +208,7 @@ class _Run:
                     save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
             is_due = is_last or _is_due(checkpoints, loop.iteration, recipe)
             if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
-                told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.held_out)
+                told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.validation)
                 checkpoints.save(Checkpoint(state or _checked_state(loop, checkpoints), *told))
 
     def _keeps_end(self) -> bool:
@@ -223,19 +223,19 @@ class _Run:
             recipe.iterations,
             self.losses[-1],
             self.earlier_s,
-            held_out_loss=self.held_out[-1][1] if self.held_out else None,
+            validation_loss=self.validation[-1][1] if self.validation else None,
             sample=samples[-1][1] if samples else None,
         )
 
     def _look_up(self, checkpoints: CheckpointFolder | None) -> tuple[float | None, Path | None]:
-        """The held-out loss and the samples, where they are due now."""
+        """The validation loss and the samples, where they are due now."""
         iteration = self.loop.iteration
         is_due = iteration % self.recipe.checkpoint_interval == 0 or iteration == self.recipe.iterations
-        held_out = self.meter.measure(self.network) if is_due else None
-        if held_out is not None:
-            self.held_out.append((iteration, held_out))
+        validation = self.meter.measure(self.network) if is_due else None
+        if validation is not None:
+            self.validation.append((iteration, validation))
         is_drawn = checkpoints is not None and self.samples.is_due(iteration)
-        return held_out, self.samples.draw(self.network, iteration) if is_drawn else None
+        return validation, self.samples.draw(self.network, iteration) if is_drawn else None
 
     def kept(self) -> tuple[KeptAdapter, ...]:
         """The adapters that were kept on the way."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.adapters.tensor_survey import survey_tensors
+from sq_pipeline.adapters.tensor_scan import scan_tensors
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline.common.errors import AdapterError, Fault, TrainingError
@@ -49,11 +49,11 @@ def _problems(file: SafetensorsFile, wanted: dict[str, tuple[int, int]]) -> Iter
         yield f"has other shapes than this base model and rank: {_some(wrong)}"
     if strange := [_shown(info) for info in known if info.dtype not in _DTYPES]:
         yield f"has dtypes that no adapter has: {_some(strange)}"
-    survey = survey_tensors(file)
-    if survey.not_finite:
-        yield f"holds NaN or infinity in {_some(survey.not_finite)}"
+    scan = scan_tensors(file)
+    if scan.not_finite:
+        yield f"holds NaN or infinity in {_some(scan.not_finite)}"
     ups = [name for name in file.tensors if name.endswith(".lora_b")]
-    if ups and set(ups) <= set(survey.zeros):
+    if ups and set(ups) <= set(scan.zeros):
         yield "adds nothing: every lora_b is zero"
 
 

@@ -24,7 +24,7 @@ from sq_pipeline.training.ports import TrainingExample, TrainRequest
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.prompts import load_verify_prompts
 from sq_pipeline.verification.thresholds import Thresholds
-from sq_pipeline_tests.fakes import FakeHeldOutMeter
+from sq_pipeline_tests.fakes import FakeValidationMeter
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=35)]
 
@@ -63,7 +63,7 @@ def scores_of(data: DataDir, renderer: Renderer, checkpoints: dict[int, Path]) -
         recipe=Recipe(),
         tier="landscape",
     )
-    return [cell.score for cell in score_checkpoints(request, renderer, FakeHeldOutMeter()).cells]
+    return [cell.score for cell in score_checkpoints(request, renderer, FakeValidationMeter()).cells]
 
 
 @pytest.fixture(scope="module")

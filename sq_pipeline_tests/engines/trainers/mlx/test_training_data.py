@@ -1,4 +1,4 @@
-"""What a training sees and shows: views, buckets, held-out losses, the prior, samples, kept adapters. Real engines."""
+"""What a training sees and shows: crops, buckets, validation losses, the prior, samples, kept adapters. Real engines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,17 +17,17 @@ from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
 from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base
 from sq_pipeline.engines.trainers.mlx.crops import plan_crops, plan_plain_crops
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
-from sq_pipeline.engines.trainers.mlx.held_out import MlxHeldOutMeter
+from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import TrainingPlan, crops_of, plan_training
 from sq_pipeline.training.ports import (
     CheckpointPlace,
-    HeldOutRequest,
     TrainingExample,
     TrainProgress,
     TrainRequest,
     TrainResult,
+    ValidationRequest,
 )
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.engines.conftest import RECIPE
@@ -124,7 +124,7 @@ def test_a_hundred_and_fifty_pictures_with_one_caption_encode_the_text_once(
     dataset = encode_dataset(base, many, _plan(many, RECIPE), ())
     assert asked == [1]
     assert dataset.text.shape[0] == 1
-    assert len(dataset.held_out[0].latent_of) == 8
+    assert len(dataset.validation[0].latent_of) == 8
     assert len(dataset.buckets[0].latent_of) == 142
 
 
@@ -168,7 +168,7 @@ def train(shipped: DataDir, examples: Examples) -> Callable[..., tuple[TrainResu
     return run
 
 
-def test_samples_held_out_losses_and_kept_adapters_change_nothing(
+def test_samples_validation_losses_and_kept_adapters_change_nothing(
     train: Callable[..., tuple[TrainResult, list[TrainProgress]]],
     shipped: DataDir,
     examples: Examples,
@@ -182,8 +182,8 @@ def test_samples_held_out_losses_and_kept_adapters_change_nothing(
     factory.trainer(shipped).train(plain, lambda _: None)
     assert (tmp_path / "told" / "a.safetensors").read_bytes() == plain.output_path.read_bytes()
 
-    assert [at for at, _ in result.held_out] == [0, 2, 4, 6]
-    assert [progress.iteration for progress in told if progress.held_out_loss is not None] == [2, 4, 6]
+    assert [at for at, _ in result.validation] == [0, 2, 4, 6]
+    assert [progress.iteration for progress in told if progress.validation_loss is not None] == [2, 4, 6]
     assert [at for at, _ in result.samples] == [0, 3, 6]
     assert [progress.sample for progress in told if progress.sample] == [path for _, path in result.samples[1:]]
     assert all(progress.memory_bytes for progress in told)
@@ -199,11 +199,11 @@ def test_samples_held_out_losses_and_kept_adapters_change_nothing(
 
     # the meter says of the files what the training said of itself
     uses = tuple(AdapterUse(kept.path, 1.0) for kept in result.kept)
-    asked = HeldOutRequest("tiny-flux", examples, recipe, (*uses, AdapterUse(uses[-1].path, 0.0)))
-    measured = MlxHeldOutMeter(shipped).measure(asked)
+    asked = ValidationRequest("tiny-flux", examples, recipe, (*uses, AdapterUse(uses[-1].path, 0.0)))
+    measured = MlxValidationMeter(shipped).measure(asked)
     assert measured is not None
     assert measured.pairs == 1
-    assert [measured.base, *measured.losses[:3]] == pytest.approx([loss for _, loss in result.held_out], rel=1e-5)
+    assert [measured.base, *measured.losses[:3]] == pytest.approx([loss for _, loss in result.validation], rel=1e-5)
     assert measured.losses[3] == pytest.approx(measured.base, rel=1e-6)
 
 
@@ -214,8 +214,8 @@ def test_too_small_a_dataset_holds_nothing_out(
     tmp_path: Path,
 ) -> None:
     result, _ = train(tmp_path, _recipe(iterations=2), given=examples[:9])
-    assert result.held_out == ()
-    assert MlxHeldOutMeter(shipped).measure(HeldOutRequest("tiny-flux", examples[:9], RECIPE, ())) is None
+    assert result.validation == ()
+    assert MlxValidationMeter(shipped).measure(ValidationRequest("tiny-flux", examples[:9], RECIPE, ())) is None
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from sq_pipeline.common.fingerprints import fingerprint
 
 
 @dataclass(frozen=True)
-class TensorSurvey:
+class TensorScan:
     """What a look at all numbers tells: which tensors hold NaN or infinity, and which nothing but zeros."""
 
     not_finite: tuple[str, ...]
     zeros: tuple[str, ...]
 
 
-def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
+def scan_tensors(file: SafetensorsFile) -> TensorScan:
     """Read every tensor once, a piece in memory at a time."""
     finite: dict[str, bool] = {}
     zero: dict[str, bool] = {}
@@ -30,7 +30,7 @@ def survey_tensors(file: SafetensorsFile) -> TensorSurvey:
         finite[info.name] = finite.get(info.name, True) and is_finite(info, bits)
         if zero.get(info.name, True):  # a few numbers tell, mostly
             zero[info.name] = not has_magnitude(info, bits[:512]) and not has_magnitude(info, bits)
-    return TensorSurvey(
+    return TensorScan(
         tuple(name for name, is_so in finite.items() if not is_so),
         tuple(name for name, is_so in zero.items() if is_so),
     )

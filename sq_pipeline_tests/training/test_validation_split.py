@@ -5,12 +5,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sq_pipeline.training.held_out import held_out_indices
+from sq_pipeline.training.validation_split import validation_indices
 
 
 @given(st.integers(0, 3000), st.integers(0, 400))
 def test_at_most_a_tenth_spread_evenly(pairs: int, wanted: int) -> None:
-    indices = held_out_indices(pairs, wanted)
+    indices = validation_indices(pairs, wanted)
     assert len(indices) == min(wanted, pairs // 10)
     assert list(indices) == sorted(set(indices))
     assert all(0 <= index < pairs for index in indices)
@@ -24,6 +24,6 @@ def test_at_most_a_tenth_spread_evenly(pairs: int, wanted: int) -> None:
 
 def test_the_rule_itself() -> None:
     """Losses that are on record are only comparable while it stays."""
-    assert held_out_indices(150, 8) == (9, 28, 46, 65, 84, 103, 121, 140)
-    assert held_out_indices(10, 8) == (5,)
-    assert held_out_indices(9, 8) == ()
+    assert validation_indices(150, 8) == (9, 28, 46, 65, 84, 103, 121, 140)
+    assert validation_indices(10, 8) == (5,)
+    assert validation_indices(9, 8) == ()

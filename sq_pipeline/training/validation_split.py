@@ -5,7 +5,7 @@ Not here: measuring that loss (engines).
 """
 
 
-def held_out_indices(pairs: int, wanted: int) -> tuple[int, ...]:
+def validation_indices(pairs: int, wanted: int) -> tuple[int, ...]:
     """Which of `pairs` pictures (in the order of training) are held out: `wanted` of them, at most a tenth.
 
     They are spread evenly over the order, each in the middle of its share, as sets of pictures are often in order.

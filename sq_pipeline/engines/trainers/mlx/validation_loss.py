@@ -1,6 +1,6 @@
-"""The held-out loss: pictures that were never trained on, at fixed noise and times, so that losses can be compared.
+"""The validation loss: pictures that were never trained on, at fixed noise and times, so that losses can be compared.
 
-Not here: which pictures those are (`training.held_out`).
+Not here: which pictures those are (`training.validation_split`).
 """
 
 import mlx.core as mx
@@ -12,11 +12,11 @@ from sq_pipeline.engines.device_memory import usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
-from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_held_out
+from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_validation
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
 from sq_pipeline.engines.trainers.mlx.loop import flow_matching_loss
 from sq_pipeline.engines.trainers.mlx.lora_layers import AdapterSwitch
-from sq_pipeline.training.ports import HeldOutLosses, HeldOutRequest
+from sq_pipeline.training.ports import ValidationLosses, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 
 _SEED = 20
@@ -25,7 +25,7 @@ _SEED = 20
 _TIMES_EACH = 2
 
 
-class HeldOutLoss:
+class ValidationLoss:
     """Measures one network again and again. Each picture is looked at with two times; those of all pictures lie at even
     shares of what is trained at.
     """
@@ -33,11 +33,11 @@ class HeldOutLoss:
     def __init__(self, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> None:
         self._text, self._pooled, self._recipe = dataset.text, dataset.pooled, recipe
         numbers = np.random.default_rng(_SEED)
-        pictures = sum(len(bucket.latent_of) for bucket in dataset.held_out)
+        pictures = sum(len(bucket.latent_of) for bucket in dataset.validation)
         shares = (np.arange(pictures * _TIMES_EACH) + 0.5) / max(1, pictures * _TIMES_EACH)
         shares = numbers.permutation(shares)
         self._looks: list[tuple[mx.array, mx.array, mx.array, mx.array, tuple[int, int]]] = []
-        for bucket in dataset.held_out:
+        for bucket in dataset.validation:
             for latent, caption in zip(bucket.latent_of, bucket.caption_of, strict=True):
                 latents = mx.repeat(bucket.latents[latent : latent + 1], _TIMES_EACH, axis=0)
                 noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
@@ -59,24 +59,24 @@ class HeldOutLoss:
         return sum(losses) / len(losses)
 
 
-class MlxHeldOutMeter:
-    """The `HeldOutMeter` over the base models of a data directory."""
+class MlxValidationMeter:
+    """The `ValidationMeter` over the base models of a data directory."""
 
     def __init__(self, data: DataDir) -> None:
         self._data = data
 
-    def measure(self, request: HeldOutRequest) -> HeldOutLosses | None:
+    def measure(self, request: ValidationRequest) -> ValidationLosses | None:
         """None where no picture is held out, and for other families. Raises BaseModelError, AdapterError."""
         plan = request.plan
         if not isinstance(plan.base_model, Flux1Model):
             return None
         base = open_training_base(plan.base_model, self._data)
-        dataset = encode_held_out(base, request.examples, plan)
+        dataset = encode_validation(base, request.examples, plan)
         if dataset is None:
             return None
         base.encoders.free()
         network = base.load_network(plan.settings(usable_bytes()))
-        meter = HeldOutLoss(dataset, request.recipe, base.time_curve)
+        meter = ValidationLoss(dataset, request.recipe, base.time_curve)
         switch = AdapterSwitch(network)
         losses: list[float] = []
         for path, scale in [(None, 1.0), *((use.path, use.lora_scale) for use in request.adapters)]:
@@ -85,4 +85,4 @@ class MlxHeldOutMeter:
             assert loss is not None
             losses.append(loss)
             mx.clear_cache()
-        return HeldOutLosses(losses[0], tuple(losses[1:]), meter.pairs)
+        return ValidationLosses(losses[0], tuple(losses[1:]), meter.pairs)
