@@ -1,4 +1,4 @@
-"""What a training sees and shows: crops, buckets, validation losses, the prior, samples, kept adapters. Real engines."""
+"""What a training sees and shows: crops, buckets, validation losses, the prior, samples, kept adapters."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
