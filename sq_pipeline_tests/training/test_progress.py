@@ -43,7 +43,7 @@ def test_a_snapshot_smooths_the_loss_and_remembers_the_held_out_one() -> None:
     told = _told(40, validation_loss={1: 0.7, 10: 0.6}, memory_bytes={4: 3 * 2**30})
     assert told[0].loss == pytest.approx((1 / 3 + 1 / 4) / 2)  # a twentieth of forty
     assert [snapshot.validation_loss for snapshot in told[:4]] == [0.7, 0.7, 0.6, 0.6]
-    assert told[0].as_line() == "iteration 4 of 40, loss 0.2917, held out 0.7000, 0.50 it/s, 3.0 GiB, 72 s left"
+    assert told[0].as_line() == "iteration 4 of 40, loss 0.2917, validation 0.7000, 0.50 it/s, 3.0 GiB, 72 s left"
     assert told[-1].as_line().endswith(", 0.50 it/s, 0 s left")
 
 
@@ -114,7 +114,7 @@ def test_the_bar_shows_losses_and_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     on_progress = show_progress("western/land")
     for iteration, validation in ((1, 0.75), (2, None), (3, None)):
         on_progress(TrainProgress(iteration, 4, 0.125, 1.0, 2 * 2**30, validation))
-    assert "loss 0.1250, held out 0.7500, 2.0 GiB" in stream.getvalue().split("2/4")[1]
+    assert "loss 0.1250, validation 0.7500, 2.0 GiB" in stream.getvalue().split("2/4")[1]
     assert "3/4" in stream.getvalue()
 
 
