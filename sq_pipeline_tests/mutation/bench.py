@@ -26,7 +26,6 @@ from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline import inputs as lineage
-from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.adapters.promote import promote
 from sq_pipeline.pipeline.context import Context, Engines, Step
@@ -229,13 +228,14 @@ def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
         plan = make_plan(context, None)
         planned, made = read_plan(plan), Made()
         for _ in range(2):
-            for key, states in plan.adapters.items():
-                _run_adapter(context, key, states, made)
-            plan = make_plan(context, None)
-        if game.says_yes:
-            _say_yes(context, plan, made)
+            if _has_adapter_steps(plan):
+                for key, states in plan.adapters.items():
+                    _run_adapter(context, key, states, made)
+                plan = make_plan(context, None)
+        has_promoted = game.says_yes and _say_yes(context, plan, made)
         context.looks_ahead = False
-        plan = make_plan(context, None)
+        if has_promoted or _has_adapter_steps(plan):
+            plan = make_plan(context, None)  # nothing else changed it
         assert len(pupil.requests) == len(made.trained)
         before = painter.rendered
         for state in plan.worlds:
@@ -243,6 +243,10 @@ def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
                 _run_world(context, state, made)
         assert painter.rendered - before == len(made.rendered)
         return made, planned
+
+
+def _has_adapter_steps(plan: Plan) -> bool:
+    return any(step.is_to_do for states in plan.adapters.values() for step in states.values())
 
 
 def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: Made) -> None:
@@ -261,12 +265,13 @@ def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: M
             return
 
 
-def _say_yes(context: Context, plan: Plan, made: Made) -> None:
-    for key in plan.adapters:
-        adapter = context.catalog.adapters[key]
-        if adapter_steps_of(context, adapter)["promoted_adapter"].status == "waiting":
-            promote(context, adapter, "Ada")
-            made.promoted.add(key)
+def _say_yes(context: Context, plan: Plan, made: Made) -> bool:
+    """True where there was something to say it to."""
+    waiting = [key for key, states in plan.adapters.items() if states["promoted_adapter"].status == "waiting"]
+    for key in waiting:
+        promote(context, context.catalog.adapters[key], "Ada")
+    made.promoted |= set(waiting)
+    return bool(waiting)
 
 
 def _run_world(context: Context, state: WorldState, made: Made) -> None:
