@@ -20,7 +20,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
 import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test module loads MLX
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.engines.kernel_folder import take_kernel_folder
+from sq_pipeline_tests.compiler_cache import compile_once
 
+compile_once()
 take_kernel_folder()  # test modules use engines past the factory too
 
 settings.register_profile("tests", deadline=None)  # how long an example takes says how busy the machine is
