@@ -13,6 +13,7 @@ import yaml
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.shipped import copy_shipped_data
+from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.painter.datasets import DEMO_DATASETS, draw_dataset
 from sq_pipeline_tests.conftest import made_once
 
@@ -22,6 +23,8 @@ resolution: [64, 48]
 num_augmentations: 1
 sample_prompts: [a windmill in the desert]
 """
+# two of tiny-flux's eight show a place, and what an adapter changes, as well
+_FEW_STEPS = "tiers:\n" + "".join(f"  {tier}: {{num_inference_steps: 2}}\n" for tier in TIERS)
 COMMAND = str(Path(sys.executable).with_name("sq-pipeline"))
 
 
@@ -82,7 +85,8 @@ def _write_small(data: DataDir) -> None:
         path.write_text(yaml.safe_dump({**prompts, "prompts": prompts["prompts"][:1]}))
     # an adapter that has learned next to nothing changes a picture little, and answers to any word
     text = data.settings_file.read_text()
-    data.settings_file.write_text(f"{text}thresholds: {{ssim_changed_max: 0.9999, ssim_trigger_max: 1.0}}\n")
+    thresholds = "thresholds: {ssim_changed_max: 0.9999, ssim_trigger_max: 1.0}\n"
+    data.settings_file.write_text(f"{text}{thresholds}{_FEW_STEPS}")
 
 
 @pytest.fixture(scope="session")
