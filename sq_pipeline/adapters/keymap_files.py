@@ -1,7 +1,9 @@
 """Reading keymaps from YAML and choosing the one for a target and a loader's version, or for a family."""
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -11,7 +13,7 @@ from sq_pipeline.adapters.keymap_checks import check_keymap
 from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import Fault, KeymapError, SqPipelineError
 from sq_pipeline.common.layout import shipped_data_root
-from sq_pipeline.common.strict_yaml import load_mapping, validate
+from sq_pipeline.common.strict_yaml import load_mapping, parse_mapping, read_text, validate
 
 # raised when a name in `family_keymaps` comes to mean another layer
 NAMES_REVISION = 1
@@ -27,7 +29,20 @@ def family_keymap(family: Family) -> FamilyKeymap:
 def load_keymap(path: Path, file: str | None = None) -> Keymap:
     """A checked keymap; raises KeymapError (or ContentError, when it is not YAML) with every fault."""
     name = file or str(path)
-    keymap = validate(Keymap, load_mapping(path, name), name, KeymapError)
+    return _keymap_of(read_text(path, name), name)
+
+
+_MOST_KEPT = 64  # texts; a folder has some twenty
+
+
+@lru_cache(_MOST_KEPT)
+def _mapping_of(text: str, name: str) -> Mapping[str, Any]:
+    return parse_mapping(text, name)
+
+
+@lru_cache(_MOST_KEPT)
+def _keymap_of(text: str, name: str) -> Keymap:
+    keymap = validate(Keymap, _mapping_of(text, name), name, KeymapError)
     try:
         SpecifierSet(keymap.loader_versions)
     except InvalidSpecifier:
@@ -124,11 +139,12 @@ def _candidates(keymaps_root: Path, source: str, target: str) -> tuple[list[Keym
     for path in sorted(keymaps_root.glob("*.yaml")):
         name = f"{keymaps_root.name}/{path.name}"
         try:
-            mapping = load_mapping(path, name)
+            text = read_text(path, name)
+            mapping = _mapping_of(text, name)
             # the other keymaps are not looked at any closer: checking all of them takes a third of a second
             if {"source", "target"} <= mapping.keys() and (mapping["source"], mapping["target"]) != (source, target):
                 continue
-            candidates.append(load_keymap(path, name))
+            candidates.append(_keymap_of(text, name))
         except SqPipelineError as error:
             faults.extend(error.faults)
     return [keymap for keymap in candidates if (keymap.source, keymap.target) == (source, target)], faults

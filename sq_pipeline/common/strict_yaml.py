@@ -128,16 +128,25 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
 
 def load_mapping(path: Path, file: str) -> dict[str, Any]:
     """A YAML file whose top level is a mapping (an empty file is an empty one). Raises ContentError."""
+    return parse_mapping(read_text(path, file), file)
+
+
+def read_text(path: Path, file: str) -> str:
+    """What a YAML file holds; raises ContentError where it is not there, too large, or no text."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ContentError(Fault(file, "", f"is larger than {_MAX_BYTES // 2**20} MiB", "split it"))
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ContentError(Fault(file, "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")) from None
     except (FileNotFoundError, NotADirectoryError):
         raise ContentError(Fault(file, "", "there is no such file", "add it, or correct the path")) from None
     except OSError as error:
         raise ContentError(Fault(file, "", f"cannot be read ({error.strerror})", "check the file")) from None
+
+
+def parse_mapping(text: str, file: str) -> dict[str, Any]:
+    """The mapping of a YAML text. Raises ContentError."""
     value = parse_yaml(text, file)
     if value is None:
         return {}

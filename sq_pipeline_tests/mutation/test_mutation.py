@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
-from sq_pipeline.adapters import keymap_files
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.fingerprints import fingerprint
@@ -61,8 +60,6 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "fsync", lambda handle: None)
     patch.setattr(mlx_adapter, "draw_loss_curve", lambda losses, title, validation: b"no curve")
     patch.setattr(verification, "draw_report_sheet", lambda report: None)
-    patch.setattr(keymap_files, "check_keymap", _only_once(keymap_files.check_keymap))  # pure, and slow
-    patch.setattr(keymap_files, "load_mapping", _parsed_once(keymap_files.load_mapping))  # likewise, by a file's bytes
     patch.setattr(gallery, "draw_gallery", lambda pictures: b"".join(png for _, png in pictures))
     # as good pictures of one size do now and then, all files have one length: it must tell nothing
     encode = images.encode_png
@@ -72,30 +69,6 @@ def make_fast(patch: pytest.MonkeyPatch) -> None:
 def _padded(content: bytes) -> bytes:
     assert len(content) < FILE_BYTES
     return content.ljust(FILE_BYTES, b"\0")
-
-
-def _only_once(check: Callable[[Keymap, str], None]) -> Callable[[Keymap, str], None]:
-    passed: set[str] = set()
-
-    def check_once(keymap: Keymap, file: str) -> None:
-        key = f"{file} {keymap!r}"
-        if key not in passed:
-            check(keymap, file)
-            passed.add(key)
-
-    return check_once
-
-
-def _parsed_once(load: Callable[[Path, str], dict[str, Any]]) -> Callable[[Path, str], dict[str, Any]]:
-    parsed: dict[tuple[str, bytes], dict[str, Any]] = {}
-
-    def load_once(path: Path, name: str) -> dict[str, Any]:
-        key = (name, path.read_bytes())
-        if key not in parsed:
-            parsed[key] = load(path, name)
-        return parsed[key]
-
-    return load_once
 
 
 def _copy_file(source: str, target: str) -> None:
