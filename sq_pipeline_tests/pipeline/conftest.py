@@ -13,9 +13,18 @@ from sq_pipeline_tests.pipeline.fast import write_game
 from sq_pipeline_tests.pipeline.game import Game
 
 
+@pytest.fixture(scope="session")
+def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an instance in which nothing has happened: Dagster takes half a second to make its tables."""
+    data = DataDir(tmp_path_factory.mktemp("empty instance"))
+    with open_instance(data):
+        return data.dagster_home
+
+
 @pytest.fixture
-def game(data: DataDir) -> Iterator[Game]:
+def game(data: DataDir, empty_instance: Path) -> Iterator[Game]:
     write_game(data)
+    shutil.copytree(empty_instance, data.dagster_home)
     with open_instance(data) as instance:
         yield Game(data, instance)
 
