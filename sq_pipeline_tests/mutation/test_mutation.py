@@ -39,7 +39,7 @@ from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.oracle import Expected, Oracle
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
-pytestmark = pytest.mark.takes(s=400)
+pytestmark = pytest.mark.takes(s=250)
 
 EDITS = [*OTHER_EDITS, *TIER_EDITS]
 SEQUENCES, QUICK_SEQUENCES = 300, 15

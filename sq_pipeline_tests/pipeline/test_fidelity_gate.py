@@ -23,6 +23,8 @@ from sq_pipeline.verification.ports import FidelityMeter, FidelityRequest
 from sq_pipeline_tests.pipeline.fast import write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
+pytestmark = pytest.mark.takes(s=30)
+
 Arrays = dict[str, np.ndarray]
 ADAPTER = "west/loras/west_land"
 

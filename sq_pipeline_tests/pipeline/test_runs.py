@@ -23,6 +23,8 @@ from sq_pipeline.pipeline.worlds import prompts
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
+pytestmark = pytest.mark.takes(s=60)
+
 ALL = {"old/mill", "old/mine", "old/inn", "paper/gate", "paper/dock"}
 
 

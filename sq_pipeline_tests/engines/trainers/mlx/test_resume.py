@@ -25,7 +25,7 @@ from sq_pipeline.engines.trainers.mlx.lora_layers import LoRALinear
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline_tests.engines.trainers.mlx.training_process import RECIPE, request_for
 
-pytestmark = pytest.mark.takes(s=90)
+pytestmark = pytest.mark.takes(s=50)
 
 INTERVAL, ITERATIONS = RECIPE.checkpoint_interval, RECIPE.iterations
 
