@@ -13,6 +13,8 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from sq_pipeline.engines.user_cache import cache_folder
+
 _SCRIPT = """\
 #!/bin/sh
 # {real} as MLX calls it: …, source.cpp, -o, library.so; every other call is only handed on
@@ -40,8 +42,9 @@ def compile_once() -> None:
         return
     compiler = Path(real).resolve().stat()
     made_with = f"{version('mlx')} {real} {compiler.st_size} {compiler.st_mtime_ns}"
-    folder = Path.home() / ".cache" / "sq-pipeline" / f".compiled {hashlib.sha256(made_with.encode()).hexdigest()[:16]}"
-    with suppress(OSError):  # a home that cannot be written: each process compiles for itself
+    name = f".compiled-{hashlib.sha256(made_with.encode()).hexdigest()[:16]}"
+    with suppress(OSError, RuntimeError):  # no cache that can be written: each process compiles for itself
+        folder = cache_folder() / name
         folder.mkdir(parents=True, exist_ok=True)
         script, part = folder / "g++", folder / f"g++.{os.getpid()}"
         part.write_text(_SCRIPT.format(real=real, kept=folder))
