@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from sq_pipeline.cli import app
 from sq_pipeline.cli.pipeline_commands import plan_rows
 from sq_pipeline.common.errors import AdapterError
+from sq_pipeline.pipeline.adapters import adapter_status, mlx_adapter
+from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.chain import chain_of, follow
 from sq_pipeline.pipeline.context import Context, Step
@@ -194,6 +196,20 @@ def test_a_plan_opens_no_engine(done: Game) -> None:
     done.edit("visual_style.yaml", {"positive_suffix": "very wide"})
     write_dataset(done.data.datasets_root / "west/landscape", "west", 9)
     assert make_plan(Context(done.data, engines), None).as_json()["stale"]
+
+
+@pytest.mark.parametrize("place", [1, 6])
+def test_an_asset_waits_for_what_it_is_made_from_alone(game: Game, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Not for its neighbours in the table: Dagster makes it as soon as its own upstream is there."""
+    context = Context(game.data, game.engines(game.data))
+    adapter = context.adapter("west_land")
+    make_adapter_asset(context, adapter, "training_dataset")
+    leaf = replace(mlx_adapter.ASSET, name="leaf")
+    kinds = list(ADAPTER_ASSETS.values())
+    monkeypatch.setattr(adapter_status, "assets_of", lambda _: [*kinds[:place], leaf, *kinds[place:]])
+    steps = adapter_status.adapter_steps_of(context, adapter)
+    assert {name for name, step in steps.items() if step.status == "stale"} == {"leaf", "mlx_adapter"}
+    assert chain_of(steps["promoted_adapter"]) == tuple(f"{LORAS}/{name}" for name in reversed(LINE[1:-1]))
 
 
 def test_making_a_step_out_of_turn_says_what_comes_first(game: Game) -> None:

@@ -70,9 +70,10 @@ def _nothing(_making: Making) -> None:
 class AdapterAsset:
     """A kind of asset of an adapter.
 
-    `upstream`: the kinds it is made from, the nearest first. `inputs`: what it would be made from now, once those are
-    there. `make`: makes it, and returns its record. `refine`: what else decides how it stands, such as a person's yes.
-    `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page shows.
+    `upstream`: the kinds it is made from, the nearest first; it waits for these alone. `inputs`: what it would be made
+    from now, once those are there. `make`: makes it, and returns its record. `refine`: what else decides how it stands,
+    such as a person's yes. `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`:
+    what its page shows.
     `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
     """
 

@@ -26,7 +26,7 @@ def adapter_steps_of(context: Context, adapter: Adapter) -> dict[str, Step]:
 
 def _step_of(context: Context, adapter: Adapter, asset: AdapterAsset, steps: Steps) -> Step:
     name = asset_name(adapter, asset.name)
-    missing = next((s for s in reversed(list(steps.values())) if s.status != "fresh" and s.record is None), None)
+    missing = next((steps[kind] for kind in asset.upstream if kind in steps and steps[kind].record is None), None)
     if missing is not None:
         step = follow([missing], name, asset.name)
     else:
