@@ -3,7 +3,8 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.base_models.files import base_model_folder
@@ -22,22 +23,55 @@ from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter
 
 
+@dataclass(frozen=True)
+class _TrainerDoor:
+    """How one trainer is made, and its versions without making it. An engine is imported only when it is made."""
+
+    make: Callable[[DataDir], Trainer]
+    versions: Callable[[DataDir], Mapping[str, str]]
+
+
+def _make_mlx(data: DataDir) -> Trainer:
+    from sq_pipeline.engines.trainers.mlx.trainer import MlxLoraTrainer
+
+    return MlxLoraTrainer(data)
+
+
+def _make_mlx_examples(data: DataDir) -> Trainer:
+    from sq_pipeline.engines.trainers.mlx_examples.trainer import MlxExamplesTrainer
+
+    return MlxExamplesTrainer(data)
+
+
+def _make_mflux_train(data: DataDir) -> Trainer:
+    from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
+
+    return MfluxTrainTrainer(data)
+
+
+TRAINERS: Mapping[TrainerName, _TrainerDoor] = {
+    # no name: what was trained before trainers had one stays as it is
+    "mlx": _TrainerDoor(_make_mlx, lambda _: describe_trainer().versions),
+    "mlx-examples": _TrainerDoor(_make_mlx_examples, lambda data: open_checkout(data).versions()),
+    "mflux-train": _TrainerDoor(
+        _make_mflux_train, lambda _: {"name": "mflux-train", **describe_mflux_train().versions}
+    ),
+}
+
+
 def trainer_versions(data: DataDir, name: TrainerName = "mlx") -> Mapping[str, str]:
     """What of a trainer decides what an adapter becomes; loads nothing, and is cheap enough for every look.
 
     Raises TrainingError or ContentError where a trainer of the user's own is not there.
     """
-    if name == "mlx":  # no name: what was trained before trainers had one stays as it is
-        return describe_trainer().versions
-    if name == "mlx-examples":
-        return open_checkout(data).versions()
-    if name == "mflux-train":
-        return {"name": name, **describe_mflux_train().versions}
-    raise _no_trainer(name)
+    return _door_of(name).versions(data)
 
 
-def _no_trainer(name: str) -> TrainingError:
-    return TrainingError(Fault("", "trainer", f"there is no trainer {name} here", "use `trainer: mlx`"))
+def _door_of(name: TrainerName) -> _TrainerDoor:
+    door = TRAINERS.get(name)
+    if door is None:
+        raise TrainingError(Fault("", "trainer", f"there is no trainer {name} here", "use `trainer: mlx`"))
+    return door
 
 
 def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
@@ -46,19 +80,7 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
     Raises TrainingError for a trainer that is not there.
     """
     take_kernel_folder()
-    if name == "mflux-train":
-        from sq_pipeline.engines.trainers.mflux_train.trainer import MfluxTrainTrainer
-
-        return MfluxTrainTrainer(data)
-    if name == "mlx-examples":
-        from sq_pipeline.engines.trainers.mlx_examples.trainer import MlxExamplesTrainer
-
-        return MlxExamplesTrainer(data)
-    if name != "mlx":
-        raise _no_trainer(name)
-    from sq_pipeline.engines.trainers.mlx.trainer import MlxLoraTrainer
-
-    return MlxLoraTrainer(data)
+    return _door_of(name).make(data)
 
 
 def validation_meter(data: DataDir) -> ValidationMeter:

@@ -95,7 +95,7 @@ def told_by(trainer: Trainer, recipe: Recipe, folder: Path) -> tuple[Fault, ...]
 
 def test_every_field_is_known_here() -> None:
     assert ON.keys() == Recipe.model_fields.keys()
-    assert TRAINED_OVER.keys() == WITHIN_LIMITS.keys() == set(TRAINERS)
+    assert factory.TRAINERS.keys() == TRAINED_OVER.keys() == WITHIN_LIMITS.keys() == set(TRAINERS)
 
 
 def test_each_trainer_declares_fields_that_there_are_and_each_once(trainer: Trainer) -> None:
