@@ -13,6 +13,9 @@ from sq_pipeline.defs.world_assets import build_broken_world, build_world_assets
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 
+# Each, and how many intervals are between two of its ticks.
+_SENSORS = ((content_sensor, 1), (adapter_sensor, 1), (night_sensor, 2))
+
 
 def build_defs(
     *,
@@ -24,14 +27,14 @@ def build_defs(
 ) -> Definitions:
     """Assets for every adapter and world of a data directory. A world that cannot be read shows its faults.
 
-    `shared` is one reading of the content for several runs of one command. `interval_s` is between two ticks.
+    `shared` is one reading of the content for several runs of one command. `interval_s` is between two ticks; of some
+    sensors a few of them are.
     """
     catalog = shared.catalog if shared else read_catalog(data)
     assets = [item for adapter in catalog.adapters.values() for item in build_adapter_assets(adapter)]
     assets += [item for world in catalog.worlds.values() for item in build_world_assets(world)]
     assets += [build_broken_world(key, faults) for key, faults in catalog.faults.items()]
-    sensors = [make(data, make_engines, catalog, clock, interval_s) for make in (content_sensor, adapter_sensor)]
-    sensors.append(night_sensor(data, make_engines, catalog, clock, 2 * interval_s))
+    sensors = [make(data, make_engines, catalog, clock, times * interval_s) for make, times in _SENSORS]
     return Definitions(
         assets=assets,
         sensors=sensors if assets else [],

@@ -1,6 +1,7 @@
 """The sensors' decisions, tick by tick, with a clock of the test's own. The processes are in `test_daemon`."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,12 @@ def test_nothing_to_do(ticks: Ticks) -> None:
         ("night", "nothing is to be trained"),
     ):
         assert ticks.tick(sensor) == ([], told)
+
+
+def test_each_sensor_is_told_of_on_its_page(ticks: Ticks) -> None:
+    page = (Path(__file__).parents[2] / "docs/automation.md").read_text(encoding="utf-8")
+    names = [sensor.name for sensor in ticks.defs.sensors or ()]
+    assert [name for name in names if f"* **{name}**" not in page] == []
 
 
 def test_one_run_a_world(ticks: Ticks) -> None:
