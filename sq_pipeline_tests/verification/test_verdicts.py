@@ -124,6 +124,8 @@ def test_the_version_is_of_outcomes_and_adapter() -> None:
 @pytest.mark.parametrize("field", Thresholds.model_fields)
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, "0.9", True, None, float("nan")])
 def test_thresholds_are_shares(field: str, value: object) -> None:
+    if value is None and Thresholds.model_fields[field].default is None:
+        return  # off
     with pytest.raises(ValidationError):
         Thresholds.model_validate({field: value})
 
