@@ -63,9 +63,12 @@ def _show_report(report: dict[str, Any]) -> None:
         [(f"{item['genre']}/{item['world']}", item["tier"], item["path"]) for item in report["rendered"]],
     )
     counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
-    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+    is_at_fault = bool(report["failed"] or report["blocked"])
+    nothing = "nothing was made" if is_at_fault else "nothing to do"
+    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or nothing
     loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
-    print_line(f"{done}; {report['skipped']} were fresh{loads}; {report['wall_s']} s")
+    fresh = f"; {report['skipped']} were fresh" if report["skipped"] or not is_at_fault else ""
+    print_line(f"{done}{fresh}{loads}; {report['wall_s']} s")
     for kind in ("failed", "blocked", "waiting"):
         for item in report[kind]:
             print_line(f"{kind}: {item['asset']}: {item['reason']}")
@@ -127,19 +130,28 @@ def register(app: typer.Typer) -> None:
     def plan(
         world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
     ) -> None:
-        """Say what is stale, and why; makes nothing and loads no model."""
+        """Say what is stale, and why; makes nothing and loads no model. Exits with 1 where something is at fault."""
         from sq_pipeline.pipeline.context import Context
         from sq_pipeline.pipeline.plan import make_plan
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
         result = make_plan(Context(directory, real_engines(directory)), world, tier).as_json()
-        if as_json:
-            print_json(result)
-            return
+        _show_plan(result, as_json=as_json)
+        if result["faults"] or any(item["status"] == "blocked" for item in result["blocked"]):
+            raise typer.Exit(1)
+
+
+def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
+    """Faults go to stderr too, whatever stdout is read by."""
+    if as_json:
+        print_json(result)
+    else:
         for title, kind in (("stale", "stale"), ("cannot be made", "blocked")):
             print_table((title, "why"), plan_rows(result[kind]))
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")
+    for line in result["faults"]:
+        say(f"fault: {line}")

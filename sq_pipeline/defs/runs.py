@@ -17,9 +17,9 @@ from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
-from sq_pipeline.pictures.archive import archive_removed_places
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
+from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_assets import steps_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState
@@ -90,8 +90,8 @@ def _bring_up_to_date(
     report, made = RunReport(), set[str]()
     plan = make_plan(pipeline, world, tier)
     report.skipped = plan.fresh
-    for path in archive_removed_places(pipeline.data, pipeline.catalog):
-        say(f"{path}: what it shows is gone from the YAML")
+    for line in clear_removed_pictures(pipeline):
+        say(line)
     if any(step.is_to_do for step in plan.steps()):
         renderer = pipeline.engines.renderer()
         loads = renderer.model_loads
@@ -118,6 +118,8 @@ def _bring_up_to_date(
         worlds = [found.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
+    for line in pipeline.told:
+        say(line)
     _note_made(pipeline.data, plan, made, report)
     _note_blocked(plan, report)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]

@@ -158,7 +158,9 @@ def _make(
     renderer = pipeline.engines.renderer() if kind.uses_gpu else None
     loads, made = renderer.model_loads if renderer else 0, 0
     for outcome in kind.make(pipeline, state, slugs):
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, Failed) and outcome.waits:
+            context.log.warning(f"{outcome.subject.slug} waits: {outcome.reason}")
+        elif isinstance(outcome, Failed):
             context.log.error(f"{outcome.subject.slug}: {outcome.reason}\n{outcome.trace}".rstrip())
             failed[outcome.subject.slug] = outcome.reason
         else:

@@ -130,6 +130,7 @@ class Context:
         self.files = StatCache(data)
         self.catalog: Catalog = read_catalog(data, self.files)
         self.store = Store(data.store_root)
+        self.told: list[str] = []  # what a person should hear of that was done for them
         self._memory: dict[Any, Any] = {}
         self._steps: dict[str, Step] = {}  # what was found of each asset, until it is made
 
@@ -138,6 +139,11 @@ class Context:
         if key not in self._memory:
             self._memory[key] = make()
         return self._memory[key]
+
+    def tell(self, line: str) -> None:
+        """Let a person hear of something that was done for them, once."""
+        if line not in self.told:
+            self.told.append(line)
 
     def weights_hash(self, base_model: BaseModel) -> str:
         """The hash of a base model's weights; raises BaseModelError."""

@@ -1,7 +1,9 @@
 """A genre's manifest, `content/lora/<genre>/<genre>.yaml`: which adapters were promoted, from what, verified how."""
 
+from pathlib import Path
 from typing import Any
 
+from sq_pipeline.common.archive import archive_edited
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.layout import DataDir
@@ -28,6 +30,16 @@ def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
     return adapters
 
 
-def write_manifest(data: DataDir, genre: str, adapters: dict[str, dict[str, Any]]) -> None:
-    """Write the manifest atomically; equal content gives equal bytes."""
-    write_text(data.manifest(genre), _HEAD + dump_yaml({"adapters": adapters}))
+def write_manifest(data: DataDir, genre: str, adapters: dict[str, dict[str, Any]]) -> Path | None:
+    """Write the manifest atomically; equal content gives equal bytes.
+
+    One that holds more than its entries, as comments, is kept in the archive first; returns where.
+    """
+    path = data.manifest(genre)
+    kept = archive_edited(path, _text(read_manifest(data, genre)))
+    write_text(path, _text(adapters))
+    return kept
+
+
+def _text(adapters: dict[str, dict[str, Any]]) -> str:
+    return _HEAD + dump_yaml({"adapters": adapters})

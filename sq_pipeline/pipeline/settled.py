@@ -5,6 +5,7 @@ store forgets it then), and with a file that is gone. Not here: the status (`wor
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from sq_pipeline.common.errors import SqPipelineError, StorageError
@@ -13,6 +14,7 @@ from sq_pipeline.common.tiers import Tier, published_key
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import world_key
+from sq_pipeline.pipeline.worlds.images import holds
 from sq_pipeline.pipeline.worlds.stack import stack_step_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
@@ -47,15 +49,22 @@ def count_settled(context: Context, world: World, tier: Tier) -> int | None:
         return None
     if not context.store.are_there(found["objects"]):
         return None
-    images = str(context.data.published_image(world.genre, tier, "x").parent)
+    images = _folder(context, world, tier)
+    return found["fresh"] if all(_stamp(images, slug) == stamp for slug, stamp, _ in found["published"]) else None
+
+
+def _folder(context: Context, world: World, tier: Tier) -> str:
+    return str(context.data.published_image(world.genre, tier, "x").parent)
+
+
+def _stamp(images: str, slug: str) -> str | None:
+    """What tells that a published picture was touched; None where it is gone."""
     try:
         # plain strings: a large game has tens of thousands of them
-        for slug, byte_count, _ in found["published"]:
-            if os.stat(f"{images}/{slug}.png").st_size != byte_count:  # noqa: PTH116
-                return None
+        found = os.lstat(f"{images}/{slug}.png")
     except OSError:
         return None
-    return found["fresh"]
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
 def settle(context: Context, state: WorldState) -> None:
@@ -68,11 +77,13 @@ def settle(context: Context, state: WorldState) -> None:
         return
     records = [step.record for step in steps if step.record is not None]
     objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
-    published = [
-        (slug, step.record.objects["picture"].byte_count, step.fingerprint)
-        for slug, step in state.pictures.items()
-        if step.record is not None
-    ]
+    images = _folder(context, state.world, state.tier)
+    published = [(slug, _stamp(images, slug), step.fingerprint) for slug, step in state.pictures.items()]
+    # after the stamps: what was touched since the look at it must not be remembered as looked at
+    if not all(
+        holds(context, Path(images, f"{slug}.png"), step.record) for slug, step in state.pictures.items() if step.record
+    ):
+        return
     value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
     try:
         context.store.write_settled(_owner(state.world, state.tier), key, value)

@@ -189,6 +189,11 @@ class Store:
         with self._file.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?)", (genre, slug, fingerprint))
 
+    def forget_published(self, genre: str, slug: str) -> None:
+        """The game is no longer given this picture."""
+        with self._file.writing() as connection:
+            connection.execute("DELETE FROM published WHERE genre = ? AND slug = ?", (genre, slug))
+
     def read_settled(self, owner: str, key: str) -> Any:
         """What `write_settled` was given for this owner and key, if nothing of the owner was made since; or None."""
         rows = self._file.read("SELECT value FROM settled WHERE owner = ? AND key = ?", (owner, key))

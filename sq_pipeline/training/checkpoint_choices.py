@@ -5,6 +5,7 @@ Not here: whether a choice still applies (`pipeline.adapters.kept_checkpoints`).
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sq_pipeline.common.archive import archive_edited
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.strict_yaml import dump_yaml, load_mapping, validate
@@ -42,9 +43,17 @@ def read_choices(data: DataDir, genre: str) -> dict[str, CheckpointChoice]:
 
 
 def write_choices(data: DataDir, genre: str, choices: dict[str, CheckpointChoice]) -> None:
-    """Write the choices atomically; equal ones give equal bytes. Without any there is no file."""
+    """Write the choices atomically; equal ones give equal bytes. Without any there is no file.
+
+    A file that holds more than the choices, as comments, is kept in the archive first.
+    """
     path = data.checkpoint_choices(genre)
+    archive_edited(path, _text(read_choices(data, genre)))
     if not choices:
         path.unlink(missing_ok=True)
         return
-    write_text(path, _HEAD + dump_yaml(_ChoicesFile(choices=choices).model_dump()))
+    write_text(path, _text(choices))
+
+
+def _text(choices: dict[str, CheckpointChoice]) -> str:
+    return _HEAD + dump_yaml(_ChoicesFile(choices=choices).model_dump())

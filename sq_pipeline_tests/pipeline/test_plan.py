@@ -1,8 +1,9 @@
 """What `plan` says: which inputs changed, the chain that led there, and the table for a person."""
 
+import json
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -283,3 +284,42 @@ def test_the_command_prints_the_table(done: Game, monkeypatch: pytest.MonkeyPatc
     assert f"{WORLD}/poi_images: mill, mine, inn (3)" in answer.output
     assert "positive_prompt: … [+ very] …" in answer.output
     assert "12 stale, " in answer.output
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_the_command_ends_with_1_where_something_is_at_fault(
+    is_json: bool, done: Game, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", FastEngines())
+    arguments = ["plan", "--data", os.fspath(done.data.root), *(["--json"] if is_json else [])]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (done.data.world_root("west", "old") / "history.yaml").write_text("chapters: {}\n")
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 1
+    assert "worlds/old/history.yaml: chapters: is a mapping" in answer.stderr
+    if is_json:
+        assert json.loads(answer.stdout)["faults"]
+
+
+def test_a_promotion_that_waits_is_no_fault(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", FastEngines())
+    retouched = done.data.published_image("west", "landscape", "mill")
+    retouched.write_text("a person's")
+    answer = CliRunner().invoke(app, ["plan", "--json", "--data", os.fspath(done.data.root)])
+    assert (answer.exit_code, json.loads(answer.stdout)["blocked"][0]["status"]) == (0, "waiting")
+
+
+def test_a_run_that_failed_does_not_say_that_there_was_nothing_to_do(
+    game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sq_pipeline.cli import pipeline_commands
+
+    lines: list[str] = []
+    monkeypatch.setattr(pipeline_commands, "print_line", lines.append)
+    (game.data.datasets_root / "west/landscape/1.txt").unlink()
+    shutil.rmtree(game.data.world_root("west", "paper"))
+    report = asdict(game.run())
+    pipeline_commands._show_report(report)
+    assert report["failed"]
+    assert lines[0].startswith("nothing was made; ")
+    assert "0 were fresh" not in lines[0]

@@ -32,12 +32,14 @@ def adapter_sensor(
         pipeline = Context(data, make_engines(data), looks_ahead=False)
         runs = Runs(context.instance, clock())
         answers: list[Answer] = []
+        waiting: list[str] = []
         for adapter, steps in _lines(pipeline, known):
+            waiting += [f"{step.asset} waits: {step.reasons[0]}" for step in steps.values() if step.status == "waiting"]
             due = list(_until_training(steps))
             if due:
                 answers.append(runs.ask(adapter_folder(adapter), due, [step.asset for step in due], {}))
         pipeline.files.save()
-        return finish_tick(context, answers, [])
+        return finish_tick(context, answers, waiting)
 
     return adapters
 

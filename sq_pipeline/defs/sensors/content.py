@@ -21,9 +21,9 @@ from sq_pipeline.defs.sensors.dead_runs import report_dead_runs
 from sq_pipeline.defs.sensors.requests import Answer, Runs
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
-from sq_pipeline.pictures.archive import archive_removed_places
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
 
@@ -36,17 +36,18 @@ def content_sensor(
     def content(context: SensorEvaluationContext) -> SensorResult:
         pipeline = Context(data, make_engines(data), looks_ahead=False)
         changes = partition_changes(pipeline.catalog, context.instance, known)
-        archived = archive_removed_places(data, pipeline.catalog)
+        removed = clear_removed_pictures(pipeline)
         dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
         runs = Runs(context.instance, clock())
-        answers = [
-            _ask_for_world(runs, state, changes, context.instance, known) for state in make_plan(pipeline, None).worlds
-        ]
+        states = make_plan(pipeline, None).worlds
+        answers = [_ask_for_world(runs, state, changes, context.instance, known) for state in states]
         notes = [
             *dead,
             *news_of(pipeline.catalog, known),
-            *(f"{path}: what it shows is gone from the YAML" for path in archived),
+            *removed,
         ]
+        waiting = [step for state in states for step in state.pictures.values() if step.status == "waiting"]
+        notes += [f"{step.asset} waits: {step.reasons[0]}" for step in waiting]
         notes += [str(fault) for faults in pipeline.catalog.faults.values() for fault in faults]
         return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
 

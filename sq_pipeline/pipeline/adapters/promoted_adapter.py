@@ -4,12 +4,15 @@ Here: whether it may be, putting it there, and the genre's manifest. Not here: a
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
+from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import atomic_path
-from sq_pipeline.common.errors import Fault, VerificationError
+from sq_pipeline.common.errors import AdapterError, Fault, VerificationError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
@@ -18,6 +21,7 @@ from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import Inputs, promotion_inputs
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.theirs import why_not_ours
 from sq_pipeline.verification.verdicts import Verdict, has_passed
 
 AUTOMATIC = "automatic (sq.yaml says `promotion: automatic`)"
@@ -34,11 +38,14 @@ class Promotion:
     provenance: dict[str, Any]
 
 
-def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
+def promote_adapter(
+    data: DataDir, source: Path, promotion: Promotion, say: Callable[[str], None] = lambda _: None
+) -> Path:
     """Copy the adapter to `content/lora/…` and enter it in the genre's manifest; both whole or not at all.
 
     An external adapter's file is the person's own and is left as it is; only the manifest names it. Raises
     VerificationError when a verdict failed or none was made, or nobody is named; ContentError for a broken manifest.
+    `say` hears of a manifest that was kept in the archive.
     """
     adapter = promotion.adapter
     if not has_passed(promotion.verdicts):
@@ -57,12 +64,14 @@ def promote_adapter(data: DataDir, source: Path, promotion: Promotion) -> Path:
     }
     target = data.lora_root / adapter.file
     if adapter.dataset is None:
-        write_manifest(data, adapter.genre, manifest)
-        return target
-    with atomic_path(target) as part:
-        # the adapter's bytes are on the disk before the manifest names them; only a rename is left to do
-        shutil.copyfile(source, part)
-        write_manifest(data, adapter.genre, manifest)
+        kept = write_manifest(data, adapter.genre, manifest)
+    else:
+        with atomic_path(target) as part:
+            # the adapter's bytes are on the disk before the manifest names them; only a rename is left to do
+            shutil.copyfile(source, part)
+            kept = write_manifest(data, adapter.genre, manifest)
+    if kept is not None:
+        say(f"{data.relative(data.manifest(adapter.genre))}: what was written into it is kept as {data.relative(kept)}")
     return target
 
 
@@ -80,10 +89,14 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
     if not verification.info["has_passed"]:
         failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
         return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
-    if step.status == "fresh" and not (context.data.lora_root / adapter.file).is_file():
-        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is gone",))
-    if step.status == "fresh" and step.record is not None and _is_replaced(context, adapter, step.record):
-        return replace(step, status="stale", reasons=(f"content/lora/{adapter.file} is another adapter",))
+    path, file = context.data.lora_root / adapter.file, f"content/lora/{adapter.file}"
+    if theirs := _why_theirs(context, adapter, step):
+        way = f"Move it away, or put the promoted one there: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        return replace(step, status="waiting", reasons=(f"{file} {theirs}; it stays. {way}", *step.reasons))
+    if step.status == "fresh" and not path.is_file():
+        return replace(step, status="stale", reasons=(f"{file} is gone",))
+    if step.status == "fresh" and step.record is not None and not _holds(context, adapter, step.record):
+        return replace(step, status="stale", reasons=(f"{file} is another adapter",))
     # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
     if step.record is not None and step.record.info.get("file") != adapter.file:
         reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
@@ -94,23 +107,47 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
     return step
 
 
-def _is_replaced(context: Context, adapter: Adapter, promoted: Record) -> bool:
-    """True where something else was put there since, as under another name of the adapter.
+def _holds(context: Context, adapter: Adapter, promoted: Record) -> bool:
+    """True where what was promoted is where it was put. An adapter from elsewhere is never put anywhere."""
+    if adapter.dataset is None:
+        return True
+    try:
+        return context.files.hash_of(context.data.lora_root / adapter.file) == promoted.objects["adapter"].sha256
+    except OSError:
+        return False
 
-    An adapter from elsewhere is never put there.
-    """
+
+def _why_theirs(context: Context, adapter: Adapter, step: Step) -> str | None:
+    """Why the file in an adapter's place may not be replaced: it is none that we put there. None where it may."""
     path = context.data.lora_root / adapter.file
-    return adapter.dataset is not None and context.files.hash_of(path) != promoted.objects["adapter"].sha256
+    if adapter.dataset is None or (step.record is not None and _holds(context, adapter, step.record)):
+        return None
+    return why_not_ours(path, lambda file: None if _is_ours(context, adapter, file) else "is no adapter of ours")
+
+
+def _is_ours(context: Context, adapter: Adapter, path: Path) -> bool:
+    """True for what the store has, and for what the manifest names."""
+    if context.store.find(context.files.hash_of(path), path.suffix) is not None:
+        return True
+    entry = read_manifest(context.data, adapter.genre).get(adapter.name, {})
+    try:
+        version = context.files.remember(path, "tensors", lambda: tensors_data_version(path))
+    except AdapterError:
+        return False
+    return version == entry.get("adapter_version")
 
 
 def _make(making: Making) -> Record:
     """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
 
-    One that was promoted before, and replaced since, needs nobody: it is put back. Raises VerificationError.
+    One that was promoted before needs nobody: it is put back. What a person put in its place goes only when one says
+    so, and into the archive first. Raises VerificationError.
     """
     context, adapter, step = making.context, making.adapter, making.step
-    by = making.by or (step.record.info["promoted_by"] if step.record is not None else None)
-    if by is None and context.settings.promotion != "automatic":
+    theirs = _why_theirs(context, adapter, step)
+    before = step.record.info["promoted_by"] if step.record is not None and not theirs else None
+    by = making.by or before
+    if by is None and (theirs or context.settings.promotion != "automatic"):
         raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
     remapped, verification = making.upstream("mflux_adapter"), making.upstream("verification")
     stored = remapped.objects["adapter"]
@@ -121,7 +158,12 @@ def _make(making: Making) -> Record:
         promoted_by=by or AUTOMATIC,
         provenance=_provenance(making.steps, verification),
     )
-    promote_adapter(context.data, context.adapter_file(stored), promotion)
+    path = context.data.lora_root / adapter.file
+    if theirs and (path.is_symlink() or not path.is_file()):
+        raise VerificationError(Fault(context.data.relative(path), "", theirs, "move it away"))
+    if theirs:
+        context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(archive_version(path))}")
+    promote_adapter(context.data, context.adapter_file(stored), promotion, context.tell)
     info = {"promoted_by": promotion.promoted_by, "file": adapter.file}
     return step.as_record(remapped.data_version, {"adapter": stored}, info)
 

@@ -20,6 +20,10 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
         return state
     if to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
         gallery = follow(to_do, asset, "gallery")
+    elif not any(step.record for step in state.pictures.values()) and (
+        waiting := [step for step in state.pictures.values() if step.status == "waiting"]
+    ):
+        gallery = replace(follow(waiting, asset, "gallery"), status="waiting")
     elif not any(step.record for step in state.pictures.values()):
         gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",))
     else:

@@ -3,13 +3,17 @@
 Not here: what is said of a picture (`worlds.image_provenance`).
 """
 
+import stat
 import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.tiers import TIER_NAMES, published_key
 from sq_pipeline.content.records import Subject
 from sq_pipeline.pictures.png_file import encode_png
@@ -19,6 +23,7 @@ from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import picture_inputs
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
@@ -36,30 +41,61 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
             pictures[slug] = Step(asset, "picture", "blocked", reasons=state.faults[slug])
             continue
         if state.lacks_stack:
-            pictures[slug] = follow([state.stack], asset, "picture")
+            step = follow([state.stack], asset, "picture")
+            pictures[slug] = _with_published(context, state, slug, step, published.get(published_key(state.tier, slug)))
             continue
         text, versions_of = state.texts[slug], context.engines.renderer_versions
         picture = context.step(
             asset, "picture", picture_inputs(text, versions, base_model, weights, settings, versions_of)
         )
         picture = _with_published(context, state, slug, picture, published.get(published_key(state.tier, slug)))
-        pictures[slug] = trace(picture, [state.prompts[slug], state.stack])
+        pictures[slug] = picture if picture.status == "waiting" else trace(picture, [state.prompts[slug], state.stack])
     return replace(state, pictures=pictures)
 
 
 def _with_published(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> Step:
-    """A picture is fresh only while the game has it too; `published` is the fingerprint of what it was given."""
-    if step.status != "fresh" or step.record is None:
+    """A picture is fresh only while the game has it too, and waits while something of a person's is in its place.
+
+    `published` is the fingerprint of what the game was given.
+    """
+    if step.status == "blocked":
         return step
-    path = context.data.published_image(state.world.genre, state.tier, slug)
+    path = _place(context, state, slug)
+    if step.record is not None and holds(context, path, step.record):
+        if step.status != "fresh" or published == step.fingerprint:
+            return step
+    elif theirs := _why_theirs(context, state, slug, step, published):
+        return replace(step, status="waiting", reasons=(theirs, *step.reasons), because=None)
+    elif step.status != "fresh":
+        return step
+    problem = "is another picture" if path.is_file() else "is gone"
+    return replace(step, status="stale", reasons=(f"{context.data.relative(path)} {problem}",))
+
+
+def _place(context: Context, state: WorldState, slug: str) -> Path:
+    return context.data.published_image(state.world.genre, state.tier, slug)
+
+
+def holds(context: Context, path: Path, record: Record) -> bool:
+    """True where the file is the record's picture, byte for byte."""
+    stored = record.objects["picture"]
     try:
-        is_same = path.stat().st_size == step.record.objects["picture"].byte_count
-    except FileNotFoundError:
-        return replace(step, status="stale", reasons=(f"{context.data.relative(path)} is gone",))
-    if is_same and published == step.fingerprint:
-        return step
-    reason = f"{context.data.relative(path)} is another picture"
-    return replace(step, status="stale", reasons=(reason,))
+        found = path.lstat()
+        is_as_large = stat.S_ISREG(found.st_mode) and found.st_size == stored.byte_count
+        return is_as_large and context.files.hash_of(path) == stored.sha256
+    except OSError:
+        return False
+
+
+def _why_theirs(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> str | None:
+    """Why nothing may be written where the game looks, and the way out; None where nothing of a person's is there."""
+    path = _place(context, state, slug)
+    last = context.store.read_record("picture", published) if published else None
+    known = {record.data_version for record in (last, step.record) if record is not None}
+    problem = why_no_picture_of_ours(context, path, state.tier, slug, known)
+    if problem is None:
+        return None
+    return f"{context.data.relative(path)} {problem}; it stays. To have one rendered here, move that file away"
 
 
 def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made | Failed]:
@@ -82,11 +118,14 @@ def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterat
 
 def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made | Failed:
     step = state.pictures[subject.slug]
+    if step.status == "waiting":
+        return Failed(subject, "; ".join(step.reasons), may_pass=False, waits=True)
     if step.status in ("pending", "blocked") and step.record is None:
         return Failed(subject, "; ".join(problems_of(step)), may_pass=False)
     try:
         record = step.record or _render(context, state, subject, step)
-        _publish(context, state, subject, step, record)
+        if theirs := _publish(context, state, subject, step, record):
+            return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
         return Failed(subject, "; ".join(map(str, error.faults)).removeprefix(f"{step.asset}: "))
     except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
@@ -95,15 +134,26 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     return Made(record, step.record is None, subject)
 
 
-def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> None:
-    """Put the picture where the game looks, unless it is there."""
-    published = context.data.published_image(state.world.genre, state.tier, subject.slug)
-    png = context.store.read_bytes(record.objects["picture"])
-    if not published.is_file() or published.read_bytes() != png:
-        write_bytes(published, png)
+def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:
+    """Put the picture where the game looks, unless it is there; why not, where something of a person's is."""
+    path, key = _place(context, state, subject.slug), published_key(state.tier, subject.slug)
+    if not holds(context, path, record):
+        # looked at again: much time may have passed since the plan
+        published = context.store.read_published(state.world.genre).get(key)
+        if theirs := _why_theirs(context, state, subject.slug, step, published):
+            return theirs
+        if path.exists() and _is_nowhere_else(context, path, record):
+            context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(archive_version(path))}")
+        write_bytes(path, context.store.read_bytes(record.objects["picture"]))
     # worlds of a genre share the folder, and a subject may move from one to another
-    context.store.write_published(state.world.genre, published_key(state.tier, subject.slug), record.fingerprint)
+    context.store.write_published(state.world.genre, key, record.fingerprint)
     context.reuse(step, record)
+    return None
+
+
+def _is_nowhere_else(context: Context, path: Path, record: Record) -> bool:
+    """True for a picture of ours that the store has lost: it is the last of its kind."""
+    return context.store.find(hash_file(path), path.suffix) is None and pixels_of(context, path) != record.data_version
 
 
 def _render(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:

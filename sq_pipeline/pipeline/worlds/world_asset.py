@@ -28,11 +28,15 @@ class Made:
 
 @dataclass(frozen=True)
 class Failed:
-    """A subject whose asset could not be made, and why. `may_pass`: trying again may help; `trace` is for the log."""
+    """A subject whose asset could not be made, and why. `may_pass`: trying again may help; `trace` is for the log.
+
+    `waits`: nothing went wrong; a person has to say something first.
+    """
 
     subject: Subject
     reason: str
     may_pass: bool = True
+    waits: bool = False
     trace: str = ""
 
 
