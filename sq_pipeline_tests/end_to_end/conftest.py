@@ -102,7 +102,7 @@ def small(run_folder: Path) -> Demo:
     return Demo(DataDir(root), json.loads(answers.read_text()))
 
 
-@pytest.fixture(scope="session", params=["small", pytest.param("whole", marks=pytest.mark.long)])
+@pytest.fixture(scope="session", params=["small", "whole"])
 def demo(request: pytest.FixtureRequest) -> Demo:
     """The one and the other; read only."""
     return request.getfixturevalue(request.param)

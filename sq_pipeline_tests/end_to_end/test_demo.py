@@ -18,7 +18,7 @@ from sq_pipeline.pictures.png_file import encode_png, read_png
 from sq_pipeline.verification.verify import ssim
 from sq_pipeline_tests.end_to_end.conftest import Demo, run_command
 
-pytestmark = pytest.mark.takes(s=300)
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=300)]
 
 WORLDS = ("neon_tides/harbour_of_glass", "spaghetti_western/dust_and_iron", "spaghetti_western/the_real_mccoy")
 
@@ -111,7 +111,6 @@ def describe_style(pixels: np.ndarray) -> np.ndarray:
     return np.array([*pixels.mean(axis=(0, 1)), *bars, grey.std(), scan_lines, fine])
 
 
-@pytest.mark.long
 def test_the_worlds_look_different(whole: Demo) -> None:
     """By its style alone, a picture is nearest to the other pictures of its own world (chance: 9 of 27)."""
     worlds: list[str] = []

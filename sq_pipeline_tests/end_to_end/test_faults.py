@@ -14,7 +14,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.adapters.files import metadata_of
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo, run_command
 
-pytestmark = pytest.mark.takes(s=60)
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=60)]
 
 COMMANDS = ("run", "plan", "prompts")
 
@@ -170,7 +170,6 @@ def test_ctrl_c_while_training(copy: DataDir) -> None:
     assert "neon_tides/loras/neon_tides_landscape/mlx_adapter" in stale
 
 
-@pytest.mark.long
 def test_ctrl_c_while_rendering_keeps_what_was_finished(copy: DataDir) -> None:
     style = copy.genre_root("spaghetti_western") / "visual_style.yaml"
     style.write_text(style.read_text().replace("base_seed: 1\n", "base_seed: 2\n"))

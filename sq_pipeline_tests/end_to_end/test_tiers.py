@@ -10,7 +10,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline_tests.end_to_end.conftest import run_command
 
-pytestmark = pytest.mark.takes(s=30)
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=30)]
 
 WORLD = "neon_tides/harbour_of_glass"
 SHOWN: dict[Tier, tuple[str, str, tuple[int, int]]] = {

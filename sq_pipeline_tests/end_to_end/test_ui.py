@@ -15,7 +15,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 
-pytestmark = pytest.mark.takes(s=60)
+pytestmark = [pytest.mark.long, pytest.mark.takes(s=60)]
 
 WORLD = ["spaghetti_western", "worlds", "the_real_mccoy"]
 _RUN_S = 240
