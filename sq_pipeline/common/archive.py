@@ -6,9 +6,12 @@ from sq_pipeline.common.atomic import copy_file
 from sq_pipeline.common.fingerprints import hash_file, short
 
 
-def archive_version(path: Path) -> Path:
-    """Keep a copy of a file as `archive/<name>.<hash><suffix>`; returns that. Raises StorageError."""
-    folder = path.parent / "archive"
+def archive_version(path: Path, folder: Path | None = None) -> Path:
+    """Keep a copy of a file as `<name>.<hash><suffix>` in `folder`, else in `archive/` beside it; returns that.
+
+    Raises StorageError.
+    """
+    folder = folder or path.parent / "archive"
     target = folder / f"{path.stem}.{short(hash_file(path), 8)}{path.suffix}"
     if not target.exists():
         folder.mkdir(exist_ok=True)

@@ -4,9 +4,11 @@ A *fingerprint* names all inputs of an output; a *data version* names what the o
 downstream. Both are written `sha256:<64 hex digits>`.
 """
 
+import errno
 import hashlib
 import json
 import math
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -86,8 +88,13 @@ def hash_bytes(content: bytes | memoryview) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """`sha256:…` of a file's bytes, read in pieces of 1 MiB."""
+    """`sha256:…` of a file's bytes, read in pieces of 1 MiB.
+
+    Raises OSError for what is no plain file: a pipe would be waited for without an end.
+    """
     digest = hashlib.sha256()
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
     with path.open("rb") as file:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)

@@ -32,6 +32,7 @@ from sq_pipeline_tests.loaders.outcomes import (
     NotRun,
     Outcome,
 )
+from sq_pipeline_tests.parts import rest_is_long
 
 # how `adapter inspect --loader` calls the loaders of the harness
 WORDS = {
@@ -79,7 +80,7 @@ def is_right(outcome: Outcome, built: Built) -> bool:
     return all(np.allclose(outcome[module], update, rtol=1e-5, atol=1e-6) for module, update in built.wanted.items())
 
 
-@pytest.mark.parametrize("loader", WORDS, ids=str)
+@pytest.mark.parametrize("loader", rest_is_long(WORDS, str(MFLUX_LOCKED), str(DIFFUSERS), str(KOHYA)))
 def test_a_verdict_is_what_the_loader_does(loader: Loader, files: dict[str, Built], monkeypatch: pytest.MonkeyPatch):
     # the harness gives every loader the small model's widths; published ones know FLUX.1's alone
     monkeypatch.setattr(loader_verdicts, "_REAL_HIDDEN_SIZE", SMALL.hidden_size)

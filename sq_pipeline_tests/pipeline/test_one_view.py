@@ -153,6 +153,7 @@ def test_the_lock_can_be_looked_for_again_by_who_holds_it(data: DataDir) -> None
     assert said == []
 
 
+@pytest.mark.long
 def test_two_runs_at_once_make_everything_once(data: DataDir, shipped: DataDir) -> None:
     """Two processes on a game of which nothing is made: one does it all, the other finds it done."""
     from sq_pipeline_tests.defs.steered import work_done

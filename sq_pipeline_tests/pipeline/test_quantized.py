@@ -82,6 +82,7 @@ def test_an_adapter_that_is_remapped_wrongly_is_stopped_over_it_too(
     assert not verified
 
 
+@pytest.mark.long
 def test_a_picture_says_its_bits_and_is_rendered_again_to_the_pixel(data: DataDir) -> None:
     style = {"positive_suffix": "wide", "base_seed": 1, "preferred_model": "tiny-4bit"}
     write_yaml(data.genre_root("west") / "visual_style.yaml", style)

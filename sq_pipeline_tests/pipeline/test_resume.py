@@ -94,6 +94,7 @@ def test_a_changed_training_is_begun_anew(cut_off: Game, change: Callable[[Game]
     assert folders(cut_off) == left
 
 
+@pytest.mark.long
 def test_an_edit_that_is_undone_finds_its_checkpoint_again(cut_off: Game) -> None:
     change_recipe(cut_off, seed=99)
     cut_off.run("west/old")
@@ -103,6 +104,7 @@ def test_an_edit_that_is_undone_finds_its_checkpoint_again(cut_off: Game) -> Non
     assert folders(cut_off) == []
 
 
+@pytest.mark.long
 def test_another_interval_changes_nothing_that_was_made(cut_off: Game) -> None:
     change_recipe(cut_off, checkpoint_interval=3)
     cut_off.run("west/old")

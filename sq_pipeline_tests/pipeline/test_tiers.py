@@ -17,6 +17,7 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
 from sq_pipeline.settings import load_settings
 from sq_pipeline_tests.defs.test_sensors import Ticks, assets
+from sq_pipeline_tests.parts import rest_is_long
 from sq_pipeline_tests.pipeline.fast import lora, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -126,9 +127,11 @@ EDITS: list[tuple[str, Any, set[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("edit", "wanted"), [(edit, wanted) for _, edit, wanted in EDITS],
-                         ids=[name for name, _, _ in EDITS])  # fmt: skip
-def test_an_edit_makes_exactly_its_pictures_again(cast: Game, edit: Any, wanted: set[str]) -> None:
+@pytest.mark.parametrize(
+    "case", rest_is_long(EDITS, "one person", "the portraits' suffix", "the scenes' size", name=lambda case: case[0])
+)
+def test_an_edit_makes_exactly_its_pictures_again(cast: Game, case: tuple[str, Any, set[str]]) -> None:
+    _, edit, wanted = case
     cast.run()
     edit(cast)
     promised = {step["asset"] for step in cast.plan()["stale"] if "_images:" in step["asset"]}

@@ -82,6 +82,7 @@ def test_it_ends_when_the_run_is_interrupted(game: Game, monkeypatch: pytest.Mon
     assert (len(ahead.begun), ahead.closed) == (1, 1)
 
 
+@pytest.mark.long
 def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     """With the real trainer: nothing is left to train, and the adapter is the one of a run alone."""
     write_game(data)

@@ -81,6 +81,7 @@ def run(data: DataDir, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**plain, **variables}, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_a_run_sends_its_spans_where_it_is_told_and_nowhere_else(game: DataDir, receiver: Receiver) -> None:
     ended = run(game, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.address, OTEL_SERVICE_NAME="my-game")
     assert ended.returncode == 0, ended.stderr

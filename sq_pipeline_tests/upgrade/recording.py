@@ -150,6 +150,9 @@ def _tell_what_files_hold(data: DataDir, recording: dict[str, Any]) -> None:
         for folder, files in recording["files"].items():
             for name, (_, sha256) in files.items():
                 cache.remember(data.root / folder / name, "sha256", lambda sha256=sha256: sha256)
+                if folder.endswith("images/poi"):
+                    whose = json.dumps([None, f"landscape/{Path(name).stem}", sha256])
+                    cache.remember(data.root / folder / name, "whose", lambda whose=whose: whose)
         for name, found in recording["tensors"].items():
             cache.remember(data.root / name, "tensors", lambda found=found: found)
         cache.save()

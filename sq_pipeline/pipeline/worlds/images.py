@@ -143,7 +143,8 @@ def _publish(context: Context, state: WorldState, subject: Subject, step: Step, 
         if theirs := _why_theirs(context, state, subject.slug, step, published):
             return theirs
         if path.exists() and _is_nowhere_else(context, path, record):
-            context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(archive_version(path))}")
+            kept = archive_version(path, path.parents[1] / "archive")
+            context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(kept)}")
         write_bytes(path, context.store.read_bytes(record.objects["picture"]))
     # worlds of a genre share the folder, and a subject may move from one to another
     context.store.write_published(state.world.genre, key, record.fingerprint)

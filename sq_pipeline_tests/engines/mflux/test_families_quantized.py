@@ -45,6 +45,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataDir]:
         mx.enable_compile()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "bits"), [("z-image", 4), ("flux2-klein-4b", 8)])
 def test_a_quantized_model_makes_almost_the_picture_and_takes_an_adapter_whole(
     name: str, bits: RenderBits, small_data: DataDir, tmp_path: Path

@@ -40,6 +40,7 @@ from sq_pipeline.engines.mflux.flux_layers import layers_of
 from sq_pipeline.engines.mflux.loader_targets import mapping_for, match_keys, narrow
 from sq_pipeline.engines.module_paths import get_module
 from sq_pipeline.engines.tiny_flux import mflux_build
+from sq_pipeline_tests.parts import rest_is_long
 
 TINY = BASE_MODELS["tiny-flux"]
 Arrays = dict[str, np.ndarray]
@@ -101,7 +102,7 @@ def test_a_mapping_narrowed_to_a_layer_knows_its_keys_and_no_others(source: Path
 # --- a file that is right
 
 
-@pytest.mark.parametrize("base_model", [SMALL, FULL], ids=lambda model: model.name)
+@pytest.mark.parametrize("base_model", rest_is_long([SMALL, FULL], SMALL.name, name=lambda model: model.name))
 @pytest.mark.parametrize("target", ["mflux", "kohya", "diffusers"])
 def test_a_remapped_file_is_applied_exactly(
     base_model: BaseModel, target: str, tmp_path: Path, shipped: DataDir, meter: FidelityMeter
@@ -402,6 +403,7 @@ def test_a_bake_of_a_wrong_shape_is_told(source: Path, shipped: DataDir, meter: 
 # --- memory
 
 
+@pytest.mark.long
 def test_flux1_dev_s_widest_layers_take_little_memory(tmp_path: Path, shipped: DataDir) -> None:
     """One block of each kind at flux1-dev's widths, in a process of its own: 481 million numbers, 1.9 GB in float32."""
     script = (

@@ -118,6 +118,7 @@ def test_what_it_trained_passes_the_gate(
     assert all(layer.norm_wanted > 0 for layer in report.layers)  # each of them has learned
 
 
+@pytest.mark.long
 def test_a_training_that_was_cut_off_gives_the_same_bytes(
     trained: tuple[TrainResult, list[TrainProgress], Path],
     small_data: DataDir,
@@ -150,6 +151,7 @@ def test_a_training_that_was_cut_off_gives_the_same_bytes(
     assert again.losses == result.losses
 
 
+@pytest.mark.long
 def test_flux2_klein_is_trained_over_its_base(
     small_data: DataDir, pictures: tuple[TrainingExample, ...], tmp_path: Path
 ) -> None:

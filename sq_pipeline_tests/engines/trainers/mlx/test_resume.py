@@ -24,6 +24,7 @@ from sq_pipeline.engines.trainers.mlx.loop import TrainingLoop
 from sq_pipeline.engines.trainers.mlx.lora_layers import LoRALinear
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline_tests.engines.trainers.mlx.training_process import RECIPE, request_for
+from sq_pipeline_tests.parts import rest_is_long
 
 pytestmark = pytest.mark.takes(s=50)
 
@@ -139,7 +140,8 @@ def test_what_another_process_trained_to_its_end_is_taken_up(shipped: DataDir, t
     assert len(result.kept) == RECIPE.kept_checkpoints
 
 
-@pytest.mark.parametrize(("iterations", "kills"), [(12, 3), pytest.param(64, 20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("iterations", "kills"), [(12, 3), (64, 20)])
 def test_many_kills_in_one_training(
     iterations: int, kills: int, shipped: DataDir, pictures: Path, tmp_path: Path
 ) -> None:
@@ -217,10 +219,11 @@ def other_chip(request: TrainRequest, patch: pytest.MonkeyPatch) -> TrainRequest
     return request
 
 
+OTHERS = [other_identity, other_recipe, fewer_iterations, other_picture, other_caption, other_trainer, other_chip]
+
+
 @pytest.mark.parametrize(
-    "change",
-    [other_identity, other_recipe, fewer_iterations, other_picture, other_caption, other_trainer, other_chip],
-    ids=lambda change: change.__name__,
+    "change", rest_is_long(OTHERS, "other_recipe", "other_caption", "other_chip", name=lambda case: case.__name__)
 )
 def test_another_training_starts_from_nothing(
     change, train, request_, undisturbed, tmp_path, monkeypatch, caplog
@@ -281,7 +284,9 @@ def not_ours(path: Path) -> None:
 DAMAGES = [cut, cut_in_the_header, empty, flip_a_bit, rename, no_position, not_ours]
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    "damage", rest_is_long(DAMAGES, "cut", "flip_a_bit", "not_ours", name=lambda case: case.__name__)
+)
 def test_a_damaged_checkpoint_is_passed_over_and_the_older_one_used(
     damage, train, request_, undisturbed, caplog
 ) -> None:
@@ -305,7 +310,10 @@ def test_without_a_whole_checkpoint_it_starts_anew(train, request_, undisturbed)
 # --- a full disk
 
 
-@pytest.mark.parametrize(("writes", "kept"), [(0, None), (1, None), (2, 2), (3, 2), (5, 6)])
+@pytest.mark.parametrize(
+    ("writes", "kept"),
+    [(0, None), (2, 2), *(pytest.param(*at, marks=pytest.mark.long) for at in ((1, None), (3, 2), (5, 6)))],
+)
 def test_a_full_disk_stops_with_the_last_checkpoint(writes, kept, train, request_, undisturbed, monkeypatch) -> None:
     flush, done = os.fsync, [0]
 

@@ -31,6 +31,7 @@ from sq_pipeline.training.ports import (
 )
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline_tests.engines.conftest import RECIPE
+from sq_pipeline_tests.parts import rest_is_long
 
 Examples = tuple[TrainingExample, ...]
 TINY = BASE_MODELS["tiny-flux"]
@@ -168,6 +169,7 @@ def train(shipped: DataDir, examples: Examples) -> Callable[..., tuple[TrainResu
     return run
 
 
+@pytest.mark.long
 def test_samples_validation_losses_and_kept_adapters_change_nothing(
     train: Callable[..., tuple[TrainResult, list[TrainProgress]]],
     shipped: DataDir,
@@ -220,16 +222,20 @@ def test_too_small_a_dataset_holds_nothing_out(
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"aspect_buckets": True},
-        {"flip": True, "num_augmentations": 3},
-        {"caption_dropout": 0.5},
-        {"prior_mix": 0.5, "prior_prompts": ("a lake at noon",), "prior_pictures": 2},
-        {"resolution": (96, 96)},
-        {"alpha": 2.0},
-        {"modules": ("single_blocks.*", "*.img_attn.qkv")},
-    ],
-    ids=lambda changes: next(iter(changes)),
+    rest_is_long(
+        [
+            {"aspect_buckets": True},
+            {"flip": True, "num_augmentations": 3},
+            {"caption_dropout": 0.5},
+            {"prior_mix": 0.5, "prior_prompts": ("a lake at noon",), "prior_pictures": 2},
+            {"resolution": (96, 96)},
+            {"alpha": 2.0},
+            {"modules": ("single_blocks.*", "*.img_attn.qkv")},
+        ],
+        "flip",
+        "alpha",
+        name=lambda changes: next(iter(changes)),
+    ),
 )
 def test_what_a_recipe_asks_for_changes_the_adapter_and_can_be_continued(
     train: Callable[..., tuple[TrainResult, list[TrainProgress]]],
