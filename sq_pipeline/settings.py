@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.common.errors import BaseModelError, ContentError, Fault
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.strict_yaml import load_mapping, validate
+from sq_pipeline.common.picture_paths import DEFAULT_TEMPLATE, PicturePaths, why_wrong
+from sq_pipeline.common.strict_yaml import load_mapping, validate, wrong
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.pictures.limits import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 from sq_pipeline.training.recipe import TrainerName
@@ -81,11 +82,26 @@ class Settings(BaseModel):
     missing_adapter: Literal["error", "none"] = "error"
     """What becomes of a tier that none of a world's adapters applies to, in a genre that has adapters: an error, or
     with `none` pictures without an adapter."""
+    picture_path: str = DEFAULT_TEMPLATE
+    """Where the game finds its pictures, below a genre's folder. `{world}`, `{kind}` and `{slug}` are filled in: with
+    `worlds/{world}/assets/{kind}/{slug}.png` worlds do not share their pictures' names."""
     tiers: dict[Tier, TierSettings] = Field(default_factory=dict[Tier, TierSettings])
     """What a tier is rendered with, where it is not the base model's own."""
     ready_stacks_mib: int | None = Field(default=None, ge=0, strict=True)
     """Memory for the stacks of adapters that were used last, so that they go on again without a file being read. Left
     out: a sixteenth of the machine's. 0: only the one in use."""
+
+    @field_validator("picture_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        if found := why_wrong(value):
+            raise wrong(*found)
+        return value
+
+    @property
+    def picture_paths(self) -> PicturePaths:
+        """Where pictures are published."""
+        return PicturePaths(self.picture_path)
 
 
 def load_settings(data: DataDir) -> Settings:

@@ -35,7 +35,7 @@ def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[st
         if shown in tiers
     ]
     for state in states:
-        faults += map(str, state.world.faulty_tiers.get(state.tier, ()))
+        faults += map(str, state.world.faults)
         for slug, picture in state.pictures.items():
             text = state.texts.get(slug)
             if text is None:

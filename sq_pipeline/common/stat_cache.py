@@ -76,6 +76,19 @@ class StatCache:
         """The sha256 of a file's bytes."""
         return self.remember(path, "sha256", lambda: hash_file(path))
 
+    def note(self, path: Path, kind: str, value: str) -> None:
+        """Keep a text about a file, whatever becomes of the file."""
+        key = os.path.relpath(path, self._root), kind
+        known = self._new.get(key) or self._known(key)
+        if known is None or known[1] != value:
+            self._new[key] = "", value
+
+    def noted(self, path: Path, kind: str) -> str | None:
+        """What was noted last; None where nothing was."""
+        key = os.path.relpath(path, self._root), kind
+        known = self._new.get(key) or self._known(key)
+        return known[1] if known else None
+
     def _known(self, key: tuple[str, str]) -> tuple[str, str] | None:
         if not self._is_usable:
             return None

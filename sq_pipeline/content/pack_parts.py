@@ -101,11 +101,15 @@ Part = TypeVar("Part", bound=PackPart)
 
 @dataclass
 class PackFile:
-    """What one file says: `faults` and `warnings` of all its parts, each at its place in the file."""
+    """What one file says: `faults` and `warnings` of all its parts, each at its place in the file.
+
+    `is_unread`: it is there, and cannot be read at all.
+    """
 
     file: str
     faults: list[Fault] = field(default_factory=list[Fault])
     warnings: list[Fault] = field(default_factory=list[Fault])
+    is_unread: bool = False
 
     def fault(self, where: str, problem: str, hint: str) -> None:
         """Note a fault of this file."""
@@ -126,6 +130,7 @@ class PackFile:
             part = model.model_validate(load_mapping(path, self.file), context=context)
         except ContentError as error:
             self.faults += error.faults
+            self.is_unread = True
             return model()
         self.take(part, "")
         return part

@@ -1,34 +1,46 @@
-"""Reading the whole catalog from a data directory: packs in, worlds and adapters out, each pack's faults on its own.
+"""Reading the whole catalog from a data directory: packs in, worlds and adapters out, each fault where it belongs.
 
-Here: folders, overlays between levels, what concerns several worlds. Not here: single files (`style_file`,
-`subject_files`).
+A fault reaches what depends on it, and no further: an entry's takes that entry away, a style's stops the worlds that
+have it, a file that cannot be read leaves what it last said. Here: folders, overlays between levels. Not here: single
+files (`style_file`, `subject_files`), what concerns several worlds (`clashes`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.names import key_parts
+from sq_pipeline.common.picture_paths import PicturePaths
 from sq_pipeline.common.stat_cache import StatCache, code_stamp
+from sq_pipeline.common.text import printable
 from sq_pipeline.common.tiers import TIERS, Tier
+from sq_pipeline.content.clashes import Taken, adapters_of
 from sq_pipeline.content.pack_parts import PackFile
-from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, LoraEntry, Style, Subject, World
+from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, Style, Subject, World
 from sq_pipeline.content.stacks import overlay_entries
 from sq_pipeline.content.style_file import StyleFile, read_style
 from sq_pipeline.content.subject_files import SUBJECT_FILES, SubjectFile, read_subjects
 
 _SUBJECTS = TypeAdapter(SubjectFile)
+_LAST_GOOD = "last good"
+
+File = TypeVar("File", bound=PackFile)
 
 
-def read_catalog(data: DataDir, cache: StatCache | None = None) -> Catalog:
-    """Everything under `content/genre_packs`. Never raises for a fault in a pack: it is in the catalog's `faults`."""
+def read_catalog(data: DataDir, cache: StatCache | None = None, paths: PicturePaths | None = None) -> Catalog:
+    """Everything under `content/genre_packs`. Never raises for a fault in a pack: it is in the catalog's `faults`.
+
+    `paths` are where pictures are published: two subjects cannot have the same one.
+    """
     with (cache or StatCache(data)).saving() as cache:
-        return _read_all(_Reader(data, cache))
+        return _read_all(_Reader(data, cache), paths or PicturePaths())
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class _Reader:
     cache: StatCache
 
     def style(self, path: Path, genre: StyleFile | None = None) -> StyleFile:
-        return read_style(self.data, path, genre)
+        return self._or_last_good(path, read_style(self.data, path, genre))
 
     def subjects(self, folder: Path, tier: Tier) -> tuple[SubjectFile, str]:
         """The file, and a hash of all it says."""
@@ -47,9 +59,21 @@ class _Reader:
         text = self.cache.remember(
             path,
             f"subjects {code_stamp()}",
-            lambda: said_by(read_subjects(self.data, folder, tier)).decode(),
+            lambda: said_by(self._or_last_good(path, read_subjects(self.data, folder, tier))).decode(),
         )
         return _SUBJECTS.validate_json(text), hash_bytes(text.encode())
+
+    def _or_last_good(self, path: Path, file: File) -> File:
+        """The file; one that cannot be read with what it last said, so that nothing of it seems to be gone."""
+        if not file.is_unread:
+            if path.exists():
+                self.cache.note(path, _LAST_GOOD, said_by(replace(file, faults=[], warnings=[])).decode())
+            return file
+        try:
+            last = _adapter_of(type(file)).validate_json(self.cache.noted(path, _LAST_GOOD) or "")
+        except ValueError:  # never read before, or by another version
+            return file
+        return replace(last, faults=file.faults, is_unread=True)
 
 
 def said_by(file: PackFile) -> bytes:
@@ -58,77 +82,100 @@ def said_by(file: PackFile) -> bytes:
 
 
 @cache
-def _adapter_of(kind: type[PackFile]) -> TypeAdapter[PackFile]:
+def _adapter_of(kind: type[File]) -> TypeAdapter[File]:
     return TypeAdapter(kind)
 
 
-def _read_all(reader: _Reader) -> Catalog:
-    data = reader.data
+def _read_all(reader: _Reader, paths: PicturePaths) -> Catalog:
     worlds: dict[str, World] = {}
-    faults: dict[str, tuple[Fault, ...]] = {}
     adapters: dict[str, Adapter] = {}
     warnings: list[Fault] = []
-    for genre_root in _folders(data.packs_root):
-        genre = genre_root.name
-        found = _read_genre(reader, genre_root, warnings)
-        owners: dict[tuple[Tier, str], str] = {}
-        for name in sorted(found):
-            key, world = f"{genre}/{name}", found[name]
-            if isinstance(world, World):
-                clashes = [*_slug_clashes(data, world, owners), *_adapter_clashes(data, world, adapters)]
-                if not clashes:
-                    worlds[key] = world
-                    for tier, subjects in world.subjects.items():
-                        owners.update({(tier, subject.slug): name for subject in subjects})
-                    adapters.update({a.key: a for a in _adapters_of(data, world)})
-                    continue
-                world = clashes
-            faults[key] = tuple(world)
-    return Catalog(worlds, adapters, faults, tuple(warnings))
+    roots, faults = _folders(reader.data, reader.data.packs_root)
+    parts = key_parts(roots)
+    for genre, root in roots.items():
+        found, strange = _read_genre(reader, root, parts[genre], warnings)
+        faults |= strange
+        taken = Taken(reader.data, genre, paths)
+        for world in sorted(found, key=lambda world: not (reader.data.world_root(genre, world.name)).is_dir()):
+            world = taken.take(world)
+            worlds[world.key] = world
+            adapters |= {
+                adapter.key: adapter for adapter in adapters_of(reader.data, world) if adapter.key not in adapters
+            }
+            if world.faults:
+                faults[world.key] = world.faults
+    return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(warnings))
 
 
-def _folders(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(data: DataDir, root: Path) -> tuple[dict[str, Path], dict[str, tuple[Fault, ...]]]:
+    """The folders in a folder by name, and a fault for each whose name is no text of one line."""
+    found: dict[str, Path] = {}
+    faults: dict[str, tuple[Fault, ...]] = {}
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if "".join(path.name.splitlines()) == path.name and _is_text(path.name):
+            found[path.name] = path
+        else:
+            shown = printable(data.relative(path))
+            faults[shown] = (Fault(shown, "", "has a name that is no text in one line", "rename the folder"),)
+    return found, faults
 
 
-def _read_genre(reader: _Reader, genre_root: Path, warnings: list[Fault]) -> Mapping[str, World | list[Fault]]:
-    """Each world of a genre, or its faults; a fault of the genre's own files is every world's."""
-    style_file = reader.style(genre_root / "visual_style.yaml")
-    shared: dict[Tier, tuple[SubjectFile, str]] = {tier: reader.subjects(genre_root, tier) for tier in TIERS}
+def _is_text(name: str) -> bool:
+    return not any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in name)
+
+
+def _read_genre(
+    reader: _Reader, root: Path, part: str, warnings: list[Fault]
+) -> tuple[list[World], dict[str, tuple[Fault, ...]]]:
+    """Each world of a genre, and faults of folders that are none. A fault of the genre's style is every world's."""
+    style_file = reader.style(root / "visual_style.yaml")
+    shared: dict[Tier, tuple[SubjectFile, str]] = {tier: reader.subjects(root, tier) for tier in TIERS}
     warnings += [*style_file.warnings, *(warning for file, _ in shared.values() for warning in file.warnings)]
-    world_roots = {path.name: path for path in _folders(genre_root / "worlds")}
-    if any(file.subjects or file.faults for file, _ in shared.values()) or not world_roots:
-        world_roots.setdefault(DEFAULT_WORLD, genre_root / "worlds" / DEFAULT_WORLD)
-    result: dict[str, World | list[Fault]] = {}
-    for name, root in sorted(world_roots.items()):
-        own_style = reader.style(root / "visual_style.yaml", style_file)
+    roots, faults = _folders(reader.data, root / "worlds")
+    if any(file.subjects or file.faults for file, _ in shared.values()) or not roots:
+        roots.setdefault(DEFAULT_WORLD, root / "worlds" / DEFAULT_WORLD)
+    parts = key_parts(roots)
+    worlds: list[World] = []
+    for name, world_root in sorted(roots.items()):
+        own_style = reader.style(world_root / "visual_style.yaml", style_file)
         warnings += own_style.warnings
-        faults = [*style_file.faults, *own_style.faults]
+        style_faults = (*style_file.faults, *own_style.faults, *_overlay_faults(style_file, own_style))
         said = [said_by(style_file), said_by(own_style)]
+        faults_of_files: list[Fault] = []
         subjects: dict[Tier, tuple[Subject, ...]] = {}
         faulty: dict[Tier, tuple[Fault, ...]] = {}
         for tier, (base, base_hash) in shared.items():
-            file, file_hash = reader.subjects(root, tier)
+            file, file_hash = reader.subjects(world_root, tier)
             said += [base_hash.encode(), file_hash.encode()]
             warnings += file.warnings
-            wrong = [*file.faults, *(base.faults if name == DEFAULT_WORLD else ())]
-            if tier == "landscape":  # its history makes a world
-                faults += wrong
-            elif wrong:
-                faulty[tier] = tuple(wrong)
-            found = _overlay_subjects(file.subjects, base.subjects if name == DEFAULT_WORLD else ())
-            if found and not wrong:
+            files = [file, base] if name == DEFAULT_WORLD else [file]
+            wrong = [fault for each in files for fault in each.faults]
+            faults_of_files += wrong
+            if found := _overlay_subjects(*(each.subjects for each in files)):
                 subjects[tier] = found
-        faults += _overlay_faults(style_file, own_style)
-        source = hash_bytes(b"\0".join(said))
-        world = _world(genre_root.name, name, style_file, own_style, source)
-        result[name] = faults or replace(world, subjects=subjects, faulty_tiers=faulty)
-    return result
+            if style_faults and found:
+                faulty[tier] = style_faults
+            elif wrong and (not found or any(each.is_unread for each in files)):
+                faulty[tier] = tuple(wrong)
+        if style_faults and not subjects:
+            faulty["landscape"] = style_faults
+        world = _world(root.name, name, style_file, own_style, hash_bytes(b"\0".join(said)))
+        worlds.append(
+            replace(
+                world,
+                subjects=subjects,
+                faulty_tiers=faulty,
+                faults=(*style_faults, *faults_of_files),
+                genre_part=part,
+                world_part=parts[name],
+            )
+        )
+    return worlds, faults
 
 
-def _overlay_subjects(own: Iterable[Subject], base: Iterable[Subject]) -> tuple[Subject, ...]:
+def _overlay_subjects(own: Iterable[Subject], base: Iterable[Subject] = ()) -> tuple[Subject, ...]:
     """The world's, and those of the genre that it has not."""
     mine = {subject.slug: subject for subject in own}
     return (*mine.values(), *(subject for subject in base if subject.slug not in mine))
@@ -145,6 +192,8 @@ def _world(genre: str, name: str, base: StyleFile, own: StyleFile, source: str) 
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
+    if base.is_unread:  # what the genre names is not known
+        return []
     inherited = {*base.named_entries, *(entry.name for entry in base.entries)}
     faults = [
         Fault(own.file, where, f"{name!r} names no adapter of the genre", "remove it, or correct the name")
@@ -157,48 +206,3 @@ def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:
         if name in inherited
     ]
     return faults
-
-
-def _slug_clashes(data: DataDir, world: World, owners: Mapping[tuple[Tier, str], str]) -> list[Fault]:
-    """The game finds pictures by genre, tier and slug, so two worlds of a genre cannot share one."""
-    root = data.world_root(world.genre, world.name)
-    return [
-        Fault(
-            data.relative(root / SUBJECT_FILES[tier].name),
-            subject.name,
-            f"its picture would be {subject.slug}.png, as one of world {owners[tier, subject.slug]!r} is",
-            "give it a `slug:` of its own",
-        )
-        for tier, subjects in world.subjects.items()
-        for subject in subjects
-        if (tier, subject.slug) in owners
-    ]
-
-
-def _adapter_clashes(data: DataDir, world: World, known: Mapping[str, Adapter]) -> list[Fault]:
-    file = data.relative(data.world_root(world.genre, world.name) / "visual_style.yaml")
-    return [
-        Fault(file, adapter.name, "another world has this name with another file or trigger", "rename one of them")
-        for adapter in _adapters_of(data, world)
-        if adapter.key in known and known[adapter.key] != adapter
-    ]
-
-
-def _adapters_of(data: DataDir, world: World) -> list[Adapter]:
-    return [_adapter(data, world.genre, entry) for entry in world.entries]
-
-
-def _adapter(data: DataDir, genre: str, entry: LoraEntry) -> Adapter:
-    """`<genre>/<tier>.safetensors` belongs to the dataset `<genre>/<tier>`, `<genre>/<world>/<tier>.safetensors` to
-    `<genre>/worlds/<world>/<tier>`; where that folder is missing, the file is an external adapter.
-    """
-    parts = entry.file.removesuffix(".safetensors").split("/")
-    dataset: str | None = None
-    if len(parts) == 2:
-        dataset = "/".join(parts)
-    elif len(parts) == 3:
-        dataset = f"{parts[0]}/worlds/{parts[1]}/{parts[2]}"
-    if dataset is not None and not (data.datasets_root / dataset).is_dir():
-        dataset = None
-    tier = parts[-1] if parts[-1] in entry.applies_to else entry.applies_to[0]
-    return Adapter(genre, entry.name, entry.file, tier, entry.trigger, dataset)

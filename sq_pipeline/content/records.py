@@ -6,7 +6,7 @@ Here: frozen records. Not here: reading them from YAML (`content.packs`), what i
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sq_pipeline.common.errors import ContentError, Fault, SelectionError
+from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.tiers import TIERS, Tier
 
 DEFAULT_WORLD = "default"
@@ -16,7 +16,8 @@ DEFAULT_WORLD = "default"
 class Subject:
     """What a picture is of: a place (POI), a person, a creature or a scene.
 
-    `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` and `culture` do.
+    `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` and `culture` do. `file` and
+    `where` tell where it is written.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Subject:
     region: str | None = None
     kind: str | None = None
     culture: str = ""
+    file: str = field(default="", compare=False)
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,11 @@ class Style:
 class World:
     """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
 
-    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `faulty_tiers`: those whose
-    manifest cannot be read, with its faults. `excluded` are the genre's entries that this world does without.
-    `source` is a hash of all that was read for it: two readings with the same one say the same.
+    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `faulty_tiers`: those of which
+    nothing can be made, with the faults why; of a file that cannot be read, their subjects are those of before.
+    `faults`: all that is wrong with it; what of it is sound is in the other fields. `excluded` are the genre's entries
+    that this world does without. `genre_part` and `world_part`: its names as Dagster's keys hold them. `source` is a
+    hash of all that was read for it: two readings with the same one say the same.
     """
 
     genre: str
@@ -67,6 +72,9 @@ class World:
     subjects: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
     excluded: tuple[LoraEntry, ...] = ()
     faulty_tiers: Mapping[Tier, tuple[Fault, ...]] = field(default_factory=dict[Tier, tuple[Fault, ...]])
+    faults: tuple[Fault, ...] = field(default=(), compare=False)
+    genre_part: str = field(default="", compare=False)
+    world_part: str = field(default="", compare=False)
     source: str = field(default="", compare=False)
 
     @property
@@ -87,7 +95,10 @@ class World:
 
 @dataclass(frozen=True)
 class Adapter:
-    """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file."""
+    """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file.
+
+    `asset_folder`: where its assets are, in Dagster's words.
+    """
 
     genre: str
     name: str
@@ -95,6 +106,7 @@ class Adapter:
     tier: str
     trigger: str | None
     dataset: str | None
+    asset_folder: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
@@ -104,7 +116,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All content of a data directory. A broken world or genre is in `faults` by its key, never in `worlds`."""
+    """All content of a data directory. `faults` are by world; what of a world is sound is there all the same."""
 
     worlds: Mapping[str, World]
     adapters: Mapping[str, Adapter]
@@ -112,14 +124,12 @@ class Catalog:
     warnings: tuple[Fault, ...] = ()
 
     def select(self, world: str | None) -> tuple[World, ...]:
-        """The world that is meant, or all; raises SelectionError (unknown) or ContentError (broken)."""
+        """The world that is meant, or all; raises SelectionError for one that is not there."""
         if world is None:
             return tuple(self.worlds.values())
         if world in self.worlds:
             return (self.worlds[world],)
-        if world in self.faults:
-            raise ContentError(self.faults[world])
-        known = sorted({*self.worlds, *self.faults})
+        known = sorted(self.worlds)
         genre = world.partition("/")[0]
         problem = f"there is no world {world!r}"
         if "/" in world and not any(key.startswith(f"{genre}/") for key in known):

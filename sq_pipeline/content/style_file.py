@@ -22,6 +22,7 @@ from sq_pipeline.content.records import LoraEntry, Style
 
 _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
 _OVERLAID = {"positive_suffix", "negative_prompt", "preferred_model", "base_seed"}
+_NAME_MAX = 60  # it is a part of names of files
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
 
 
@@ -34,6 +35,8 @@ def _fill(text: str) -> str:
 def _check_signs(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise wrong(f"{name!r} has other signs than letters, digits and _", "rename it")
+    if len(name) > _NAME_MAX:
+        raise wrong(f"has {len(name)} characters; {_NAME_MAX} are the most", "shorten it")
     return name
 
 

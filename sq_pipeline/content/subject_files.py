@@ -3,7 +3,6 @@
 Here: their keys, as models, and the rules across entries.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.names import make_slug
 from sq_pipeline.common.strict_yaml import is_mapping, type_name, wrong
-from sq_pipeline.common.tiers import Tier
+from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
 from sq_pipeline.content.records import Subject
 
@@ -161,20 +161,15 @@ class SubjectFile(PackFile):
     subjects: list[Subject] = field(default_factory=list[Subject])
 
 
-def make_slug(name: str) -> str:
-    """A file name for a subject: ASCII letters and digits in lower case, everything else one underscore."""
-    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", plain.replace("'", "")).strip("_")
-
-
 def read_subjects(data: DataDir, folder: Path, tier: Tier) -> SubjectFile:
     """The subjects of a tier that a genre's or a world's folder has; where there is no file there are none."""
     form = SUBJECT_FILES[tier]
     path = folder / form.name
     found = SubjectFile(data.relative(path))
     seen: dict[str, Subject] = {}
+    noun = TIER_NAMES[tier].noun
     for entry, where in _entries(found, found.read(form.model, path), ""):
-        subject = None if entry.faults else _read_subject(found, seen, entry, where)
+        subject = None if entry.faults else _read_subject(found, seen, entry, where, noun)
         if subject is not None:
             _add_subject(found, seen, subject, where, is_history=tier == "landscape")
     found.subjects += seen.values()
@@ -200,8 +195,11 @@ def _add_subject(
     first = seen.setdefault(subject.slug, subject)
     if first is subject or subject == Subject(subject.name, subject.slug):  # named again, without a word about it
         return
-    if first.name.casefold() != subject.name.casefold():
-        problem = f"{subject.name!r} and {first.name!r} both have the slug {subject.slug!r}"
+    if _is_one_name(first.name, subject.name):
+        problem = f"{subject.name!r} is in {first.where} too, with its accents written as other characters"
+        found.fault(where, problem, "write both names the same way, or remove one")
+    elif first.name.casefold() != subject.name.casefold():
+        problem = f"{subject.name!r} and {first.name!r} ({first.where}) both have the slug {subject.slug!r}"
         found.fault(where, problem, "give one a `slug:` of its own")
     elif first != subject:
         earlier = "in an earlier chapter" if is_history else "further up"
@@ -209,21 +207,26 @@ def _add_subject(
         found.warnings.append(Fault(found.file, where, problem, "the first one is used; make them equal"))
 
 
-def _read_subject(found: SubjectFile, seen: Mapping[str, Subject], entry: Place, where: str) -> Subject | None:
+def _is_one_name(one: str, other: str) -> bool:
+    """True for names that look the same and are not: an é may be one character or two."""
+    return one != other and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def _read_subject(
+    found: SubjectFile, seen: Mapping[str, Subject], entry: Place, where: str, noun: str
+) -> Subject | None:
     own_slug, description = entry.first_of(entry.slugs), entry.first_of(entry.descriptions)
     name = entry.name or own_slug.replace("_", " ").replace("-", " ")
-    slug = make_slug(own_slug or name)
+    slug = make_slug(own_slug or name, noun)
     if not entry.name and slug in seen:
         name = seen[slug].name
     prompt = entry.visual_prompt.solo if entry.visual_prompt is not None else ""
     if not name:
         found.fault(f"{where}.name", "is missing", "add `name` or `slug`")
-    elif not slug:
-        found.fault(f"{where}.name", f"{name!r} has no letter or digit to make a file name of", "add a `slug:`")
     elif slug not in seen and not prompt and not description:
         problem = f"{name!r} has neither visual_prompt nor {entry.descriptions[0]}"
         found.fault(f"{where}.visual_prompt", problem, "write one")
     else:
         culture = ", ".join(text for key in entry.cultures if (text := getattr(entry, key)))
-        return Subject(name, slug, description, prompt or None, entry.region, entry.type, culture)
+        return Subject(name, slug, description, prompt or None, entry.region, entry.type, culture, found.file, where)
     return None

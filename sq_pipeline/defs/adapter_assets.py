@@ -57,7 +57,7 @@ def _build(adapter: Adapter, kind: AdapterAsset, upstream: list[str]) -> AssetsD
     @asset(
         key=key,
         deps=[adapter_key(adapter, name) for name in upstream],
-        group_name=adapter.genre,
+        group_name=adapter.asset_folder.partition("/")[0],
         pool=GPU_POOL if kind.uses_gpu else None,
         check_specs=[AssetCheckSpec(check.name, asset=key, blocking=True)] if check else None,
         op_tags={"dagster/priority": _PRIORITY[kind.name]},

@@ -9,7 +9,7 @@ from sq_pipeline.defs.resources import PIPELINE, MakeEngines, pipeline_resource
 from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
 from sq_pipeline.defs.sensors.content import content_sensor
 from sq_pipeline.defs.sensors.ticks import Clock, now_utc
-from sq_pipeline.defs.world_assets import build_broken_world, build_world_assets
+from sq_pipeline.defs.world_assets import build_world_assets
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 
@@ -33,7 +33,6 @@ def build_defs(
     catalog = shared.catalog if shared else read_catalog(data)
     assets = [item for adapter in catalog.adapters.values() for item in build_adapter_assets(adapter)]
     assets += [item for world in catalog.worlds.values() for item in build_world_assets(world)]
-    assets += [build_broken_world(key, faults) for key, faults in catalog.faults.items()]
     sensors = [make(data, make_engines, catalog, clock, times * interval_s) for make, times in _SENSORS]
     return Definitions(
         assets=assets,

@@ -29,8 +29,6 @@ def partition_changes(
         before = None if loaded is None else loaded.worlds.get(world.key)
         tiers: dict[Tier, None] = dict.fromkeys(("landscape", *world.tiers, *(() if before is None else before.tiers)))
         for tier in tiers:
-            if tier in world.faulty_tiers:
-                continue  # what it shows is not known just now
             name = partitions_name(world, tier)
             wanted = [subject.slug for subject in world.subjects.get(tier, ())]
             there = instance.get_dynamic_partitions(name)
@@ -39,7 +37,8 @@ def partition_changes(
             known, asked = set(there), set(wanted)
             if new := [slug for slug in wanted if slug not in known]:
                 changes.append(AddDynamicPartitionsRequest(name, new))
-            if old := [slug for slug in there if slug not in asked]:
+            # of a world with a fault it is not known what is gone
+            if not world.faults and (old := [slug for slug in there if slug not in asked]):
                 changes.append(DeleteDynamicPartitionsRequest(name, old))
     return changes
 

@@ -21,7 +21,6 @@ from dagster import (
     multi_asset,
 )
 
-from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
@@ -31,23 +30,24 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
-from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+WORLD = "world"  # leads from an asset back to the folders that it is named after
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
 _DATA_VERSION_TAG = "dagster/data_version"
 _INPUT_TAG = "dagster/input_data_version/"
 
 
-def world_key(world_name: str, genre: str, name: str) -> AssetKey:
+def world_key(world: World, name: str) -> AssetKey:
     """`<genre>/worlds/<world>/<name>`."""
-    return AssetKey([genre, "worlds", world_name, name])
+    return AssetKey(world_asset(world, name).split("/"))
 
 
 def subjects_of(world: World, tier: Tier) -> DynamicPartitionsDefinition:
     """The partitions of a tier's pictures and prompts, by slug."""
-    return DynamicPartitionsDefinition(name=f"{TIER_NAMES[tier].noun}s/{world.genre}/{world.name}")
+    return DynamicPartitionsDefinition(name=f"{TIER_NAMES[tier].noun}s/{world.genre_part}/{world.world_part}")
 
 
 def _world_now(pipeline: Context, world: World) -> World:
@@ -64,33 +64,14 @@ def build_world_assets(world: World) -> list[AssetsDefinition]:
     ]
 
 
-def build_broken_world(key: str, faults: tuple[Fault, ...]) -> AssetsDefinition:
-    """A world that cannot be read, shown with its faults; making it fails with them."""
-    genre, _, name = key.partition("/")
-    lines = "\n".join(f"- {fault}" for fault in faults)
-
-    @asset(
-        key=world_key(name, genre, "stack"),
-        group_name=genre,
-        required_resource_keys={PIPELINE},
-        description=f"**This world cannot be read:**\n\n{lines}",
-        metadata={f"fault {number}": str(fault) for number, fault in enumerate(faults, start=1)},
-    )
-    def stack(context: AssetExecutionContext) -> None:
-        pipeline: Context = context.resources.pipeline
-        pipeline.catalog.select(key)
-        raise ContentError(Fault(key, "", "it was broken when these definitions were loaded", "reload the definitions"))
-
-    return stack
-
-
 def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
     """A kind of which there is one a tier."""
 
     @asset(
-        key=world_key(world.name, world.genre, kind.name(tier)),
+        key=world_key(world, kind.name(tier)),
         deps=_upstream_keys(world, tier, kind),
-        group_name=world.genre,
+        group_name=world.genre_part,
+        metadata={WORLD: world.key},
         required_resource_keys={PIPELINE},
         description=kind.description(world, tier),
     )
@@ -106,8 +87,10 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
 
 def _upstream_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
     if kind.part == "stack":
-        return [AssetKey([world.genre, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)]
-    return [world_key(world.name, world.genre, WORLD_ASSETS[part].name(tier)) for part in kind.upstream]
+        return [
+            AssetKey([world.genre_part, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)
+        ]
+    return [world_key(world, WORLD_ASSETS[part].name(tier)) for part in kind.upstream]
 
 
 def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> AssetsDefinition:
@@ -116,7 +99,7 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
     It tells of each partition itself and has no output, which would be recorded as one more materialization without a
     partition; a step of its own for the pictures would be skipped after such a one.
     """
-    keys = {kind.part: world_key(world.name, world.genre, kind.name(tier)) for kind in kinds}
+    keys = {kind.part: world_key(world, kind.name(tier)) for kind in kinds}
     last = keys[kinds[-1].part]
 
     @multi_asset(
@@ -124,7 +107,8 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
             AssetSpec(
                 keys[kind.part],
                 deps=_upstream_keys(world, tier, kind),
-                group_name=world.genre,
+                group_name=world.genre_part,
+                metadata={WORLD: world.key},
                 skippable=True,
                 description=kind.description(world, tier),
             )
@@ -207,6 +191,6 @@ def _upstream_versions(state: WorldState, kind: WorldAsset, slug: str) -> dict[s
     for part in kind.upstream:
         upstream = WORLD_ASSETS[part]
         step = upstream.steps(state).get(slug if upstream.is_by_subject else "")
-        key = world_key(state.world.name, state.world.genre, upstream.name(state.tier)).to_user_string()
+        key = world_key(state.world, upstream.name(state.tier)).to_user_string()
         found[f"{_INPUT_TAG}{key}"] = step.record.data_version if step and step.record else ""
     return found

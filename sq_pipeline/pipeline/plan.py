@@ -80,7 +80,8 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     """
     worlds, tiers = context.catalog.select(world), select_tiers(tier)
     adapters = {key: adapter_steps_of(context, context.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
-    faults = () if world else tuple(fault for group in context.catalog.faults.values() for fault in group)
+    at_fault = context.catalog.faults
+    faults = [fault for key, group in at_fault.items() if world in (None, key) for fault in group]
     states: list[WorldState] = []
     settled: dict[str, int] = {}
     for item in worlds:

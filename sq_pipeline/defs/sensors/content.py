@@ -58,8 +58,8 @@ def news_of(catalog: Catalog, known: Catalog) -> list[str]:
     """What the loaded definitions do not show yet."""
     news: list[str] = []
     for name, now, then in (
-        ("world", {key: tuple(world.subjects) for key, world in catalog.worlds.items()},
-         {key: tuple(world.subjects) for key, world in known.worlds.items()}),
+        ("world", {key: world.tiers for key, world in catalog.worlds.items()},
+         {key: world.tiers for key, world in known.worlds.items()}),
         ("adapter", dict(catalog.adapters), dict(known.adapters)),
     ):  # fmt: skip
         news += [

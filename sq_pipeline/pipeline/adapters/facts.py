@@ -30,8 +30,8 @@ _SAMPLES = 4
 
 
 def adapter_folder(adapter: Adapter) -> str:
-    """`<genre>/loras/<lora>`, in which all assets of an adapter are."""
-    return f"{adapter.genre}/loras/{adapter.name}"
+    """`<genre>/loras/<lora>`, in which all assets of an adapter are, with the names as Dagster's keys hold them."""
+    return adapter.asset_folder
 
 
 def asset_name(adapter: Adapter, step: str) -> str:

@@ -142,14 +142,13 @@ def _check_today(context: Context, said: Provenance, inputs: Mapping[str, Any]) 
     name, key = "what would be made now", f"{said.genre}/{said.world}"
     world = context.catalog.worlds.get(key)
     if world is None:
-        faults = context.catalog.faults.get(key) or context.catalog.faults.get(said.genre)
-        if faults:
-            return Check(name, "cannot be told", "; ".join(map(str, faults)))
         return Check(name, "moved on", f"there is no world {key} here")
     tier = find_tier(said.tier)
     if tier is None:
         return Check(name, "cannot be told", f"no pictures are made of the tier {said.tier}")
     step = world_state_of(context, world, tier).pictures.get(said.slug)
+    if step is None and world.faults:
+        return Check(name, "cannot be told", "; ".join(map(str, world.faults)))
     if step is None:
         return Check(name, "moved on", f"{key} shows no {tier} {said.slug}")
     if not step.inputs:

@@ -17,6 +17,8 @@ from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 def _enter_status(context: Context, state: WorldState) -> WorldState:
     """Write each text, or say why there is none. Raises BaseModelError where nothing counts its tokens."""
     world, base_model = state.world, context.base_model_of_world(state.world)
+    if wrong := world.faulty_tiers.get(state.tier):
+        return replace(state, faults={subject.slug: tuple(map(str, wrong)) for subject in state.subjects})
     counter = context.token_counter(base_model)
     prompts: dict[str, Step] = {}
     texts: dict[str, Prompt] = {}

@@ -41,7 +41,7 @@ def stack_step_of(context: Context, world: World, tier: Tier) -> tuple[Step, tup
 
 
 def _why_no_stack(context: Context, world: World, tier: Tier) -> tuple[str, ...]:
-    """Why nothing of a tier may be rendered: its manifest is faulty, or no adapter applies to it and nobody said so."""
+    """Why nothing of a tier may be rendered: a file of it is faulty, or no adapter applies to it and nobody said so."""
     if faults := world.faulty_tiers.get(tier):
         return tuple(map(str, faults))
     if context.settings.missing_adapter == "none" or not world.subjects.get(tier):
@@ -77,9 +77,9 @@ def _make(context: Context, state: WorldState, _slugs: Collection[str]) -> list[
 
 def _description(world: World, tier: Tier) -> str:
     told = f"The adapters that apply to this world's {tier} pictures, in order, with their scales."
-    if faults := world.faulty_tiers.get(tier):
-        lines = "\n".join(f"- {fault}" for fault in faults)
-        told += f"\n\n**What it shows cannot be read:**\n\n{lines}"
+    if world.faults:
+        lines = "\n".join(f"- {fault}" for fault in world.faults)
+        told += f"\n\n**What is wrong with this world:**\n\n{lines}"
     return told
 
 

@@ -19,5 +19,5 @@ STEPS: tuple[tuple[WorldAsset, ...], ...] = tuple(
 
 
 def steps_of(world: World, tier: Tier) -> tuple[tuple[WorldAsset, ...], ...]:
-    """Those that a tier of this world has; one that shows nothing has only its stack."""
-    return STEPS if world.subjects.get(tier) else STEPS[:1]
+    """Those that a tier of this world has; one that shows nothing, as far as is known, has only its stack."""
+    return STEPS if world.subjects.get(tier) or tier in world.faulty_tiers else STEPS[:1]

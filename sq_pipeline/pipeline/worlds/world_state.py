@@ -66,8 +66,8 @@ class WorldState:
 
 
 def world_folder(world: World) -> str:
-    """`<genre>/worlds/<world>`, in which all assets of a world are."""
-    return f"{world.genre}/worlds/{world.name}"
+    """`<genre>/worlds/<world>`, in which all assets of a world are, with the names as Dagster's keys hold them."""
+    return f"{world.genre_part}/worlds/{world.world_part}"
 
 
 def world_asset(world: World, name: str, slug: str | None = None) -> str:
