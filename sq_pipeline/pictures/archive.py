@@ -5,41 +5,50 @@ genre with a world or a manifest that cannot be read: what it shows may only see
 """
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from sq_pipeline.common.archive import archive_place
 from sq_pipeline.common.atomic import disk_error
-from sq_pipeline.common.fingerprints import hash_file, short
+from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.tiers import TIERS, Tier
+from sq_pipeline.common.tiers import TIERS, published_key
 from sq_pipeline.content.records import Catalog
+
+
+def shown_keys(catalog: Catalog) -> dict[str, set[str]]:
+    """By genre, under what names the store knows the pictures of all that is shown, see `published_key`.
+
+    Only genres that can be read whole.
+    """
+    shown: dict[str, set[str]] = {}
+    faulty = {key.partition("/")[0] for key in catalog.faults}
+    for world in catalog.worlds.values():
+        if world.faulty_tiers:
+            faulty.add(world.genre)
+        keys = shown.setdefault(world.genre, set())
+        keys |= {published_key(tier, subject.slug) for tier, found in world.subjects.items() for subject in found}
+    return {genre: keys for genre, keys in sorted(shown.items()) if genre not in faulty}
 
 
 def archive_removed_places(data: DataDir, catalog: Catalog) -> list[str]:
     """Move the pictures of what was removed to `images/archive/`; returns their new paths. Raises StorageError."""
-    moved: list[str] = []
-    wanted: dict[str, dict[Tier, set[str]]] = {}
-    for world in catalog.worlds.values():
-        shown = wanted.setdefault(world.genre, {tier: set() for tier in TIERS})
-        for tier, subjects in world.subjects.items():
-            shown[tier].update(subject.slug for subject in subjects)
-    faulty = {key.partition("/")[0] for key in catalog.faults}
-    faulty |= {world.genre for world in catalog.worlds.values() if world.faulty_tiers}
-    for genre in sorted(wanted.keys() - faulty):
-        for tier, slugs in wanted[genre].items():
-            moved += _archive_all_but(slugs, data.published_image(genre, tier, "x").parent, data)
-    return moved
+    return [
+        data.relative(_archive(path))
+        for genre, keys in shown_keys(catalog).items()
+        for tier in TIERS
+        for path in _pictures_in(data.published_image(genre, tier, "x").parent)
+        if published_key(tier, path.stem) not in keys and _is_ours(path)
+    ]
 
 
-def _archive_all_but(slugs: Collection[str], folder: Path, data: DataDir) -> list[str]:
+def _pictures_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.endswith(".png") and not entry.name.startswith(".")]
-    gone = [folder / name for name in sorted(names) if name.removesuffix(".png") not in slugs]
-    return [data.relative(_archive(path)) for path in gone if _is_ours(path)]
+    return [folder / name for name in sorted(names)]
 
 
 def _is_ours(path: Path) -> bool:
@@ -58,8 +67,7 @@ def _archive(picture: Path) -> Path:
     target = archive / picture.name
     try:
         archive.mkdir(exist_ok=True)
-        if target.exists() and hash_file(target) != (digest := hash_file(picture)):
-            target = archive / f"{picture.stem}.{short(digest, 8)}.png"
+        target = archive_place(picture, archive, hash_file(picture), picture.name)
         picture.replace(target)
     except OSError as error:
         raise disk_error(target, error) from error

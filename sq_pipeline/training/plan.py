@@ -1,8 +1,8 @@
 """The plan of a training: what its recipe means for these pictures over this base model, the same for every trainer.
 
 Sizes, crops, which pictures are held out, and the settings that fit a machine come from here. It is worked out once a
-request (`TrainRequest.plan`). Not here: the rules for each (`buckets`, `validation`, `fit`), how much memory there is
-(engines), the environment of child processes (`environment`).
+request (`TrainRequest.plan`). Not here: the rules for each (`buckets`, `validation_split`, `fit`), how much memory
+there is (engines), the environment of child processes (`environment`).
 """
 
 from collections.abc import Sequence

@@ -315,6 +315,28 @@ def test_what_is_no_adapter_stays_too(put: Callable[[Path], None], done: Game) -
     assert snapshot(path) == before
 
 
+@pytest.mark.parametrize("of", [adapter_file, mill])
+def test_a_file_that_may_not_be_read_waits(
+    of: Callable[[Game], Path], done: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, right = of(done), Path.open
+    path.write_bytes(b"somebody's work")
+
+    def refuse(self: Path, *args: Any, **named: Any) -> Any:
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return right(self, *args, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)  # who runs the tests may be allowed to read all
+    report = done.run()
+    assert (report.failed, report.blocked, report.rendered) == ([], [], [])
+    (waiting,) = report.waiting
+    assert waiting["reason"].startswith(done.data.relative(path))
+    assert "it stays. " in waiting["reason"]
+    monkeypatch.undo()
+    assert path.read_bytes() == b"somebody's work"
+
+
 def test_an_adapter_of_a_persons_own_is_there_before_the_first_promotion(game: Game) -> None:
     path = adapter_file(game)
     path.parent.mkdir(parents=True)

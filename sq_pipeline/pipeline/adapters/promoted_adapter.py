@@ -122,19 +122,21 @@ def _why_theirs(context: Context, adapter: Adapter, step: Step) -> str | None:
     path = context.data.lora_root / adapter.file
     if adapter.dataset is None or (step.record is not None and _holds(context, adapter, step.record)):
         return None
-    return why_not_ours(path, lambda file: None if _is_ours(context, adapter, file) else "is no adapter of ours")
+    return why_not_ours(path, lambda file: _why_no_adapter_of_ours(context, adapter, file))
 
 
-def _is_ours(context: Context, adapter: Adapter, path: Path) -> bool:
-    """True for what the store has, and for what the manifest names."""
-    if context.store.find(context.files.hash_of(path), path.suffix) is not None:
-        return True
-    entry = read_manifest(context.data, adapter.genre).get(adapter.name, {})
+def _why_no_adapter_of_ours(context: Context, adapter: Adapter, path: Path) -> str | None:
+    """None for what the store has, and for what the manifest names."""
     try:
+        if context.store.find(context.files.hash_of(path), path.suffix) is not None:
+            return None
         version = context.files.remember(path, "tensors", lambda: tensors_data_version(path))
     except AdapterError:
-        return False
-    return version == entry.get("adapter_version")
+        version = ""
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    entry = read_manifest(context.data, adapter.genre).get(adapter.name, {})
+    return None if version == entry.get("adapter_version") else "is no adapter of ours"
 
 
 def _make(making: Making) -> Record:
