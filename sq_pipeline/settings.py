@@ -82,6 +82,11 @@ class Settings(BaseModel):
     missing_adapter: Literal["error", "none"] = "error"
     """What becomes of a tier that none of a world's adapters applies to, in a genre that has adapters: an error, or
     with `none` pictures without an adapter."""
+    dropped_style: Literal["error", "warn"] = "error"
+    """What becomes of a prompt that leaves no room for the beginning of its style and what is said for safety: an
+    error, or with `warn` a picture without, and a warning."""
+    ignore_keys: tuple[str, ...] = ()
+    """Keys and files of packs that are yours and not for pictures: no warning is given of them."""
     picture_path: str = DEFAULT_TEMPLATE
     """Where the game finds its pictures, below a genre's folder. `{world}`, `{kind}` and `{slug}` are filled in: with
     `worlds/{world}/assets/{kind}/{slug}.png` worlds do not share their pictures' names."""

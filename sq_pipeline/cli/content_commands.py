@@ -47,7 +47,7 @@ def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[st
                     "world": text.world,
                     "poi": slug,
                     "tier": state.tier,
-                    "path": data.relative(data.published_image(text.genre, state.tier, slug)),
+                    "path": data.relative(context.picture_place(state.world, state.tier, slug)),
                     "sha256": picture.record.objects["picture"].sha256 if picture.record else None,
                     "fingerprint": picture.fingerprint if picture.inputs else None,
                     "name": text.poi,

@@ -72,6 +72,8 @@ def _show_report(report: dict[str, Any]) -> None:
     for kind in ("failed", "blocked", "waiting"):
         for item in report[kind]:
             print_line(f"{kind}: {item['asset']}: {item['reason']}")
+    for line in report["warnings"]:
+        print_line(f"warning: {line}")
 
 
 def _finish(report: dict[str, Any], *, as_json: bool) -> None:

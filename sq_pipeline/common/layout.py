@@ -72,7 +72,7 @@ class DataDir:
         return self.packs_root / genre / "worlds" / world
 
     def published_image(self, genre: str, tier: Tier, slug: str) -> Path:
-        """Where the game picks up a picture: the genre's `images/<kind>/<slug>.png`, for all of its worlds."""
+        """Where the game picks up a picture, where `sq.yaml` has no `picture_path`: `images/<kind>/<slug>.png`."""
         return self.genre_root(genre) / "images" / TIER_NAMES[tier].folder / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.tiers import TIER_NAMES, Tier, published_key
+from sq_pipeline.common.tiers import TIER_NAMES, Tier, find_tier, published_key
 
 DEFAULT_TEMPLATE = "images/{kind}/{slug}.png"
 _SPECIMEN = {"kind": "poi", "slug": "mill", "world": "west"}
@@ -38,8 +38,7 @@ class PicturePaths:
         if key.endswith(".png"):
             return data.genre_root(genre) / key
         tier, _, slug = key.rpartition("/")
-        folder = next((names.folder for name, names in TIER_NAMES.items() if name == tier), "poi")
-        return data.genre_root(genre) / "images" / folder / f"{slug}.png"
+        return data.published_image(genre, find_tier(tier) or "landscape", slug)
 
     def _fill(self, world: str, tier: Tier, slug: str) -> str:
         return self.template.format(kind=TIER_NAMES[tier].folder, slug=slug, world=world)

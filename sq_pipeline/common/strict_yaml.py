@@ -5,6 +5,7 @@ Not here: what the content must say (the models of `content`, `training` and `se
 """
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Iterator
@@ -170,6 +171,11 @@ def type_name(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", bool: "true/false"}
     names |= {int: "a number", float: "a number"}
     return "empty" if value is None else names.get(type(value), type(value).__name__)
+
+
+def as_yaml_text(text: str) -> str:
+    """A text in double quotes, as it may be written into a YAML file."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def near_miss(key: str, known: Iterable[str]) -> str | None:

@@ -22,15 +22,18 @@ class Taken:
     paths: PicturePaths
     _pictures: dict[str, tuple[World, Subject]] = field(default_factory=dict[str, tuple[World, Subject]])
     _shown: set[tuple[Tier, Subject]] = field(default_factory=set[tuple[Tier, Subject]])
-    _adapters: dict[str, Adapter] = field(default_factory=dict[str, Adapter])
+    _adapters: dict[str, tuple[Adapter, World]] = field(default_factory=dict[str, tuple[Adapter, World]])
 
     def take(self, world: World) -> World:
         """The world without what another one has, and with the faults of that."""
         faults: list[Fault] = []
-        subjects = {tier: tuple(self._free(world, tier, found, faults)) for tier, found in world.subjects.items()}
+        subjects: dict[Tier, tuple[Subject, ...]] = {
+            tier: tuple(self._free(world, tier, found, faults)) for tier, found in world.subjects.items()
+        }
         faulty = dict(world.faulty_tiers)
         for adapter, entry in zip(adapters_of(self.data, world), world.entries, strict=True):
-            if self._adapters.setdefault(adapter.key, adapter) == adapter:
+            known, owner = self._adapters.setdefault(adapter.key, (adapter, world))
+            if known == adapter or owner is world:  # two of one name in a world are faults of its style
                 continue
             file = self.data.relative(self.data.world_root(self.genre, world.name) / "visual_style.yaml")
             problem = "another world has this name with another file or trigger"
@@ -46,7 +49,7 @@ class Taken:
     def _free(self, world: World, tier: Tier, subjects: Iterable[Subject], faults: list[Fault]) -> Iterable[Subject]:
         for subject in subjects:
             key = self.paths.clash_key(world.name, tier, subject.slug)
-            owner, first = self._pictures.get(key, (world, subject))
+            owner, first = self._pictures.get(key) or (world, subject)
             if self._is_of_genre(subject) and (tier, subject) in self._shown:
                 continue
             if first is not subject:

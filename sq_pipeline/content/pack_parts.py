@@ -1,7 +1,7 @@
 """Parts of a pack's files as pydantic models, where what is right in a part is kept beside what is wrong in it.
 
-Real packs carry many keys that are not ours: they are ignored, but a near miss of ours is warned about. A key without
-a value is one that is not there. Not here: the keys themselves (`style_file`, `subject_files`).
+Real packs carry many keys that are not ours: they are not read, and a file's are told once. A key without a value is
+one that is not there. Not here: the keys themselves (`style_file`, `subject_files`).
 """
 
 import os
@@ -20,7 +20,16 @@ from pydantic import (
 )
 
 from sq_pipeline.common.errors import ContentError, Fault
-from sq_pipeline.common.strict_yaml import faults_of, is_mapping, load_mapping, type_name, warn_of_slips, wrong
+from sq_pipeline.common.strict_yaml import (
+    faults_of,
+    is_list,
+    is_mapping,
+    parse_yaml,
+    read_text,
+    type_name,
+    warn_of_slips,
+    wrong,
+)
 
 
 def of_type(kinds: type | tuple[type, ...], problem: str, hint: str) -> BeforeValidator:
@@ -45,10 +54,17 @@ class PackPart(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
     must_be: ClassVar[str] = "write `key: value`"
+    list_of: ClassVar[str | None] = None  # the key that is meant where a file's top level is a list
     only_ours: ClassVar[str | None] = None
     # each with its field from here, none of the parts inside; a part that has some has lists of its own before these
     faults: ClassVar[Sequence[Fault]] = ()
     warnings: ClassVar[Sequence[Fault]] = ()
+    unread: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def unread_keys(cls, value: Mapping[str, Any]) -> list[str]:
+        """The keys of a mapping that say something nobody reads, those inside of one as `key.inner`."""
+        return [key for key, item in value.items() if key not in cls.__pydantic_fields__ and item is not None]
 
     @model_validator(mode="wrap")
     @classmethod
@@ -69,13 +85,14 @@ class PackPart(BaseModel):
                 part = cls.model_construct(**right)
             part.model_fields_set.update(given)
             vars(part)["faults"] = faults_of(error, cls, "")
-        if len(given) < len(value):
-            others = [key for key in value if key not in known]
-            if cls.only_ours is None:
-                vars(part)["warnings"] = warn_of_slips(others, known, "", "")
-            else:
-                unknown = [Fault("", key, "unknown key", cls.only_ours) for key in others]
-                vars(part)["faults"] = [*part.faults, *unknown]
+        if cls.only_ours is not None:
+            unknown = [Fault("", key, "unknown key", cls.only_ours) for key in value if key not in known]
+            vars(part)["faults"] = [*part.faults, *unknown]
+        elif unread := cls.unread_keys(value):
+            slips = warn_of_slips(unread, known, "", "")
+            slipped = {slip.field for slip in slips}
+            vars(part)["warnings"] = slips
+            vars(part)["unread"] = [key for key in unread if key not in slipped]
         return part
 
 
@@ -103,13 +120,20 @@ Part = TypeVar("Part", bound=PackPart)
 class PackFile:
     """What one file says: `faults` and `warnings` of all its parts, each at its place in the file.
 
-    `is_unread`: it is there, and cannot be read at all.
+    `is_unread`: it is there, and cannot be read. `unread`: its keys that nobody reads, each with the first place where
+    it stands.
     """
 
     file: str
     faults: list[Fault] = field(default_factory=list[Fault])
     warnings: list[Fault] = field(default_factory=list[Fault])
     is_unread: bool = False
+    unread: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def says_nothing(self) -> bool:
+        """True where its faults leave nothing of it."""
+        return self.is_unread
 
     def fault(self, where: str, problem: str, hint: str) -> None:
         """Note a fault of this file."""
@@ -121,16 +145,29 @@ class PackFile:
             for note in noted:
                 place = ".".join(filter(None, (where, note.field)))
                 notes.append(replace(note, file=self.file, field=place))
+        for key in part.unread:
+            self.unread.setdefault(key, where)
 
     def read(self, model: type[Part], path: Path, context: object = None) -> Part:
         """The file as a `model`; one that is not there, or that cannot be read, says nothing."""
         if not os.path.lexists(path):
             return model()
         try:
-            part = model.model_validate(load_mapping(path, self.file), context=context)
+            value = parse_yaml(read_text(path, self.file), self.file)
+            part = model.model_validate(self._mapping(model, value), context=context)
         except ContentError as error:
             self.faults += error.faults
             self.is_unread = True
             return model()
         self.take(part, "")
         return part
+
+    def _mapping(self, model: type[PackPart], value: object) -> object:
+        if value is None:
+            return {}
+        if is_list(value) and model.list_of is not None:
+            return {model.list_of: value}
+        if not is_mapping(value):
+            problem = f"its top level is {type_name(value)}, not a mapping"
+            raise ContentError(Fault(self.file, "", problem, model.must_be))
+        return value

@@ -5,28 +5,33 @@ have it, a file that cannot be read leaves what it last said. Here: folders, ove
 files (`style_file`, `subject_files`), what concerns several worlds (`clashes`).
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.names import key_parts
 from sq_pipeline.common.picture_paths import PicturePaths
 from sq_pipeline.common.stat_cache import StatCache, code_stamp
+from sq_pipeline.common.strict_yaml import load_mapping
 from sq_pipeline.common.text import printable
 from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.content.clashes import Taken, adapters_of
+from sq_pipeline.content.cultures import FOLDER, Cultures, read_cultures
+from sq_pipeline.content.near_files import look_beside
+from sq_pipeline.content.noted import Noted, lost_backdrops
 from sq_pipeline.content.pack_parts import PackFile
 from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, Style, Subject, World
 from sq_pipeline.content.stacks import overlay_entries
 from sq_pipeline.content.style_file import StyleFile, read_style
-from sq_pipeline.content.subject_files import SUBJECT_FILES, SubjectFile, read_subjects
+from sq_pipeline.content.subject_files import SubjectFile, SubjectForm, forms_of, read_subjects
 
 _SUBJECTS = TypeAdapter(SubjectFile)
 _LAST_GOOD = "last good"
@@ -34,13 +39,19 @@ _LAST_GOOD = "last good"
 File = TypeVar("File", bound=PackFile)
 
 
-def read_catalog(data: DataDir, cache: StatCache | None = None, paths: PicturePaths | None = None) -> Catalog:
+def read_catalog(
+    data: DataDir,
+    cache: StatCache | None = None,
+    paths: PicturePaths | None = None,
+    ignore_keys: Iterable[str] = (),
+) -> Catalog:
     """Everything under `content/genre_packs`. Never raises for a fault in a pack: it is in the catalog's `faults`.
 
-    `paths` are where pictures are published: two subjects cannot have the same one.
+    `paths` are where pictures are published: two subjects cannot have the same one. `ignore_keys`: keys and files that
+    nobody is warned of.
     """
     with (cache or StatCache(data)).saving() as cache:
-        return _read_all(_Reader(data, cache), paths or PicturePaths())
+        return _read_all(_Reader(data, cache), paths or PicturePaths(), Noted(frozenset(ignore_keys)))
 
 
 @dataclass(frozen=True)
@@ -53,27 +64,43 @@ class _Reader:
     def style(self, path: Path, genre: StyleFile | None = None) -> StyleFile:
         return self._or_last_good(path, read_style(self.data, path, genre))
 
-    def subjects(self, folder: Path, tier: Tier) -> tuple[SubjectFile, str]:
-        """The file, and a hash of all it says."""
-        path = folder / SUBJECT_FILES[tier].name
+    def subjects(self, folder: Path, tier: Tier) -> list[SubjectFile]:
+        """The files of a tier that a folder has, each as it is read or as it last was."""
+        return [self._subjects(folder, tier, form) for form in forms_of(tier) if os.path.lexists(folder / form.name)]
+
+    def _subjects(self, folder: Path, tier: Tier, form: SubjectForm) -> SubjectFile:
+        path = folder / form.name
         text = self.cache.remember(
             path,
             f"subjects {code_stamp()}",
-            lambda: said_by(self._or_last_good(path, read_subjects(self.data, folder, tier))).decode(),
+            lambda: said_by(self._or_last_good(path, read_subjects(self.data, folder, tier, form))).decode(),
         )
-        return _SUBJECTS.validate_json(text), hash_bytes(text.encode())
+        return _SUBJECTS.validate_json(text)
+
+    def is_draft(self, world_file: Path) -> bool:
+        """True where a world's own file says `draft: true`. The rest of it is not ours."""
+        if not world_file.is_file():
+            return False
+        return self.cache.remember(world_file, "draft", lambda: _say_draft(self.data, world_file)) == "draft"
 
     def _or_last_good(self, path: Path, file: File) -> File:
-        """The file; one that cannot be read with what it last said, so that nothing of it seems to be gone."""
-        if not file.is_unread:
-            if path.exists():
-                self.cache.note(path, _LAST_GOOD, said_by(replace(file, faults=[], warnings=[])).decode())
+        """The file; one whose faults leave nothing of it as it last was, so that none of it seems to be gone."""
+        if not file.says_nothing:
+            if not file.faults and path.exists():
+                self.cache.note(path, _LAST_GOOD, said_by(replace(file, warnings=[])).decode())
             return file
         try:
             last = _adapter_of(type(file)).validate_json(self.cache.noted(path, _LAST_GOOD) or "")
         except ValueError:  # never read before, or by another version
             return file
-        return replace(last, faults=file.faults, is_unread=True)
+        return replace(last, faults=file.faults, warnings=file.warnings, is_unread=True)
+
+
+def _say_draft(data: DataDir, path: Path) -> str:
+    try:
+        return "draft" if load_mapping(path, data.relative(path)).get("draft") is True else ""
+    except ContentError:  # a file of the game's, in its own form
+        return ""
 
 
 def said_by(file: PackFile) -> bytes:
@@ -82,18 +109,17 @@ def said_by(file: PackFile) -> bytes:
 
 
 @cache
-def _adapter_of(kind: type[File]) -> TypeAdapter[File]:
+def _adapter_of(kind: type[PackFile]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _read_all(reader: _Reader, paths: PicturePaths) -> Catalog:
+def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     worlds: dict[str, World] = {}
     adapters: dict[str, Adapter] = {}
-    warnings: list[Fault] = []
     roots, faults = _folders(reader.data, reader.data.packs_root)
     parts = key_parts(roots)
     for genre, root in roots.items():
-        found, strange = _read_genre(reader, root, parts[genre], warnings)
+        found, strange = _read_genre(reader, root, parts[genre], noted)
         faults |= strange
         taken = Taken(reader.data, genre, paths)
         for world in sorted(found, key=lambda world: not (reader.data.world_root(genre, world.name)).is_dir()):
@@ -104,7 +130,7 @@ def _read_all(reader: _Reader, paths: PicturePaths) -> Catalog:
             }
             if world.faults:
                 faults[world.key] = world.faults
-    return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(warnings))
+    return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(noted.warnings))
 
 
 def _folders(data: DataDir, root: Path) -> tuple[dict[str, Path], dict[str, tuple[Fault, ...]]]:
@@ -127,68 +153,90 @@ def _is_text(name: str) -> bool:
 
 
 def _read_genre(
-    reader: _Reader, root: Path, part: str, warnings: list[Fault]
+    reader: _Reader, root: Path, part: str, noted: Noted
 ) -> tuple[list[World], dict[str, tuple[Fault, ...]]]:
     """Each world of a genre, and faults of folders that are none. A fault of the genre's style is every world's."""
+    data = reader.data
     style_file = reader.style(root / "visual_style.yaml")
-    shared: dict[Tier, tuple[SubjectFile, str]] = {tier: reader.subjects(root, tier) for tier in TIERS}
-    warnings += [*style_file.warnings, *(warning for file, _ in shared.values() for warning in file.warnings)]
-    roots, faults = _folders(reader.data, root / "worlds")
-    if any(file.subjects or file.faults for file, _ in shared.values()) or not roots:
+    shared = {tier: reader.subjects(root, tier) for tier in TIERS}
+    noted.note(style_file, *(file for files in shared.values() for file in files))
+    roots, faults = _folders(data, root / "worlds")
+    if any(file.subjects or file.faults for files in shared.values() for file in files) or not roots:
         roots.setdefault(DEFAULT_WORLD, root / "worlds" / DEFAULT_WORLD)
+    twice, beside = look_beside(data, root, noted.ignored, is_world=False)
+    noted.warn(*beside)
+    genre_cultures = read_cultures(data, root)
+    noted.note(*genre_cultures.values())
     parts = key_parts(roots)
     worlds: list[World] = []
     for name, world_root in sorted(roots.items()):
         own_style = reader.style(world_root / "visual_style.yaml", style_file)
-        warnings += own_style.warnings
+        own_cultures = read_cultures(data, world_root)
+        cultures = Cultures(data.relative(world_root / FOLDER), {**genre_cultures, **own_cultures})
+        own = {tier: reader.subjects(world_root, tier) for tier in TIERS}
+        noted.note(own_style, *own_cultures.values(), *(file for files in own.values() for file in files))
+        own_twice, beside = look_beside(data, world_root, noted.ignored, is_world=True)
+        noted.warn(*beside)
+        if reader.is_draft(world_root / "world.yaml"):
+            problem = "is not read yet: its pictures are made as those of any world"
+            noted.warn(
+                Fault(data.relative(world_root / "world.yaml"), "draft", problem, "to wait, move the folder away")
+            )
         style_faults = (*style_file.faults, *own_style.faults, *_overlay_faults(style_file, own_style))
-        said = [said_by(style_file), said_by(own_style)]
-        faults_of_files: list[Fault] = []
         subjects: dict[Tier, tuple[Subject, ...]] = {}
         faulty: dict[Tier, tuple[Fault, ...]] = {}
-        for tier, (base, base_hash) in shared.items():
-            file, file_hash = reader.subjects(world_root, tier)
-            said += [base_hash.encode(), file_hash.encode()]
-            warnings += file.warnings
-            files = [file, base] if name == DEFAULT_WORLD else [file]
-            wrong = [fault for each in files for fault in each.faults]
-            faults_of_files += wrong
-            if found := _overlay_subjects(*(each.subjects for each in files)):
+        wrong = [*twice, *own_twice]
+        for tier in TIERS:
+            files = [*own[tier], *(shared[tier] if name == DEFAULT_WORLD else ())]
+            here = [fault for file in files for fault in file.faults]
+            wrong += here
+            if found := cultures.apply(_overlay_subjects(file.subjects for file in files)):
                 subjects[tier] = found
             if style_faults and found:
                 faulty[tier] = style_faults
-            elif wrong and (not found or any(each.is_unread for each in files)):
-                faulty[tier] = tuple(wrong)
+            elif here and (not found or any(file.is_unread for file in files)):
+                faulty[tier] = tuple(here)
         if style_faults and not subjects:
             faulty["landscape"] = style_faults
-        world = _world(root.name, name, style_file, own_style, hash_bytes(b"\0".join(said)))
+        noted.warn(*cultures.warnings, *lost_backdrops(subjects))
+        said: list[PackFile] = [style_file, own_style, *cultures.files.values()]
+        said += (file for files in (*shared.values(), *own.values()) for file in files)
         worlds.append(
             replace(
-                world,
+                _world(root.name, name, style_file, own_style),
                 subjects=subjects,
                 faulty_tiers=faulty,
-                faults=(*style_faults, *faults_of_files),
+                faults=(*style_faults, *wrong),
                 genre_part=part,
                 world_part=parts[name],
+                source=hash_bytes(b"\0".join(map(said_by, said))),
             )
         )
     return worlds, faults
 
 
-def _overlay_subjects(own: Iterable[Subject], base: Iterable[Subject] = ()) -> tuple[Subject, ...]:
-    """The world's, and those of the genre that it has not."""
-    mine = {subject.slug: subject for subject in own}
-    return (*mine.values(), *(subject for subject in base if subject.slug not in mine))
+def _overlay_subjects(levels: Iterable[Iterable[Subject]]) -> tuple[Subject, ...]:
+    """Of each level, those that none before it has: the world's own first, then those of its genre."""
+    found: dict[str, Subject] = {}
+    for level in levels:
+        for subject in level:
+            found.setdefault(subject.slug, subject)
+    return tuple(found.values())
 
 
-def _world(genre: str, name: str, base: StyleFile, own: StyleFile, source: str) -> World:
+def _world(genre: str, name: str, base: StyleFile, own: StyleFile) -> World:
     """A world that shows nothing yet."""
     fields = {**base.fields, **own.fields}
     tiers = {**base.tier_suffixes, **own.tier_suffixes}
-    style = Style(tier_suffixes=tiers, tag_overrides={**base.tag_overrides, **own.tag_overrides}, **fields)
+    style = Style(
+        tier_suffixes=tiers,
+        tag_overrides={**base.tag_overrides, **own.tag_overrides},
+        tier_positive_suffixes={**base.tier_positive_suffixes, **own.tier_positive_suffixes},
+        **fields,
+    )
     entries = overlay_entries(base.entries, own.exclude, own.entries)
     excluded = tuple(entry for entry in base.entries if entry.name in own.exclude)
-    return World(genre, name, style, entries, excluded=excluded, source=source)
+    return World(genre, name, style, entries, excluded=excluded)
 
 
 def _overlay_faults(base: StyleFile, own: StyleFile) -> list[Fault]:

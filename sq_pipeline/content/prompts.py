@@ -1,16 +1,17 @@
 """Prompts and seeds: how a subject, a style and a stack become what the model is asked.
 
-Here: assembling, counting, dropping what does not fit. Not here: tokenizers (`protocols.TokenCounter`).
+Here: what a prompt is put together from, and in which order. Not here: making it fit (`fitting`), tokenizers
+(`base_models.ports.TokenCounter`).
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sq_pipeline.base_models.ports import TokenCounter, TokenCounts
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.fitting import Fitted, Piece, Text, by_commas, fit, split_commas, split_sentences
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import stack_for, triggers_of
 
@@ -21,7 +22,7 @@ _SEEDS = 2**32
 class Prompt:
     """What one picture is asked with. `poi`: the subject's name, of whatever tier it is.
 
-    `dropped` names the parts left out to fit, in the order they went.
+    `dropped` are the parts left out to fit, in their own words and order.
     FLUX.1 reads the whole prompt through T5 and only a pooled vector through CLIP: T5's budget decides what is
     dropped; `counts.clip` over `counts.clip_budget` means that CLIP sees the beginning only. Other families have one
     encoder, whose budget decides.
@@ -45,12 +46,26 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> in
     return (int(digest[:8], 16) + base_seed) % _SEEDS
 
 
-def _body(subject: Subject) -> list[str]:
-    """The visual prompt as one piece, or name and description in sentences; joined as they are, they are the text."""
+# What is left out last, in this order: of the last rank something goes first.
+_FIRST_SENTENCE, _CULTURE, _ELEMENT, _SENTENCES, _TAGS, _TIER, _SUFFIX = range(1, 8)
+
+
+def _body(subject: Subject) -> Text:
+    """The visual prompt as one piece, or name, role and description: its first part always, then what fits."""
     if subject.visual_prompt:
-        return [subject.visual_prompt]
-    first, *rest = re.split(r"(?<=[.!?])(?=\s)", subject.description)
-    return [f"{subject.name}: {first}" if first else subject.name, *rest]
+        return Text(subject.visual_prompt, (Piece(subject.visual_prompt, is_floor=True),))
+    start = f"{subject.name}: {subject.role}" if subject.role else subject.name
+    if not subject.description:
+        return Text(start, (Piece(start, is_floor=True),))
+    start += ", " if subject.role else ": "
+    first, *rest = split_sentences(subject.description)
+    head, *parts = split_commas(first)
+    pieces = [
+        Piece(start + (head if parts else first), is_floor=True),
+        *(Piece(f", {part}", _FIRST_SENTENCE) for part in parts),
+    ]
+    pieces += [Piece(sentence, _SENTENCES) for sentence in rest]
+    return Text(start + subject.description, tuple(pieces), glue="")
 
 
 def _trim(part: str) -> str:
@@ -68,53 +83,59 @@ def _join(pieces: Iterable[str]) -> str:
     return text
 
 
-def write_prompt(world: World, subject: Subject, tier: Tier, counter: TokenCounter) -> Prompt:
+def write_prompt(
+    world: World, subject: Subject, tier: Tier, counter: TokenCounter, *, insists_on_style: bool = True
+) -> Prompt:
     """Assemble and fit the prompt.
 
-    Parts, in order: triggers; the visual prompt, or name and description, then culture; the tags of the subject's
-    type; the tier's suffix; the positive suffix. Over the encoder's budget, the description's sentences go first, from
-    the last to the second; then the positive suffix, the tier's suffix, the type's tags, the culture. Triggers, a
-    visual prompt and a description's first sentence are never dropped: ContentError when they alone do not fit.
+    Texts, in order: triggers; the visual prompt, or name, role and description, then culture and what is around a
+    person; the tags of the subject's type; the tier's suffix; the positive suffix. Over the encoder's budget they are
+    cut at commas and sentences, see `fitting`: first the positive suffix, then the tier's, the tags, and so on. Never
+    left out: triggers, a visual prompt, the beginning of a description, the beginning of each text of the style, and
+    what is said for safety. Raises ContentError where that does not fit; without `insists_on_style` the style gives
+    way first.
     """
     style = world.style
+    suffix = style.tier_positive_suffixes.get(tier, style.positive_suffix)
+    tail = (
+        by_commas("" if subject.visual_prompt else _trim(subject.culture), _CULTURE, has_floor=False),
+        by_commas("" if subject.visual_prompt else _trim(subject.element), _ELEMENT, has_floor=False),
+        by_commas(_trim(style.tag_overrides.get(subject.kind or "", "")), _TAGS, has_floor=True),
+        by_commas(_trim(style.tier_suffixes.get(tier, "")), _TIER, has_floor=True),
+        by_commas(_trim(suffix), _SUFFIX, has_floor=True),
+    )
     triggers = triggers_of(stack_for(world, tier))
-    body = _body(subject)
-    tail = {
-        "culture": "" if subject.visual_prompt else _trim(subject.culture),
-        "type tags": _trim(style.tag_overrides.get(subject.kind, "") if subject.kind else ""),
-        "tier suffix": _trim(style.tier_suffixes.get(tier, "")),
-        "positive suffix": _trim(style.positive_suffix),
-    }
-    dropped: list[str] = []
-
-    def assemble() -> str:
-        return _join([*triggers, "".join(body), *(part for part in tail.values() if part)])
-
-    while True:
-        text = assemble()
-        counts = counter.count_tokens(text)
-        if counts.tokens <= counts.budget:
-            break
-        if len(body) > 1:
-            dropped.append(f"description sentence {len(body)}")
-            body.pop()
-            continue
-        name = next((name for name in reversed(tail) if tail[name]), None)
-        if name is None:
-            problem = f"{counts.tokens} tokens, the model reads {counts.budget}"
-            field = f"{subject.name}: {'visual_prompt' if subject.visual_prompt else 'description'}"
-            raise ContentError(Fault(world.key, field, problem, "shorten it"))
-        dropped.append(name)
-        tail[name] = ""
+    texts = [*(Text(trigger, (Piece(trigger, is_floor=True),)) for trigger in triggers), _body(subject), *tail]
+    fitted = fit(texts, lambda parts: _join(filter(None, parts)), counter.count_tokens)
+    if fitted.counts.tokens > fitted.counts.budget:
+        raise ContentError(_too_long(subject, fitted))
+    if fitted.is_style_dropped and insists_on_style:
+        raise ContentError(_no_room_for_style(subject, fitted))
     return Prompt(
         genre=world.genre,
         world=world.name,
         poi=subject.name,
         slug=subject.slug,
         tier=tier,
-        positive_prompt=text,
+        positive_prompt=fitted.text,
         negative_prompt=style.negative_prompt,
         seed=seed_for(world.genre, world.name, subject.name, tier, style.base_seed),
-        counts=counts,
-        dropped=tuple(dropped),
+        counts=fitted.counts,
+        dropped=fitted.dropped,
     )
+
+
+def _field(subject: Subject) -> str:
+    return ".".join(filter(None, (subject.where, "visual_prompt" if subject.visual_prompt else "description")))
+
+
+def _too_long(subject: Subject, fitted: Fitted) -> Fault:
+    problem = f"{subject.name!r} has {fitted.counts.tokens} tokens, the model reads {fitted.counts.budget}"
+    return Fault(subject.file, _field(subject), problem, "shorten it")
+
+
+def _no_room_for_style(subject: Subject, fitted: Fitted) -> Fault:
+    style = ", ".join(fitted.floor)
+    problem = f"{subject.name!r} leaves no room for its style: the model reads {fitted.counts.budget} tokens, and "
+    problem += f"“{style if len(style) < 120 else style[:120] + '…'}” must be among them"
+    return Fault(subject.file, _field(subject), problem, "shorten it, or write `dropped_style: warn` in sq.yaml")

@@ -16,8 +16,9 @@ DEFAULT_WORLD = "default"
 class Subject:
     """What a picture is of: a place (POI), a person, a creature or a scene.
 
-    `visual_prompt` goes into the prompt verbatim; without one, `{name}: {description}` and `culture` do. `file` and
-    `where` tell where it is written.
+    `visual_prompt` goes into the prompt verbatim; without one, `{name}: {role}, {description}`, `culture` and
+    `element`, what is around a person, do. `culture_stem`: what may be a culture's file, until it is looked up.
+    `backdrop`: the slug of a place. `file` and `where` tell where it is written.
     """
 
     name: str
@@ -29,6 +30,10 @@ class Subject:
     culture: str = ""
     file: str = field(default="", compare=False)
     where: str = field(default="", compare=False)
+    role: str = ""
+    element: str = ""
+    culture_stem: str = ""
+    backdrop: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,9 @@ class LoraEntry:
 
 @dataclass(frozen=True)
 class Style:
-    """A visual style after overlaying. `tier_suffixes` by tier; `tag_overrides` by a subject's type."""
+    """A visual style after overlaying. `tier_suffixes`, and what stands in for `positive_suffix`, by tier;
+    `tag_overrides` by a subject's type.
+    """
 
     positive_suffix: str = ""
     negative_prompt: str = ""
@@ -52,6 +59,7 @@ class Style:
     preferred_model: str | None = None
     tier_suffixes: Mapping[str, str] = field(default_factory=dict[str, str])
     tag_overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+    tier_positive_suffixes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

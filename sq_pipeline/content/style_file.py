@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, create_model
 
 from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.strict_yaml import is_list, near_miss, type_name, wrong
-from sq_pipeline.common.tiers import TIER_NAMES, TIERS
+from sq_pipeline.common.strict_yaml import as_yaml_text, is_list, is_mapping, near_miss, type_name, wrong
+from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier
 from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
 from sq_pipeline.content.records import LoraEntry, Style
 
 _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
+_TIER_SUFFIX_KEYS: dict[Tier, str] = {tier: f"{names.folder}_positive_suffix" for tier, names in TIER_NAMES.items()}
 _OVERLAID = {"positive_suffix", "negative_prompt", "preferred_model", "base_seed"}
 _NAME_MAX = 60  # it is a part of names of files
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
@@ -74,13 +75,21 @@ def _check_base_model(name: str) -> str:
     return name
 
 
+def _read_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if is_list(value) and value and all(isinstance(part, str) for part in value):
+        raise wrong("is a list, not a text", f"write it as one: {as_yaml_text(', '.join(value))}")
+    raise wrong(f"is {type_name(value)}, not a text", "put it in quotes")
+
+
 def _join_tags(value: object) -> object:
     if is_list(value) and all(isinstance(tag, str) for tag in value):
         return ", ".join(value)
     return value
 
 
-_Text = Annotated[str, of_type(str, "is {type}, not a text", "put it in quotes")]
+_Text = Annotated[str, BeforeValidator(_read_text)]
 _Filled = Annotated[_Text, AfterValidator(_fill)]
 _File = Annotated[_Filled, AfterValidator(_check_file)]
 _Scale = Annotated[float, of_type((int, float), "is {type}: {value!r}, not a finite number", "write e.g. 0.8")]
@@ -128,7 +137,26 @@ _TIER_TEXTS: dict[str, Any] = {
     )
     for names in TIER_NAMES.values()
 }
-_TierKeys = create_model("_TierKeys", __base__=PackPart, **_TIER_TEXTS)
+_TIER_SUFFIXES: dict[str, Any] = {
+    key: (
+        _Text,
+        Field(
+            default="", description=f"Ends the prompt of every {TIER_NAMES[tier].noun} in place of `positive_suffix`."
+        ),
+    )
+    for tier, key in _TIER_SUFFIX_KEYS.items()
+}
+_TierKeys = create_model("_TierKeys", __base__=PackPart, **_TIER_TEXTS, **_TIER_SUFFIXES)
+
+
+class TagOverride(PackPart):
+    """What the prompts of one type of subjects get, written as a mapping."""
+
+    positive_suffix: _Tags = Field(default="", description="The tags, a text or a list.")
+
+
+def _read_override(value: object) -> str | TagOverride:
+    return TagOverride.model_validate(value) if is_mapping(value) else _read_text(_join_tags(value))
 
 
 class StyleKeys(_TierKeys):
@@ -140,8 +168,12 @@ class StyleKeys(_TierKeys):
     )
     base_seed: _Seed = Field(default=Style.base_seed, description="Added to every picture's seed.")
     visual_tag_overrides: Annotated[
-        dict[str, _Tags], of_type(dict, "is {type}, not a mapping", "write `type: tags`")
-    ] = Field(default={}, description="Tags, a text or a list, for the prompts of subjects of a `type`.")
+        dict[str, Annotated[str | TagOverride, PlainValidator(_read_override)]],
+        of_type(dict, "is {type}, not a mapping", "write `type: tags`"),
+    ] = Field(
+        default={},
+        description="Tags for the prompts of subjects of a `type`: a text, a list, or `positive_suffix` in a mapping.",
+    )
     preferred_model: Annotated[_Text, AfterValidator(_check_base_model)] | None = Field(
         default=Style.preferred_model,
         description="The base model that pictures are rendered with. `sq.yaml` may override it.",
@@ -179,6 +211,7 @@ class StyleFile(PackFile):
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
     tier_suffixes: dict[str, str] = field(default_factory=dict[str, str])
     tag_overrides: dict[str, str] = field(default_factory=dict[str, str])
+    tier_positive_suffixes: dict[str, str] = field(default_factory=dict[str, str])
     entries: list[LoraEntry] = field(default_factory=list[LoraEntry])
     exclude: list[str] = field(default_factory=list[str])
     legacy: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -195,7 +228,13 @@ def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> Sty
     given = said.model_dump(exclude_unset=True, exclude={"loras"})
     style.fields = {key: value for key, value in given.items() if key in _OVERLAID}
     style.tier_suffixes = {tier: given[key] for tier, key in _TIER_KEYS.items() if key in given}
-    style.tag_overrides = said.visual_tag_overrides
+    style.tier_positive_suffixes = {tier: given[key] for tier, key in _TIER_SUFFIX_KEYS.items() if key in given}
+    for kind, tags in said.visual_tag_overrides.items():
+        if isinstance(tags, TagOverride):
+            style.take(tags, f"visual_tag_overrides.{kind}")
+            style.tag_overrides[kind] = tags.positive_suffix
+        else:
+            style.tag_overrides[kind] = tags
     style.has_loras = "loras" in said.model_fields_set
     legacy = {key: given[key] for key in _LEGACY_KEYS if key in given}
     if style.has_loras:

@@ -35,7 +35,9 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person."""
+    """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person; `warnings`
+    are of what is made all the same.
+    """
 
     trained: list[str] = field(default_factory=list)
     remapped: list[str] = field(default_factory=list)
@@ -45,6 +47,7 @@ class RunReport:
     failed: list[dict[str, str]] = field(default_factory=list)
     blocked: list[dict[str, str]] = field(default_factory=list)
     waiting: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     model_loads: int = 0
     wall_s: float = 0.0
 
@@ -120,8 +123,9 @@ def _bring_up_to_date(
         report.model_loads = renderer.model_loads - loads
     for line in pipeline.told:
         say(line)
-    _note_made(pipeline.data, plan, made, report)
+    _note_made(pipeline, plan, made, report)
     _note_blocked(plan, report)
+    report.warnings += map(str, plan.warnings)
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
 
@@ -213,33 +217,36 @@ def _reason(error: SerializableErrorInfo | None) -> str:
     return "; ".join(re.sub(r"^[\w.]+: ", "", told.message.strip(), count=1).splitlines())
 
 
-def _note_made(data: DataDir, plan: Plan, made: Collection[str], report: RunReport) -> None:
+def _note_made(pipeline: Context, plan: Plan, made: Collection[str], report: RunReport) -> None:
     for states in plan.adapters.values():
         for step in states.values():
             if step.kind in _LISTS and step.asset in made:
                 getattr(report, _LISTS[step.kind]).append(step.asset)
     for state in plan.worlds:
         report.rendered += [
-            _describe(data, state, slug, step.record)
+            _describe(pipeline, state, slug, step.record)
             for slug, step in state.pictures.items()
             if step.asset in made and step.record is not None
         ]
 
 
-def _describe(data: DataDir, state: WorldState, slug: str, record: Record) -> dict[str, Any]:
+def _describe(pipeline: Context, state: WorldState, slug: str, record: Record) -> dict[str, Any]:
     return {
         "genre": state.world.genre,
         "world": state.world.name,
         "poi": slug,
         "tier": state.tier,
-        "path": data.relative(data.published_image(state.world.genre, state.tier, slug)),
+        "path": pipeline.data.relative(pipeline.picture_place(state.world, state.tier, slug)),
         "sha256": record.objects["picture"].sha256,
         "fingerprint": record.fingerprint,
     }
 
 
 def _note_blocked(plan: Plan, report: RunReport) -> None:
-    """What stays unmade, and why; a world without its stack is one entry, not one a picture."""
+    """What stays unmade, and why; a world without its stack is one entry, not one a picture. Faults of the YAML that are
+    told of their files are not told of each asset again.
+    """
+    told = set(map(str, plan.faults))
     steps = [step for states in plan.adapters.values() for step in states.values()]
     for state in plan.worlds:
         steps += [state.stack] if state.lacks_stack else state.steps()
@@ -247,5 +254,7 @@ def _note_blocked(plan: Plan, report: RunReport) -> None:
         line = {"asset": step.asset, "reason": "; ".join(step.reasons)}
         if step.status == "waiting":
             report.waiting.append(line)
+        elif step.status == "blocked" and step.reasons and told.issuperset(step.reasons):
+            continue
         elif step.status == "blocked" or (step.kind == "stack" and step.status == "pending"):
             report.blocked.append(line)

@@ -5,6 +5,7 @@ genre with a world or a manifest that cannot be read: what it shows may only see
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -13,33 +14,40 @@ from sq_pipeline.common.archive import archive_place
 from sq_pipeline.common.atomic import disk_error
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.tiers import TIERS, published_key
+from sq_pipeline.common.picture_paths import PicturePaths
+from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.content.records import Catalog
 
 
-def shown_keys(catalog: Catalog) -> dict[str, set[str]]:
-    """By genre, under what names the store knows the pictures of all that is shown, see `published_key`.
+def shown_keys(catalog: Catalog, paths: PicturePaths) -> dict[str, set[str]]:
+    """By genre, under what names the store knows the pictures of all that is shown, see `PicturePaths.key`.
 
     Only genres that can be read whole.
     """
     shown: dict[str, set[str]] = {}
     faulty = {key.partition("/")[0] for key in catalog.faults}
     for world in catalog.worlds.values():
-        if world.faulty_tiers:
-            faulty.add(world.genre)
         keys = shown.setdefault(world.genre, set())
-        keys |= {published_key(tier, subject.slug) for tier, found in world.subjects.items() for subject in found}
+        keys |= {paths.key(world.name, tier, item.slug) for tier, found in world.subjects.items() for item in found}
     return {genre: keys for genre, keys in sorted(shown.items()) if genre not in faulty}
 
 
-def archive_removed_places(data: DataDir, catalog: Catalog) -> list[str]:
-    """Move the pictures of what was removed to `images/archive/`; returns their new paths. Raises StorageError."""
+def archive_removed(
+    data: DataDir, genre: str, paths: PicturePaths, shown: Iterable[str], also: Iterable[str]
+) -> list[str]:
+    """Move the genre's pictures that are not `shown` to `images/archive/`; returns their new paths.
+
+    `shown`, and `also` whose folders are looked into too, are names that the store has. Raises StorageError.
+    """
+    wanted = {paths.path_of_key(data, genre, key) for key in shown}
+    folders = {paths.path_of_key(data, genre, key).parent for key in also} | {path.parent for path in wanted}
+    folders |= {data.published_image(genre, tier, "x").parent for tier in TIERS}
+    archive = data.genre_root(genre) / "images/archive"
     return [
-        data.relative(_archive(path))
-        for genre, keys in shown_keys(catalog).items()
-        for tier in TIERS
-        for path in _pictures_in(data.published_image(genre, tier, "x").parent)
-        if published_key(tier, path.stem) not in keys and _is_ours(path)
+        data.relative(_archive(path, archive))
+        for folder in sorted(folders - {archive})
+        for path in _pictures_in(folder)
+        if path not in wanted and _is_ours(path)
     ]
 
 
@@ -56,17 +64,17 @@ def _is_ours(path: Path) -> bool:
         with Image.open(path) as image:
             image.load()  # text after the pixels is only read with them
             texts: dict[str, str] = getattr(image, "text", {})
-            return texts.get("sq.place", "").endswith(f"/{path.stem}")
+            slug = texts.get("sq.place", "").rpartition("/")[2]
+            return bool(slug) and slug in path.stem
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         return False
 
 
-def _archive(picture: Path) -> Path:
+def _archive(picture: Path, archive: Path) -> Path:
     """Into `archive/<slug>.png`, or beside another picture there under its hash too."""
-    archive = picture.parents[1] / "archive"
     target = archive / picture.name
     try:
-        archive.mkdir(exist_ok=True)
+        archive.mkdir(parents=True, exist_ok=True)
         target = archive_place(picture, archive, hash_file(picture), picture.name)
         picture.replace(target)
     except OSError as error:

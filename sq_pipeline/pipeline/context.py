@@ -128,7 +128,7 @@ class Context:
         self.run_trains: tuple[str, ...] = ()  # keys of the adapters that this run is going to train, if it is known
         self.settings: Settings = load_settings(data)
         self.files = StatCache(data)
-        self.catalog: Catalog = read_catalog(data, self.files)
+        self.catalog: Catalog = read_catalog(data, self.files, self.settings.picture_paths, self.settings.ignore_keys)
         self.store = Store(data.store_root)
         self.told: list[str] = []  # what a person should hear of that was done for them
         self._memory: dict[Any, Any] = {}
@@ -189,6 +189,14 @@ class Context:
             return found[0]
         problem = f"there is no adapter {key!r}" if not found else f"{key!r} is the name of several adapters"
         raise SelectionError(Fault("", "NAME", problem, f"known are {', '.join(sorted(adapters)) or 'none'}"))
+
+    def picture_place(self, world: World, tier: Tier, slug: str) -> Path:
+        """Where the game looks for a picture."""
+        return self.settings.picture_paths.path(self.data, world.genre, world.name, tier, slug)
+
+    def picture_key(self, world: World, tier: Tier, slug: str) -> str:
+        """Under what name the store remembers which picture the game has."""
+        return self.settings.picture_paths.key(world.name, tier, slug)
 
     def step(self, asset: str, kind: str, inputs: Inputs) -> Step:
         """An asset whose inputs are known: fresh when it was last made from these, else stale with what changed.

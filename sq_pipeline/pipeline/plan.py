@@ -12,7 +12,8 @@ from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.chain import chain_of
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.settled import count_settled, settle
+from sq_pipeline.pipeline.settled import find_settled, settle
+from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
@@ -84,19 +85,22 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     faults = [fault for key, group in at_fault.items() if world in (None, key) for fault in group]
     states: list[WorldState] = []
     settled: dict[str, int] = {}
+    of_settled: list[Fault] = []
     for item in worlds:
         for shown in item.tiers:
             if shown not in tiers:
                 continue
-            fresh = count_settled(context, item, shown)
-            if fresh is not None:
-                settled[f"{item.key} {shown}"] = fresh
+            found = find_settled(context, item, shown)
+            if found is not None:
+                settled[f"{item.key} {shown}"] = found.fresh
+                of_settled += found.warnings
                 continue
             state = world_state_of(context, item, shown)
             settle(context, state)
             states.append(state)
     context.files.save()
-    warnings = (*context.catalog.warnings, *_outdated_choices(context, adapters))
+    dropped = [*of_settled, *(warning for state in states for warning in warnings_of_drops(state))]
+    warnings = (*context.catalog.warnings, *dropped, *_outdated_choices(context, adapters))
     return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
 
 

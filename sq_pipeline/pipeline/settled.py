@@ -5,16 +5,17 @@ store forgets it then), and with a file that is gone. Not here: the status (`wor
 """
 
 import os
-from pathlib import Path
+from dataclasses import astuple, dataclass
 from typing import Any
 
-from sq_pipeline.common.errors import SqPipelineError, StorageError
+from sq_pipeline.common.errors import Fault, SqPipelineError, StorageError
 from sq_pipeline.common.stat_cache import code_stamp
-from sq_pipeline.common.tiers import Tier, published_key
+from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import world_key
 from sq_pipeline.pipeline.worlds.images import holds
+from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.stack import stack_step_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
@@ -38,30 +39,35 @@ def _owner(world: World, tier: Tier) -> str:
     return world_folder(world) if tier == "landscape" else f"{world_folder(world)}:{tier}"
 
 
-def count_settled(context: Context, world: World, tier: Tier) -> int | None:
-    """How many assets the tier of the world has, all of them fresh; None when only its status can tell."""
+@dataclass(frozen=True)
+class Settled:
+    """How many assets a tier of a world has, all of them fresh, and what is told of its prompts."""
+
+    fresh: int
+    warnings: tuple[Fault, ...]
+
+
+def find_settled(context: Context, world: World, tier: Tier) -> Settled | None:
+    """The tier of a world that is fresh as a whole; None when only its status can tell."""
     key = _key(context, world, tier)
     found: dict[str, Any] | None = context.store.read_settled(_owner(world, tier), key) if key else None
     if found is None:
         return None
     published = context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
-    if any(published.get(published_key(tier, slug)) != wanted for slug, _, wanted in found["published"]):
+    if any(published.get(key) != wanted for key, _, _, wanted in found["published"]):
         return None
     if not context.store.are_there(found["objects"]):
         return None
-    images = _folder(context, world, tier)
-    return found["fresh"] if all(_stamp(images, slug) == stamp for slug, stamp, _ in found["published"]) else None
+    root = str(context.data.genre_root(world.genre))
+    # plain strings: a large game has tens of thousands of them
+    as_seen = all(_stamp(f"{root}/{place}") == stamp for _, place, stamp, _ in found["published"])
+    return Settled(found["fresh"], tuple(Fault(*told) for told in found["warnings"])) if as_seen else None
 
 
-def _folder(context: Context, world: World, tier: Tier) -> str:
-    return str(context.data.published_image(world.genre, tier, "x").parent)
-
-
-def _stamp(images: str, slug: str) -> str | None:
+def _stamp(path: str) -> str | None:
     """What tells that a published picture was touched; None where it is gone."""
     try:
-        # plain strings: a large game has tens of thousands of them
-        found = os.lstat(f"{images}/{slug}.png")
+        found = os.lstat(path)
     except OSError:
         return None
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
@@ -77,14 +83,22 @@ def settle(context: Context, state: WorldState) -> None:
         return
     records = [step.record for step in steps if step.record is not None]
     objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
-    images = _folder(context, state.world, state.tier)
-    published = [(slug, _stamp(images, slug), step.fingerprint) for slug, step in state.pictures.items()]
+    world, tier, root = state.world, state.tier, context.data.genre_root(state.world.genre)
+    places = {slug: context.picture_place(world, tier, slug) for slug in state.pictures}
+    published = [
+        (
+            context.picture_key(world, tier, slug),
+            place.relative_to(root).as_posix(),
+            _stamp(str(place)),
+            step.fingerprint,
+        )
+        for (slug, step), place in zip(state.pictures.items(), places.values(), strict=True)
+    ]
     # after the stamps: what was touched since the look at it must not be remembered as looked at
-    if not all(
-        holds(context, Path(images, f"{slug}.png"), step.record) for slug, step in state.pictures.items() if step.record
-    ):
+    if not all(holds(context, places[slug], step.record) for slug, step in state.pictures.items() if step.record):
         return
-    value = {"fresh": len(steps), "objects": list(objects.items()), "published": published}
+    told = [astuple(warning) for warning in warnings_of_drops(state)]
+    value = {"fresh": len(steps), "objects": list(objects.items()), "published": published, "warnings": told}
     try:
         context.store.write_settled(_owner(state.world, state.tier), key, value)
     except StorageError:

@@ -34,7 +34,7 @@ def write(data: DataDir, file: str, text: str) -> Path:
 def history_of(*places: str) -> str:
     """A history of one chapter whose places are written as flow mappings, such as `{name: Mill, description: Old}`."""
     lines = "".join(f"      - {place}\n" for place in places)
-    return f"chapters:\n  - title: One\n    points_of_interest:\n{lines}"
+    return f"chapters:\n  - points_of_interest:\n{lines}"
 
 
 def the_fault(faults: list[Fault], file: str) -> Fault:

@@ -35,7 +35,7 @@ def test_a_fault_of_a_manifest_stops_its_tier_only(data: DataDir):
             f"{worlds}/salt/portrait_manifest.yaml": "characters: [{name: Ada, appearance: tall}]",
         },
     )
-    assert catalog.faults == {}
+    assert list(catalog.faults) == ["western/dust"]
     dust, salt = catalog.worlds["western/dust"], catalog.worlds["western/salt"]
     assert (dust.tiers, salt.tiers) == (("landscape", "portrait"), ("portrait",))
     assert list(dust.subjects) == ["landscape"]
@@ -55,6 +55,7 @@ def test_two_worlds_may_not_show_one_person_but_a_place_and_a_person_may_share_a
             f"{worlds}/salt/portrait_manifest.yaml": ada,
         },
     )
-    assert list(catalog.worlds) == ["western/dust"]
+    assert catalog.worlds["western/salt"].subjects == {}
     (fault,) = catalog.faults["western/salt"]
-    assert fault.problem == "its picture would be ada.png, as one of world 'dust' is"
+    assert (fault.file, fault.field) == (f"{worlds}/salt/portrait_manifest.yaml", "characters[0]")
+    assert "images/portrait/ada.png, as 'Ada' of world 'dust' has" in fault.problem

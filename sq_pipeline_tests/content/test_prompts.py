@@ -1,7 +1,7 @@
 """How a world's stack and a place become a prompt and a seed. Not here: reading them from files, real tokenizers."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from sq_pipeline.base_models.ports import TokenCounts
 from sq_pipeline.common.errors import ContentError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.fitting import is_safety, split_commas, split_sentences
 from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.content.prompts import Prompt, seed_for, write_prompt
 from sq_pipeline.content.records import LoraEntry, Style, Subject, World
@@ -184,10 +185,25 @@ def test_a_culture_follows_the_description_and_goes_last_but_one():
     ada = Subject("Ada", "ada", "Tall. Grey.", culture=" river folk, ", kind="town")
     world = world_with(style=FULL_STYLE)
     assert positive(world, ada, "portrait") == "Ada: Tall. Grey., river folk, wood, close up, wide shot"
-    assert positive(world, ada, "portrait", 5) == "Ada: Tall., river folk, wood"
-    fitted = write_prompt(world, ada, "portrait", WordCounter(2))
-    assert fitted.positive_prompt == "Ada: Tall."
-    assert fitted.dropped == ("description sentence 2", "positive suffix", "tier suffix", "type tags", "culture")
+    assert positive(world, ada, "portrait", 9) == "Ada: Tall., river folk, wood, close up, wide shot"
+    fitted = write_prompt(world, ada, "portrait", WordCounter(7))
+    assert fitted.positive_prompt == "Ada: Tall., wood, close up, wide shot"
+    assert fitted.dropped == ("Grey.", "river folk")
+
+
+def test_a_role_goes_before_and_what_is_around_a_person_after_the_rest():
+    ada = Subject("Ada", "ada", "tall", culture="wool", role="Keeper", element="a rope, no letters")
+    assert positive(world_with(style=FULL_STYLE), ada, "portrait") == (
+        "Ada: Keeper, tall, wool, a rope, no letters, close up, wide shot"
+    )
+    assert positive(world_with(), Subject("Ada", "ada", role="Keeper")) == "Ada: Keeper"
+
+
+def test_a_tier_may_have_a_positive_suffix_of_its_own():
+    style = replace(FULL_STYLE, tier_positive_suffixes={"portrait": "studio plate"})
+    poi = Subject("Mill", "mill", visual_prompt="a mill")
+    assert positive(world_with(style=style), poi, "portrait") == "a mill, close up, studio plate"
+    assert positive(world_with(style=style), poi, "creature") == "a mill, wide shot"
 
 
 def test_a_visual_prompt_says_the_culture_itself():
@@ -270,68 +286,99 @@ def test_seeds_fit_32_bits_and_follow_the_base_seed(base_seed: int):
 # the budget
 
 
-_DROPS = (
-    "description sentence 3",
-    "description sentence 2",
-    "positive suffix",
-    "tier suffix",
-    "type tags",
-)
+_S2, _S3 = "Empty for years.", "Crows live here."
 
 
 @pytest.mark.parametrize(
     ("budget", "dropped", "text"),
     [
-        # 2 trigger-and-name words, 5 + 3 + 3 in the description, 2 + 2 + 2 in the tail
+        # 8 words of trigger, name and first sentence, 3 + 3 in the others, 2 + 2 + 2 in the style
         (
             20,
-            0,
+            (),
             "trig, Old Mill: A mill by the river. Empty for years. Crows live here., "
             "old stone, establishing shot, wide shot",
         ),
-        (19, 1, "trig, Old Mill: A mill by the river. Empty for years., old stone, establishing shot, wide shot"),
-        (17, 1, "trig, Old Mill: A mill by the river. Empty for years., old stone, establishing shot, wide shot"),
-        (16, 2, "trig, Old Mill: A mill by the river., old stone, establishing shot, wide shot"),
-        (13, 3, "trig, Old Mill: A mill by the river., old stone, establishing shot"),
-        (11, 4, "trig, Old Mill: A mill by the river., old stone"),
-        (9, 5, "trig, Old Mill: A mill by the river."),
-        (8, 5, "trig, Old Mill: A mill by the river."),
+        (19, (_S3,), "trig, Old Mill: A mill by the river. Empty for years., old stone, establishing shot, wide shot"),
+        (17, (_S3,), "trig, Old Mill: A mill by the river. Empty for years., old stone, establishing shot, wide shot"),
+        (16, (_S2, _S3), "trig, Old Mill: A mill by the river., old stone, establishing shot, wide shot"),
+        (14, (_S2, _S3), "trig, Old Mill: A mill by the river., old stone, establishing shot, wide shot"),
+        # only where a person allows it
+        (13, (_S2, _S3, "wide shot"), "trig, Old Mill: A mill by the river., old stone, establishing shot"),
+        (11, (_S2, _S3, "establishing shot", "wide shot"), "trig, Old Mill: A mill by the river., old stone"),
+        (8, (_S2, _S3, "old stone", "establishing shot", "wide shot"), "trig, Old Mill: A mill by the river."),
     ],
 )
-def test_parts_are_dropped_in_the_stated_order_and_recorded(budget: int, dropped: int, text: str):
-    prompt = write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), MILL, "landscape", WordCounter(budget))
+def test_parts_are_dropped_in_the_stated_order_and_recorded(budget: int, dropped: tuple[str, ...], text: str):
+    world, counter = world_with(entry("a", "trig"), style=FULL_STYLE), WordCounter(budget)
+    prompt = write_prompt(world, MILL, "landscape", counter, insists_on_style=False)
     assert prompt.positive_prompt == text
-    assert prompt.dropped == _DROPS[:dropped]
+    assert prompt.dropped == dropped
     assert prompt.counts.tokens == len(text.split()) <= budget
+    if budget >= 14:
+        assert write_prompt(world, MILL, "landscape", counter) == prompt
+    else:
+        with pytest.raises(ContentError, match=r"no room for its style.*dropped_style: warn"):
+            write_prompt(world, MILL, "landscape", counter)
 
 
 def test_a_visual_prompt_is_never_cut():
-    poi = Subject("Mill", "mill", "x", "one two. three four. five six.", kind="sacred")
-    prompt = write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), poi, "landscape", WordCounter(7))
-    assert prompt.positive_prompt == "trig, one two. three four. five six."
-    assert prompt.dropped == ("positive suffix", "tier suffix", "type tags")
+    poi = Subject("Mill", "mill", "x", "one two. three four. five six, seven.", kind="sacred")
+    world, counter = world_with(entry("a", "trig"), style=FULL_STYLE), WordCounter(8)
+    prompt = write_prompt(world, poi, "landscape", counter, insists_on_style=False)
+    assert prompt.positive_prompt == "trig, one two. three four. five six, seven."
+    assert prompt.dropped == ("old stone", "establishing shot", "wide shot")
+
+
+def test_a_description_of_one_sentence_is_cut_at_its_commas():
+    poi = Subject("Mill", "mill", "a mill of stone, (old, and cold), with crows, and moss.")
+    texts = {budget: positive(world_with(style=FULL_STYLE), poi, budget=budget) for budget in (16, 14, 13, 11)}
+    tail = ", establishing shot, wide shot"
+    assert texts == {
+        16: f"Mill: a mill of stone, (old, and cold), with crows, and moss.{tail}",
+        14: f"Mill: a mill of stone, (old, and cold), with crows{tail}",
+        13: f"Mill: a mill of stone, (old, and cold){tail}",
+        11: f"Mill: a mill of stone{tail}",
+    }
+
+
+def test_a_style_is_cut_from_the_right_and_keeps_its_beginning_and_what_is_for_safety():
+    suffix = "printed plate, coarse lines, no letters, low sun, no watermark, long shadows, every figure fully clothed"
+    world = world_with(style=Style(positive_suffix=suffix))
+    poi = Subject("Mill", "mill", visual_prompt="a mill")
+    floor = "a mill, printed plate, no letters, no watermark, every figure fully clothed"
+    assert positive(world, poi, budget=12) == floor
+    assert positive(world, poi, budget=13) == floor
+    assert positive(world, poi, budget=14) == floor.replace("plate,", "plate, coarse lines,")
+    assert positive(world, poi, budget=16) == floor.replace(
+        "plate, no letters", "plate, coarse lines, no letters, low sun"
+    )
+    with pytest.raises(ContentError, match="no room for its style"):
+        positive(world, poi, budget=11)
+    least = write_prompt(world, poi, "landscape", WordCounter(6), insists_on_style=False)
+    assert least.positive_prompt == "a mill, no letters, no watermark"
 
 
 def test_parts_that_are_not_there_are_not_recorded_as_dropped():
-    style = Style(positive_suffix=" , ", tier_suffixes={"landscape": "a b"}, tag_overrides={"sacred": ""})
+    style = Style(positive_suffix=" , ", tier_suffixes={"landscape": "a b, c"}, tag_overrides={"sacred": ""})
     poi = Subject("Mill", "mill", visual_prompt="a mill", kind="sacred")
-    assert write_prompt(world_with(style=style), poi, "landscape", WordCounter(3)).dropped == ("tier suffix",)
+    assert write_prompt(world_with(style=style), poi, "landscape", WordCounter(4)).dropped == ("c",)
 
 
 @pytest.mark.parametrize(
     ("poi", "field"),
     [
-        (Subject("Mill", "mill", visual_prompt="a b c d e"), "visual_prompt"),
-        (Subject("Mill", "mill", "b c d e. f"), "description"),
+        (Subject("Mill", "mill", visual_prompt="a b c d e", file="history.yaml", where="x[3]"), "x[3].visual_prompt"),
+        (Subject("Mill", "mill", "b c d e. f", file="history.yaml", where="x[3]"), "x[3].description"),
     ],
 )
 def test_a_prompt_that_cannot_fit_is_an_error(poi: Subject, field: str):
     with pytest.raises(ContentError) as caught:
-        write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), poi, "landscape", WordCounter(5))
+        write_prompt(world_with(entry("a", "trig"), style=FULL_STYLE), poi, "landscape", WordCounter(4))
     (fault,) = caught.value.faults
-    assert fault.file == "western/dust"
-    assert fault.field == f"Mill: {field}"
-    assert fault.problem == "6 tokens, the model reads 5"
+    assert (fault.file, fault.field) == ("history.yaml", field)
+    assert "'Mill' has" in fault.problem
+    assert "the model reads 4" in fault.problem
     assert fault.hint
 
 
@@ -341,26 +388,85 @@ def test_clip_s_budget_drops_nothing():
     assert prompt.counts.is_cut_by_clip
 
 
-_sentences = st.lists(st.sampled_from(["One two.", "Three!", "Four five six?", "Seven"]), min_size=1, max_size=6)
+_sentences = st.lists(st.sampled_from(["One two.", "Three!", "St. Four five, six?", "Seven"]), min_size=1, max_size=6)
 
 
-@given(sentences=_sentences, budget=st.integers(1, 24), has_visual_prompt=st.booleans())
+@given(sentences=_sentences, budget=st.integers(1, 30), has_visual_prompt=st.booleans(), insists=st.booleans())
 @settings(deadline=None, max_examples=150)
-def test_within_any_budget_the_prompt_fits_or_is_refused(sentences: list[str], budget: int, has_visual_prompt: bool):
+def test_within_any_budget_the_prompt_fits_or_is_refused(
+    sentences: list[str], budget: int, has_visual_prompt: bool, insists: bool
+):
     world = world_with(entry("a", "trig"), style=FULL_STYLE)
     poi = Subject("Mill", "mill", " ".join(sentences), "a fine mill" if has_visual_prompt else None, kind="town")
-    # a sentence without an end mark goes on
-    ends = [index + 1 for index, sentence in enumerate(sentences) if sentence != "Seven"]
-    first = " ".join(sentences[: ends[0] if ends else None])
-    least = "trig, a fine mill" if has_visual_prompt else f"trig, Mill: {first}"
+    first = split_sentences(poi.description)[0]
+    least = "trig, a fine mill" if has_visual_prompt else f"trig, Mill: {first.partition(',')[0]}"
+    style = "wood, establishing shot, wide shot"
     try:
-        prompt = write_prompt(world, poi, "landscape", WordCounter(budget))
+        prompt = write_prompt(world, poi, "landscape", WordCounter(budget), insists_on_style=insists)
     except ContentError:
-        assert len(least.split()) > budget
+        assert len((f"{least}, {style}" if insists else least).split()) > budget
     else:
         assert prompt.counts.tokens <= budget
         assert prompt.positive_prompt.startswith(least)
-        assert bool(prompt.dropped) == (len(positive(world, poi).split()) > budget)
+        assert prompt.positive_prompt.endswith(style) or not insists
+        whole = positive(world, poi)
+        assert bool(prompt.dropped) == (len(whole.split()) > budget) == (prompt.positive_prompt != whole)
+
+
+@given(text=st.text(alphabet='ab .,!?()"Mr1', max_size=60))
+@settings(deadline=None, max_examples=150)
+def test_cutting_loses_nothing(text: str):
+    assert "".join(split_sentences(text)) == text
+    assert "".join(", ".join(split_commas(text)).replace(",", "").split()) == "".join(text.replace(",", "").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("St. Orrin keeps it. Mr. Tarn sweeps.", ["St. Orrin keeps it.", " Mr. Tarn sweeps."]),
+        ("Candle smoke. Dr. J. R. Moss lives here", ["Candle smoke.", " Dr. J. R. Moss lives here"]),
+        ("Stones, e.g. flint. And more.", ["Stones, e.g. flint.", " And more."]),
+        ("Who? Nobody… “Go!” She went.", ["Who?", " Nobody…", " “Go!”", " She went."]),
+        ("It is 3.5 m high, No. 7 of 9. Old.", ["It is 3.5 m high, No. 7 of 9.", " Old."]),
+        ("The best. A lamp.", ["The best.", " A lamp."]),
+        ("", [""]),
+        ("no end", ["no end"]),
+    ],
+)
+def test_sentences(text: str, sentences: list[str]):
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a, b,c , ,d,", ["a", "b", "c", "d"]),
+        ("red (dark, deep), [x, y], {u, v}", ["red (dark, deep)", "[x, y]", "{u, v}"]),
+        ('a sign "no, never", 1,000 birds', ['a sign "no, never"', "1,000 birds"]),
+        ("unclosed (a, b", ["unclosed (a, b"]),
+    ],
+)
+def test_parts_between_commas(text: str, parts: list[str]):
+    assert split_commas(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("part", "is_one"),
+    [
+        ("no letters", True),
+        ("No watermark.", True),
+        ("without text", True),
+        ("every figure fully clothed in work dress", True),
+        ("one subject", True),
+        ("text-free", True),
+        ("notable towers", False),
+        ("north light", False),
+        ("a coat of many pockets", False),
+        ("nobody", False),
+    ],
+)
+def test_what_is_said_for_safety(part: str, is_one: bool):
+    assert is_safety(part) == is_one
 
 
 # stacks

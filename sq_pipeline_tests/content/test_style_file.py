@@ -88,7 +88,7 @@ def test_an_empty_text_is_said(data: DataDir):
     assert genre_style(data, "positive_suffix: ''\n").fields == {"positive_suffix": ""}
 
 
-def test_keys_that_are_not_ours_are_ignored_silently(data: DataDir):
+def test_keys_that_are_not_ours_are_noted_and_change_nothing(data: DataDir):
     style = genre_style(
         data,
         """
@@ -99,7 +99,8 @@ def test_keys_that_are_not_ours_are_ignored_silently(data: DataDir):
         style_notes: Keep it dusty!
         """,
     )
-    assert style == StyleFile(GENRE_STYLE)
+    assert style == StyleFile(GENRE_STYLE, unread=style.unread)
+    assert list(style.unread) == ["narrator_voice", "music", "ui_palette", "map_style", "style_notes"]
 
 
 @pytest.mark.parametrize(

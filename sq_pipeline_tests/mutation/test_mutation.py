@@ -290,8 +290,8 @@ def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) 
 
 
 def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:
-    right = plan.count_settled
-    patch.setattr(plan, "count_settled", lambda context, world, _tier: right(context, world, "landscape"))
+    right = plan.find_settled
+    patch.setattr(plan, "find_settled", lambda context, world, _tier: right(context, world, "landscape"))
 
 
 def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:

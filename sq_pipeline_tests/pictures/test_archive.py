@@ -8,13 +8,20 @@ from PIL.PngImagePlugin import PngInfo
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.picture_paths import PicturePaths
 from sq_pipeline.content.records import Catalog, Style, Subject, World
-from sq_pipeline.pictures.archive import archive_removed_places
+from sq_pipeline.pictures.archive import archive_removed, shown_keys
 
 
 def _catalog(*slugs: str, faults: dict[str, tuple[Fault, ...]] | None = None) -> Catalog:
     pois = tuple(Subject(slug, slug) for slug in slugs)
     return Catalog({"west/old": World("west", "old", Style(), (), {"landscape": pois})}, {}, faults or {})
+
+
+def _archive_removed(root: Path, catalog: Catalog) -> list[str]:
+    paths = PicturePaths()
+    found = shown_keys(catalog, paths)
+    return [name for genre in found for name in archive_removed(DataDir(root), genre, paths, found[genre], [])]
 
 
 def _picture(path: Path, place: str | None, colour: int = 0) -> bytes:
@@ -33,19 +40,19 @@ def images(tmp_path: Path) -> Path:
 
 def test_the_picture_of_a_removed_place_is_moved(tmp_path: Path, images: Path) -> None:
     kept, gone = (_picture(images / f"poi/{slug}.png", f"west/old/{slug}") for slug in ("mill", "mine"))
-    moved = archive_removed_places(DataDir(tmp_path), _catalog("mill"))
+    moved = _archive_removed(tmp_path, _catalog("mill"))
     assert moved == ["content/genre_packs/west/images/archive/mine.png"]
     assert (images / "archive/mine.png").read_bytes() == gone
     assert (images / "poi/mill.png").read_bytes() == kept
     assert sorted(path.name for path in images.rglob("*.png")) == ["mill.png", "mine.png"]
-    assert archive_removed_places(DataDir(tmp_path), _catalog("mill")) == []
+    assert _archive_removed(tmp_path, _catalog("mill")) == []
 
 
 def test_an_archived_picture_is_never_written_over(tmp_path: Path, images: Path) -> None:
     contents = set[bytes]()
     for colour in (1, 2, 3, 2):
         contents.add(_picture(images / "poi/mine.png", "west/old/mine", colour))
-        archive_removed_places(DataDir(tmp_path), _catalog("mill"))
+        _archive_removed(tmp_path, _catalog("mill"))
     assert {path.read_bytes() for path in (images / "archive").iterdir()} == contents
     assert len(list((images / "archive").iterdir())) == 3
 
@@ -55,12 +62,12 @@ def test_a_picture_that_is_not_ours_stays(tmp_path: Path, images: Path, place: s
     _picture(images / "poi/mine.png", place)
     (images / "poi/notes.txt").write_text("x")
     (images / "poi/broken.png").write_bytes(b"no picture")
-    assert archive_removed_places(DataDir(tmp_path), _catalog("mill")) == []
+    assert _archive_removed(tmp_path, _catalog("mill")) == []
     assert len(list((images / "poi").iterdir())) == 3
 
 
 def test_a_genre_that_cannot_be_read_whole_loses_nothing(tmp_path: Path, images: Path) -> None:
     _picture(images / "poi/mine.png", "west/new/mine")
     faults = {"west/new": (Fault("history.yaml", "", "is broken", "correct it"),)}
-    assert archive_removed_places(DataDir(tmp_path), _catalog("mill", faults=faults)) == []
+    assert _archive_removed(tmp_path, _catalog("mill", faults=faults)) == []
     assert (images / "poi/mine.png").is_file()

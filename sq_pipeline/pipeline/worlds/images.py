@@ -14,7 +14,7 @@ from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
-from sq_pipeline.common.tiers import TIER_NAMES, published_key
+from sq_pipeline.common.tiers import TIER_NAMES
 from sq_pipeline.content.records import Subject
 from sq_pipeline.pictures.png_file import encode_png
 from sq_pipeline.pictures.ports import RenderRequest
@@ -36,19 +36,19 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
     pictures: dict[str, Step] = {}
     for subject in state.subjects:
         slug = subject.slug
-        asset = world_asset(world, state.names.images, slug)
+        asset, key = world_asset(world, state.names.images, slug), context.picture_key(world, state.tier, slug)
         if slug in state.faults:
             pictures[slug] = Step(asset, "picture", "blocked", reasons=state.faults[slug])
             continue
         if state.lacks_stack:
             step = follow([state.stack], asset, "picture")
-            pictures[slug] = _with_published(context, state, slug, step, published.get(published_key(state.tier, slug)))
+            pictures[slug] = _with_published(context, state, slug, step, published.get(key))
             continue
         text, versions_of = state.texts[slug], context.engines.renderer_versions
         picture = context.step(
             asset, "picture", picture_inputs(text, versions, base_model, weights, settings, versions_of)
         )
-        picture = _with_published(context, state, slug, picture, published.get(published_key(state.tier, slug)))
+        picture = _with_published(context, state, slug, picture, published.get(key))
         pictures[slug] = picture if picture.status == "waiting" else trace(picture, [state.prompts[slug], state.stack])
     return replace(state, pictures=pictures)
 
@@ -73,7 +73,7 @@ def _with_published(context: Context, state: WorldState, slug: str, step: Step, 
 
 
 def _place(context: Context, state: WorldState, slug: str) -> Path:
-    return context.data.published_image(state.world.genre, state.tier, slug)
+    return context.picture_place(state.world, state.tier, slug)
 
 
 def holds(context: Context, path: Path, record: Record) -> bool:
@@ -136,14 +136,14 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
 
 def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:
     """Put the picture where the game looks, unless it is there; why not, where something of a person's is."""
-    path, key = _place(context, state, subject.slug), published_key(state.tier, subject.slug)
+    path, key = _place(context, state, subject.slug), context.picture_key(state.world, state.tier, subject.slug)
     if not holds(context, path, record):
         # looked at again: much time may have passed since the plan
         published = context.store.read_published(state.world.genre).get(key)
         if theirs := _why_theirs(context, state, subject.slug, step, published):
             return theirs
         if path.exists() and _is_nowhere_else(context, path, record):
-            kept = archive_version(path, path.parents[1] / "archive")
+            kept = archive_version(path, context.data.genre_root(state.world.genre) / "images/archive")
             context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(kept)}")
         write_bytes(path, context.store.read_bytes(record.objects["picture"]))
     # worlds of a genre share the folder, and a subject may move from one to another

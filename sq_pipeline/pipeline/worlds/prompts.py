@@ -1,9 +1,10 @@
 """The asset `prompts`: the text and seed that a picture is asked with. How one is put together: `content.prompts`."""
 
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.errors import Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.tiers import TIER_NAMES
 from sq_pipeline.content.prompts import Prompt, write_prompt
@@ -12,6 +13,8 @@ from sq_pipeline.pipeline.inputs import prompt_inputs
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
+
+_SHOWN, _LINE = 3, 300  # prompts told of a file, and characters of each
 
 
 def _enter_status(context: Context, state: WorldState) -> WorldState:
@@ -26,7 +29,12 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
     for subject in state.subjects:
         key = ("text", world.key, state.tier, subject.slug)
         try:
-            text: Prompt = context.remember(key, lambda of=subject: write_prompt(world, of, state.tier, counter))
+            text: Prompt = context.remember(
+                key,
+                lambda of=subject: write_prompt(
+                    world, of, state.tier, counter, insists_on_style=context.settings.dropped_style == "error"
+                ),
+            )
         except SqPipelineError as error:
             faults[subject.slug] = tuple(map(str, error.faults))
             continue
@@ -34,6 +42,25 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
         asset = world_asset(world, state.names.prompts, subject.slug)
         prompts[subject.slug] = context.step(asset, "prompt", prompt_inputs(text, base_model))
     return replace(state, prompts=prompts, texts=texts, faults=faults)
+
+
+def warnings_of_drops(state: WorldState) -> list[Fault]:
+    """A warning for each file of whose subjects words are left out to fit what the model reads."""
+    lines: dict[str, list[str]] = {}
+    for subject in state.subjects:
+        text = state.texts.get(subject.slug)
+        if text is not None and text.dropped:
+            parts = ", ".join(f"“{part}”" for part in text.dropped)
+            lines.setdefault(subject.file, []).append(f"{subject.name} without {parts}")
+    return [_warn(state, file, found) for file, found in lines.items()]
+
+
+def _warn(state: WorldState, file: str, found: list[str]) -> Fault:
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    which = "1 prompt of" if len(found) == 1 else f"{len(found)} prompts of"
+    problem = f"{which} {state.key} would be too long: {'; '.join(line[:_LINE] for line in found[:_SHOWN])}{more}"
+    way = f"shorten them, or the style; `sq-pipeline prompts --world {shlex.quote(state.world.key)}` shows all"
+    return Fault(file, "", problem, way)
 
 
 def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made]:
