@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError
+from sq_pipeline.common.yaml_words import Words, explain_error, find_no_yaml
 
 _MAX_BYTES = 32 * 2**20
 
@@ -86,14 +87,14 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_number)
 
 def parse_yaml(text: str, file: str) -> Any:
     """The value of a YAML text; `file` names it in errors. Raises ContentError with the line. Empty text is None."""
+    if no_yaml := find_no_yaml(text):
+        raise ContentError(Fault(file, *no_yaml))
     try:
         # aliases can blow a small file up to gigabytes; looking for them costs a second pass, so only where one may be
         forbidden = _find_tag_or_alias(text, file) if _TAG_OR_ANCHOR.search(text) else None
         value = None if forbidden else yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"line {mark.line + 1}" if mark else ""
-        raise ContentError(Fault(file, line, str(error.problem or error.context), "correct the YAML")) from None
+        raise ContentError(Fault(file, *_explain(text, error))) from None
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         code = ord(error.character) if isinstance(error.character, str) else error.character
@@ -106,6 +107,14 @@ def parse_yaml(text: str, file: str) -> Any:
     if _depth_exceeds(value, _MAX_DEPTH):
         raise ContentError(Fault(file, "", f"is nested deeper than {_MAX_DEPTH} levels", "flatten it"))
     return value
+
+
+def _explain(text: str, error: yaml.MarkedYAMLError) -> Words:
+    problem, mark = str(error.problem or error.context), error.problem_mark or error.context_mark
+    if mark is None or isinstance(error, yaml.constructor.ConstructorError):  # in our own words already
+        return Words(f"line {mark.line + 1}" if mark else "", problem, "correct the YAML")
+    begun = error.context_mark if "quoted scalar" in str(error.context) else None
+    return explain_error(text, problem, mark.line, mark.column, begun.line if begun else None)
 
 
 def _find_tag_or_alias(text: str, file: str) -> Fault | None:

@@ -122,8 +122,11 @@ def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
         found, strange = _read_genre(reader, root, parts[genre], noted)
         faults |= strange
         taken = Taken(reader.data, genre, paths)
-        for world in sorted(found, key=lambda world: not (reader.data.world_root(genre, world.name)).is_dir()):
+        real = {world.name for world in found if reader.data.world_root(genre, world.name).is_dir()}
+        for world in sorted(found, key=lambda world: world.name not in real):
             world = taken.take(world)
+            if world.is_empty and world.name not in real and real:
+                continue  # all that the genre's own files say is a world's
             worlds[world.key] = world
             adapters |= {
                 adapter.key: adapter for adapter in adapters_of(reader.data, world) if adapter.key not in adapters

@@ -47,7 +47,7 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> in
 
 
 # What is left out last, in this order: of the last rank something goes first.
-_FIRST_SENTENCE, _CULTURE, _ELEMENT, _SENTENCES, _TAGS, _TIER, _SUFFIX = range(1, 8)
+_SECOND_PART, _CULTURE, _ELEMENT, _FIRST_SENTENCE, _SENTENCES, _TAGS, _TIER, _SUFFIX = range(1, 9)
 
 
 def _body(subject: Subject) -> Text:
@@ -62,7 +62,7 @@ def _body(subject: Subject) -> Text:
     head, *parts = split_commas(first)
     pieces = [
         Piece(start + (head if parts else first), is_floor=True),
-        *(Piece(f", {part}", _FIRST_SENTENCE) for part in parts),
+        *(Piece(f", {part}", _FIRST_SENTENCE if at else _SECOND_PART) for at, part in enumerate(parts)),
     ]
     pieces += [Piece(sentence, _SENTENCES) for sentence in rest]
     return Text(start + subject.description, tuple(pieces), glue="")

@@ -91,6 +91,11 @@ class World:
         return f"{self.genre}/{self.name}"
 
     @property
+    def is_empty(self) -> bool:
+        """True where it shows nothing, and nothing is wrong with it."""
+        return not self.subjects and not self.faults
+
+    @property
     def pois(self) -> tuple[Subject, ...]:
         """Its places."""
         return self.subjects.get("landscape", ())

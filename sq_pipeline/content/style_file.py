@@ -225,7 +225,7 @@ def read_style(data: DataDir, path: Path, genre: StyleFile | None = None) -> Sty
     """One style file; a missing one says nothing. A world's is read with its `genre`'s at hand."""
     style = StyleFile(data.relative(path))
     said = style.read(GenreStyle if genre is None else WorldStyle, path, data.lora_root)
-    given = said.model_dump(exclude_unset=True, exclude={"loras"})
+    given = said.model_dump(exclude_unset=True, exclude={"loras", "visual_tag_overrides"})
     style.fields = {key: value for key, value in given.items() if key in _OVERLAID}
     style.tier_suffixes = {tier: given[key] for tier, key in _TIER_KEYS.items() if key in given}
     style.tier_positive_suffixes = {tier: given[key] for tier, key in _TIER_SUFFIX_KEYS.items() if key in given}

@@ -86,7 +86,8 @@ class Place(PackPart):
     def unread_keys(cls, value: Mapping[str, Any]) -> list[str]:
         """Those of its own, and of its `visual_prompt` all but `solo`."""
         prompt = value.get("visual_prompt")
-        inner = [f"visual_prompt.{key}" for key in prompt if key != "solo"] if is_mapping(prompt) else []
+        others = [key for key in prompt if key != "solo"] if is_mapping(prompt) and "solo" in prompt else []
+        inner = [f"visual_prompt.{key}" for key in others]
         return [*super().unread_keys(value), *inner]
 
     def first_of(self, keys: Iterable[str]) -> str:
@@ -132,6 +133,9 @@ class Chapter(PackPart):
 
     must_be = "correct it"
 
+    id: Any = Field(default=None, description="For people.")
+    title: Any = Field(default=None, description="For people.")
+    label: Any = Field(default=None, description="For people.")
     points_of_interest: Annotated[list[Place], _OF_ENTRIES] = Field(default=[], description="Its places.")
 
 
@@ -140,6 +144,7 @@ class History(PackPart):
 
     must_be = "write `chapters:` above it"
 
+    title: Any = Field(default=None, description="For people.")
     chapters: Annotated[list[Chapter], of_type(list, "is {type}, not a list", "write `- …` entries")] = Field(
         default=[], description="Its chapters; a place that several have is one, as the first has it."
     )
@@ -235,8 +240,9 @@ def read_subjects(data: DataDir, folder: Path, tier: Tier, form: SubjectForm | N
 def _entries(found: SubjectFile, part: PackPart, where: str) -> Iterator[tuple[Place, str]]:
     """What the innermost lists hold, each with the place where it stands; notes what is wrong on the way."""
     for key in type(part).model_fields:
-        items: list[PackPart] = getattr(part, key)
-        for index, item in enumerate(items):
+        items: Any = getattr(part, key)
+        parts = [item for item in items if isinstance(item, PackPart)] if is_list(items) else []
+        for index, item in enumerate(parts):
             place = f"{where}{key}[{index}]"
             found.take(item, place)
             if isinstance(item, Place):

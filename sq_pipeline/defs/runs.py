@@ -243,8 +243,9 @@ def _describe(pipeline: Context, state: WorldState, slug: str, record: Record) -
 
 
 def _note_blocked(plan: Plan, report: RunReport) -> None:
-    """What stays unmade, and why; a world without its stack is one entry, not one a picture. Faults of the YAML that are
-    told of their files are not told of each asset again.
+    """What stays unmade, and why; a world without its stack is one entry, not one a picture.
+
+    Faults of the YAML that are told of their files are not told of each asset again.
     """
     told = set(map(str, plan.faults))
     steps = [step for states in plan.adapters.values() for step in states.values()]

@@ -14,7 +14,7 @@ from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
-_SHOWN, _LINE = 3, 300  # prompts told of a file, and characters of each
+_SHOWN, _PARTS = 3, 12  # prompts told of a file, and parts of each
 
 
 def _enter_status(context: Context, state: WorldState) -> WorldState:
@@ -50,7 +50,8 @@ def warnings_of_drops(state: WorldState) -> list[Fault]:
     for subject in state.subjects:
         text = state.texts.get(subject.slug)
         if text is not None and text.dropped:
-            parts = ", ".join(f"“{part}”" for part in text.dropped)
+            parts = ", ".join(f"“{part}”" for part in text.dropped[:_PARTS])
+            parts += f" and {len(text.dropped) - _PARTS} more parts" if len(text.dropped) > _PARTS else ""
             lines.setdefault(subject.file, []).append(f"{subject.name} without {parts}")
     return [_warn(state, file, found) for file, found in lines.items()]
 
@@ -58,7 +59,7 @@ def warnings_of_drops(state: WorldState) -> list[Fault]:
 def _warn(state: WorldState, file: str, found: list[str]) -> Fault:
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     which = "1 prompt of" if len(found) == 1 else f"{len(found)} prompts of"
-    problem = f"{which} {state.key} would be too long: {'; '.join(line[:_LINE] for line in found[:_SHOWN])}{more}"
+    problem = f"{which} {state.key} would be too long: {'; '.join(found[:_SHOWN])}{more}"
     way = f"shorten them, or the style; `sq-pipeline prompts --world {shlex.quote(state.world.key)}` shows all"
     return Fault(file, "", problem, way)
 

@@ -1,0 +1,1 @@
+"""Inputs that people bring, as the case tables name them."""
