@@ -11,14 +11,15 @@ import pytest
 from dagster import AssetKey, DagsterEventType, EventRecordsFilter
 from PIL import Image
 
-from sq_pipeline.common.errors import ContentError, SelectionError
+from sq_pipeline.common.errors import ContentError, Fault, RenderError, SelectionError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.defs.runs import RunReport
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds import prompts
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -241,6 +242,34 @@ def test_a_broken_world_stops_only_itself(game: Game) -> None:
     assert "chapters: is a mapping, not a list" in report.failed[0]["reason"]
     with pytest.raises(ContentError, match="not a list"):
         game.run("west/old")
+
+
+def test_a_worlds_stack_prompts_and_pictures_are_one_run(game: Game) -> None:
+    """Two for each world, of which the second draws the gallery, after one for the adapters."""
+    assert not game.run().failed
+    asked = [sorted(key.path[-1] for key in run.asset_selection or ()) for run in game.instance.get_runs()]
+    assert asked[:4] == [["gallery"], ["poi_images", "prompts", "stack"]] * 2
+    assert len(asked) == 5
+    stack = game.instance.get_latest_materialization_event(AssetKey(["west", "worlds", "old", "stack"]))
+    assert stack is not None
+    assert stack.asset_materialization is not None
+    assert stack.asset_materialization.partition is None  # it is one, in a run over a range of places
+
+
+def test_a_stack_that_fails_hinders_no_picture(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Context.keep
+
+    def refuse(self: Context, step: Step, record: Record) -> Record:
+        if step.asset == "west/worlds/old/stack":
+            raise RenderError(Fault(step.asset, "", "was told to fail", ""))
+        return keep(self, step, record)
+
+    monkeypatch.setattr(Context, "keep", refuse)
+    report = game.run()
+    assert [(item["asset"], "was told to fail" in item["reason"]) for item in report.failed] == [
+        ("west/worlds/old/stack", True)
+    ]
+    assert rendered(report) == ALL
 
 
 def test_a_place_that_fails_hinders_no_neighbour(game: Game) -> None:
