@@ -22,7 +22,6 @@ import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test modu
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.engines.kernel_folder import take_kernel_folder
 from sq_pipeline_tests.compiler_cache import compile_once
-from sq_pipeline_tests.dagster_storage import keep_engines
 
 # In memory, where there is plenty: Dagster commits each of its events to the disk, which takes longer than the rest of
 # many a test. What passed is removed at once, see `tmp_path_retention_policy`.
@@ -30,7 +29,6 @@ _MEMORY, _PLENTY_BYTES = Path("/dev/shm"), 6 * 2**30
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _PLENTY_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
-keep_engines()
 compile_once()
 take_kernel_folder()  # test modules use engines past the factory too
 

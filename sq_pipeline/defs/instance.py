@@ -10,6 +10,7 @@ from dagster import DagsterInstance
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_instance_lock
+from sq_pipeline.defs.sqlite_engines import keep_engines
 
 SETTINGS = """\
 # Written by sq-pipeline on first use; it is yours to change and is never written over.
@@ -60,6 +61,7 @@ def open_instance(data: DataDir) -> Iterator[DagsterInstance]:
     """The persistent instance of a data directory, the one that `sq-pipeline ui` shows."""
     home = prepare_home(data)
     os.environ["DAGSTER_HOME"] = str(home)
+    keep_engines()
     with hold_instance_lock(data):
         instance = DagsterInstance.from_config(str(home))
         # each of them makes its tables when it is first asked for

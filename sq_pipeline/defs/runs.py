@@ -14,6 +14,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
 from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.event_files import NewRun, event_files
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
@@ -52,6 +53,15 @@ class RunReport:
     wall_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Graph:
+    """The graph of assets, where it is told of, and what makes the id of a new run."""
+
+    defs: Definitions
+    instance: DagsterInstance
+    new_run: NewRun
+
+
 _LISTS = {"mlx_adapter": "trained", "mflux_adapter": "remapped", "verification": "verified"}
 
 
@@ -74,7 +84,8 @@ def bring_up_to_date(
     with hold_run_lock(data, say):
         pipeline = Context(data, make_engines(data))
         try:
-            report = _bring_up_to_date(pipeline, instance, world, tier, say, make_engines)
+            with event_files(instance) as new_run:
+                report = _bring_up_to_date(pipeline, instance, new_run, world, tier, say, make_engines)
         finally:
             if pipeline.engines.training_ahead is not None:
                 pipeline.engines.training_ahead().close()
@@ -85,6 +96,7 @@ def bring_up_to_date(
 def _bring_up_to_date(
     pipeline: Context,
     instance: DagsterInstance,
+    new_run: NewRun,
     world: str | None,
     tier: str | None,
     say: Say,
@@ -99,6 +111,7 @@ def _bring_up_to_date(
         renderer = pipeline.engines.renderer()
         loads = renderer.model_loads
         defs = build_defs(data=pipeline.data, make_engines=make_engines, shared=pipeline)
+        graph = _Graph(defs, instance, new_run)
         sync_partitions(pipeline.catalog, instance)
         for _ in range(2):  # once more for what only a first pass showed to be promoted before
             adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
@@ -108,13 +121,13 @@ def _bring_up_to_date(
                 pipeline.run_trains = tuple(
                     key for key, states in plan.adapters.items() if any(_is_training(step) for step in states.values())
                 )
-                made |= _execute(defs, instance, [step.asset for step in adapter_steps], {}, report)
+                made |= _execute(graph, [step.asset for step in adapter_steps], {}, report)
                 plan = make_plan(pipeline, world, tier)
         pipeline.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
         if any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
             plan = make_plan(pipeline, world, tier)  # nothing else looked ahead
         for state in _by_stack(pipeline, plan.worlds):
-            made |= _run_world(defs, instance, state, say, report)
+            made |= _run_world(graph, state, say, report)
         after = make_plan(pipeline, world, tier)
         found = {state.key: state for state in after.worlds}
         # one that somebody's `plan` has found settled meanwhile is not among them
@@ -144,13 +157,11 @@ def _by_stack(pipeline: Context, worlds: Iterable[WorldState]) -> list[WorldStat
     return order_by_stack(worlds, key_of)
 
 
-def _run_world(
-    defs: Definitions, instance: DagsterInstance, state: WorldState, say: Say, report: RunReport
-) -> set[str]:
+def _run_world(graph: _Graph, state: WorldState, say: Say, report: RunReport) -> set[str]:
     """What was made. Without its stack a world gets its prompts only; why there is none is in the report."""
     made: set[str] = set()
     names = list(dict.fromkeys(step.asset.partition(":")[0] for step in state.steps() if step.is_to_do))
-    ordered = instance.get_dynamic_partitions(partitions_name(state.world, state.tier))
+    ordered = graph.instance.get_dynamic_partitions(partitions_name(state.world, state.tier))
     first: list[str] = []  # what comes before the subjects joins their first run: each run costs a fifth of a second
     for kinds in steps_of(state.world, state.tier):
         kinds = [kind for kind in kinds if kind.part == "prompts" or not state.lacks_stack]
@@ -165,12 +176,12 @@ def _run_world(
             say(f"{state.key}: {len(wanted)} pictures to make")
         for start, end in _stretches(ordered, wanted):
             tags, before = {RANGE_START_TAG: start, RANGE_END_TAG: end}, len(report.failed)
-            made |= _execute(defs, instance, [*first, *chosen], tags, report)
+            made |= _execute(graph, [*first, *chosen], tags, report)
             if {item["asset"] for item in report.failed[before:]} & set(first):
-                made |= _execute(defs, instance, chosen, tags, report)  # Dagster left out what follows what failed
+                made |= _execute(graph, chosen, tags, report)  # Dagster left out what follows what failed
             first = []
     if first:
-        made |= _execute(defs, instance, first, {}, report)
+        made |= _execute(graph, first, {}, report)
     return made
 
 
@@ -182,14 +193,17 @@ def _stretches(ordered: Sequence[str], wanted: Collection[str]) -> Iterator[tupl
             yield keys[0], keys[-1]
 
 
-def _execute(
-    defs: Definitions, instance: DagsterInstance, assets: list[str], tags: Mapping[str, str], report: RunReport
-) -> set[str]:
+def _execute(graph: _Graph, assets: list[str], tags: Mapping[str, str], report: RunReport) -> set[str]:
     """One run over these assets; returns what was really made (as `asset` or `asset:slug`), notes what failed."""
     keys = [AssetKey(name.split("/")) for name in assets]
-    job = defs.resolve_implicit_global_asset_job_def()
+    job = graph.defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
-        instance=instance, asset_selection=keys, tags=tags, raise_on_error=False, run_config=_QUIET
+        instance=graph.instance,
+        run_id=graph.new_run(),
+        asset_selection=keys,
+        tags=tags,
+        raise_on_error=False,
+        run_config=_QUIET,
     )
     made: set[str] = set()
     for event in result.all_events:
