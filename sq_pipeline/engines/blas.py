@@ -15,7 +15,7 @@ from pathlib import Path
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.engines import machine
-from sq_pipeline.engines.plain_symbols import without_prefix
+from sq_pipeline.engines.plain_symbols import REVISION, without_prefix
 from sq_pipeline.engines.user_cache import cache_folder
 
 _PACKAGE, _LIBRARY, _PREFIX = "scipy_openblas32", "lib/libscipy_openblas.so", "scipy_"
@@ -49,7 +49,7 @@ def _load(library: Path) -> ctypes.CDLL:
     One that cannot be kept there is made in a temporary folder for this process alone. Raises OSError.
     """
     facts = library.stat()
-    name = f"libopenblas-{facts.st_size}-{facts.st_mtime_ns}.so"
+    name = f"libopenblas-r{REVISION}-{facts.st_size}-{facts.st_mtime_ns}.so"
     try:
         kept = cache_folder() / "openblas" / name
         if not kept.is_file():

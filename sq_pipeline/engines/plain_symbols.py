@@ -8,6 +8,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+# raised when the copy of a library becomes another one
+REVISION = 1
+
 # Formats: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html (chapters 4 and 5)
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL_BYTES, _DYNAMIC = 24, struct.Struct("<qQ")

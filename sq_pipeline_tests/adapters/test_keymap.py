@@ -15,10 +15,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sq_pipeline.adapters import keymap_files
 from sq_pipeline.adapters.keymap import KeymapRule
 from sq_pipeline.adapters.keymap_files import insist_on_range, load_keymap, select_keymap, select_reading_keymap
 from sq_pipeline.base_models.flux_modules import sample_keys
 from sq_pipeline.common.errors import ContentError, KeymapError
+from sq_pipeline.common.strict_yaml import parse_mapping
 from sq_pipeline_tests.adapters.files import KEYMAPS
 
 SHIPPED = sorted(path.name for path in KEYMAPS.glob("*.yaml"))
@@ -325,6 +327,29 @@ def test_what_is_not_yaml_is_an_error_too(tmp_path: Path, text: str):
     path.write_text(text)
     with pytest.raises(ContentError, match=r"k\.yaml"):
         load_keymap(path)
+
+
+def test_a_text_is_parsed_once_and_the_file_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    parsed: list[str] = []
+
+    def parse(text: str, name: str) -> dict[str, Any]:
+        parsed.append(name)
+        return parse_mapping(text, name)
+
+    keymap_files._mapping_of.cache_clear()
+    keymap_files._keymap_of.cache_clear()
+    monkeypatch.setattr(keymap_files, "parse_mapping", parse)
+    values = values_of("mlx-to-mflux.yaml")
+    path = save_keymap(tmp_path / "k.yaml", values)
+    assert load_keymap(path, "a") is load_keymap(path, "a")
+    assert parsed == ["a"]
+    changed = save_keymap(path, {**values, "version": values["version"] + 1})
+    assert load_keymap(changed, "a").version == values["version"] + 1
+    save_keymap(path, {**values, "version": "many"})
+    for name in ("a", "b", "b"):  # a fault names the file it was read as, the second time too
+        with pytest.raises(KeymapError, match=rf"^{name}: version: "):
+            load_keymap(path, name)
+    assert parsed == ["a", "a", "a", "b"]
 
 
 # The hash of the rules

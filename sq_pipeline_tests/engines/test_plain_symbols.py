@@ -89,3 +89,17 @@ def test_the_copy_is_made_once(tmp_path: Path) -> None:
         (kept,) = (tmp_path / "sq-pipeline" / "openblas").iterdir()
         stamps.add(kept.stat().st_mtime_ns)
     assert len(stamps) == 1
+
+
+def test_another_revision_makes_another_copy(tmp_path: Path) -> None:
+    """What an older version of this package kept is not loaded by a newer one that makes it otherwise."""
+    code = (
+        "from sq_pipeline.engines import blas; first = blas.REVISION\n"
+        "blas.REVISION, blas._report = first + 1, None; print(first, blas.preload().name)"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    first, name = done.stdout.split()
+    assert name == "OpenBLAS"
+    kept = sorted(path.name.split("-")[1] for path in (tmp_path / "sq-pipeline" / "openblas").iterdir())
+    assert kept == [f"r{first}", f"r{int(first) + 1}"]
