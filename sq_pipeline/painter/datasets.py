@@ -2,8 +2,10 @@
 
 import random
 import shutil
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -52,16 +54,18 @@ DEMO_DATASETS = (
 )
 
 
-def draw_dataset(dataset: DemoDataset, folder: Path) -> None:
+def draw_dataset(dataset: DemoDataset, folder: Path, is_cut_off: Event | None = None) -> None:
     """Draw a dataset as `folder`, whole or not at all: `NNN.png` with `NNN.txt`, and `lora.yaml`.
 
-    The folder must not be there yet, or be empty.
+    The folder must not be there yet, or be empty. Raises CancelledError between two pictures once it `is_cut_off`.
     """
     rng, numbers = random.Random(dataset.seed), np.random.default_rng(dataset.seed)
     drawing = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(drawing, ignore_errors=True)  # left by a drawing that was killed
     try:
         for index in range(dataset.pictures):
+            if is_cut_off is not None and is_cut_off.is_set():
+                raise CancelledError
             picture = STYLES[dataset.style](paint(random_scene(rng)), numbers)
             with atomic_path(drawing / f"{index:03d}.png") as part:
                 picture.save(part, format="PNG")
@@ -78,10 +82,15 @@ def draw_demo_datasets(datasets_root: Path) -> int:
 
     A folder that holds anything is a person's (or a finished drawing) and is left alone.
     """
-    drawn = 0
-    for dataset in DEMO_DATASETS:
-        folder = datasets_root / dataset.folder
-        if not folder.exists() or not any(folder.iterdir()):
-            draw_dataset(dataset, folder)
-            drawn += 1
-    return drawn
+    wanted = [(dataset, datasets_root / dataset.folder) for dataset in DEMO_DATASETS]
+    wanted = [(dataset, folder) for dataset, folder in wanted if not folder.exists() or not any(folder.iterdir())]
+    is_cut_off = Event()
+    # beside each other, because drawing waits for the disk at each picture
+    with ThreadPoolExecutor(len(wanted) or 1) as threads:
+        drawings = [threads.submit(draw_dataset, dataset, folder, is_cut_off) for dataset, folder in wanted]
+        try:
+            for drawing in as_completed(drawings):
+                drawing.result()
+        finally:
+            is_cut_off.set()  # where one failed, or at Ctrl-C, the others end at their next picture
+    return len(wanted)

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -237,15 +238,37 @@ def test_an_interrupted_drawing_leaves_nothing_and_is_drawn_again(
         patch.setattr(datasets, "paint", interrupt)
         with pytest.raises(KeyboardInterrupt):
             draw_demo_datasets(tmp_path)
-    assert {name.rpartition("/")[0] for name in names_below(tmp_path)} == {short_demo[0].folder}
+    drawn = {path.parent for path in tmp_path.rglob("*.png")}
+    assert len(drawn) < 3
+    assert [len(list(folder.iterdir())) for folder in drawn] == [5] * len(drawn)
+    assert not [name for name in names_below(tmp_path) if ".part" in name]
+    for folder in drawn:
+        shutil.rmtree(folder)
     # as if the process had been killed
     left = tmp_path / short_demo[1].folder
     killed = left.with_name(f".{left.name}.part")
     killed.mkdir(parents=True)
     (killed / "999.png").write_bytes(b"half")
-    assert draw_demo_datasets(tmp_path) == 2
+    assert draw_demo_datasets(tmp_path) == 3
     assert "999.png" not in names_below(left)
     assert not killed.exists()
+
+
+def test_an_interrupted_drawing_ends_the_others_at_their_next_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted = itertools.count()
+
+    def interrupt(scene: Scene) -> object:
+        if next(painted) == 3:
+            raise KeyboardInterrupt
+        return paint(scene)
+
+    monkeypatch.setattr(datasets, "paint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        draw_demo_datasets(tmp_path)
+    assert next(painted) < 3 * 160 / 2
+    assert not list(tmp_path.rglob("*.png"))
 
 
 # --- the judge

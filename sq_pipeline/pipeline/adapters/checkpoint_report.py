@@ -19,7 +19,7 @@ def draw_grid(scores: CheckpointScores) -> bytes:
     for _, group in groupby(scores.cells, key=lambda cell: cell.score.iteration):
         rows.append([tile for cell in group for tile in _tiles(cell)])
     buffer = io.BytesIO()
-    draw_sheet(rows, _TILE_PX).save(buffer, format="PNG", optimize=True)
+    draw_sheet(rows, _TILE_PX).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
