@@ -34,8 +34,9 @@ def _say(line: str) -> None:
 
 @cache
 def _ahead(root: Path) -> TrainingAhead:
-    def command_of(key: str, fingerprint: str) -> list[str]:
-        return [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(root.resolve()), key, fingerprint]
+    def command_of(key: str, fingerprint: str, *, is_last: bool) -> list[str]:
+        command = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(root.resolve()), key, fingerprint]
+        return [*command, "scores"] if is_last else command
 
     # one core is this process's
     return TrainingAhead(command_of, machine.training_processes() - 1, _say)

@@ -1,7 +1,8 @@
 """A process that trains one adapter ahead of the run that will want it: `python -m sq_pipeline.defs.train_ahead`.
 
-Arguments: the data directory, the adapter's key, the fingerprint that its training must have. It leaves checkpoints
-and nothing else: the run that started it makes the record, and holds the lock.
+Arguments: the data directory, the adapter's key, the fingerprint that its training must have, and `scores` where no
+other training waits for this process. It leaves checkpoints, and then the scores of those that are kept: the run that
+started it makes the records of assets, and holds the lock.
 """
 
 import sys
@@ -14,12 +15,12 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
 
 
-def main(root: str, key: str, fingerprint: str) -> int:
+def main(root: str, key: str, fingerprint: str, *more: str) -> int:
     """Train; a fault is one line, and told again by the run, which meets it too."""
     data = DataDir(Path(root))
     try:
         pipeline = Context(data, real_engines(data))
-        train_ahead(pipeline, pipeline.adapter(key), fingerprint)
+        train_ahead(pipeline, pipeline.adapter(key), fingerprint, scores="scores" in more)
     except SqPipelineError as error:
         sys.stderr.write(f"{error.faults[0]}\n")
         return 1

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.engines.trainers.guarded_process import run_guarded
@@ -19,12 +20,17 @@ from sq_pipeline.training.support import TrainerSupport
 
 _TICK_S = 0.1
 
-CommandOf = Callable[[str, str], Sequence[str]]
 Say = Callable[[str], None]
 
 
+class CommandOf(Protocol):
+    """What a process runs for a training; when one that `is_last` ends, none will wait for its turn."""
+
+    def __call__(self, key: str, fingerprint: str, *, is_last: bool) -> Sequence[str]: ...
+
+
 class TrainingAhead:
-    """At most `most` trainings in processes of their own at a time; `command_of` (key, fingerprint) is what they run.
+    """At most `most` trainings in processes of their own at a time; `command_of` says what they run.
 
     `say` is told of one that failed.
     """
@@ -76,19 +82,21 @@ class TrainingAhead:
                     return
                 key, fingerprint = self._waiting.popleft()
                 self._running[fingerprint] = ended = threading.Event()
+                idle = len(self._workers) - len(self._running)
+                command = self._command_of(key, fingerprint, is_last=len(self._waiting) <= idle)
             try:
-                self._run(key, fingerprint)
+                self._run(key, command)
             finally:
                 with self._lock:
                     del self._running[fingerprint]
                 ended.set()
 
-    def _run(self, key: str, fingerprint: str) -> None:
+    def _run(self, key: str, command: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
             try:
-                with run_guarded(self._command_of(key, fingerprint), folder, environment, folder / "log") as process:
+                with run_guarded(command, folder, environment, folder / "log") as process:
                     code = None
                     while code is None and not self._is_closed.is_set():
                         code = process.wait_for(_TICK_S)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.engines.training_ahead import TrainingAhead
+from sq_pipeline.engines.training_ahead import CommandOf, TrainingAhead
 
 _PATIENCE_S = 60
 # writes its number into a file named after the training, and stays until a file lets it go
@@ -25,8 +25,13 @@ sys.exit((folder / f"{key}.go").read_text() or 0)
 """
 
 
-def command(folder: Path) -> Callable[[str, str], list[str]]:
-    return lambda key, _fingerprint: [sys.executable, "-c", _SCRIPT, str(folder), key]
+def command(folder: Path) -> CommandOf:
+    def command_of(key: str, fingerprint: str, *, is_last: bool) -> list[str]:
+        if is_last:
+            (folder / f"{key}.last").touch()
+        return [sys.executable, "-c", _SCRIPT, str(folder), key]
+
+    return command_of
 
 
 def eventually(is_so: Callable[[], bool]) -> None:
@@ -62,12 +67,14 @@ def test_the_next_begins_when_one_has_ended_and_one_that_is_wanted_here_does_not
     ahead.await_end("f3")
     ahead.close()
     assert sorted(path.stem for path in tmp_path.glob("*.pid")) == ["one", "three"]
+    assert [path.stem for path in tmp_path.glob("*.last")] == ["three"]
 
 
 def test_what_still_runs_ends_with_the_run_and_can_begin_again(tmp_path: Path) -> None:
     ahead = TrainingAhead(command(tmp_path), 2, lambda _: None)
     ahead.begin([("one", "f1"), ("two", "f2")])
     pids = [pid_of(tmp_path, "one"), pid_of(tmp_path, "two")]
+    assert len(list(tmp_path.glob("*.last"))) == 2
     ahead.close()
     assert all(map(is_gone, pids))
     (tmp_path / "one.pid").unlink()

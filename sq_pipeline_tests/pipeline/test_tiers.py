@@ -1,6 +1,8 @@
 """Pictures of every tier: what each is made from, what an edit makes again, a tier that no adapter applies to."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ from dagster import AssetKey, DagsterRunStatus, RunRequest
 from PIL import Image
 
 from sq_pipeline.common.errors import SelectionError
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import RunReport, bring_up_to_date
 from sq_pipeline.defs.sensors.requests import LINE_TAG
 from sq_pipeline.pipeline.context import Context
@@ -52,14 +56,40 @@ ADA = {"name": "Ada", "appearance": "a grey braid, a tin star", "culture": "rive
 BO = {"name": "Bo", "appearance": "a red scarf"}
 
 
+def add_cast(game: Game) -> Game:
+    """Two people, a creature and a scene in the world `old`."""
+    show(game, "portrait", ADA, BO)
+    show(game, "creature", {"id": "mule", "description": "a tired mule"})
+    show(game, "scene", {"name": "Duel", "description": "two people at noon"})
+    apply_to(game, *TIERS)
+    return game
+
+
 @pytest.fixture
 def cast(done: Game) -> Game:
     """The small game, up to date, and then with two people, a creature and a scene in the world `old`."""
-    show(done, "portrait", ADA, BO)
-    show(done, "creature", {"id": "mule", "description": "a tired mule"})
-    show(done, "scene", {"name": "Duel", "description": "two people at noon"})
-    apply_to(done, *TIERS)
-    return done
+    return add_cast(done)
+
+
+@pytest.fixture(scope="module")
+def shown_data(finished: DataDir, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """What `cast` is when all of it was made: once, because each test would make the same."""
+    data = DataDir(tmp_path_factory.mktemp("shown") / "data")
+    shutil.copytree(finished.root, data.root, symlinks=True)
+    with open_instance(data) as instance:
+        report = add_cast(Game(data, instance)).run()
+    assert not report.failed
+    assert not report.blocked
+    return data
+
+
+@pytest.fixture
+def shown(shown_data: DataDir, tmp_path: Path) -> Iterator[Game]:
+    """A copy of it."""
+    data = DataDir(tmp_path / "copy")
+    shutil.copytree(shown_data.root, data.root, symlinks=True)
+    with open_instance(data) as instance:
+        yield Game(data, instance)
 
 
 def rendered(report: RunReport) -> set[str]:
@@ -130,16 +160,15 @@ EDITS: list[tuple[str, Any, set[str]]] = [
 @pytest.mark.parametrize(
     "case", rest_is_long(EDITS, "one person", "the portraits' suffix", "the scenes' size", name=lambda case: case[0])
 )
-def test_an_edit_makes_exactly_its_pictures_again(cast: Game, case: tuple[str, Any, set[str]]) -> None:
+def test_an_edit_makes_exactly_its_pictures_again(shown: Game, case: tuple[str, Any, set[str]]) -> None:
     _, edit, wanted = case
-    cast.run()
-    edit(cast)
-    promised = {step["asset"] for step in cast.plan()["stale"] if "_images:" in step["asset"]}
+    edit(shown)
+    promised = {step["asset"] for step in shown.plan()["stale"] if "_images:" in step["asset"]}
     assert promised == {f"west/worlds/old/{tier}_images:{slug}" for tier, slug in (item.split("/") for item in wanted)}
-    report = cast.run()
+    report = shown.run()
     assert rendered(report) == {f"old/{item}" for item in wanted}
     assert (report.trained, report.verified, report.failed, report.blocked) == ([], [], [], [])
-    assert cast.plan()["stale"] == []
+    assert shown.plan()["stale"] == []
 
 
 def test_one_tier_alone(cast: Game) -> None:
@@ -152,26 +181,24 @@ def test_one_tier_alone(cast: Game) -> None:
         bring_up_to_date(cast.data, cast.instance, None, cast.said.append, cast.engines, tier="potrait")
 
 
-def test_a_picture_of_any_tier_can_be_checked(cast: Game) -> None:
-    cast.run()
-    context = Context(cast.data, cast.engines(cast.data))
-    report = verify_image(context, path_of(cast, "portrait", "ada"))
+def test_a_picture_of_any_tier_can_be_checked(shown: Game) -> None:
+    context = Context(shown.data, shown.engines(shown.data))
+    report = verify_image(context, path_of(shown, "portrait", "ada"))
     assert not report.has_lied
     assert {check.name: check.outcome for check in report.checks}["what would be made now"] == "agrees"
-    show(cast, "portrait", {**ADA, "appearance": "bald"}, BO)
-    context = Context(cast.data, cast.engines(cast.data))
-    checks = {check.name: check for check in verify_image(context, path_of(cast, "portrait", "ada")).checks}
+    show(shown, "portrait", {**ADA, "appearance": "bald"}, BO)
+    context = Context(shown.data, shown.engines(shown.data))
+    checks = {check.name: check for check in verify_image(context, path_of(shown, "portrait", "ada")).checks}
     assert checks["what would be made now"].outcome == "moved on"
 
 
-def test_what_is_gone_from_a_manifest_is_archived(cast: Game) -> None:
-    cast.run()
-    kept = path_of(cast, "portrait", "bo").read_bytes()
-    show(cast, "portrait", BO)
-    cast.run()
-    assert not path_of(cast, "portrait", "ada").exists()
-    assert (cast.data.genre_root("west") / "images/archive/ada.png").is_file()
-    assert path_of(cast, "portrait", "bo").read_bytes() == kept
+def test_what_is_gone_from_a_manifest_is_archived(shown: Game) -> None:
+    kept = path_of(shown, "portrait", "bo").read_bytes()
+    show(shown, "portrait", BO)
+    shown.run()
+    assert not path_of(shown, "portrait", "ada").exists()
+    assert (shown.data.genre_root("west") / "images/archive/ada.png").is_file()
+    assert path_of(shown, "portrait", "bo").read_bytes() == kept
 
 
 def test_a_place_and_a_person_may_share_a_name(cast: Game) -> None:
@@ -183,24 +210,22 @@ def test_a_place_and_a_person_may_share_a_name(cast: Game) -> None:
     assert cast.plan()["stale"] == []
 
 
-def test_a_deleted_portrait_is_made_again_identical(cast: Game) -> None:
-    cast.run()
-    path = path_of(cast, "portrait", "ada")
+def test_a_deleted_portrait_is_made_again_identical(shown: Game) -> None:
+    path = path_of(shown, "portrait", "ada")
     before = path.read_bytes()
     path.unlink()
-    assert [step["reasons"] for step in cast.plan()["stale"]] == [[f"{cast.data.relative(path)} is gone"]]
-    cast.run()
+    assert [step["reasons"] for step in shown.plan()["stale"]] == [[f"{shown.data.relative(path)} is gone"]]
+    shown.run()
     assert path.read_bytes() == before
 
 
-def test_a_faulty_manifest_stops_its_tier_and_nothing_else(cast: Game) -> None:
-    cast.run()
-    before = {path: path.read_bytes() for path in cast.data.genre_root("west").rglob("*.png")}
-    manifest = cast.data.world_root("west", "old") / "portrait_manifest.yaml"
+def test_a_faulty_manifest_stops_its_tier_and_nothing_else(shown: Game) -> None:
+    before = {path: path.read_bytes() for path in shown.data.genre_root("west").rglob("*.png")}
+    manifest = shown.data.world_root("west", "old") / "portrait_manifest.yaml"
     manifest.write_text("characters: [{name: Ada, appearance: [tall]}, {name: Bo}]\n")
-    apply_to(cast, "landscape", "portrait", "creature", "scene")
-    cast.edit("visual_style.yaml", {"poi_style": "from afar"})
-    report = cast.run()
+    apply_to(shown, "landscape", "portrait", "creature", "scene")
+    shown.edit("visual_style.yaml", {"poi_style": "from afar"})
+    report = shown.run()
     assert {item for item in rendered(report) if item.startswith("old/")} == {
         "old/landscape/mill",
         "old/landscape/mine",
@@ -213,16 +238,16 @@ def test_a_faulty_manifest_stops_its_tier_and_nothing_else(cast: Game) -> None:
     assert {path: path.read_bytes() for path in before if "/portrait/" in str(path)} == {
         path: content for path, content in before.items() if "/portrait/" in str(path)
     }
-    portraits = cast.instance.get_dynamic_partitions("persons/west/old")
+    portraits = shown.instance.get_dynamic_partitions("persons/west/old")
     assert portraits == ["ada", "bo"]
     node = (
-        build_defs(data=cast.data, make_engines=cast.engines)
+        build_defs(data=shown.data, make_engines=shown.engines)
         .resolve_asset_graph()
         .get(AssetKey(["west", "worlds", "old", "portrait_stack"]))
     )
     assert "cannot be read" in str(node.description)
-    show(cast, "portrait", ADA, BO)
-    assert rendered(cast.run()) == set()
+    show(shown, "portrait", ADA, BO)
+    assert rendered(shown.run()) == set()
 
 
 # a tier that no adapter applies to
@@ -316,10 +341,9 @@ def test_each_tier_has_its_assets_and_hangs_on_its_own_adapters(cast: Game) -> N
     assert graph.get(AssetKey(f"{world}/creature_images".split("/"))).partitions_def is not None
 
 
-def test_the_sensor_asks_for_each_tier_by_itself(cast: Game) -> None:
-    cast.run()
-    ticks = Ticks(cast)
-    show(cast, "portrait", {**ADA, "appearance": "a black braid"}, BO)
+def test_the_sensor_asks_for_each_tier_by_itself(shown: Game) -> None:
+    ticks = Ticks(shown)
+    show(shown, "portrait", {**ADA, "appearance": "a black braid"}, BO)
     ((request,), _) = ticks.tick("content")
     assert request.tags[LINE_TAG] == "west/worlds/old/portrait"
     assert assets(request) == ["west/worlds/old/portrait_images", "west/worlds/old/portrait_prompts"]
@@ -327,15 +351,14 @@ def test_the_sensor_asks_for_each_tier_by_itself(cast: Game) -> None:
     assert tags == {"dagster/asset_partition_range_start": "ada", "dagster/asset_partition_range_end": "ada"}
     # a run at the portraits leaves the places free, and the other way round
     ticks.pretend(request, DagsterRunStatus.NOT_STARTED)
-    cast.edit("visual_style.yaml", {"poi_style": "from afar"})
+    shown.edit("visual_style.yaml", {"poi_style": "from afar"})
     requests, _ = ticks.tick("content")
     assert [request.tags[LINE_TAG] for request in requests] == ["west/worlds/old", "west/worlds/paper"]
 
 
-def test_a_persons_run_at_a_tier_is_not_doubled(cast: Game) -> None:
-    cast.run()
-    ticks = Ticks(cast)
-    show(cast, "portrait", {**ADA, "appearance": "a black braid"}, BO)
+def test_a_persons_run_at_a_tier_is_not_doubled(shown: Game) -> None:
+    ticks = Ticks(shown)
+    show(shown, "portrait", {**ADA, "appearance": "a black braid"}, BO)
     ((request,), _) = ticks.tick("content")
     ticks.pretend(RunRequest(asset_selection=request.asset_selection), DagsterRunStatus.NOT_STARTED)
     requests, told = ticks.tick("content")
@@ -343,9 +366,8 @@ def test_a_persons_run_at_a_tier_is_not_doubled(cast: Game) -> None:
     assert "is at it" in told
 
 
-def test_the_sensor_removes_the_partitions_of_a_tier_that_is_shown_no_more(cast: Game) -> None:
-    cast.run()
-    ticks = Ticks(cast)
-    show(cast, "portrait")
+def test_the_sensor_removes_the_partitions_of_a_tier_that_is_shown_no_more(shown: Game) -> None:
+    ticks = Ticks(shown)
+    show(shown, "portrait")
     ticks.tick("content")
-    assert cast.instance.get_dynamic_partitions("persons/west/old") == []
+    assert shown.instance.get_dynamic_partitions("persons/west/old") == []

@@ -4,14 +4,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from sq_pipeline.common.errors import RenderError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
+from sq_pipeline.pipeline.adapters.train_ahead import train_ahead
 from sq_pipeline.pipeline.context import Context, Engines
+from sq_pipeline.training.ports import KeptAdapter, TrainRequest, TrainResult
+from sq_pipeline.training.progress import OnProgress
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.pipeline.fast import write_game
 from sq_pipeline_tests.pipeline.game import Game
@@ -31,6 +37,10 @@ class Ahead:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def _no_renderer() -> NoReturn:
+    raise AssertionError("nothing is left to render")
 
 
 def run(game: Game, ahead: Ahead, world: str | None = None) -> None:
@@ -82,6 +92,48 @@ def test_it_ends_when_the_run_is_interrupted(game: Game, monkeypatch: pytest.Mon
     assert (len(ahead.begun), ahead.closed) == (1, 1)
 
 
+@pytest.fixture
+def keeping(game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Game:
+    """A game whose trainer keeps a checkpoint after the first iteration too: another adapter."""
+    train = game.engines.trainer.train
+
+    def train_two(request: TrainRequest, on_progress: OnProgress) -> TrainResult:
+        early = replace(request, output_path=tmp_path / "early.safetensors", checkpoints=None)
+        train(replace(early, recipe=request.recipe.model_copy(update={"seed": 99})), lambda _: None)
+        kept = KeptAdapter(1, early.output_path), KeptAdapter(request.recipe.iterations, request.output_path)
+        return replace(train(request, on_progress), kept=kept)
+
+    monkeypatch.setattr(game.engines.trainer, "train", train_two)
+    return game
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_what_was_scored_ahead_is_not_scored_again(keeping: Game, scores: bool) -> None:
+    context = Context(keeping.data, keeping.engines(keeping.data))
+    adapter, asked = context.adapter(WEST), keeping.engines.renderer.requests
+    make_adapter_asset(context, adapter, "training_dataset")
+    step = adapter_steps_of(context, adapter)["mlx_adapter"]
+    assert train_ahead(context, adapter, step.fingerprint, scores=scores)
+    assert bool(asked) is scores
+    assert adapter_steps_of(context, adapter)["mlx_adapter"].record is None  # the run makes the adapter
+    before = len(asked)
+    make_adapter_asset(context, adapter, "mlx_adapter")
+    record, _ = make_adapter_asset(context, adapter, "chosen_checkpoint")
+    assert record.info["is_scored"]
+    assert (len(asked) == before) is scores
+
+
+def test_a_scoring_that_fails_is_left_to_the_run(keeping: Game) -> None:
+    context = Context(keeping.data, keeping.engines(keeping.data))
+    adapter = context.adapter(WEST)
+    make_adapter_asset(context, adapter, "training_dataset")
+    keeping.engines.renderer.fails_when = lambda request: True
+    assert train_ahead(context, adapter, adapter_steps_of(context, adapter)["mlx_adapter"].fingerprint, scores=True)
+    make_adapter_asset(context, adapter, "mlx_adapter")
+    with pytest.raises(RenderError, match="the fake was told to fail"):
+        make_adapter_asset(context, adapter, "chosen_checkpoint")
+
+
 @pytest.mark.long
 def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     """With the real trainer: nothing is left to train, and the adapter is the one of a run alone."""
@@ -93,7 +145,7 @@ def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     process = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(data.root), PAPER]
     subprocess.run([*process, "sha256:another"], check=True)  # the files changed meanwhile: nothing is trained
     assert not data.checkpoint_folder(wanted).exists()
-    subprocess.run([*process, wanted], check=True)
+    subprocess.run([*process, wanted, "scores"], check=True)
     end = data.checkpoint_folder(wanted) / "0000003.safetensors"
     assert end.is_file()
     assert not context.store.read_record("mlx_adapter", wanted)
@@ -101,6 +153,8 @@ def test_the_process_trains_what_the_run_then_takes_up(data: DataDir) -> None:
     assert is_made
     assert "resumed_at" not in made.info
     assert not end.exists()
+    blind = Context(data, replace(real_engines(data), renderer=_no_renderer))
+    assert make_adapter_asset(blind, adapter, "chosen_checkpoint")[0].info["is_scored"]
     path = context.store.lend(made.objects["adapter"])
     ahead = path.read_bytes()
     path.unlink()

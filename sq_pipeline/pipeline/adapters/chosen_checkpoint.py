@@ -78,7 +78,7 @@ def _make(making: Making) -> Record:
     kept = kept_checkpoints(making.context, training)
     if len(kept) == 1:
         return _only_one(making, next(iter(kept.values())))
-    return _choose(making, training, kept, _take_scores(making, kept))
+    return _choose(making, training, kept, take_scores(making, kept))
 
 
 def _only_one(making: Making, checkpoint: KeptCheckpoint) -> Record:
@@ -123,8 +123,8 @@ def _record(
     return making.step.as_record(checkpoint.data_version, {"adapter": checkpoint.stored, **objects}, info)
 
 
-def _take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
-    """The scores from the store, or made now."""
+def take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
+    """The scores of a training's kept checkpoints from the store, or made now."""
     context, adapter = making.context, making.adapter
     inputs = _scores_inputs(context, adapter, making.steps)
     known = context.store.read_record(SCORES, fingerprint(inputs))

@@ -109,15 +109,19 @@ def _sample_prompts(making: Making) -> tuple[str, ...]:
 
 def _training_objects(context: Context, adapter: Adapter, output: Path, result: TrainResult) -> dict[str, StoredObject]:
     """The final adapter, `kept-<iteration>` of each that was kept, the loss curve, and the samples if there are any."""
-    store = context.store
-    objects = {"adapter": store.put_file(output, ".safetensors")}
-    for kept in result.kept:
-        objects[f"kept-{kept.iteration:07d}"] = store.put_file(kept.path, ".safetensors")
+    store, objects = context.store, adapter_objects(context, output, result)
     curve = draw_loss_curve(result.losses, adapter.key, result.validation)
     objects["loss_curve"] = store.put_bytes(curve, ".png")
     if result.samples:
         objects["samples"] = store.put_bytes(draw_strips(result.samples), ".png")
     return objects
+
+
+def adapter_objects(context: Context, output: Path, result: TrainResult) -> dict[str, StoredObject]:
+    """The adapters of a training, put into the store."""
+    put = context.store.put_file
+    kept = {f"kept-{kept.iteration:07d}": put(kept.path, ".safetensors") for kept in result.kept}
+    return {"adapter": put(output, ".safetensors"), **kept}
 
 
 def _training_info(context: Context, dataset: TrainingDataset, result: TrainResult) -> dict[str, Any]:

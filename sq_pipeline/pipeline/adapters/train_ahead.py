@@ -1,21 +1,33 @@
-"""Training an adapter ahead of the run that will want it, in a process of its own."""
+"""Training an adapter ahead of the run that will want it, in a process of its own, and scoring its checkpoints."""
 
+import logging
 import tempfile
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
+from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.adapters.adapter_asset import Making, Steps
 from sq_pipeline.pipeline.adapters.adapter_status import ready
-from sq_pipeline.pipeline.adapters.facts import sample_prompts_of, trainer_of
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import take_scores
+from sq_pipeline.pipeline.adapters.facts import recipe_of, sample_prompts_of, trainer_of
+from sq_pipeline.pipeline.adapters.kept_checkpoints import kept_checkpoints
+from sq_pipeline.pipeline.adapters.mlx_adapter import adapter_objects
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
-from sq_pipeline.pipeline.context import Context
-from sq_pipeline.training.ports import CheckpointPlace
+from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.training.ports import CheckpointPlace, TrainResult
 from sq_pipeline.training.train import at_first, train_adapter
 
+_LOG = logging.getLogger(__name__)
 
-def train_ahead(context: Context, adapter: Adapter, wanted: str) -> bool:
+
+def train_ahead(context: Context, adapter: Adapter, wanted: str, *, scores: bool = False) -> bool:
     """Train the adapter up to its end and leave that beside its checkpoints, for the process that will make it of it.
 
-    Only what has the fingerprint `wanted`; returns whether it was that.
+    Only what has the fingerprint `wanted`; returns whether it was that. With `scores` the store gets the scores of its
+    kept checkpoints too: nobody's training waits for this process then.
     """
     step, states = ready(context, adapter, "mlx_adapter")
     if step.fingerprint != wanted or step.record is not None:
@@ -25,5 +37,18 @@ def train_ahead(context: Context, adapter: Adapter, wanted: str) -> bool:
     trainer, prompts = context.engines.trainer(trainer_of(context, adapter)), sample_prompts_of(context, adapter)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
-        train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
+        result = train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
+        if scores:
+            with suppress(SqPipelineError):  # the run meets it too, and tells of it where it belongs
+                _score(context, adapter, step, states, output, result)
     return True
+
+
+def _score(context: Context, adapter: Adapter, step: Step, states: Steps, output: Path, result: TrainResult) -> None:
+    """Score as the run would once it has made the adapter of this training; that is left to the run."""
+    info = {"iterations": recipe_of(context, adapter).iterations}
+    training = step.as_record(tensors_data_version(output), adapter_objects(context, output, result), info)
+    kept = kept_checkpoints(context, training)
+    if len(kept) > 1:
+        steps = {**states, "mlx_adapter": replace(step, record=training)}
+        take_scores(Making(context, adapter, steps["chosen_checkpoint"], steps, _LOG, lambda _: steps), kept)
