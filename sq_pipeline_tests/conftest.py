@@ -22,6 +22,7 @@ import sq_pipeline.engines  # noqa: F401 - makes BLAS ready before any test modu
 from sq_pipeline.common.layout import DataDir, shipped_data_root
 from sq_pipeline.engines.kernel_folder import take_kernel_folder
 from sq_pipeline_tests.compiler_cache import compile_once
+from sq_pipeline_tests.dagster_logs import keep_logs_in_files
 
 # In memory, where there is plenty: Dagster commits each of its events to the disk, which takes longer than the rest of
 # many a test. What passed is removed at once, see `tmp_path_retention_policy`.
@@ -30,6 +31,7 @@ if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMOR
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 compile_once()
+keep_logs_in_files()
 take_kernel_folder()  # test modules use engines past the factory too
 
 settings.register_profile("tests", deadline=None)  # how long an example takes says how busy the machine is
