@@ -58,7 +58,7 @@ def test_the_default_remembers_pictures_as_it_always_did() -> None:
         ("{slug.real}.png", "holds {slug.real}"),
         ("{slug!r}.png", "formats"),
         ("{slug:>900000000}.png", "formats"),
-        ("{slug.png", "'{'"),
+        ("{slug.png", "expected '}'"),
         ("", "lacks {slug}"),
     ],
 )

@@ -24,7 +24,7 @@ class Place:
 
 @dataclass
 class Person(Place):
-    """Whom a portrait shows; `description` is written as `appearance`. `role` is a key of the game's own."""
+    """Whom a portrait shows; `description` is written as `appearance`."""
 
     culture: str = ""
     role: str | None = None

@@ -118,23 +118,46 @@ def base_model_of(game: Game, view: WorldView) -> str:
 
 
 def prompt_of(view: WorldView, tier: str, place: Place) -> str:
-    """The words, with what does not fit left out: the description's last sentences first, then the last parts."""
+    """The words. What does not fit is left out: of the culture, then of the sentences after the first, what comes last;
+    of the style what comes after the first comma. (The game has no description with a comma in its first sentence.)
+    """
     triggers = list(dict.fromkeys(entry.trigger for entry in view.stack(tier) if entry.trigger))
-    body = [place.prompt] if place.prompt else f"{place.name}: {place.description}".replace(". ", ".|").split("|")
-    tail = [
-        place.culture.strip(", ") if isinstance(place, Person) and not place.prompt else "",
-        view.texts["visual_tag_overrides"].get(place.kind, ""),
-        view.texts.get(SUFFIXES[tier], ""),
-        view.texts.get("positive_suffix", ""),
+    role = f"{place.role}, " if isinstance(place, Person) and place.role else ""
+    first, *sentences = f"{place.name}: {role}{place.description}".replace(". ", ".|").split("|")
+    culture = [] if place.prompt or not isinstance(place, Person) else _parts(place.culture)
+    if place.prompt:
+        first, sentences = place.prompt, []
+    style = [
+        _parts(text)
+        for text in (
+            view.texts["visual_tag_overrides"].get(place.kind, ""),
+            view.texts.get(SUFFIXES[tier], ""),
+            view.texts.get("positive_suffix", ""),
+        )
     ]
-    while True:
-        text = ", ".join([*triggers, " ".join(body), *filter(None, tail)])
-        if len(text.split()) <= TOKENS:
-            return text
-        if len(body) > 1:
-            body.pop()
-        else:
-            tail[max(at for at, part in enumerate(tail) if part)] = ""
+    optional = {
+        "culture": culture,
+        "sentences": sentences,
+        **{f"style {at}": text[1:] for at, text in enumerate(style)},
+    }
+    kept: dict[str, list[str]] = {name: [] for name in optional}
+
+    def said() -> str:
+        looks = [", ".join([*text[:1], *kept[f"style {at}"]]) for at, text in enumerate(style)]
+        body = " ".join([first, *kept["sentences"]])
+        return ", ".join(filter(None, [*triggers, body, ", ".join(kept["culture"]), *looks]))
+
+    for name, parts in optional.items():
+        for part in parts:
+            kept[name].append(part)
+            if len(said().split()) > TOKENS:
+                kept[name].pop()
+                break
+    return said()
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def is_sound(dataset: Dataset) -> bool:

@@ -24,10 +24,7 @@ from sq_pipeline_tests.mutation.game import Person
 
 FACES = " ".join(name for name in ALL.split() if name.startswith("portrait/"))
 FACES_OF_WEST = " ".join(name for name in OF_WEST.split() if name.startswith("portrait/"))
-LONG = (
-    "A tall woman with a grey braid and a tin star who saw more "
-    "wars and winters than any of us could sum up to this day."
-)
+LONG = "A tall woman with a grey braid and a tin star who saw more wars than any of us could sum up to this."
 
 TIER_EDITS = [
     # people
@@ -44,7 +41,7 @@ TIER_EDITS = [
     Edit("person: moved to a world without adapters", move_person("Bo", "bare"), "portrait/bo"),
     Edit("person: appearance", person("Ada", description="A black braid. A tin star."), "portrait/ada"),
     Edit("person: appearance beside a visual_prompt", person("Bo", description="Not read.")),
-    Edit("person: appearance, so long that culture and suffixes go", person("Ada", description=LONG), "portrait/ada"),
+    Edit("person: appearance, so long that the culture goes", person("Ada", description=LONG), "portrait/ada"),
     Edit("person: appearance, a sentence that does not fit",
          person("Gil", description="A bald man with a pipe." + " Smoke" * 40 + ".")),
     Edit("person: culture", person("Ada", culture="hill folk"), "portrait/ada"),
@@ -53,8 +50,8 @@ TIER_EDITS = [
     Edit("person: culture, with a comma in it", person("Ada", culture="river folk, horse breeders"), "portrait/ada"),
     Edit("person: culture, with a comma at its end", person("Ada", culture="river folk,")),
     Edit("person: culture beside a visual_prompt", person("Bo", culture="hill folk")),
-    Edit("person: culture, so long that a suffix goes", person("Gil", culture="sailors " * 20), "portrait/gil"),
-    Edit("person: culture that does not fit", person("Gil", culture="sailors " * 28), "portrait/gil"),
+    Edit("person: culture of which a part fits", person("Gil", culture="crew," + " sailors" * 28), "portrait/gil"),
+    Edit("person: culture that does not fit", person("Gil", culture="sailors " * 28)),
     Edit("person: visual_prompt", person("Bo", prompt="a man in a green scarf"), "portrait/bo"),
     Edit("person: visual_prompt added", person("Ada", prompt="a sheriff at dawn"), "portrait/ada"),
     Edit("person: visual_prompt removed", person("Bo", description="A rider.", prompt=None), "portrait/bo"),
@@ -63,7 +60,8 @@ TIER_EDITS = [
     Edit("person: type without tags", person("Ada", kind="sheriff")),
     Edit("person: type no longer", person("Bo", kind=None), "portrait/bo"),
     Edit("person: tags of its type", tags("west", "rider", "muddy"), "portrait/bo"),
-    Edit("person: role, a key of the game's own", person("Ada", role="sheriff")),
+    Edit("person: role", person("Ada", role="sheriff"), "portrait/ada"),
+    Edit("person: role beside a visual_prompt", person("Bo", role="rider")),
     Edit("person: of a genre's own", person("Reef", prompt="a sailor"), "portrait/reef"),
     # styles
     Edit("portrait_style: of a genre", text("west", "portrait_style", "in profile"), FACES_OF_WEST),
