@@ -24,12 +24,10 @@ SUBJECT_RECIPE = "kind: subject\ntrigger: mccoy\nmin_pairs: 1\n"
 
 
 def make_image(seed: int, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX, mode: str = "RGB") -> Image.Image:
-    """Four coloured fields; another picture for each seed. RGBA has a see-through corner."""
+    """Four coloured fields; another picture for each seed."""
     rng = random.Random(seed)
     cells = np.array([rng.randrange(256) for _ in range(12)], dtype=np.uint8).reshape(2, 2, 3)
     image = Image.fromarray(cells).resize((width_px, height_px), Image.Resampling.NEAREST)
-    if mode == "RGBA":
-        image.putalpha(Image.linear_gradient("L").resize(image.size))
     return image.convert(mode)
 
 

@@ -49,7 +49,14 @@ class SelectionError(SqPipelineError, LookupError):
 
 
 class DatasetError(SqPipelineError, ValueError):
-    """A training dataset fails the preflight."""
+    """A training dataset fails the preflight. Like `faults` of many files are one; `every` has each for itself."""
+
+    def __init__(self, faults: Iterable[Fault] | Fault | str, every: Iterable[Fault] = ()):
+        super().__init__(faults)
+        self.every: tuple[Fault, ...] = tuple(every) or self.faults
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.faults, self.every))
 
 
 class KeymapError(SqPipelineError, ValueError):

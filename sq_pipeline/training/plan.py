@@ -23,12 +23,14 @@ _Item = TypeVar("_Item")
 class Crops:
     """How pictures are seen: each as `num_augmentations` random cuts of `crop_min` to 1 of its sides, at the one of
     `sizes` that fits it best. The first size is the training's resolution; there are more with aspect buckets only.
+    `background`: the recipe's.
     """
 
     sizes: tuple[SizePx, ...]
     num_augmentations: int
     crop_min: float
     flip: bool
+    background: str | None = None
 
     @property
     def resolution(self) -> SizePx:
@@ -38,7 +40,8 @@ class Crops:
 
 def crops_of(recipe: Recipe, training_size: SizePx) -> Crops:
     """A recipe's crops over a base model with that training size."""
-    return Crops(training_sizes(recipe, training_size), recipe.num_augmentations, recipe.crop_min, recipe.flip)
+    sizes = training_sizes(recipe, training_size)
+    return Crops(sizes, recipe.num_augmentations, recipe.crop_min, recipe.flip, recipe.background)
 
 
 @dataclass(frozen=True)

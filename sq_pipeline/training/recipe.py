@@ -83,10 +83,15 @@ class Recipe(BaseModel):
     """The precision of the base model's blocks; 16 is its own. `auto` takes what fits the machine's memory."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
     """Compute each block a second time instead of keeping it. `auto` takes what fits the machine's memory."""
+    background: str | None = None
+    """The colour under transparent pixels: `"#rrggbb"` in quotes, or a name of CSS. Left out: a picture that is
+    transparent anywhere is an error."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """The seed of everything random in the training."""
     min_pairs: int = Field(default=150, ge=1)
     """Fewer pictures than this are an error."""
+    ignore: tuple[_Line, ...] = Field(default=(), strict=False)
+    """Files of the folder that are not of the dataset, by name or by pattern, such as `*-masklabel.png`."""
     checkpoint_interval: int = Field(default=50, ge=1)
     """Iterations that are lost at most when a training is cut off. Changes nothing in the adapter."""
     kept_checkpoints: int = Field(default=3, ge=1, le=100)
@@ -140,10 +145,12 @@ class Recipe(BaseModel):
 _NOT_TRAINED = {
     "name",
     "min_pairs",
+    "ignore",
     "trigger",
     "kind",
     "base_model",
     "trainer",
+    "background",  # what is seen through it is of the dataset's own version
     "gradient_checkpointing",
     "checkpoint_interval",
     "sample_interval",

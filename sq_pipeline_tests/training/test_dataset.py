@@ -191,7 +191,6 @@ ONE_FAULT: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "trigger in capitals": (_write("001.txt", b"Old_West"), "001.txt", "says 'Old_West'"),
     "more than the trigger": (_write("001.txt", b"old_west, a town"), "001.txt", "says 'old_west, a town'"),
     "empty caption": (_write("001.txt", b""), "001.txt", "says ''"),
-    "byte order mark": (_write("001.txt", b"\xef\xbb\xbfold_west"), "001.txt", "says '\\ufeffold_west'"),
 }
 
 

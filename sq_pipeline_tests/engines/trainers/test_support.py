@@ -44,6 +44,8 @@ ON: Mapping[str, Mapping[str, Any]] = {
     "prior_mix": {"prior_mix": 0.5, "prior_prompts": ("a lake",)},
     "prior_prompts": {"prior_mix": 0.5, "prior_prompts": ("a lake", "a hill")},
     "prior_pictures": {"prior_mix": 0.5, "prior_prompts": ("a lake",), "prior_pictures": 2},
+    "background": {"background": "#808080"},
+    "ignore": {"ignore": ("notes.txt",)},
     "held_out_pairs": {"held_out_pairs": 1},
     "base_bits": {"base_bits": 4},
     "gradient_checkpointing": {"gradient_checkpointing": True},

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sq_pipeline.common.atomic import disk_error, write_text
+from sq_pipeline.training.pictures import read_picture
 from sq_pipeline.training.plan import Crops
 from sq_pipeline.training.ports import TrainingExample
 
@@ -19,12 +20,11 @@ from sq_pipeline.training.ports import TrainingExample
 def write_pictures(
     folder: Path, examples: Sequence[TrainingExample], crops: Crops, seed: int, prompts: Sequence[str]
 ) -> str:
-    """Write everything that mflux-train reads. Returns a hash of it; raises StorageError."""
+    """Write everything that mflux-train reads. Returns a hash of it; raises StorageError, DatasetError."""
     digest = hashlib.sha256()
     number = 0
     for index, example in enumerate(examples):
-        with Image.open(example.image_path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+        picture = read_picture(example.image_path, crops.background)
         for copy in range(crops.num_augmentations):
             rng = np.random.default_rng([seed, index, copy])
             cut = cut_picture(picture, crops, rng)

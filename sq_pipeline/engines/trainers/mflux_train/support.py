@@ -28,6 +28,7 @@ SUPPORT = TrainerSupport(
             "learning_rate",
             "warmup_steps",
             "resolution",
+            "background",
             "num_augmentations",
             "flip",
             "base_bits",

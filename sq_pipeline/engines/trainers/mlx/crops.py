@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.common.errors import DatasetError, Fault
 from sq_pipeline.training.buckets import choose_bucket
+from sq_pipeline.training.pictures import read_picture, upright_size
 from sq_pipeline.training.plan import Crops
 
 Box = tuple[float, float, float, float]
@@ -32,41 +33,29 @@ class View:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file and its views."""
+    """A picture file, its views, and what is under its transparent pixels."""
 
     path: Path
     crops: tuple[View, ...]
+    background: str | None = None
 
     def pixels(self) -> list[npt.NDArray[np.uint8]]:
         """Each view's RGB pixels, (height, width, 3)."""
-        image = read_upright(self.path)
+        image = read_picture(self.path, self.background)
         return [cut(image, view) for view in self.crops]
 
 
 def plan_crops(paths: Sequence[Path], crops: Crops, numbers: np.random.Generator) -> list[Picture]:
     """Each picture with its random views; equal ones are one. Raises DatasetError for pictures that are too small."""
     return [
-        Picture(path, tuple(dict.fromkeys(_random_crops(whole, size, crops, numbers))))
+        Picture(path, tuple(dict.fromkeys(_random_crops(whole, size, crops, numbers))), crops.background)
         for path, whole, size in _sized(paths, crops)
     ]
 
 
 def plan_plain_crops(paths: Sequence[Path], crops: Crops) -> list[Picture]:
     """Each picture with one view, as large a cut of its middle as there is: what a comparable loss is measured on."""
-    return [Picture(path, (_fitted(whole, size),)) for path, whole, size in _sized(paths, crops)]
-
-
-def read_upright(path: Path) -> Image.Image:
-    """The picture in RGB, turned as its EXIF says."""
-    with Image.open(path) as opened:
-        return ImageOps.exif_transpose(opened).convert("RGB")
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as opened:
-        width_px, height_px = opened.size
-        is_turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return (height_px, width_px) if is_turned else (width_px, height_px)
+    return [Picture(path, (_fitted(whole, size),), crops.background) for path, whole, size in _sized(paths, crops)]
 
 
 def cut(image: Image.Image, view: View) -> npt.NDArray[np.uint8]:
@@ -85,7 +74,7 @@ def _sized(paths: Sequence[Path], crops: Crops) -> list[tuple[Path, SizePx, Size
     found: list[tuple[Path, SizePx, SizePx]] = []
     faults: list[Fault] = []
     for path in paths:
-        width_px, height_px = _upright_size(path)
+        width_px, height_px = upright_size(path)
         size = choose_bucket(width_px, height_px, sizes)
         if size is None:
             problem = f"is {width_px}×{height_px} pixels, smaller than {sizes[0].width_px}×{sizes[0].height_px}"

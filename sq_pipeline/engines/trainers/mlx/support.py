@@ -16,6 +16,7 @@ SUPPORT = TrainerSupport(
             "warmup_steps",
             "guidance",
             "resolution",
+            "background",
             "aspect_buckets",
             "num_augmentations",
             "crop_min",

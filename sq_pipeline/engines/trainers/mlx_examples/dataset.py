@@ -1,7 +1,8 @@
 """A dataset as mlx-examples reads it: `train.jsonl` (`image`, `prompt`) beside pictures that it can take.
 
 It takes the first three channels of the pixels as they are in the file: a grey or palette picture breaks it, CMYK would
-be wrong colours, and a camera's orientation is not followed. Such pictures are written anew, all others only linked.
+be wrong colours, and neither a camera's orientation nor a colour profile is followed. Such pictures are written anew,
+all others only linked.
 """
 
 import json
@@ -9,25 +10,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from sq_pipeline.base_models.base_models import SizePx
-from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.atomic import disk_error, write_text
 from sq_pipeline.common.errors import DatasetError, Fault
+from sq_pipeline.training.pictures import open_picture, see
+from sq_pipeline.training.plan import Crops
 from sq_pipeline.training.ports import TrainingExample
 
 
-def write_dataset(examples: Sequence[TrainingExample], folder: Path, size: SizePx) -> None:
+def write_dataset(examples: Sequence[TrainingExample], folder: Path, crops: Crops) -> None:
     """Write the examples in their order. Raises DatasetError with every picture that cannot be read or is smaller than
-    `size` (width, height): mlx-examples would fill it up with black.
+    the resolution: mlx-examples would fill it up with black.
     """
     faults: list[Fault] = []
     lines: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     for index, example in enumerate(examples):
-        placed = _place(example.image_path, folder / f"{index:05d}", size)
-        if isinstance(placed, Fault):
-            faults.append(placed)
+        try:
+            placed = _place(example.image_path, folder / f"{index:05d}", crops)
+        except DatasetError as error:
+            faults += error.faults
         else:
             lines.append(json.dumps({"image": placed.name, "prompt": example.caption}, ensure_ascii=True))
     if faults:
@@ -35,21 +38,21 @@ def write_dataset(examples: Sequence[TrainingExample], folder: Path, size: SizeP
     write_text(folder / "train.jsonl", "\n".join(lines) + "\n")
 
 
-def _place(source: Path, stem: Path, size: SizePx) -> Path | Fault:
+def _place(source: Path, stem: Path, crops: Crops) -> Path:
+    size = crops.resolution
+    with open_picture(source, source.name) as opened:
+        seen = see(opened, crops.background, source.name)
+        width, height = seen.image.size
+        if width < size.width_px or height < size.height_px:
+            problem = f"is {width}×{height} pixels, the training resolution is {size.width_px}×{size.height_px}"
+            hint = "use a larger picture, or set `resolution` in lora.yaml"
+            raise DatasetError(Fault(source.name, "", problem, hint))
+    placed = stem.with_suffix(source.suffix if seen.is_as_stored else ".png")
     try:
-        with Image.open(source) as image:
-            is_plain = image.mode == "RGB" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            upright = image if is_plain else ImageOps.exif_transpose(image).convert("RGB")
-            width, height = upright.size
-            if width < size.width_px or height < size.height_px:
-                problem = f"is {width}×{height} pixels, the training resolution is {size.width_px}×{size.height_px}"
-                return Fault(source.name, "", problem, "use a larger picture, or set `resolution` in lora.yaml")
-            if is_plain:
-                placed = stem.with_suffix(source.suffix)
-                placed.symlink_to(source.resolve())
-            else:
-                placed = stem.with_suffix(".png")
-                Image.fromarray(np.asarray(upright)).save(placed, compress_level=1)  # pixels only: no orientation again
-            return placed
-    except (OSError, ValueError, SyntaxError) as error:
-        return Fault(source.name, "", f"cannot be read ({error})", "save it again as PNG")
+        if seen.is_as_stored:
+            placed.symlink_to(source.resolve())
+        else:
+            Image.fromarray(np.asarray(seen.image)).save(placed, compress_level=1)  # pixels only: no orientation again
+    except OSError as error:
+        raise disk_error(placed, error) from error
+    return placed

@@ -23,6 +23,7 @@ SUPPORT = TrainerSupport(
             "learning_rate",
             "guidance",
             "resolution",
+            "background",
             "num_augmentations",
             "checkpoint_interval",
             "kept_checkpoints",

@@ -79,7 +79,7 @@ class MlxExamplesTrainer:
             faults += check_recipe(request.recipe, base_model, len(examples))
             faults += check_weights(base_model) if not any(fault.field == "base_model" for fault in faults) else []
             checkout = _collect(faults, lambda: open_checkout(self._data))
-            _collect(faults, lambda: write_dataset(examples, dataset, plan.size))
+            _collect(faults, lambda: write_dataset(examples, dataset, plan.crops))
             if faults or checkout is None:
                 raise TrainingError(faults)
             folder = Path(scratch) / "output" if request.checkpoints is None else request.checkpoints.folder

@@ -116,7 +116,7 @@ def test_pictures_it_cannot_take_are_written_as_upright_rgb_and_some_are_held_ou
     pictures = draw_pictures(folder, 20)
     Image.new("L", (40, 40), 7).save(folder / "00.png")
     Image.new("P", (40, 40), 0).save(folder / "01.png")
-    Image.new("RGBA", (40, 40), (1, 2, 3, 0)).save(folder / "02.png")
+    Image.new("RGBA", (40, 40), (1, 2, 3, 255)).save(folder / "02.png")
     turned = Image.new("RGB", (60, 40), (9, 9, 9))
     exif = turned.getexif()
     exif[0x0112] = 6

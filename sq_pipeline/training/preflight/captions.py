@@ -1,0 +1,77 @@
+"""The captions of a dataset: reading one as it is trained, and what it must say. Not here: pairing, counting tokens."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sq_pipeline.common.errors import Fault
+from sq_pipeline.training.preflight.like_faults import LikeFault
+from sq_pipeline.training.recipe import Recipe
+
+_BOM = "\ufeff"
+_LETTER = r"[^\W_]"  # tokenizers end a word at an underscore
+# Thai to Khmer, kana, Han: written without spaces between words
+_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_SHOWN = 60
+
+
+def read_caption(path: Path, file: str) -> str | Fault:
+    """The caption without a byte order mark and the space around it, or what is wrong with its file."""
+    try:
+        text = path.read_text(encoding="utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError:
+        return Fault(file, "", "is not UTF-8 text", "save it as UTF-8")
+    except OSError as error:
+        return Fault(file, "", f"cannot be read ({error.strerror})", "check the file")
+    for position, character in enumerate(text):
+        if _is_control(character):
+            problem = f"holds the character U+{ord(character):04X} at position {position}"
+            return LikeFault(file, "", problem, "remove it", "holds a control character")
+    return text.strip()
+
+
+def _is_control(character: str) -> bool:
+    is_no_character = ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF
+    return (unicodedata.category(character) == "Cc" and character not in "\t\n\r") or is_no_character
+
+
+def says_word(word: str, text: str) -> bool:
+    """True when the text holds the word for itself, not within another word."""
+    word, text = _composed(word), _composed(text)
+    before = rf"(?<!{_LETTER})" if _ends_at_a_space(word[0]) else ""
+    after = rf"(?!{_LETTER})" if _ends_at_a_space(word[-1]) else ""
+    return re.search(before + re.escape(word) + after, text) is not None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _ends_at_a_space(character: str) -> bool:
+    """Whether words of such characters are told apart by spaces."""
+    return re.match(_LETTER, character) is not None and not _WITHOUT_SPACES.match(character)
+
+
+def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger: str) -> Iterator[Fault]:
+    """What is wrong with captions, each with its file."""
+    for file, caption in captions:
+        if recipe.kind == "style":
+            if _composed(caption) != _composed(trigger):
+                yield _no_bare_trigger(file, caption, trigger)
+        elif not caption or _composed(caption) == _composed(trigger):
+            yield Fault(file, "", "does not describe its picture", "write a sentence about it")
+        elif _composed(trigger) not in _composed(caption):
+            yield Fault(file, "", f"does not contain {trigger!r}", "name the subject by its trigger")
+        elif not says_word(trigger, caption):
+            problem = f"does not contain {trigger!r} as a word"
+            yield Fault(file, "", problem, "name the subject by its trigger, with a space around it")
+
+
+def _no_bare_trigger(file: str, caption: str, trigger: str) -> Fault:
+    hint = f"a style's caption is exactly {trigger!r}"
+    if says_word(trigger, caption):
+        hint += "; for described pictures write `kind: subject` in lora.yaml"
+    elif " " in caption:
+        hint += f"; for described pictures write `kind: subject` in lora.yaml and {trigger!r} into each caption"
+    return LikeFault(file, "", f"says {caption[:_SHOWN]!r}", hint, f"says something else than {trigger!r}")
