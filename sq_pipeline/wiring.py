@@ -61,4 +61,5 @@ def real_engines(data: DataDir) -> Engines:
         token_counter=lambda name: factory.token_counter(name, data),
         weights_hash=lambda name: files.base_model_weights_hash(name, data),
         training_ahead=lambda: _ahead(data.root),
+        training_faults=factory.training_faults,
     )

@@ -11,6 +11,7 @@ from sq_pipeline.cli import (
     adapter_verdict_commands,
     choose_command,
     content_commands,
+    dataset_commands,
     doctor_command,
     fidelity_command,
     inspect_command,
@@ -54,7 +55,8 @@ def _options(
 
 
 pipeline_commands.register(app)
-content_commands.register(app, dataset_app)
+content_commands.register(app)
+dataset_commands.register(dataset_app)
 inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)

@@ -1,19 +1,13 @@
-"""`prompts` and `dataset check`: looking at content before anything is made of it."""
+"""`prompts`: looking at content before anything is made of it."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
-from sq_pipeline.common.errors import TrainingError
 from sq_pipeline.common.layout import data_root
-
-if TYPE_CHECKING:
-    from sq_pipeline.pipeline.adapters.training_needs import TrainingFit
-    from sq_pipeline.training.dataset import TrainingDataset
 
 
 def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
@@ -87,30 +81,8 @@ def _show_prompts(result: dict[str, Any]) -> None:
             print_line(f"{kind[:-1]}: {line}")
 
 
-def _fit_memory(dataset: "TrainingDataset") -> "TrainingFit | None":
-    """How the training fits this machine; None over tiny-flux, which always does. Raises TrainingError otherwise."""
-    from sq_pipeline.base_models.base_models import Flux1Model, resolve_base_model, training_base_of
-    from sq_pipeline.engines import factory
-    from sq_pipeline.pipeline.adapters.training_needs import fit_training
-
-    base_model = training_base_of(resolve_base_model(dataset.base_model))
-    if base_model.name == "tiny-flux" or not isinstance(base_model, Flux1Model):
-        return None
-    fit = fit_training(
-        dataset.name,
-        dataset.recipe,
-        base_model,
-        factory.usable_memory_bytes(),
-        pairs=len(dataset.images),
-        captions=len({image.caption for image in dataset.images}),
-    )
-    if fit.settings is None:
-        raise TrainingError(replace(fault, file=f"{dataset.name}/{fault.file}") for fault in fit.faults)
-    return fit
-
-
-def register(app: typer.Typer, dataset: typer.Typer) -> None:
-    """Add the commands to the application and to the `dataset` group."""
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
 
     @app.command()
     def prompts(
@@ -124,22 +96,3 @@ def register(app: typer.Typer, dataset: typer.Typer) -> None:
             _show_prompts(result)
         if result["faults"]:
             raise typer.Exit(1)
-
-    @dataset.command()
-    def check(folder: Path, as_json: JsonOption = False) -> None:
-        """Check a training dataset: every fault at once, or that it is fit to train on."""
-        from sq_pipeline.base_models.base_models import DEFAULT_BASE_MODEL
-        from sq_pipeline.training.dataset import check_dataset
-
-        checked = check_dataset(folder, str(folder), DEFAULT_BASE_MODEL)
-        fit = _fit_memory(checked)
-        report = {**checked.as_json(), "memory": fit.as_json() if fit else None}
-        if as_json:
-            print_json(report)
-            return
-        trigger = f", trigger {report['trigger']!r}" if report["trigger"] else ""
-        print_line(f"{report['pairs']} pairs, {report['kind']}{trigger}: fit to train on {report['base_model']}")
-        if fit is not None:
-            print_line(fit.describe())
-        for line in report["warnings"]:
-            print_line(f"warning: {line}")

@@ -49,14 +49,20 @@ class SelectionError(SqPipelineError, LookupError):
 
 
 class DatasetError(SqPipelineError, ValueError):
-    """A training dataset fails the preflight. Like `faults` of many files are one; `every` has each for itself."""
+    """A training dataset fails the preflight. Like `faults` of many files are one; `every` has each for itself.
 
-    def __init__(self, faults: Iterable[Fault] | Fault | str, every: Iterable[Fault] = ()):
+    `warnings`: what else is worth a look.
+    """
+
+    def __init__(
+        self, faults: Iterable[Fault] | Fault | str, every: Iterable[Fault] = (), warnings: Iterable[Fault] = ()
+    ):
         super().__init__(faults)
         self.every: tuple[Fault, ...] = tuple(every) or self.faults
+        self.warnings: tuple[Fault, ...] = tuple(warnings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.faults, self.every))
+        return (type(self), (self.faults, self.every, self.warnings))
 
 
 class KeymapError(SqPipelineError, ValueError):
@@ -77,6 +83,10 @@ class BaseModelError(SqPipelineError, RuntimeError):
 
 class TrainingError(SqPipelineError, RuntimeError):
     """Training could not finish."""
+
+
+class DivergedError(TrainingError):
+    """A training's losses make no sense any more. With the same inputs it would diverge again."""
 
 
 class RenderError(SqPipelineError, RuntimeError):

@@ -36,8 +36,9 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass
 class RunReport:
-    """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person; `warnings`
-    are of what is made all the same.
+    """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person.
+
+    `warnings` are the plan's, as it was in the end.
     """
 
     trained: list[str] = field(default_factory=list)
@@ -138,7 +139,7 @@ def _bring_up_to_date(
         say(line)
     _note_made(pipeline, plan, made, report)
     _note_blocked(plan, report)
-    report.warnings += map(str, plan.warnings)
+    report.warnings = list(dict.fromkeys(map(str, plan.warnings)))
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
 

@@ -3,7 +3,7 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sq_pipeline.base_models.base_models import resolve_base_model
@@ -14,21 +14,32 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.kernel_folder import take_kernel_folder
 from sq_pipeline.engines.mflux import token_counters
+from sq_pipeline.engines.trainers.mlx import support as mlx_support
+from sq_pipeline.engines.trainers.mlx_examples import support as mlx_examples_support
 from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
+from sq_pipeline.engines.trainers.mlx_examples.recipe import check_recipe
 from sq_pipeline.engines.versions import describe_mflux_train, describe_trainer
 from sq_pipeline.pictures.ports import WatchedRenderer
 from sq_pipeline.settings import load_settings
+from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
+from sq_pipeline.training.support import unsupported_faults
 from sq_pipeline.verification.ports import FidelityMeter
+
+_ENOUGH = 2**62  # bytes
 
 
 @dataclass(frozen=True)
 class _TrainerDoor:
-    """How one trainer is made, and its versions without making it. An engine is imported only when it is made."""
+    """How one trainer is made, and its versions without making it. An engine is imported only when it is made.
+
+    `check`: what it refuses of a plan, before it reads anything.
+    """
 
     make: Callable[[DataDir], Trainer]
     versions: Callable[[DataDir], Mapping[str, str]]
+    check: Callable[[TrainingPlan], Iterable[Fault]]
 
 
 def _make_mlx(data: DataDir) -> Trainer:
@@ -49,12 +60,36 @@ def _make_mflux_train(data: DataDir) -> Trainer:
     return MfluxTrainTrainer(data)
 
 
+def _check_mlx(plan: TrainingPlan) -> Iterator[Fault]:
+    yield from unsupported_faults(plan.recipe, mlx_support.SUPPORT)
+    fault = mlx_support.family_fault(plan.base_model)
+    if fault is not None:
+        yield fault
+        return
+    try:
+        # over tiny-flux everything fits, and MLX need not be asked
+        plan.settings(_ENOUGH if plan.base_model.name == "tiny-flux" else usable_memory_bytes())
+    except TrainingError as error:
+        yield from error.faults
+
+
+def _check_mlx_examples(plan: TrainingPlan) -> Iterator[Fault]:
+    yield from unsupported_faults(plan.recipe, mlx_examples_support.SUPPORT)
+    yield from check_recipe(plan.recipe, plan.base_model, len(plan.trained))
+
+
+def _check_mflux_train(plan: TrainingPlan) -> Iterator[Fault]:
+    from sq_pipeline.engines.trainers.mflux_train.config import check_plan
+
+    return check_plan(plan)
+
+
 TRAINERS: Mapping[TrainerName, _TrainerDoor] = {
     # no name: what was trained before trainers had one stays as it is
-    "mlx": _TrainerDoor(_make_mlx, lambda _: describe_trainer().versions),
-    "mlx-examples": _TrainerDoor(_make_mlx_examples, lambda data: open_checkout(data).versions()),
+    "mlx": _TrainerDoor(_make_mlx, lambda _: describe_trainer().versions, _check_mlx),
+    "mlx-examples": _TrainerDoor(_make_mlx_examples, lambda data: open_checkout(data).versions(), _check_mlx_examples),
     "mflux-train": _TrainerDoor(
-        _make_mflux_train, lambda _: {"name": "mflux-train", **describe_mflux_train().versions}
+        _make_mflux_train, lambda _: {"name": "mflux-train", **describe_mflux_train().versions}, _check_mflux_train
     ),
 }
 
@@ -81,6 +116,11 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
     """
     take_kernel_folder()
     return _door_of(name).make(data)
+
+
+def training_faults(name: TrainerName, plan: TrainingPlan) -> list[Fault]:
+    """What the trainer of that name would refuse of a plan; raises TrainingError for a trainer that is not there."""
+    return list(_door_of(name).check(plan))
 
 
 def validation_meter(data: DataDir) -> ValidationMeter:

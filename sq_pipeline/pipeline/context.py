@@ -28,6 +28,7 @@ from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.inputs import Inputs
 from sq_pipeline.pipeline.store import Record, Store, StoredObject
 from sq_pipeline.settings import Settings, load_settings
+from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.ports import FidelityMeter
@@ -56,6 +57,7 @@ class Engines:
     `trainer` and `trainer_versions` take a trainer's name, and raise TrainingError or ContentError for one that is
     not there; the versions enter fingerprints and are cheap. `training_ahead`: what begins trainings in other
     processes; a trainer that is asked for one of them takes it up. None where all is trained in this process.
+    `training_faults`: what a trainer would refuse of a plan, asked before it is made.
     """
 
     trainer: Callable[[TrainerName], Trainer]
@@ -69,6 +71,7 @@ class Engines:
     token_counter: Callable[[str], TokenCounter]
     weights_hash: Callable[[str], str]
     training_ahead: Callable[[], TrainsAhead] | None = None
+    training_faults: Callable[[TrainerName, TrainingPlan], Sequence[Fault]] = lambda _name, _plan: ()
 
 
 @dataclass(frozen=True)

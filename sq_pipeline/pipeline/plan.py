@@ -10,6 +10,7 @@ from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
+from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.chain import chain_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import find_settled, settle
@@ -30,7 +31,7 @@ class Plan:
     worlds: tuple[WorldState, ...]
     settled: dict[str, int]
     faults: tuple[Fault, ...]
-    warnings: tuple[Fault, ...]
+    warnings: tuple[Fault | str, ...]
 
     def steps(self) -> Iterable[Step]:
         """Every step that was looked at, adapters first; those of settled worlds are not."""
@@ -99,8 +100,13 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
             settle(context, state)
             states.append(state)
     context.files.save()
-    dropped = [*of_settled, *(warning for state in states for warning in warnings_of_drops(state))]
-    warnings = (*context.catalog.warnings, *dropped, *_outdated_choices(context, adapters))
+    warnings = (
+        *context.catalog.warnings,
+        *of_settled,
+        *(warning for state in states for warning in warnings_of_drops(state)),
+        *_outdated_choices(context, adapters),
+        *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
+    )
     return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
 
 

@@ -1,15 +1,21 @@
-"""The folders that trainings leave their checkpoints in: when they go. Not here: what is in them (the trainer's)."""
+"""The folders that trainings leave their checkpoints in: when they go, and which of them end in a divergence.
 
+Not here: what is in them (the trainer's).
+"""
+
+import json
 import shutil
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from sq_pipeline.common.atomic import disk_error
+from sq_pipeline.common.atomic import disk_error, write_text
+from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
 
 ABANDONED_AFTER_S = 14 * 24 * 3600.0
+_DIVERGED = "diverged.json"
 
 
 def remove_checkpoints(data: DataDir, fingerprint: str) -> None:
@@ -38,6 +44,24 @@ def last_checkpoint(data: DataDir, fingerprint: str) -> int | None:
     folder = data.checkpoint_folder(fingerprint)
     found = [int(path.stem) for path in folder.glob("[0-9]*.safetensors") if path.stem.isdecimal()]
     return max(found, default=None)
+
+
+def note_divergence(data: DataDir, fingerprint: str, chip: str, fault: Fault) -> None:
+    """Remember that the training with this fingerprint diverges on such a chip; raises StorageError."""
+    told = {"chip": chip, "problem": fault.problem, "hint": fault.hint, "field": fault.field}
+    write_text(data.checkpoint_folder(fingerprint) / _DIVERGED, json.dumps(told) + "\n")
+
+
+def divergence_of(data: DataDir, fingerprint: str, chip: str, file: str) -> Fault | None:
+    """Why the training with this fingerprint is not begun again on such a chip; None where nothing is known of it."""
+    try:
+        told = json.loads((data.checkpoint_folder(fingerprint) / _DIVERGED).read_text(encoding="utf-8"))
+        same_chip = told["chip"] == chip  # another one's arithmetic may stay within bounds
+        return (
+            Fault(file, told["field"], f"the training diverged: {told['problem']}", told["hint"]) if same_chip else None
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _folders(root: Path) -> list[Path]:

@@ -16,12 +16,14 @@ from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import ContentError, DatasetError, Fault
 from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.training.buckets import training_sizes
-from sq_pipeline.training.dataset_files import RECIPE_FILE, list_as_told, read_recipe
+from sq_pipeline.training.dataset_files import RECIPE_FILE, list_as_told, read_recipe, stem_of
 from sq_pipeline.training.ports import TrainingExample
 from sq_pipeline.training.preflight.captions import check_captions, read_caption
+from sq_pipeline.training.preflight.later_stages import LaterStages, judge_texts, trainer_faults
 from sq_pipeline.training.preflight.like_faults import LikeFault, group_faults
 from sq_pipeline.training.preflight.pairs import pair_up
 from sq_pipeline.training.preflight.pictures import CheckedPicture, check_picture
+from sq_pipeline.training.preflight.recipe_notes import recipe_notes
 from sq_pipeline.training.recipe import Recipe, recipe_values
 
 
@@ -93,8 +95,12 @@ def _hash_entry(path: Path, folder: Path, hash_of: Callable[[Path], str]) -> str
         return "unreadable"
 
 
-def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingDataset:
+def check_dataset(
+    folder: Path, name: str, default_base_model: str, later: LaterStages | None = None
+) -> TrainingDataset:
     """The preflight. `name` names the folder in errors. Raises DatasetError with every fault found.
+
+    With `later`, the stages that follow judge the dataset too.
 
     Checked: the folder; the recipe, and that its `modules` exist; pairing both ways; the number of pairs; each image
     decodes whole, is seen in RGB without a loss that nobody chose, and is at least as large as the training resolution;
@@ -120,6 +126,7 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
         problem = f"{len(pairing.pairs)} pairs of image and caption, at least {recipe.min_pairs} are needed"
         faults.append(Fault(name, "", problem, f"add pictures, or set `min_pairs` in {RECIPE_FILE}"))
     images: list[DatasetImage] = []
+    captions: list[tuple[str, str]] = []
     seen: list[tuple[str, CheckedPicture]] = []
     # without a recipe and a base model nothing is known of sizes, and any will do
     sizes = training_sizes(recipe, base_model.training_size) if recipe is not None and base_model is not None else ()
@@ -134,6 +141,8 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
             found += error.faults
         found += [item for item in (checked, caption) if isinstance(item, Fault)]
         faults += found
+        if isinstance(caption, str):
+            captions.append((f"{name}/{caption_path.name}", caption))
         if isinstance(checked, CheckedPicture):
             notes += checked.notes
             seen.append((file, checked))
@@ -143,9 +152,23 @@ def check_dataset(folder: Path, name: str, default_base_model: str) -> TrainingD
     faults += _check_duplicates(images, name)
     if recipe is not None and not pairing.is_recipe_misnamed:
         faults += _check_captions(images, recipe, name)
+        notes += recipe_notes(recipe, f"{name}/{RECIPE_FILE}")
+    if later is not None and recipe is not None and base_model is not None:
+        too_long, cut = judge_texts(recipe, base_model, captions, name, later)
+        faults += too_long
+        notes += cut
+        faults += trainer_faults(recipe, base_model, [text for _, text in captions], name, later)
     if faults or recipe is None or base_model is None:
-        raise DatasetError(group_faults(faults), faults)
+        raise DatasetError(group_faults(faults), faults, notes)
     return TrainingDataset(folder, name, recipe, base_model.name, tuple(images), tuple(notes))
+
+
+def read_captions(folder: Path, name: str) -> list[tuple[str, str]]:
+    """The captions that can be read, each with its file. Decodes no picture; raises DatasetError without a folder."""
+    listing = list_as_told(folder, name)
+    stems = {stem_of(path) for path in listing.images}
+    found = ((path, _caption_of(path, folder, name)) for path in listing.captions if stem_of(path) in stems)
+    return [(f"{name}/{path.name}", caption) for path, caption in found if isinstance(caption, str)]
 
 
 def _misplaced(path: Path, folder: Path, name: str) -> Fault | None:

@@ -506,7 +506,10 @@ def test_cli_prints_one_line_for_each_fault(
     (folder / "002.txt").write_text("two\nlines")
     assert _run_cli(monkeypatch, str(folder), *option) == 1
     output = capsys.readouterr()
-    assert output.out == ""
+    if option:
+        assert len(json.loads(output.out)["faults"]) == 3
+    else:
+        assert output.out == "not fit to train; judged over tiny-flux (of the default)\n"
     lines = output.err.splitlines()
     assert len(lines) == 3
     for line, name in zip(lines, ("000.png", "001.png", "002.txt"), strict=True):

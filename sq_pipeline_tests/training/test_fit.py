@@ -285,7 +285,9 @@ def test_the_preflight_refuses_what_can_never_fit(
     set_memory(monkeypatch, 12)
     assert run_cli(monkeypatch, "dataset", "check", str(folder)) == 1
     output = capsys.readouterr()
-    assert output.out == ""
+    assert (
+        output.out == "not fit to train; judged over flux1-schnell (of lora.yaml)\nneeds 29.2 GiB of memory at least\n"
+    )
     assert f"error: {folder}/lora.yaml: gradient_checkpointing: needs " in output.err
 
 

@@ -11,16 +11,22 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import training_base_of
-from sq_pipeline.common.errors import ContentError
+from sq_pipeline.common.errors import ContentError, DivergedError, Fault
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
-from sq_pipeline.pipeline.adapters.facts import base_model_for, recipe_of, sample_prompts_of, trainer_of
-from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
+from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, recipe_of, sample_prompts_of, trainer_of
+from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged, training_faults
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import Inputs, mlx_adapter_inputs
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.training.checkpoint_folders import last_checkpoint, remove_abandoned_checkpoints, remove_checkpoints
+from sq_pipeline.training.checkpoint_folders import (
+    divergence_of,
+    last_checkpoint,
+    note_divergence,
+    remove_abandoned_checkpoints,
+    remove_checkpoints,
+)
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
 from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
@@ -38,13 +44,26 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     )
 
 
-def _refine(context: Context, _adapter: Adapter, step: Step, _steps: Steps) -> Step:
-    """The training, saying where it goes on if it was cut off."""
-    is_to_train = step.because is None and step.record is None
+def _refine(context: Context, adapter: Adapter, step: Step, _steps: Steps) -> Step:
+    """The training, saying where it goes on if it was cut off; blocked where its trainer would refuse it, or where it
+    is known to diverge.
+    """
+    if not step.is_to_do or step.record is not None:
+        return step
+    is_to_train = step.because is None
+    diverged = _divergence(context, adapter, step) if is_to_train else None
+    faults = training_faults(context, adapter) if diverged is None else [diverged]
+    if faults:
+        return replace(step, status="blocked", reasons=tuple(map(str, faults)), because=None)
     last = last_checkpoint(context.data, step.fingerprint) if is_to_train else None
     if last is None:
         return step
     return replace(step, reasons=(*step.reasons, f"goes on after iteration {last}, where it was cut off"))
+
+
+def _divergence(context: Context, adapter: Adapter, step: Step) -> Fault | None:
+    file = f"{dataset_label(adapter)}/lora.yaml"
+    return divergence_of(context.data, step.fingerprint, context.engines.chip, file)
 
 
 def _make(making: Making) -> Record:
@@ -65,9 +84,12 @@ def _make(making: Making) -> Record:
         output = Path(folder) / "final_adapters.safetensors"
         checkpoints = CheckpointPlace(context.data.checkpoint_folder(step.fingerprint), step.fingerprint)
         prompts = _sample_prompts(making)
-        result = train_adapter(
-            dataset, context.engines.trainer(trainer_of(context, adapter)), output, on_progress, checkpoints, prompts
-        )
+        trainer = context.engines.trainer(trainer_of(context, adapter))
+        try:
+            result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
+        except DivergedError as error:
+            note_divergence(context.data, step.fingerprint, context.engines.chip, error.faults[0])
+            raise
         version = tensors_data_version(output)
         objects = _training_objects(context, adapter, output, result)
     return step.as_record(version, objects, _training_info(context, dataset, result))

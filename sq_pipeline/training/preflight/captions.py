@@ -36,12 +36,13 @@ def _is_control(character: str) -> bool:
     return (unicodedata.category(character) == "Cc" and character not in "\t\n\r") or is_no_character
 
 
-def says_word(word: str, text: str) -> bool:
-    """True when the text holds the word for itself, not within another word."""
+def find_word(word: str, text: str) -> int | None:
+    """Where the word ends that the text (composed) holds for itself, not within another one; None: it does not."""
     word, text = _composed(word), _composed(text)
     before = rf"(?<!{_LETTER})" if _ends_at_a_space(word[0]) else ""
     after = rf"(?!{_LETTER})" if _ends_at_a_space(word[-1]) else ""
-    return re.search(before + re.escape(word) + after, text) is not None
+    found = re.search(before + re.escape(word) + after, text)
+    return found.end() if found else None
 
 
 def _composed(text: str) -> str:
@@ -63,14 +64,14 @@ def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger:
             yield Fault(file, "", "does not describe its picture", "write a sentence about it")
         elif _composed(trigger) not in _composed(caption):
             yield Fault(file, "", f"does not contain {trigger!r}", "name the subject by its trigger")
-        elif not says_word(trigger, caption):
+        elif find_word(trigger, caption) is None:
             problem = f"does not contain {trigger!r} as a word"
             yield Fault(file, "", problem, "name the subject by its trigger, with a space around it")
 
 
 def _no_bare_trigger(file: str, caption: str, trigger: str) -> Fault:
     hint = f"a style's caption is exactly {trigger!r}"
-    if says_word(trigger, caption):
+    if find_word(trigger, caption) is not None:
         hint += "; for described pictures write `kind: subject` in lora.yaml"
     elif " " in caption:
         hint += f"; for described pictures write `kind: subject` in lora.yaml and {trigger!r} into each caption"

@@ -15,13 +15,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.base_models.base_models import QwenModel
+from sq_pipeline.base_models.base_models import BaseModel, QwenModel
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.engines.mflux.families import FAMILIES, shapes_of
+from sq_pipeline.engines.trainers.mflux_train.support import SUPPORT
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.recipe import Recipe
-from sq_pipeline.training.support import RECIPE_FILE
+from sq_pipeline.training.support import RECIPE_FILE, unsupported_faults
 
 DATA, RUN = "data", "run"
 _MANY_PICTURES = 256  # more of them are kept on disk: a prompt's encoding is 8 MB in FLUX.2
@@ -39,6 +40,22 @@ def trained_modules(base_model: QwenModel, recipe: Recipe) -> tuple[str, ...]:
     """The layers, by mflux's names, that a recipe trains."""
     trained = re.compile(FAMILIES[base_model.family].trained)
     return tuple(path for path in shapes_of(base_model) if trained.fullmatch(path) and recipe.covers(path))
+
+
+def check_plan(plan: TrainingPlan) -> Iterator[Fault]:
+    """What mflux-train would refuse of a plan."""
+    base_model = plan.base_model
+    if not isinstance(base_model, QwenModel):
+        yield family_fault(base_model)
+        return
+    yield from unsupported_faults(plan.recipe, SUPPORT)
+    yield from faults_of(plan.recipe, base_model, len(plan.trained) * plan.crops.num_augmentations)
+
+
+def family_fault(base_model: BaseModel) -> Fault:
+    """The fault of a base model of another family than those that mflux-train trains."""
+    problem = f"mflux-train trains Z-Image and FLUX.2, not {base_model.name}"
+    return Fault(RECIPE_FILE, "trainer", problem, "use `trainer: mlx`")
 
 
 def faults_of(recipe: Recipe, base_model: QwenModel, pictures: int) -> list[Fault]:

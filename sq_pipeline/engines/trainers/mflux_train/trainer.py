@@ -82,8 +82,7 @@ class MfluxTrainTrainer:
 def _trained_over(base_model: BaseModel) -> QwenModel:
     if isinstance(base_model, QwenModel):
         return base_model
-    problem = f"mflux-train trains Z-Image and FLUX.2, not {base_model.name}"
-    raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "use `trainer: mlx`"))
+    raise TrainingError(train_config.family_fault(base_model))
 
 
 def _insist_on_assistant(base_model: QwenModel) -> None:

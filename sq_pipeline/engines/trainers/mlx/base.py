@@ -14,8 +14,8 @@ from mflux.models.common.config.config import Config
 from mflux.models.common.config.model_config import AVAILABLE_MODELS, ModelConfig
 
 from sq_pipeline.base_models import files
-from sq_pipeline.base_models.base_models import FAMILY_NAMES, BaseModel, Flux1Model, SizePx
-from sq_pipeline.common.errors import BaseModelError, Fault
+from sq_pipeline.base_models.base_models import BaseModel, Flux1Model, SizePx
+from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import blas
 from sq_pipeline.engines.flux.network import Flux
@@ -25,6 +25,7 @@ from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
+from sq_pipeline.engines.trainers.mlx.support import family_fault
 from sq_pipeline.training.memory import TrainingSettings
 
 Pixels = npt.NDArray[np.uint8]
@@ -80,8 +81,7 @@ class TrainingBase:
 def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
     """Check that all of it is there, by its headers; raises BaseModelError with every fault."""
     if not isinstance(base_model, Flux1Model):
-        problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}, and this trainer trains FLUX.1 alone"
-        raise BaseModelError(Fault("lora.yaml", "trainer", problem, "write `trainer: mflux-train`"))
+        raise BaseModelError(family_fault(base_model) or "this trainer trains FLUX.1 alone")
     blas.use_threads_for(base_model)
     return _open_tiny(base_model, data) if base_model.mflux_name is None else _open_flux(base_model, data)
 

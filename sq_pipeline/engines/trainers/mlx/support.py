@@ -1,6 +1,8 @@
-"""What the built-in trainer supports: all that a recipe has."""
+"""What the built-in trainer supports: all that a recipe has, over FLUX.1."""
 
-from sq_pipeline.training.support import TrainerSupport
+from sq_pipeline.base_models.base_models import FAMILY_NAMES, BaseModel, Flux1Model
+from sq_pipeline.common.errors import Fault
+from sq_pipeline.training.support import RECIPE_FILE, TrainerSupport
 
 SUPPORT = TrainerSupport(
     "mlx",
@@ -35,3 +37,11 @@ SUPPORT = TrainerSupport(
         }
     ),
 )
+
+
+def family_fault(base_model: BaseModel) -> Fault | None:
+    """Why it cannot train over a base model; None: it can."""
+    if isinstance(base_model, Flux1Model):
+        return None
+    problem = f"{base_model.name} is a {FAMILY_NAMES[base_model.family]}, and this trainer trains FLUX.1 alone"
+    return Fault(RECIPE_FILE, "trainer", problem, "write `trainer: mflux-train`")

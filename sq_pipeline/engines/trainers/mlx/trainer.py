@@ -15,7 +15,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from sq_pipeline.base_models.ports import EngineDescription
-from sq_pipeline.common.errors import Fault, TrainingError
+from sq_pipeline.common.errors import DivergedError, Fault
 from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import versions
@@ -185,9 +185,9 @@ class _Run:
         while loop.iteration < recipe.iterations:
             self.losses.append(loop.advance())
             if problem := describe_fault(self.losses, loop.blank_loss):
-                raise _stopped(problem, checkpoints)
+                raise _diverged(problem)
             is_last = loop.iteration == recipe.iterations
-            state = _checked_state(loop, checkpoints) if is_last else None
+            state = _checked_state(loop) if is_last else None
             validation, sample = self._look_up(checkpoints)
             elapsed_s = self.earlier_s + time.perf_counter() - start
             on_progress(
@@ -209,7 +209,7 @@ class _Run:
             is_due = is_last or _is_due(checkpoints, loop.iteration, recipe)
             if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
                 told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.validation)
-                checkpoints.save(Checkpoint(state or _checked_state(loop, checkpoints), *told))
+                checkpoints.save(Checkpoint(state or _checked_state(loop), *told))
 
     def _keeps_end(self) -> bool:
         place = self.request.checkpoints
@@ -251,14 +251,12 @@ def _is_due(folder: CheckpointFolder, iteration: int, recipe: Recipe) -> bool:
     return iteration // recipe.checkpoint_interval > (folder.last_iteration or 0) // recipe.checkpoint_interval
 
 
-def _checked_state(loop: TrainingLoop, folder: CheckpointFolder | None) -> LoopState:
+def _checked_state(loop: TrainingLoop) -> LoopState:
     state = loop.state()
     if not state.is_finite():
-        raise _stopped(f"the adapter's numbers became nan or inf at iteration {loop.iteration}", folder)
+        raise _diverged(f"the adapter's numbers became nan or inf at iteration {loop.iteration}")
     return state
 
 
-def _stopped(problem: str, folder: CheckpointFolder | None) -> TrainingError:
-    last = folder.last_iteration if folder is not None else None
-    kept = f" (the checkpoint after iteration {last} is kept)" if last is not None else ""
-    return TrainingError(Fault("lora.yaml", "learning_rate", problem, f"lower it{kept}"))
+def _diverged(problem: str) -> DivergedError:
+    return DivergedError(Fault("lora.yaml", "learning_rate", problem, "lower it"))
