@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_command_line_is_the_contract() -> None:
-    wanted = {"demo", "plan", "run", "prompts", "dataset check", "ui", "serve", "doctor", "verify-image"}
+    wanted = {
+        "demo",
+        "plan",
+        "run",
+        "prompts",
+        "dataset check",
+        "dataset import",
+        "ui",
+        "serve",
+        "doctor",
+        "verify-image",
+    }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose", "promote")}
     assert set(commands()) == wanted
 

@@ -1,5 +1,6 @@
 """`dataset check` and `dataset import`: a training dataset before anything is trained on it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,3 +155,19 @@ def register(dataset: typer.Typer) -> None:
             _show(report, [str(warning) for warning in group_faults(warnings)])
         if error is not None:
             raise error
+
+    @dataset.command(name="import")
+    def import_(source: Path, out: Path, as_json: JsonOption = False) -> None:
+        """Copy another trainer's dataset into a new folder as one of ours; says what it left.
+
+        Reads folders of repeats (10_name), metadata.jsonl and .csv, and captions in .caption, .json and .png.txt files.
+        """
+        from sq_pipeline.training.import_dataset import import_dataset
+
+        made = import_dataset(source, out)
+        if as_json:
+            print_json({"dataset": str(out), "pairs": made.pairs, "recipe": made.recipe, "left": list(made.left)})
+            return
+        print_line(f"{made.pairs} pairs in {out}; `sq-pipeline dataset check {shlex.quote(str(out))}` checks them")
+        for line in made.left:
+            print_line(f"left: {line}")

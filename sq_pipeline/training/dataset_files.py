@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sq_pipeline.common.errors import ContentError, DatasetError, Fault
 from sq_pipeline.common.strict_yaml import load_mapping, validate
-from sq_pipeline.training.picture_formats import IMAGE_SUFFIXES, MORE_IMAGE_SUFFIXES
-from sq_pipeline.training.pictures import parse_background
+from sq_pipeline.training.pictures.formats import IMAGE_SUFFIXES, MORE_IMAGE_SUFFIXES
+from sq_pipeline.training.pictures.seen import parse_background
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.recipe_keys import hint_for_foreign_key
 

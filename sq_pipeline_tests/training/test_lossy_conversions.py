@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from sq_pipeline.common.errors import DatasetError
 from sq_pipeline.training.dataset import TrainingDataset, check_dataset
-from sq_pipeline.training.pictures import read_picture
+from sq_pipeline.training.pictures.seen import read_picture
 from sq_pipeline_tests.builders import faults_of
 from sq_pipeline_tests.cases.datasets import (
     CASES,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sq_pipeline.common.strict_yaml import is_mapping
-from sq_pipeline.training.picture_formats import IMAGE_SUFFIXES, MORE_IMAGE_SUFFIXES
+from sq_pipeline.training.pictures.formats import IMAGE_SUFFIXES, MORE_IMAGE_SUFFIXES
 
 PICTURE_SUFFIXES = IMAGE_SUFFIXES | MORE_IMAGE_SUFFIXES
 TABLES = ("metadata.jsonl", "metadata.csv", "captions.json", "meta_cap.json", "train.jsonl")
@@ -28,6 +28,12 @@ def repeats_of(folder: str) -> int | None:
     """How often Kohya's trainer sees the pictures of a folder `10_name`; None for any other name."""
     found = _REPEATS.fullmatch(folder)
     return int(found[1]) if found else None
+
+
+def class_words_of(folder: str) -> str | None:
+    """What Kohya's trainer takes for the caption of a picture without one in a folder `10_name`: the name."""
+    found = _REPEATS.fullmatch(folder)
+    return found[2].strip() if found else None
 
 
 def mask_pattern(path: Path, pictures: Mapping[str, object]) -> str | None:
@@ -56,7 +62,7 @@ def caption_files(picture: Path) -> Iterator[Path]:
 def find_caption(picture: Path) -> tuple[Path, str] | None:
     """A caption that another trainer reads, with its file; None where there is none with words in it."""
     for path in caption_files(picture):
-        text = _read(path) if path.is_file() else None
+        text = _read(path) if path.is_file() and not path.is_symlink() else None
         if text is None:
             continue
         caption = _caption_in(_parse(text)) if path.suffix.lower() == ".json" else text

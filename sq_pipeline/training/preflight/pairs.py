@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.training.dataset_files import RECIPE_FILE, FolderListing, find_misnamed_recipe, stem_of
-from sq_pipeline.training.picture_formats import describe_other
+from sq_pipeline.training.pictures.formats import describe_other
 from sq_pipeline.training.preflight.like_faults import LikeFault
 from sq_pipeline.training.preflight.other_layouts import (
     TABLES,
@@ -41,7 +41,7 @@ def pair_up(listing: FolderListing, folder: Path, name: str) -> Pairing:
     folders = [*_folders_of_pictures(listing, folder, name)]
     misnamed = find_misnamed_recipe(folder)
     faults = [*_told_twice(listing, name), *elsewhere, *_images_alone(listing, name)]
-    faults += [*_captions_alone(listing, name)]
+    faults += [fault for fault in _captions_alone(listing, name) if misnamed is None or misnamed.name not in fault.file]
     if not pairs:
         faults += folders
     notes = [] if not pairs else folders
@@ -54,10 +54,9 @@ def pair_up(listing: FolderListing, folder: Path, name: str) -> Pairing:
 
 
 def _import_hint(folder: Path) -> str:
-    source = str(folder)
-    return (
-        f"`sq-pipeline dataset import {shlex.quote(source)} {shlex.quote(source.rstrip('/') + '-imported')}` copies it"
-    )
+    source = folder if folder.name else folder.resolve()
+    target = source.with_name(f"{source.name}-imported")
+    return f"`sq-pipeline dataset import {shlex.quote(str(source))} {shlex.quote(str(target))}` copies it"
 
 
 def _told_twice(listing: FolderListing, name: str) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """One picture of a dataset before it is trained: what is wrong with it, and what is worth a look.
 
-Not here: how it is opened and seen (`training.pictures`), what pictures are to each other (`training.dataset`).
+Not here: how it is opened and seen (`training.pictures.seen`), what pictures are to each other (`training.dataset`).
 """
 
 import re
@@ -14,7 +14,7 @@ from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.training.buckets import choose_bucket
-from sq_pipeline.training.pictures import SeenPicture, describe_share, open_picture, see
+from sq_pipeline.training.pictures.seen import SeenPicture, describe_share, open_picture, see
 from sq_pipeline.training.preflight.like_faults import LikeFault
 
 _RGB_READY = {"RGB", "RGBA", "P", "PA", "L", "LA", "CMYK", "YCbCr", "1"}

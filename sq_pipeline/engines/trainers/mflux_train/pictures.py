@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from sq_pipeline.common.atomic import disk_error, write_text
-from sq_pipeline.training.pictures import read_picture
+from sq_pipeline.training.pictures.seen import read_picture
 from sq_pipeline.training.plan import Crops
 from sq_pipeline.training.ports import TrainingExample
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.common.errors import DatasetError, Fault
 from sq_pipeline.training.buckets import choose_bucket
-from sq_pipeline.training.pictures import read_picture, upright_size
+from sq_pipeline.training.pictures.seen import read_picture, upright_size
 from sq_pipeline.training.plan import Crops
 
 Box = tuple[float, float, float, float]

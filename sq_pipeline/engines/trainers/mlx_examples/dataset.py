@@ -14,7 +14,7 @@ from PIL import Image
 
 from sq_pipeline.common.atomic import disk_error, write_text
 from sq_pipeline.common.errors import DatasetError, Fault
-from sq_pipeline.training.pictures import open_picture, see
+from sq_pipeline.training.pictures.seen import open_picture, see
 from sq_pipeline.training.plan import Crops
 from sq_pipeline.training.ports import TrainingExample
 

@@ -1,6 +1,6 @@
 """What kinds of picture files there are: those that are read, and what another one is, by its beginning or its name.
 
-Not here: opening pictures (`training.pictures`).
+Not here: opening pictures (`training.pictures.seen`).
 """
 
 from pathlib import Path

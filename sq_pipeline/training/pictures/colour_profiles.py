@@ -1,4 +1,4 @@
-"""Colour profiles of training pictures: into sRGB, which base models see. Not here: opening pictures (`pictures`)."""
+"""Colour profiles of training pictures, into sRGB, which base models see. Not here: opening pictures (`seen`)."""
 
 import io
 from functools import lru_cache

@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from sq_pipeline.common.errors import DatasetError, Fault
-from sq_pipeline.training.colour_profiles import into_srgb
-from sq_pipeline.training.picture_formats import describe_unreadable
+from sq_pipeline.training.pictures.colour_profiles import into_srgb
+from sq_pipeline.training.pictures.formats import describe_unreadable
 
 # What is opened, by Pillow's names. EPS, PDF and the like would run other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
