@@ -62,6 +62,14 @@ def test_second_run_makes_nothing(done: Game) -> None:
     assert len(done.engines.renderer.requests) == requests
 
 
+def test_the_report_repeats_what_the_plan_warns_of(game: Game) -> None:
+    recipe = next(game.data.datasets_root.rglob("lora.yaml"))
+    recipe.write_text(f"{recipe.read_text().rstrip()}\nwarmup_steps: 100\n")
+    (warning,) = game.plan()["warnings"]
+    assert warning.startswith(f"{game.data.relative(recipe)}: iterations: 1 optimizer step, ")
+    assert game.run().warnings == [warning]
+
+
 PICTURES_OF: list[tuple[str, dict[str, Any], set[str]]] = [
     ("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]},
      {"old/mill"}),

@@ -25,7 +25,7 @@ def recipe_notes(recipe: Recipe, file: str) -> Iterator[Fault]:
         return
     shown = f"{steps} optimizer step{'s' if steps > 1 else ''}, {warmup} of them warm-up"
     problem = f"{shown}, {above} step{'s' if above > 1 else ''} at a rate above 0"
-    if recipe.warmup_steps >= steps:
+    if warmup and recipe.warmup_steps >= steps:
         problem += f": the warm-up of {recipe.warmup_steps} is longer than the training"
     field, hint = ("warmup_steps", "lower it, or raise `iterations`") if warmup else ("iterations", "raise it")
     yield Fault(file, field, problem, hint)
