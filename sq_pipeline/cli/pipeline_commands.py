@@ -138,7 +138,10 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
-        result = make_plan(Context(directory, real_engines(directory)), world, tier).as_json()
+        context = Context(directory, real_engines(directory))
+        result = make_plan(context, world, tier).as_json()
+        for line in context.describe_state():
+            say(line)
         _show_plan(result, as_json=as_json)
         if result["faults"] or any(item["status"] == "blocked" for item in result["blocked"]):
             raise typer.Exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
-from sq_pipeline.cli.printing import print_json, print_line, print_table
+from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.common.layout import data_root
 from sq_pipeline.common.text import printable
 
@@ -35,6 +35,8 @@ def register(app: typer.Typer) -> None:
         # pictures stand on what is promoted: an adapter that is due does not keep from telling
         context = Context(directory, real_engines(directory), looks_ahead=False)
         report = check(context, file, is_rendered_again=render)
+        for line in context.describe_state():
+            say(line)
         if as_json:
             print_json(report.as_json())
         else:

@@ -1,5 +1,6 @@
 """Versions of files that are about to be replaced: kept in a folder beside them, all of them."""
 
+from glob import escape
 from pathlib import Path
 
 from sq_pipeline.common.atomic import copy_file, disk_error
@@ -36,6 +37,11 @@ def archive_place(path: Path, folder: Path, digest: str, first: str | None = Non
     names = [f"{path.stem}.{short(digest, digits)}{path.suffix}" for digits in _DIGITS]
     places = [folder / name for name in ([first] if first else []) + names]
     return next((place for place in places if not _is_taken(place, digest)), places[-1])
+
+
+def versions_of(path: Path, folder: Path | None = None) -> list[Path]:
+    """A file, and what the archive may hold of it."""
+    return [path, *sorted((folder or path.parent / "archive").glob(f"{escape(path.stem)}*{escape(path.suffix)}"))]
 
 
 def archive_edited(path: Path, as_written: str) -> Path | None:

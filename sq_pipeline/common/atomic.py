@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault, StorageError
+from sq_pipeline.common.fingerprints import hash_file
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -17,11 +18,12 @@ _STEM_CHARACTERS = 40  # of the final name in the temporary one; a file name hol
 
 
 @contextmanager
-def atomic_path(final_path: Path) -> Iterator[Path]:
+def atomic_path(final_path: Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary path beside `final_path` that replaces it when the block ends well, and is removed otherwise.
 
-    The temporary name starts with a dot and ends with `.part` plus the final suffix, so that nothing
-    picks it up. Raises StorageError, with what to do, when the disk is full or not writable.
+    The temporary name starts with a dot and ends with `.part` plus the final suffix, so that nothing picks it up.
+    Without `flush` a power cut may leave the file empty. Raises StorageError, with what to do, when the disk is full or
+    not writable.
     """
     try:
         part = _make_part(final_path)
@@ -29,8 +31,9 @@ def atomic_path(final_path: Path) -> Iterator[Path]:
         raise disk_error(final_path, error) from error
     try:
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(final_path)
     except OSError as error:
@@ -66,9 +69,9 @@ def disk_error(path: Path, error: OSError) -> StorageError:
     return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror or error})", hint))
 
 
-def write_bytes(final_path: Path, content: bytes) -> None:
-    """Write a whole file, atomically."""
-    with atomic_path(final_path) as part:
+def write_bytes(final_path: Path, content: bytes, *, flush: bool = True) -> None:
+    """Write a whole file, atomically; see `atomic_path`."""
+    with atomic_path(final_path, flush=flush) as part:
         part.write_bytes(content)
 
 
@@ -77,7 +80,16 @@ def write_text(final_path: Path, content: str) -> None:
     write_bytes(final_path, content.encode())
 
 
-def copy_file(source: Path, final_path: Path) -> None:
-    """Copy a file's bytes to `final_path`, atomically."""
+def copy_file(source: Path, final_path: Path, sha256: str | None = None) -> None:
+    """Copy a file's bytes to `final_path`, atomically; only those of the hash that is given."""
     with atomic_path(final_path) as part:
-        shutil.copyfile(source, part)
+        copy_bytes(source, part, sha256)
+
+
+def copy_bytes(source: Path, part: Path, sha256: str | None) -> None:
+    """Copy a file's bytes, and insist on their hash where one is given; raises StorageError."""
+    shutil.copyfile(source, part)
+    # the copy is hashed, and not its source: that may have changed in between
+    if sha256 is not None and hash_file(part) != sha256:
+        problem = "holds other bytes than it was known to hold"
+        raise StorageError(Fault(str(source), "", problem, "run again; nothing was kept"))

@@ -6,9 +6,10 @@ A file is known by its size, times and inode. Never the truth: safe to delete, a
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 
 from sq_pipeline.common.errors import StorageError
 from sq_pipeline.common.fingerprints import hash_bytes, hash_file, short
@@ -47,12 +48,26 @@ def _modules(folder: str, place: str) -> Iterator[str]:
                 yield f"{name} {stat.st_size} {stat.st_mtime_ns}"
 
 
+def stamp_text(path: str) -> str | None:
+    """What tells that a file was touched, without reading it; None where it is gone, or no plain file."""
+    try:
+        # plain strings: a large game has tens of thousands of files
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return _text_of(found) if S_ISREG(found.st_mode) else None
+
+
+def _text_of(found: os.stat_result) -> str:
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
 class StatCache:
     """Texts made from files of one data directory. What is new is written when `saving` ends, all at once."""
 
     def __init__(self, data: DataDir) -> None:
         self._root = data.root
-        self._file = SqliteFile(data.store_root / "cache" / "files.sqlite", _SCHEMA, 1)
+        self._file = SqliteFile(data.store_root / "cache" / "files.sqlite", _SCHEMA, 1, is_cache=True)
         self._new: dict[tuple[str, str], tuple[str, str]] = {}
         self._is_usable = True
 
@@ -63,7 +78,7 @@ class StatCache:
         except OSError:
             return make()
         key = os.path.relpath(path, self._root), kind
-        stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+        stamp = _text_of(stat)
         known = self._new.get(key) or self._known(key)
         if known is not None and known[0] == stamp:
             return known[1]
@@ -88,6 +103,15 @@ class StatCache:
         key = os.path.relpath(path, self._root), kind
         known = self._new.get(key) or self._known(key)
         return known[1] if known else None
+
+    def forget(self, path: Path) -> None:
+        """Read the file again next time, whatever its stat tells: it was found to hold something else."""
+        name = os.path.relpath(path, self._root)
+        self._new = {key: entry for key, entry in self._new.items() if key[0] != name}
+        with suppress(StorageError, OSError):
+            if self._file.read("SELECT 1 FROM files WHERE path = ?", (name,)):
+                with self._file.writing() as connection:
+                    connection.execute("DELETE FROM files WHERE path = ?", (name,))
 
     def _known(self, key: tuple[str, str]) -> tuple[str, str] | None:
         if not self._is_usable:

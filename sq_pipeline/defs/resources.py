@@ -23,6 +23,10 @@ def pipeline_resource(data: DataDir, make_engines: MakeEngines, shared: Context 
     def make(context: InitResourceContext) -> Iterator[Context]:
         log = context.log
         with hold_run_lock(data, lambda line: log.warning(line) if log else None):
-            yield shared or Context(data, make_engines(data), looks_ahead=False)
+            pipeline = shared or Context(data, make_engines(data), looks_ahead=False)
+            yield pipeline
+            if log and not shared:
+                for line in pipeline.describe_state():
+                    log.warning(line)
 
     return ResourceDefinition(make)

@@ -135,7 +135,7 @@ def _bring_up_to_date(
         worlds = [found.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
-    for line in pipeline.told:
+    for line in pipeline.describe_state():
         say(line)
     _note_made(pipeline, plan, made, report)
     _note_blocked(plan, report)

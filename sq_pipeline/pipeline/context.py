@@ -3,7 +3,8 @@
 A context is made for one run and remembers what it has read, so a run sees one state of the files.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,7 +17,7 @@ from sq_pipeline.base_models.base_models import (
     resolve_base_model,
 )
 from sq_pipeline.base_models.ports import TokenCounter
-from sq_pipeline.common.errors import ContentError, Fault, SelectionError
+from sq_pipeline.common.errors import ContentError, Fault, SelectionError, StorageError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.stat_cache import StatCache
@@ -132,7 +133,9 @@ class Context:
         self.settings: Settings = load_settings(data)
         self.files = StatCache(data)
         self.catalog: Catalog = read_catalog(data, self.files, self.settings.picture_paths, self.settings.ignore_keys)
-        self.store = Store(data.store_root)
+        self.store = Store(data.store_root, self.files)
+        with suppress(StorageError):  # what cannot be written now says so when it must be
+            self.store.keep_records_as_files()
         self.told: list[str] = []  # what a person should hear of that was done for them
         self._memory: dict[Any, Any] = {}
         self._steps: dict[str, Step] = {}  # what was found of each asset, until it is made
@@ -147,6 +150,10 @@ class Context:
         """Let a person hear of something that was done for them, once."""
         if line not in self.told:
             self.told.append(line)
+
+    def describe_state(self) -> list[str]:
+        """All that a person should hear of, a line each."""
+        return [*self.told, *self.store.describe_state()]
 
     def weights_hash(self, base_model: BaseModel) -> str:
         """The hash of a base model's weights; raises BaseModelError."""
@@ -232,6 +239,32 @@ class Context:
         """A stored adapter's file, for what opens it by itself: the one way by which paths leave the store."""
         return self.store.lend(stored)
 
+    def recover(self, step: Step, copies: Callable[[], Iterable[Path]], can_lack: Sequence[str] = ()) -> Record | None:
+        """The record of a step whose objects the store has lost, put back from sound copies; None without all of them.
+
+        `copies`: files that may hold one of its objects. `can_lack`: objects that nothing is made from.
+        """
+        known = self.store.read_known(step.kind, step.fingerprint)
+        if step.record is not None or known is None or self.store.read_record(step.kind, step.fingerprint) is not None:
+            return None
+        lost = {name: stored for name, stored in known.objects.items() if self.store.why_missing(stored)}
+        problems = {name: self.store.describe_missing_object(stored) for name, stored in lost.items()}
+        for name, stored in list(lost.items()):
+            source = next((path for path in copies() if _is_copy(self, path, stored)), None)
+            if source is not None:
+                self.store.put_file(source, source.suffix)
+                self.tell(f"{problems[name]}; put back from {self.data.relative(source)}")
+                del lost[name]
+        if not lost.keys() <= set(can_lack):
+            return None
+        if lost:
+            self.tell(f"{step.asset}: {'; '.join(map(str, map(problems.get, lost)))}; nothing is made again for it")
+            known = known.model_copy(
+                update={"objects": {name: stored for name, stored in known.objects.items() if name not in lost}}
+            )
+            self.store.write_record(known)
+        return known
+
     def keep(self, step: Step, record: Record) -> Record:
         """Enter a made asset in the store."""
         with self.store.together():
@@ -243,3 +276,11 @@ class Context:
         self.store.write_current(step.asset, record)
         self._steps.pop(step.asset, None)
         return record
+
+
+def _is_copy(context: Context, path: Path, stored: StoredObject) -> bool:
+    try:
+        is_as_large = not path.is_symlink() and path.is_file() and path.stat().st_size == stored.byte_count
+        return is_as_large and context.files.hash_of(path) == stored.sha256
+    except OSError:
+        return False

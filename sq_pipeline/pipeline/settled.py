@@ -4,12 +4,11 @@ What is remembered falls with the key (everything its places depend on), with an
 store forgets it then), and with a file that is gone. Not here: the status (`worlds.world_status`).
 """
 
-import os
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from sq_pipeline.common.errors import Fault, SqPipelineError, StorageError
-from sq_pipeline.common.stat_cache import code_stamp
+from sq_pipeline.common.stat_cache import code_stamp, stamp_text
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context
@@ -53,24 +52,22 @@ def find_settled(context: Context, world: World, tier: Tier) -> Settled | None:
     found: dict[str, Any] | None = context.store.read_settled(_owner(world, tier), key) if key else None
     if found is None:
         return None
+    try:
+        warnings = tuple(Fault(*told) for told in found["warnings"])
+        return Settled(found["fresh"], warnings) if _stands(context, world, found) else None
+    except (KeyError, TypeError, ValueError):
+        return None  # a damaged line of the index
+
+
+def _stands(context: Context, world: World, found: dict[str, Any]) -> bool:
     published = context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
     if any(published.get(key) != wanted for key, _, _, wanted in found["published"]):
-        return None
-    if not context.store.are_there(found["objects"]):
-        return None
+        return False
+    if any(context.store.stamp_of(name) != stamp for name, stamp in found["objects"]):
+        return False
     root = str(context.data.genre_root(world.genre))
     # plain strings: a large game has tens of thousands of them
-    as_seen = all(_stamp(f"{root}/{place}") == stamp for _, place, stamp, _ in found["published"])
-    return Settled(found["fresh"], tuple(Fault(*told) for told in found["warnings"])) if as_seen else None
-
-
-def _stamp(path: str) -> str | None:
-    """What tells that a published picture was touched; None where it is gone."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+    return all(stamp_text(f"{root}/{place}") == stamp for _, place, stamp, _ in found["published"])
 
 
 def settle(context: Context, state: WorldState) -> None:
@@ -82,23 +79,26 @@ def settle(context: Context, state: WorldState) -> None:
     if key is None:
         return
     records = [step.record for step in steps if step.record is not None]
-    objects = {stored.name: stored.byte_count for record in records for stored in record.objects.values()}
+    objects = {stored.name: stored for record in records for stored in record.objects.values()}
+    stamps = [(name, context.store.stamp_of(name)) for name in objects]
     world, tier, root = state.world, state.tier, context.data.genre_root(state.world.genre)
     places = {slug: context.picture_place(world, tier, slug) for slug in state.pictures}
     published = [
         (
             context.picture_key(world, tier, slug),
             place.relative_to(root).as_posix(),
-            _stamp(str(place)),
+            stamp_text(str(place)),
             step.fingerprint,
         )
         for (slug, step), place in zip(state.pictures.items(), places.values(), strict=True)
     ]
     # after the stamps: what was touched since the look at it must not be remembered as looked at
-    if not all(holds(context, places[slug], step.record) for slug, step in state.pictures.items() if step.record):
+    if any(map(context.store.why_missing, objects.values())) or not all(
+        holds(context, places[slug], step.record) for slug, step in state.pictures.items() if step.record
+    ):
         return
     told = [astuple(warning) for warning in warnings_of_drops(state)]
-    value = {"fresh": len(steps), "objects": list(objects.items()), "published": published, "warnings": told}
+    value = {"fresh": len(steps), "objects": stamps, "published": published, "warnings": told}
     try:
         context.store.write_settled(_owner(state.world, state.tier), key, value)
     except StorageError:

@@ -1,23 +1,27 @@
 """The store: everything computed, by content and by fingerprint. Safe to delete, in whole or in part.
 
-`objects/ab/<sha256>.<suffix>` holds bytes. `records.sqlite` says what each fingerprint became, what every asset was
-last made from (so that a plan can say what changed), which picture of each place the game has, and which worlds were
-found complete.
+`objects/ab/<sha256>.<suffix>` holds bytes, `records/` a file for each record: what a fingerprint became.
+`records.sqlite` is the index: the records again, what every asset was last made from (so that a plan can say what
+changed), which picture of each place the game has, and which worlds were found complete. It is made again from the
+records where it is lost. Not here: objects (`stored_objects`), the records' files (`record_files`).
 """
 
 import json
-import os
-import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from sq_pipeline.common.fingerprints import short
+from sq_pipeline.common.sqlite_file import Refill, SqliteFile
+from sq_pipeline.common.stat_cache import StatCache
+from sq_pipeline.pipeline.record_files import Entry, Record, RecordFiles, from_row, to_row
+from sq_pipeline.pipeline.stored_objects import StoredObject, StoredObjects
 
-from sq_pipeline.common.atomic import copy_file, write_bytes
-from sq_pipeline.common.fingerprints import hash_bytes, hash_file, short
-from sq_pipeline.common.sqlite_file import SqliteFile
+__all__ = ["Record", "Store", "StoredObject"]
 
 _SCHEMA = """
 CREATE TABLE records (kind TEXT, fingerprint TEXT, inputs TEXT, data_version TEXT, objects TEXT, info TEXT,
@@ -27,140 +31,139 @@ CREATE TABLE published (genre TEXT, slug TEXT, fingerprint TEXT, PRIMARY KEY (ge
 CREATE TABLE settled (owner TEXT PRIMARY KEY, key TEXT, value TEXT) WITHOUT ROWID
 """
 
-_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_PUT_RECORD = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_CURRENT = "INSERT OR REPLACE INTO current VALUES (?, ?, ?)"
+_PUT_PUBLISHED = "INSERT OR REPLACE INTO published VALUES (?, ?, ?)"
+_PICTURE = "picture"  # the kind of record whose pictures are published
 
 
-class StoredObject(BaseModel):
-    """One object: its place under `objects/`, its hash and its size."""
+@dataclass
+class _Pending:
+    """What the file of a record is to say once all that is written together is written. A claim of 0 is dropped."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[0-9a-f]{2}/[0-9a-f]{64}(\.\w+)*$")
-    sha256: str
-    byte_count: int
+    record: Record | None = None
+    claims: dict[str, int] = field(default_factory=dict[str, int])
 
 
-class Record(BaseModel):
-    """What the inputs with this fingerprint became. `inputs` are named, `info` is for people and reports."""
+class Store(StoredObjects):
+    """A store below `root`. Raises StorageError when its index is damaged for good, or the disk refuses."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    fingerprint: str
-    inputs: dict[str, Any]
-    data_version: str
-    objects: dict[str, StoredObject] = {}
-    info: dict[str, Any] = {}
-
-
-_OBJECTS = TypeAdapter(dict[str, StoredObject])
-
-
-def _name(sha256: str, suffix: str) -> str:
-    digits = sha256.removeprefix("sha256:")
-    return f"{digits[:2]}/{digits}{suffix}"
-
-
-def _stored(sha256: str, suffix: str, byte_count: int) -> StoredObject:
-    return StoredObject(name=_name(sha256, suffix), sha256=sha256, byte_count=byte_count)
-
-
-class Store:
-    """A store below `root`. Raises StorageError when its file of records is damaged or the disk refuses."""
-
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: StatCache | None = None) -> None:
+        super().__init__(root / "objects", files)
         self.root = root
-        self._file = SqliteFile(root / "records.sqlite", _SCHEMA, 1)
+        self._record_files = RecordFiles(root / "records")
+        refill = Refill(self._record_files.is_there, self._enter_records)
+        self._file = SqliteFile(root / "records.sqlite", _SCHEMA, 1, refill=refill)
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._depth = 0
+        self._notes: list[str] = []
 
-    def put_bytes(self, content: bytes, suffix: str) -> StoredObject:
-        """Keep `content`; the same content is kept once."""
-        stored = _stored(hash_bytes(content), suffix, len(content))
-        if not self._is_there(stored):
-            write_bytes(self._path_of(stored), content)
-        return stored
+    # --- the index and the files that it is made from
 
-    def put_file(self, source: Path, suffix: str) -> StoredObject:
-        """Keep a copy of a file."""
-        stored = _stored(hash_file(source), suffix, source.stat().st_size)
-        if not self._is_there(stored):
-            copy_file(source, self._path_of(stored))
-        return stored
+    def keep_records_as_files(self) -> None:
+        """Once, for a store of before: write a file for each record of an index that is sound."""
+        if self._record_files.is_there():
+            return
+        if not self._file.path.exists() or self._file.path.stat().st_size == 0:
+            if any((self.root / "objects").glob("??/*")):
+                self._notes.append(f"{_INDEX} is gone, and no record has a file: what is needed is made again")
+            return
+        with self._file.writing() as connection:
+            if not self._record_files.is_there():
+                self._record_files.write_all(_entries_in(connection))
 
-    def read_bytes(self, stored: StoredObject) -> bytes:
-        """An object's bytes; raises OSError where it is gone."""
-        return self._path_of(stored).read_bytes()
+    def describe_state(self) -> list[str]:
+        """What a person should hear of: an index that was made again, objects that are damaged."""
+        return [*self._notes, *self.describe_damage()]
 
-    def read_text(self, stored: StoredObject) -> str:
-        """An object's text, in UTF-8; raises OSError where it is gone."""
-        return self._path_of(stored).read_text(encoding="utf-8")
+    def _enter_records(self, connection: Connection) -> None:
+        """Enter all records into an empty index."""
+        entries = list(self._record_files.read_all())
+        connection.executemany(_PUT_RECORD, [to_row(entry.record) for entry in entries])
+        # the latest claim on a name stands
+        claims = sorted((at, key, entry.record) for entry in entries for key, at in entry.claims.items())
+        for _, key, record in claims:
+            what, _, name = key.partition(" ")
+            if what == "current":
+                connection.execute(_PUT_CURRENT, (name, record.kind, record.fingerprint))
+            else:
+                genre, _, slug = name.partition("/")
+                connection.execute(_PUT_PUBLISHED, (genre, slug, record.fingerprint))
+        if entries:
+            self._notes.append(f"{_INDEX} was gone or damaged; it is made again from {len(entries)} records")
 
-    def lend(self, stored: StoredObject) -> Path:
-        """Where an object lies, for a loader that opens files by itself: to be read, and not to be kept or changed."""
-        return self._path_of(stored)
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._file.writing() as connection:
+            self._depth += 1
+            try:
+                yield connection
+                if self._depth == 1:
+                    self._write_files()
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._pending.clear()
 
-    def find(self, sha256: str, suffix: str) -> StoredObject | None:
-        """The object with this hash, if it is there; None too for what is no hash."""
-        if not _HASH.fullmatch(sha256):
-            return None
-        try:
-            byte_count = (self.root / "objects" / _name(sha256, suffix)).stat().st_size
-        except OSError:
-            return None
-        return _stored(sha256, suffix, byte_count)
+    def _write_files(self) -> None:
+        """Before the index is: a record without a line in it is found all the same."""
+        for (kind, fingerprint), pending in self._pending.items():
+            known = self._record_files.read(kind, fingerprint)
+            record = pending.record or (known.record if known else self._read_row(kind, fingerprint))
+            if record is not None:
+                claims = {**(known.claims if known else {}), **pending.claims}
+                self._record_files.write(record, {key: at for key, at in claims.items() if at})
 
-    def are_there(self, sizes: Iterable[tuple[str, int]]) -> bool:
-        """True when objects of these names and sizes in bytes are all there."""
-        objects = str(self.root / "objects")
-        try:
-            # plain strings: a large game has tens of thousands of them
-            return all(os.stat(f"{objects}/{name}").st_size == byte_count for name, byte_count in sizes)  # noqa: PTH116
-        except OSError:
-            return False
+    def _claim(self, kind: str, fingerprint: str, key: str, *, is_made: bool = True) -> None:
+        pending = self._pending.setdefault((kind, fingerprint), _Pending())
+        pending.claims[key] = time.time_ns() if is_made else 0
 
-    def _is_there(self, stored: StoredObject) -> bool:
-        try:
-            return self._path_of(stored).stat().st_size == stored.byte_count
-        except OSError:
-            return False
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is written inside is kept at once, or not at all."""
+        with self._writing():
+            yield
 
-    def _path_of(self, stored: StoredObject) -> Path:
-        return self.root / "objects" / stored.name
+    # --- records
+
+    def read_known(self, kind: str, fingerprint: str) -> Record | None:
+        """The record, whatever became of its objects; None where there is none."""
+        if (kind, fingerprint) in self._pending:  # its file is an older one
+            return self._read_row(kind, fingerprint)
+        entry = self._record_files.read(kind, fingerprint)
+        return self._read_row(kind, fingerprint) if entry is None else entry.record
 
     def read_record(self, kind: str, fingerprint: str) -> Record | None:
-        """The record, or None where there is none, or an object of it is gone."""
-        query = "SELECT inputs, data_version, objects, info FROM records WHERE kind = ? AND fingerprint = ?"
-        rows = self._file.read(query, (kind, fingerprint))
-        if not rows:
-            return None
-        inputs, data_version, objects, info = rows[0]
-        record = Record.model_construct(
-            kind=kind,
-            fingerprint=fingerprint,
-            inputs=json.loads(inputs),
-            data_version=data_version,
-            objects=_OBJECTS.validate_json(objects),
-            info=json.loads(info),
-        )
-        return record if all(map(self._is_there, record.objects.values())) else None
+        """The record, or None where there is none, or an object of it is gone or damaged."""
+        record = self.read_known(kind, fingerprint)
+        return record if record is not None and not any(map(self.why_missing, record.objects.values())) else None
+
+    def _read_row(self, kind: str, fingerprint: str) -> Record | None:
+        rows = self._file.read("SELECT * FROM records WHERE kind = ? AND fingerprint = ?", (kind, fingerprint))
+        return from_row(rows[0]) if rows else None  # pyright: ignore[reportArgumentType]
 
     def write_record(self, record: Record) -> None:
         """Write a record; its objects must be in the store."""
-        row = (
-            record.kind,
-            record.fingerprint,
-            json.dumps(record.inputs),
-            record.data_version,
-            _OBJECTS.dump_json(record.objects).decode(),
-            json.dumps(record.info),
-        )
-        with self._file.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
+        with self._writing() as connection:
+            connection.execute(_PUT_RECORD, to_row(record))
+            self._pending.setdefault((record.kind, record.fingerprint), _Pending()).record = record
+
+    def describe_missing(self, kind: str, fingerprint: str) -> str:
+        """Why `read_record` gives None, in a few words."""
+        record = self.read_known(kind, fingerprint)
+        if record is None:
+            return f"not made yet ({short(fingerprint)})"
+        found = ((name, self.describe_missing_object(stored)) for name, stored in record.objects.items())
+        problems = [f"{name}: {problem}" for name, problem in found if problem]
+        return "; ".join(problems) or "its file was gone from the store"
+
+    # --- what every asset was last made from
 
     def read_current(self, asset: str) -> tuple[str, dict[str, Any]] | None:
         """The fingerprint and the inputs that an asset was last made from."""
-        query = "SELECT fingerprint, inputs FROM current JOIN records USING (kind, fingerprint) WHERE asset = ?"
-        rows = self._file.read(query, (asset,))
-        return (rows[0][0], json.loads(rows[0][1])) if rows else None
+        rows = self._file.read("SELECT kind, fingerprint FROM current WHERE asset = ?", (asset,))
+        record = self.read_known(*rows[0]) if rows else None
+        return None if record is None else (record.fingerprint, record.inputs)
 
     def read_current_fingerprint(self, asset: str) -> str | None:
         """The fingerprint that an asset was last made from."""
@@ -171,11 +174,13 @@ class Store:
         """Remember what an asset was made from; writes only when that changed. Its owner is no longer settled."""
         if self.read_current_fingerprint(asset) == record.fingerprint:
             return
-        with self._file.writing() as connection:
-            row = (asset, record.kind, record.fingerprint)
-            connection.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?)", row)
+        with self._writing() as connection:
+            connection.execute(_PUT_CURRENT, (asset, record.kind, record.fingerprint))
             folder = asset.rpartition("/")[0]
             connection.execute("DELETE FROM settled WHERE owner = ? OR owner LIKE ? || ':%'", (folder, folder))
+            self._claim(record.kind, record.fingerprint, f"current {asset}")
+
+    # --- pictures that the game has
 
     def read_published(self, genre: str) -> dict[str, str]:
         """By slug, the fingerprint of each picture that the game was given last."""
@@ -186,35 +191,49 @@ class Store:
         query = "SELECT 1 FROM published WHERE genre = ? AND slug = ? AND fingerprint = ?"
         if self._file.read(query, (genre, slug, fingerprint)):
             return
-        with self._file.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?)", (genre, slug, fingerprint))
+        with self._writing() as connection:
+            connection.execute(_PUT_PUBLISHED, (genre, slug, fingerprint))
+            self._claim(_PICTURE, fingerprint, f"published {genre}/{slug}")
 
     def forget_published(self, genre: str, slug: str) -> None:
         """The game is no longer given this picture."""
-        with self._file.writing() as connection:
-            connection.execute("DELETE FROM published WHERE genre = ? AND slug = ?", (genre, slug))
+        with self._writing() as connection:
+            gone = connection.execute(
+                "DELETE FROM published WHERE genre = ? AND slug = ? RETURNING fingerprint", (genre, slug)
+            ).fetchall()
+            for (fingerprint,) in gone:
+                self._claim(_PICTURE, fingerprint, f"published {genre}/{slug}", is_made=False)
+
+    # --- worlds found complete
 
     def read_settled(self, owner: str, key: str) -> Any:
         """What `write_settled` was given for this owner and key, if nothing of the owner was made since; or None."""
         rows = self._file.read("SELECT value FROM settled WHERE owner = ? AND key = ?", (owner, key))
-        return json.loads(rows[0][0]) if rows else None
+        try:
+            return json.loads(rows[0][0]) if rows else None
+        except ValueError:
+            return None
 
     def write_settled(self, owner: str, key: str, value: Any) -> None:
         """Remember that all assets of `owner` are as `key` wants them.
 
         An owner is what their names have before the last `/`, and may say after a `:` which of them are meant.
         """
-        with self._file.writing() as connection:
+        with self._writing() as connection:
             connection.execute("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", (owner, key, json.dumps(value)))
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """All that is written inside is kept at once, or not at all."""
-        with self._file.writing():
-            yield
 
-    def describe_missing(self, kind: str, fingerprint: str) -> str:
-        """Why `read_record` gives None, in a few words."""
-        query = "SELECT 1 FROM records WHERE kind = ? AND fingerprint = ?"
-        is_known = bool(self._file.read(query, (kind, fingerprint)))
-        return "its file is gone from the store" if is_known else f"not made yet ({short(fingerprint)})"
+_INDEX = "store/records.sqlite"
+
+
+def _entries_in(connection: Connection) -> Iterable[Entry]:
+    """The records of an index, with the claims that it has on them, all as old as each other."""
+    claims: dict[tuple[str, str], dict[str, int]] = {}
+    now = time.time_ns()
+    for asset, kind, fingerprint in connection.execute("SELECT asset, kind, fingerprint FROM current"):
+        claims.setdefault((kind, fingerprint), {})[f"current {asset}"] = now
+    for genre, slug, fingerprint in connection.execute("SELECT genre, slug, fingerprint FROM published"):
+        claims.setdefault((_PICTURE, fingerprint), {})[f"published {genre}/{slug}"] = now
+    for row in connection.execute("SELECT * FROM records"):
+        if record := from_row(row):
+            yield Entry(record, claims.get((record.kind, record.fingerprint), {}))

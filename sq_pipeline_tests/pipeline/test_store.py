@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -95,63 +94,6 @@ def test_a_store_can_be_moved(tmp_path: Path) -> None:
     assert Store(tmp_path / "new").read_record(KIND, PRINT) == record
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["gone", "empty"])
-def test_a_store_without_its_records_knows_nothing_and_learns_again(
-    tmp_path: Path, damage: Callable[[Path], object]
-) -> None:
-    _keep(Store(tmp_path))
-    damage(tmp_path / RECORDS)
-    store = Store(tmp_path)
-    assert store.read_record(KIND, PRINT) is None
-    record = _keep(store)
-    assert store.read_record(KIND, PRINT) == record
-
-
-def test_records_deleted_under_an_open_store_are_gone(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    record = _keep(store)
-    (tmp_path / RECORDS).unlink()
-    assert store.read_record(KIND, PRINT) is None
-    store.write_record(record)
-    assert store.read_record(KIND, PRINT) == record
-
-
-def _middle_overwritten(file: Path) -> None:
-    content = file.read_bytes()
-    file.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
-
-
-def _other_version(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-
-
-def _make_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (lambda file: file.write_bytes(b"not a database, but a text that is long enough" * 99), "is damaged"),
-        (lambda file: file.write_bytes(file.read_bytes()[:6000]), "is damaged"),
-        (_middle_overwritten, "is damaged"),
-        (_other_version, "is from another version"),
-        (_make_folder, "unable to open"),
-    ],
-    ids="text cut overwritten version folder".split(),
-)
-def test_damaged_records_are_said_in_one_line_and_nothing_is_forgotten_silently(
-    tmp_path: Path, damage: Callable[[Path], object], told: str
-) -> None:
-    _keep(Store(tmp_path))
-    damage(tmp_path / RECORDS)
-    (fault,) = faults_of(lambda: Store(tmp_path).read_record(KIND, PRINT), StorageError)
-    assert fault.file == str(tmp_path / RECORDS)
-    assert told in fault.problem
-
-
 def test_what_is_written_together_is_kept_together(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
@@ -207,7 +149,7 @@ def test_a_record_whose_object_is_gone_or_cut_is_none_until_it_is_made_again(
     if content is not None:
         path.write_bytes(content)
     assert store.read_record(KIND, PRINT) is None
-    assert store.describe_missing(KIND, PRINT) == "its file is gone from the store"
+    assert store.describe_missing(KIND, PRINT).startswith("picture: store/objects/")
     assert store.read_record(KIND, _keep(store).fingerprint) is not None
 
 

@@ -74,6 +74,7 @@ class AdapterAsset:
     from now, once those are there. `make`: makes it, and returns its record. `refine`: what else decides how it stands,
     such as a person's yes. `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`:
     what its page shows.
+    `can_lack`: objects of its record that nothing is made from, so it is not made again for them.
     `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
     """
 
@@ -87,6 +88,7 @@ class AdapterAsset:
     check: AssetCheck | None = None
     refine: Callable[[Context, Adapter, Step, Steps], Step] = _as_it_is
     tidy: Callable[[Making], None] = _nothing
+    can_lack: tuple[str, ...] = ()
     is_for_trained: bool = False
     is_placed: bool = False
     uses_gpu: bool = False

@@ -4,6 +4,7 @@ Not here: how its assets stand (`adapter_status`), what each is made from (a fil
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import dialect_of, open_family_adapter
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.archive import versions_of
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.dataset import base_model_of, fingerprint_folder
@@ -153,6 +155,11 @@ def expected_training_s(context: Context, adapter: Adapter) -> float | None:
     now = math.prod(getattr(recipe_of(context, adapter), name) for name in sizes)
     encode_s = record.info["encode_s"]
     return encode_s + (record.info["wall_s"] - encode_s) * now / then
+
+
+def recovered_record(context: Context, adapter: Adapter, step: Step, can_lack: Sequence[str]) -> Record | None:
+    """The record of an asset whose objects the store has lost, from the adapter's file or its archive; or None."""
+    return context.recover(step, lambda: versions_of(context.data.lora_root / adapter.file), can_lack)
 
 
 def promoted_record(context: Context, adapter: Adapter) -> Record | None:

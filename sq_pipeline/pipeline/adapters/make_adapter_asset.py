@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Making
 from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of, ready
+from sq_pipeline.pipeline.adapters.facts import recovered_record
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.progress import TrainingSnapshot
@@ -29,6 +31,8 @@ def make_adapter_asset(
     """
     asset = ADAPTER_ASSETS[name]
     step, steps = ready(context, adapter, name)
+    if recovered := recovered_record(context, adapter, step, asset.can_lack):
+        step = replace(step, record=recovered)
     making = Making(context, adapter, step, steps, log, lambda other: adapter_steps_of(context, other), publish, by)
     asset.tidy(making)
     if step.record is not None and (step.status == "fresh" or not asset.is_placed):

@@ -14,7 +14,14 @@ from sq_pipeline.base_models.base_models import training_base_of
 from sq_pipeline.common.errors import ContentError, DivergedError, Fault
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
-from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, recipe_of, sample_prompts_of, trainer_of
+from sq_pipeline.pipeline.adapters.facts import (
+    base_model_for,
+    dataset_label,
+    recipe_of,
+    recovered_record,
+    sample_prompts_of,
+    trainer_of,
+)
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged, training_faults
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import Inputs, mlx_adapter_inputs
@@ -31,6 +38,8 @@ from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
 from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
 from sq_pipeline.training.train import at_first, both, draw_loss_curve, train_adapter
+
+_CAN_LACK = ("loss_curve", "samples")
 
 
 def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
@@ -116,6 +125,8 @@ def trainings_to_come(
         step = steps_of(other)["mlx_adapter"]
         if other.key == adapter.key or step.status != "stale" or step.record is not None:
             continue
+        if recovered_record(context, other, step, _CAN_LACK) is not None:
+            continue
         if trainer_of(context, other) == "mlx" and base_model_for(context, other).name == "tiny-flux":
             found.append((other.key, step.fingerprint))
     return found
@@ -179,6 +190,7 @@ ASSET = AdapterAsset(
     shows=(ShownPicture("loss_curve", "loss", 420), ShownPicture("samples", "samples by iteration", 640)),
     refine=_refine,
     tidy=_tidy,
+    can_lack=_CAN_LACK,
     is_for_trained=True,
     uses_gpu=True,
 )

@@ -3,7 +3,6 @@
 Here: whether it may be, putting it there, and the genre's manifest. Not here: a person's yes (`promote`).
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.archive import archive_version
-from sq_pipeline.common.atomic import atomic_path
+from sq_pipeline.common.atomic import atomic_path, copy_bytes
 from sq_pipeline.common.errors import AdapterError, Fault, VerificationError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
 from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
+from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import Inputs, promotion_inputs
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
@@ -39,13 +39,18 @@ class Promotion:
 
 
 def promote_adapter(
-    data: DataDir, source: Path, promotion: Promotion, say: Callable[[str], None] = lambda _: None
+    data: DataDir,
+    source: Path,
+    promotion: Promotion,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    sha256: str | None = None,
 ) -> Path:
     """Copy the adapter to `content/lora/…` and enter it in the genre's manifest; both whole or not at all.
 
     An external adapter's file is the person's own and is left as it is; only the manifest names it. Raises
     VerificationError when a verdict failed or none was made, or nobody is named; ContentError for a broken manifest.
-    `say` hears of a manifest that was kept in the archive.
+    `say` hears of a manifest that was kept in the archive. With `sha256` nothing is promoted but bytes of that hash.
     """
     adapter = promotion.adapter
     if not has_passed(promotion.verdicts):
@@ -68,7 +73,7 @@ def promote_adapter(
     else:
         with atomic_path(target) as part:
             # the adapter's bytes are on the disk before the manifest names them; only a rename is left to do
-            shutil.copyfile(source, part)
+            copy_bytes(source, part, sha256)
             kept = write_manifest(data, adapter.genre, manifest)
     if kept is not None:
         say(f"{data.relative(data.manifest(adapter.genre))}: what was written into it is kept as {data.relative(kept)}")
@@ -135,6 +140,10 @@ def _why_no_adapter_of_ours(context: Context, adapter: Adapter, path: Path) -> s
         version = ""
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
+    current = context.store.read_current_fingerprint(asset_name(adapter, "promoted_adapter"))
+    last = context.store.read_known("promoted_adapter", current) if current else None
+    if last is not None and context.store.is_same_damage(last.objects["adapter"], path):
+        return None  # put there from the store before anybody noticed
     entry = read_manifest(context.data, adapter.genre).get(adapter.name, {})
     return None if version == entry.get("adapter_version") else "is no adapter of ours"
 
@@ -165,7 +174,7 @@ def _make(making: Making) -> Record:
         raise VerificationError(Fault(context.data.relative(path), "", theirs, "move it away"))
     if theirs:
         context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(archive_version(path))}")
-    promote_adapter(context.data, context.adapter_file(stored), promotion, context.tell)
+    promote_adapter(context.data, context.adapter_file(stored), promotion, context.tell, sha256=stored.sha256)
     info = {"promoted_by": promotion.promoted_by, "file": adapter.file}
     return step.as_record(remapped.data_version, {"adapter": stored}, info)
 

@@ -19,11 +19,15 @@ from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.context import Context
 
 
-def check_adapters(context: Context, said: Provenance) -> Iterator[Check]:
-    """For each adapter: its file today, its keys and the norm of its update, and what its verification measured."""
+def check_adapters(context: Context, said: Provenance, *, is_alike: bool) -> Iterator[Check]:
+    """For each adapter: its file today, its keys and the norm of its update, and what its verification measured.
+
+    `is_alike`: rendered again, the picture came out alike; an object that is damaged was damaged since then.
+    """
     for item in said.adapters:
         adapter = context.catalog.adapters.get(f"{said.genre}/{item.name}")
-        yield _check_file(context, item, adapter)
+        damage = context.store.why_not_found(item.file_sha256, ".safetensors")
+        yield _check_damage(item, damage, is_alike=is_alike) if damage else _check_file(context, item, adapter)
         yield _check_update(context, item, adapter)
         yield _check_share(context, item, adapter)
 
@@ -54,6 +58,13 @@ def _find(context: Context, item: AdapterProvenance, adapter: Adapter | None) ->
     if adapter is not None:
         places.append(context.data.lora_root / adapter.file)
     return next((path for path in places if _version(context, path) == item.data_version), None)
+
+
+def _check_damage(item: AdapterProvenance, damage: str, *, is_alike: bool) -> Check:
+    """The store's file of the very hash that the picture states."""
+    if is_alike:
+        return Check(f"adapter {item.name}", "moved on", f"{damage}; the picture is of before")
+    return Check(f"adapter {item.name}", "differs", f"{damage}; whether it was rendered with those, `--render` tells")
 
 
 def _check_file(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Check:

@@ -82,21 +82,22 @@ def verify_image(context: Context, path: Path, *, is_rendered_again: bool = Fals
         found = verify_request(context, asked, png, is_rendered_again=is_rendered_again)
         return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))
     said, inputs = read_provenance(png.texts, str(path))
-    record = context.store.read_record("picture", said.fingerprint)
+    record = context.store.read_known("picture", said.fingerprint)
+    again = [render_again(context, said, png, adapter_uses(context, said))] if is_rendered_again else []
+    is_alike = any(check.outcome == "agrees" for check in again)
     checks = [
         check_pixels(said, png),
         *check_itself(said, inputs, png.texts),
         *check_engines(context, said, left_out=said.dropped),
-        *_check_store(said, record, png),
-        *check_adapters(context, said),
+        *_check_store(context, said, record, png),
+        *check_adapters(context, said, is_alike=is_alike),
         _check_today(context, said, inputs),
+        *again,
     ]
-    if is_rendered_again:
-        checks.append(render_again(context, said, png, adapter_uses(context, said)))
     return ImageReport(str(path), hash_bytes(png.content), said, tuple(checks))
 
 
-def _check_store(said: Provenance, record: Record | None, png: PngFile) -> Iterator[Check]:
+def _check_store(context: Context, said: Provenance, record: Record | None, png: PngFile) -> Iterator[Check]:
     """The store's record of the same inputs, if there is one."""
     if record is None:
         yield Check("store", "cannot be told", "it has no picture of these inputs; it was made elsewhere, or is gone")
@@ -115,6 +116,8 @@ def _check_store(said: Provenance, record: Record | None, png: PngFile) -> Itera
         yield Check("store", "differs", "; ".join(findings))
     elif names:
         yield Check("store", "moved on", "; ".join(names))
+    elif missing := context.store.describe_missing_object(record.objects["picture"]):
+        yield Check("store", "cannot be told", f"its record says the same, but {missing}")
     else:
         whole = "the very file" if record.objects["picture"].sha256 == hash_bytes(png.content) else "the same picture"
         yield Check("store", "agrees", f"it has {whole}, rendered {record.info.get('rendered_by', 'somewhere')}")

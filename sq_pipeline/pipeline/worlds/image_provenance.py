@@ -13,7 +13,7 @@ from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
 
 
 def write_provenance(context: Context, state: WorldState, text: Prompt, step: Step, image: RenderedImage) -> Provenance:
-    """All that made `image`, of the step's inputs; raises AdapterError when an adapter's file is gone."""
+    """All that made `image`, of the step's inputs; raises StorageError where an adapter's file is damaged."""
     height, width, _ = image.pixels.shape
     world, base_model = state.world, context.base_model_of_world(state.world)
     settings = context.render_settings(base_model, state.tier)
@@ -50,7 +50,7 @@ def write_provenance(context: Context, state: WorldState, text: Prompt, step: St
 
 def _adapter(context: Context, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:
     stored = entry.record.objects["adapter"]
-    path = context.adapter_file(stored)
+    path = context.adapter_file(stored)  # hashed before it was rendered with, and again now
     key = ("update norm", entry.record.data_version)
     norm: float | None = context.remember(key, lambda: update_norm(path))
     file = context.catalog.adapters[f"{world.genre}/{entry.name}"].file

@@ -90,10 +90,11 @@ def holds(context: Context, path: Path, record: Record) -> bool:
 def _why_theirs(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> str | None:
     """Why nothing may be written where the game looks, and the way out; None where nothing of a person's is there."""
     path = _place(context, state, slug)
-    last = context.store.read_record("picture", published) if published else None
-    known = {record.data_version for record in (last, step.record) if record is not None}
-    problem = why_no_picture_of_ours(context, path, state.tier, slug, known)
-    if problem is None:
+    store, made = context.store, [step.fingerprint, *([published] if published else [])]
+    known = [record for record in (store.read_known("picture", made_of) for made_of in made) if record is not None]
+    problem = why_no_picture_of_ours(context, path, state.tier, slug, {record.data_version for record in known})
+    # put there from the store before anybody noticed
+    if problem is None or any(store.is_same_damage(record.objects["picture"], path) for record in known):
         return None
     return f"{context.data.relative(path)} {problem}; it stays. To have one rendered here, move that file away"
 
@@ -123,7 +124,9 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     if step.status in ("pending", "blocked") and step.record is None:
         return Failed(subject, "; ".join(problems_of(step)), may_pass=False)
     try:
-        record = step.record or _render(context, state, subject, step)
+        # looked at again: what was read since then may have been found damaged
+        was = step.record if step.record and not context.store.why_missing(step.record.objects["picture"]) else None
+        record = was or _render(context, state, subject, step)
         if theirs := _publish(context, state, subject, step, record):
             return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
@@ -131,7 +134,7 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
         reason = (str(error) or "no message").splitlines()[0]
         return Failed(subject, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
-    return Made(record, step.record is None, subject)
+    return Made(record, is_made=was is None, subject=subject)
 
 
 def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:
