@@ -24,7 +24,8 @@ from sq_pipeline.adapters.tensor_header import DTYPE_BYTES, TensorInfo
 from sq_pipeline.common.atomic import atomic_path
 from sq_pipeline.common.errors import AdapterError, Fault
 
-_MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own limit
+_MAX_HEADER_BYTES = 16 << 20  # read as JSON it takes up to twenty times as much; real ones have some hundred KB
+_MOST_FAULTS = 20  # of one file
 PIECE_BYTES = 1 << 20
 _FLUSH_BYTES = 32 << 20
 _HINT = "get the file again, or export it again"
@@ -88,7 +89,10 @@ def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
     if size < 8:
         raise _fault(path, "", f"is {size} bytes long, too short for a safetensors file")
     (length,) = struct.unpack("<Q", head[:8])
-    if length > min(_MAX_HEADER_BYTES, size - 8):
+    if _MAX_HEADER_BYTES < length <= size - 8:
+        problem = f"has a header of {length >> 20} MiB, and no more than {_MAX_HEADER_BYTES >> 20} are read"
+        raise _fault(path, "", problem, "if its metadata is that long, save it again without")
+    if length > size - 8:
         raise _fault(path, "", f"claims a header of {length} bytes, but is {size} bytes long: damaged or cut off")
     file.seek(8)
     repeated: list[str] = []
@@ -118,6 +122,9 @@ def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
             tensors[name] = info
     if not faults:
         faults.extend(_check_offsets(path, tensors, size - 8 - length))
+    if len(faults) > _MOST_FAULTS:
+        more = Fault(str(path), "", f"{len(faults) - _MOST_FAULTS} more faults of its header", _HINT)
+        faults = [*faults[:_MOST_FAULTS], more]
     if faults:
         raise AdapterError(faults)
     return SafetensorsFile(path, tensors, metadata, 8 + length)

@@ -21,6 +21,7 @@ from sq_pipeline.cli import (
     ui_command,
     verify_image_command,
 )
+from sq_pipeline.cli.endings import explain_end
 from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
@@ -73,7 +74,7 @@ app.add_typer(adapter_app, name="adapter")
 def main() -> None:
     """Run the application: a user's fault is one line on stderr and exit 1, Ctrl-C one line and exit 130.
 
-    Anything else is a bug of ours, and keeps its traceback.
+    What the disk or a database refused is one line too. Anything else is a bug of ours, and keeps its traceback.
     """
     insist_on_interrupts()
     try:
@@ -88,6 +89,12 @@ def main() -> None:
     except _click_error() as error:
         error.show()
         sys.exit(error.exit_code)
+    except Exception as error:
+        fault = explain_end(error)
+        if fault is None:
+            raise
+        sys.stderr.write(f"error: {fault}\n")
+        sys.exit(1)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code as well
         sys.stderr.write("interrupted: what was finished is kept, nothing half-written\n")
     sys.exit(code if isinstance(code, int) else 0)

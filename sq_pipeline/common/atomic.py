@@ -11,9 +11,9 @@ from pathlib import Path
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.fingerprints import hash_file
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
-_DISK_ERRORS = {*_FULL, *_FORBIDDEN, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRORS = {*FULL, *FORBIDDEN, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG}
 _STEM_CHARACTERS = 40  # of the final name in the temporary one; a file name holds 255 bytes
 
 
@@ -63,9 +63,9 @@ def _is_refused(error: OSError, part: Path) -> bool:
 
 def disk_error(path: Path, error: OSError) -> StorageError:
     """The one-line error for a disk that refused `path`."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StorageError(Fault(str(path), "", "the disk is full", "free some space and run again; nothing was kept"))
-    hint = "check the permissions" if error.errno in _FORBIDDEN else "check the path and the disk"
+    hint = "check the permissions" if error.errno in FORBIDDEN else "check the path and the disk"
     return StorageError(Fault(str(path), "", f"cannot be written ({error.strerror or error})", hint))
 
 

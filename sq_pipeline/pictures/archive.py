@@ -8,15 +8,16 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from sq_pipeline.common.archive import archive_place
 from sq_pipeline.common.atomic import disk_error
+from sq_pipeline.common.errors import PictureError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.picture_paths import PicturePaths
 from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.content.records import Catalog
+from sq_pipeline.pictures.png_file import read_png
+from sq_pipeline.pictures.provenance import PLACE
 
 
 def shown_keys(catalog: Catalog, paths: PicturePaths) -> dict[str, set[str]]:
@@ -61,12 +62,9 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
-            image.load()  # text after the pixels is only read with them
-            texts: dict[str, str] = getattr(image, "text", {})
-            slug = texts.get("sq.place", "").rpartition("/")[2]
-            return bool(slug) and slug in path.stem
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+        slug = read_png(path, PLACE).texts.get(PLACE, "").rpartition("/")[2]
+        return bool(slug) and slug in path.stem
+    except PictureError:
         return False
 
 

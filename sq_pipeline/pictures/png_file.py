@@ -23,6 +23,7 @@ _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _MOST_FILE_BYTES = 256 << 20
 _MOST_TEXT_BYTES = 1 << 20  # of one text, unpacked: a prompt and a stack are some thousand
+_MOST_TEXTS_BYTES = 4 << 20  # of all texts of a file together
 _MOST_PIXELS = 64 << 20
 
 
@@ -83,7 +84,7 @@ def _parse(content: bytes, prefix: str) -> PngFile:
     if not content.startswith(_SIGNATURE):
         raise _Refused("is no PNG", "name a PNG")
     texts: dict[str, str] = {}
-    kept = [_SIGNATURE]
+    kept, room_bytes = [_SIGNATURE], _MOST_TEXTS_BYTES
     size = (0, 0)
     for kind, start, end in _chunks(content):
         data = content[start:end]
@@ -93,6 +94,9 @@ def _parse(content: bytes, prefix: str) -> PngFile:
             kept.append(content[start - 8 : end + 4])
         if kind in _TEXT_CHUNKS and data.startswith(prefix.encode()):
             name, text = _text(kind, data)
+            room_bytes -= len(text)
+            if room_bytes < 0:
+                raise _Refused(f"holds more than {_MOST_TEXTS_BYTES >> 20} MiB of text", "the metadata was changed")
             if name in texts:
                 raise _Refused(f"holds {name!r} twice", "the metadata was changed")
             texts[name] = text

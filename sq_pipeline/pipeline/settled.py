@@ -31,7 +31,7 @@ def _key(context: Context, world: World, tier: Tier) -> str | None:
         return None
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
     hashed = world_key(world.source, versions, base_model, weights, settings, context.engines.renderer_versions)
-    return f"{code_stamp()} {hashed}"
+    return f"{code_stamp()} {hashed} {context.settings.picture_path}"
 
 
 def _owner(world: World, tier: Tier) -> str:

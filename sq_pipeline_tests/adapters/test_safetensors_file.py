@@ -6,6 +6,7 @@ What the names in a file mean is tested elsewhere (test_remap, test_inspect).
 import json
 import pickle
 import string
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from sq_pipeline.adapters import safetensors_file
 from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.adapters.tensor_bits import is_finite, to_float32
 from sq_pipeline.adapters.tensor_header import DTYPE_BYTES, TensorInfo
@@ -436,3 +438,20 @@ def test_every_dtype_has_the_width_that_the_reference_library_gives_it(tmp_path:
         assert open_safetensors(save(tmp_path / "a.safetensors", {"t": (dtype, bits)})).tensors["t"].byte_count == (
             3 * width
         )
+
+
+def test_a_header_beyond_the_limit_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safetensors_file, "_MAX_HEADER_BYTES", 1 << 20)
+    path = tmp_path / "long.safetensors"
+    path.write_bytes(struct.pack("<Q", 3 << 20) + b" " * (3 << 20))
+    (line,) = faults_of(path)
+    assert "has a header of 3 MiB, and no more than 1 are read" in line
+
+
+def test_thousands_of_faults_are_a_few_lines(tmp_path: Path) -> None:
+    header = json.dumps({f"t{number}": 1 for number in range(5000)}).encode()
+    path = tmp_path / "faulty.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    lines = faults_of(path)
+    assert len(lines) == 21
+    assert "4980 more faults of its header" in lines[-1]

@@ -1,5 +1,7 @@
 """Pictures of places that are gone: moved aside, never lost, and nothing else is touched."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,34 @@ def test_a_picture_that_is_not_ours_stays(tmp_path: Path, images: Path, place: s
     (images / "poi/broken.png").write_bytes(b"no picture")
     assert _archive_removed(tmp_path, _catalog("mill")) == []
     assert len(list((images / "poi").iterdir())) == 3
+
+
+def _huge(path: Path) -> None:
+    """200 megapixels that somebody painted."""
+    Image.new("1", (20_000, 10_000)).save(path)
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _many_texts(path: Path) -> None:
+    notes = PngInfo()
+    for number in range(70):
+        notes.add_text(f"note {number}", "x" * (1 << 20), zip=True)
+    Image.new("RGB", (4, 4)).save(path, pnginfo=notes)
+
+
+@pytest.mark.parametrize("put", [_huge, os.mkfifo, Path.mkdir, _loop, _many_texts, lambda path: path.touch()])
+def test_what_is_no_picture_of_ours_neither_hangs_nor_ends_a_run(
+    put: Callable[[Path], object], tmp_path: Path, images: Path
+) -> None:
+    (images / "poi").mkdir(parents=True)
+    put(images / "poi/sky.png")
+    gone = _picture(images / "poi/mine.png", "west/old/mine")
+    moved = archive_removed_places(DataDir(tmp_path), _catalog("mill"))
+    assert moved == ["content/genre_packs/west/images/archive/mine.png"]
+    assert (images / "archive/mine.png").read_bytes() == gone
 
 
 def test_a_genre_that_cannot_be_read_whole_loses_nothing(tmp_path: Path, images: Path) -> None:

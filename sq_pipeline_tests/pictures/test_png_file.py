@@ -66,6 +66,7 @@ def test_the_three_kinds_of_text_are_read(tmp_path: Path) -> None:
 
 
 BOMB = zlib.compress(bytes(64 << 20), 9)
+ALMOST_A_BOMB = zlib.compress(bytes(1 << 20), 9)  # of each text no more than is read
 HOSTILE: list[tuple[str, bytes, str]] = [
     ("empty", b"", "is no PNG"),
     ("jpeg", b"\xff\xd8\xff\xe0" + bytes(100), "is no PNG"),
@@ -84,6 +85,7 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("zTXt bomb", png(chunk(b"zTXt", b"sq.a\0\0" + BOMB)), "'sq.a' is longer than 1 MiB"),
     ("iTXt bomb", png(itxt("sq.a", BOMB, packed=1)), "'sq.a' is longer than 1 MiB"),
     ("long text", png(chunk(b"tEXt", b"sq.a\0" + bytes(2 << 20))), "'sq.a' is longer than 1 MiB"),
+    ("many texts", png(*(itxt(f"sq.{n}", ALMOST_A_BOMB, packed=1) for n in range(900))), "more than 4 MiB of text"),
     ("bad stream", png(chunk(b"zTXt", b"sq.a\0\0no zlib")), "'sq.a' cannot be unpacked"),
     ("no UTF-8", png(itxt("sq.a", b"\xff\xfe")), "'sq.a' is no text"),
     ("cut iTXt", png(chunk(b"iTXt", b"sq.a\0")), "'sq.a' is damaged"),
