@@ -125,7 +125,7 @@ def _enter(store: Store, values: dict[str, Any], recording: dict[str, Any]) -> N
         inputs = {**inputs, "files": _hashes(recording["files"][inputs["files"]])}
     record = Record.model_validate({**values, "inputs": inputs})
     for stored in record.objects.values():
-        _stand_in(store.lend(stored), stored.byte_count)
+        _stand_in(store.path_of(stored), stored.byte_count)
     store.write_record(record)
     for asset, fingerprint in recording["current"].items():
         if fingerprint == record.fingerprint:
@@ -153,6 +153,9 @@ def _tell_what_files_hold(data: DataDir, recording: dict[str, Any]) -> None:
                 if folder.endswith("images/poi"):
                     whose = json.dumps([None, f"landscape/{Path(name).stem}", sha256])
                     cache.remember(data.root / folder / name, "whose", lambda whose=whose: whose)
+        objects = [stored for values in recording["records"] for stored in values["objects"].values()]
+        for name, sha256 in {(stored["name"], stored["sha256"]) for stored in objects}:
+            cache.remember(data.store_root / "objects" / name, "sha256", lambda sha256=sha256: sha256)
         for name, found in recording["tensors"].items():
             cache.remember(data.root / name, "tensors", lambda found=found: found)
         cache.save()
