@@ -253,6 +253,7 @@ class Context:
             source = next((path for path in copies() if _is_copy(self, path, stored)), None)
             if source is not None:
                 self.store.put_file(source, source.suffix)
+                self.store.forget_damage(stored)
                 self.tell(f"{problems[name]}; put back from {self.data.relative(source)}")
                 del lost[name]
         if not lost.keys() <= set(can_lack):

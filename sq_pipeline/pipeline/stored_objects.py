@@ -18,6 +18,7 @@ from sq_pipeline.common.stat_cache import StatCache, stamp_text
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_TOLD = 10
+_MENDED, _TO_MEND = "was made again", "counts as missing, and is made again where it is needed"
 _GONE = "is gone from the store"
 
 
@@ -50,6 +51,7 @@ class StoredObjects:
         self._root = root
         self._files = files
         self._damaged: dict[str, str] = {}
+        self._mended: set[str] = set()
         self._replaced: set[tuple[str, str]] = set()  # names of objects, and hashes of what lay there until now
 
     def put_bytes(self, content: bytes, suffix: str) -> StoredObject:
@@ -140,11 +142,15 @@ class StoredObjects:
     def describe_damage(self) -> list[str]:
         """A line for each damaged object that was come across, in all a few."""
         lines = [
-            f"store/objects/{name}: {problem}; it counts as missing, and is made again where it is needed"
+            f"store/objects/{name} {problem}; it {_MENDED if name in self._mended else _TO_MEND}"
             for name, problem in sorted(self._damaged.items())
         ]
         more = len(lines) - _MOST_TOLD
         return lines if more <= 0 else [*lines[:_MOST_TOLD], f"and {more} more objects of the store are damaged"]
+
+    def forget_damage(self, stored: StoredObject) -> None:
+        """It was put back, and somebody has said so."""
+        self._damaged.pop(stored.name, None)
 
     def stamp_of(self, name: str) -> str | None:
         """What tells that an object was touched; None where it is gone or no plain file."""
@@ -189,6 +195,7 @@ class StoredObjects:
     def _make_room(self, stored: StoredObject) -> None:
         """Put a folder in an object's place aside, under `damaged/`; anything else is replaced."""
         path = self.path_of(stored)
+        self._mended.add(stored.name)
         if path.is_symlink() or not path.is_dir():
             with suppress(OSError):
                 self._replaced.add((stored.name, self._hash_of(path)))
