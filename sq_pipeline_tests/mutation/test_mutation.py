@@ -10,14 +10,17 @@ import itertools
 import os
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.numpy
+from PIL import Image
 
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.base_models.base_models import RenderSettings, SizePx
@@ -27,17 +30,20 @@ from sq_pipeline.content import prompts
 from sq_pipeline.pipeline import inputs, plan, settled
 from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, promoted_adapter, verification
 from sq_pipeline.pipeline.context import Step
+from sq_pipeline.pipeline.store import Store
 from sq_pipeline.pipeline.worlds import gallery, images, stack
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
-from sq_pipeline_tests.mutation.bench import Made, bring_up
+from sq_pipeline_tests.cases.damages import DAMAGES, Damage
+from sq_pipeline_tests.mutation.bench import Made, Planned, bring_up
 from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, TRAINED_ADAPTERS, Edit
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
 from sq_pipeline_tests.mutation.game import Game, first_game
 from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.oracle import Expected, Oracle
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
+from sq_pipeline_tests.parts import rest_is_long
 
 pytestmark = pytest.mark.takes(s=250)
 
@@ -45,6 +51,7 @@ EDITS = [*OTHER_EDITS, *TIER_EDITS]
 SEQUENCES, QUICK_SEQUENCES = 300, 15
 FILE_BYTES = 24 * 1024  # of every picture
 FOLDERS = {"landscape": "poi", "portrait": "portrait"}
+LOST_SHARE = 0.3  # of the states, before which the index is lost
 FEW = 8  # sequences within which a broken product must be noticed
 
 
@@ -73,7 +80,7 @@ def _padded(content: bytes) -> bytes:
 
 def _copy_file(source: str, target: str) -> None:
     """Link what is only ever replaced as a whole, copy the rest (a store's records may be changed in place)."""
-    if source.endswith((".png", ".safetensors")):
+    if source.endswith((".png", ".safetensors", ".jsonl")):
         os.link(source, target)
     else:
         shutil.copyfile(source, target)
@@ -185,9 +192,58 @@ def test_every_edit_has_its_own_name_and_changes_a_file_or_the_machine() -> None
         assert game != first_game(), edit.name
 
 
+def _damage_one(bench: Bench, kind: str, name: str, damage: Damage) -> str:
+    """The object `name` of the first asset that is a record of this kind; returns the asset."""
+    with closing(sqlite3.connect(bench.data.store_root / "records.sqlite")) as connection:
+        asset, fingerprint = connection.execute(
+            "SELECT asset, fingerprint FROM current WHERE kind = ? ORDER BY asset", (kind,)
+        ).fetchone()
+    store = Store(bench.data.store_root)
+    record = store.read_record(kind, fingerprint)
+    assert record is not None
+    damage(store.lend(record.objects[name]))
+    return asset
+
+
+@pytest.mark.parametrize("damage", rest_is_long(DAMAGES, "a flipped bit", "a folder"))
+def test_a_damaged_object_is_made_again_and_nothing_else(damage: str, bench: Bench) -> None:
+    """Of a picture, and of a training."""
+    picture = _damage_one(bench, "picture", "picture", DAMAGES[damage])
+    made, planned = bring_up(bench.data, bench.game)
+    (rendered,) = made.rendered
+    assert rendered.rpartition("/")[2] == picture.rpartition(":")[2]
+    assert planned.rendered == made.rendered
+    assert (made.trained, made.remapped, made.verified) == (set(), set(), set())
+    training = _damage_one(bench, "mlx_adapter", "adapter", DAMAGES[damage])
+    made, _ = bring_up(bench.data, bench.game)
+    assert names(made.trained) == {training.split("/")[2]}
+    assert (made.rendered, made.remapped, made.verified) == (set(), set(), set())
+    assert bench.show(bench.game) == Made()
+
+
+def test_a_picture_of_a_persons_own_stays_and_holds_up_nothing_else(bench: Bench) -> None:
+    path = min(bench.data.content_root.rglob("images/poi/*.png"))
+    ours = path.read_bytes()
+    path.unlink()
+    Image.new("RGB", (8, 8), "red").save(path)
+    theirs = path.read_bytes()
+    game = copy.deepcopy(bench.game)
+    assert bring_up(bench.data, game) == (Made(), Planned())
+    assert path.read_bytes() == theirs
+    path.unlink()
+    made, planned = bring_up(bench.data, game)
+    assert made == Made()
+    assert {key.rpartition("/")[2] for key in planned.put_back} == {path.stem}
+    assert path.read_bytes() == ours
+    assert bench.show(bench.game) == Made()
+
+
 def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
-    """Three to six edits and undos (to any earlier state); now and then two at once. A failure names them all."""
-    numbers = random.Random(seed)
+    """Three to six edits and undos (to any earlier state); now and then two at once. A failure names them all.
+
+    Now and then the store's index is lost meanwhile, which changes nothing.
+    """
+    numbers, losses = random.Random(seed), random.Random(f"losses {seed}")
     games, told = [bench.game], list[str]()
     for _ in range(numbers.randint(3, 6)):
         if len(games) > 1 and numbers.random() < 0.35:
@@ -201,6 +257,9 @@ def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
                 edit.change(game)
             told.append(" and ".join(edit.name for edit in chosen))
         games.append(game)
+        if losses.random() < LOST_SHARE:
+            (bench.data.store_root / "records.sqlite").unlink()
+            told.append("the index lost")
         try:
             bench.show(game)
         except Exception as error:
