@@ -109,6 +109,7 @@ def _bring_up_to_date(
     for line in clear_removed_pictures(pipeline):
         say(line)
     if any(step.is_to_do for step in plan.steps()):
+        pipeline.store.insist_writable()
         renderer = pipeline.engines.renderer()
         loads = renderer.model_loads
         defs = build_defs(data=pipeline.data, make_engines=make_engines, shared=pipeline)

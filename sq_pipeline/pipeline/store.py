@@ -124,6 +124,11 @@ class Store(StoredObjects):
         with self._writing():
             yield
 
+    def insist_writable(self) -> None:
+        """Raise StorageError where nothing could be kept: before the work, and not after hours of it."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM settled WHERE 0")  # SQLite asks for the right to write, and does nothing
+
     # --- records
 
     def read_known(self, kind: str, fingerprint: str) -> Record | None:

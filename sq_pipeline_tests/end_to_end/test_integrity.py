@@ -15,7 +15,7 @@ from sq_pipeline_tests.end_to_end.conftest import run_command
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=60)]
 
-LORA = "spaghetti_western/loras/spaghetti_western_landscape"
+LORA = "spaghetti_western/loras/the_real_mccoy_landscape"
 RUN = ("trained", "remapped", "verified", "rendered")
 
 

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -297,3 +298,21 @@ def test_what_a_person_promoted_stays_promoted(done: Game) -> None:
     assert report.waiting == []
     context = Context(done.data, done.engines(done.data))
     assert context.store.read_current_fingerprint("west/loras/west_land/promoted_adapter") is not None
+
+
+def test_an_index_that_cannot_be_written_is_told_before_any_work(done: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = done.data.datasets_root / "west/landscape/lora.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 1", "seed: 5"))
+    right = sqlite3.connect
+
+    def connect(path: Path | str, **named: Any) -> sqlite3.Connection:
+        is_index = str(path).endswith("records.sqlite")  # who runs the tests may be allowed to write all
+        return right(f"file:{path}?mode=ro", **named, uri=True) if is_index else right(path, **named)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert len(done.plan()["stale"]) > 1  # it can be read
+    (fault,) = faults_of(done.run, StorageError)
+    assert fault.problem == "cannot be written (attempt to write a readonly database)"
+    assert done.engines.trainer.requests == []
+    monkeypatch.undo()
+    assert len(done.run().trained) == 1
