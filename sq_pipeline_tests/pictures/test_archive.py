@@ -91,7 +91,7 @@ def test_what_is_no_picture_of_ours_neither_hangs_nor_ends_a_run(
     (images / "poi").mkdir(parents=True)
     put(images / "poi/sky.png")
     gone = _picture(images / "poi/mine.png", "west/old/mine")
-    moved = archive_removed_places(DataDir(tmp_path), _catalog("mill"))
+    moved = _archive_removed(tmp_path, _catalog("mill"))
     assert moved == ["content/genre_packs/west/images/archive/mine.png"]
     assert (images / "archive/mine.png").read_bytes() == gone
 
