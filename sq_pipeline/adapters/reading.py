@@ -7,13 +7,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sq_pipeline.adapters.dialects import is_of_text_encoder, name_other_kind, parse_key
-from sq_pipeline.adapters.form import ALPHA_DTYPES, FLOATS, Matrix, Patch, parts_of
+from sq_pipeline.adapters.dialects import is_of_text_encoder
+from sq_pipeline.adapters.form import Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap, Renamed
-from sq_pipeline.adapters.scales import METADATA_KEY, PeftScales, read_peft_scales, scale_of
+from sq_pipeline.adapters.reading_faults import Untaken, module_name, shape_kind, unknown_kind
+from sq_pipeline.adapters.scales import TENSOR, Scale, StatedScale, scale_of
 from sq_pipeline.adapters.slots import split_slot
+from sq_pipeline.adapters.stated_scales import (
+    NOTHING_STATED,
+    MissingAlpha,
+    Sized,
+    Stated,
+    offer_of,
+    stated_faults,
+    stated_notes,
+)
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.base_models.base_models import FAMILY_NAMES
+from sq_pipeline.adapters.trained_apart import SplitQkv
 from sq_pipeline.common.errors import Fault
 
 _HINT = "export the adapter again"
@@ -24,23 +34,27 @@ ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where th
 class Reading:
     """What a file's names and shapes say. `patches` by slot, in the order of their names; empty `faults`: all of it.
 
-    `left_out`: keys of the text encoders, where the caller lets them go.
+    `left_out`: keys of the text encoders, where the caller lets them go. `notes`: what it says of strength that is to
+    be told.
     """
 
     patches: Mapping[str, Patch]
     faults: tuple[Fault, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReadOptions:
     """What a person may decide where a file leaves it open."""
 
-    missing_alpha_is_rank: bool = False
+    missing_alpha: MissingAlpha = "refuse"
     leaves_out_text_encoder: bool = False
+    split_qkv: SplitQkv = "ask"
 
 
 AS_THE_FILE_SAYS = ReadOptions()
+AS_LOADERS_MEAN = ReadOptions(missing_alpha="stated or rank")
 
 
 @dataclass
@@ -57,11 +71,13 @@ def read_form(
     keymap: Keymap,
     file: str,
     options: ReadOptions = AS_THE_FILE_SAYS,
+    stated: Stated = NOTHING_STATED,
 ) -> Reading:
-    """Read a whole adapter. `alphas`: the value of each alpha tensor, by key."""
-    faults: list[Fault] = []
+    """Read a whole adapter. `alphas`: the value of each alpha tensor, by key; `stated`: what else says its strength."""
+    faults: list[Fault] = list(stated.faults)
     slots: dict[str, _Slot] = {}
     left_out: list[str] = []
+    untaken = Untaken()
     if not tensors:
         faults.append(Fault(file, "", "holds no tensors", _HINT))
     for key, info in sorted(tensors.items()):
@@ -70,23 +86,21 @@ def read_form(
             if is_of_text_encoder(key) and options.leaves_out_text_encoder:
                 left_out.append(key)
             else:
-                faults.append(_unknown(key, keymap, file))
+                untaken.add(unknown_kind(key, keymap), key)
             continue
         ending = renamed[0].target.rpartition(".")[2]
-        if problem := _shape_problem(info, ending):
-            faults.append(Fault(file, key, problem, _HINT))
+        if kind := shape_kind(info, ending):
+            untaken.add(kind, key)
         for part in renamed:
             found = slots.setdefault(part.target.rpartition(".")[0], _Slot()).infos
             if ending in found:
                 faults.append(Fault(file, key, f"says the same as {found[ending][0].name}", "leave one of them"))
             found.setdefault(ending, (info, part))
-    peft = read_peft_scales(metadata)
-    if isinstance(peft, str):
-        faults.append(Fault(file, f"metadata {METADATA_KEY}", peft, _HINT))
-        peft = None
+    faults.extend(untaken.faults(file))
+    chosen = stated.chosen(options.missing_alpha, needs_tensors=keymap.alpha == "always")
     patches: dict[str, Patch] = {}
     for slot, found in sorted(slots.items()):
-        patch = _read_slot(slot, found, alphas, peft, file)
+        patch = _read_slot(slot, found, alphas, chosen, file)
         if isinstance(patch, Patch) and isinstance(keymap, FamilyKeymap):
             patch = _insist_on_equal_parts(patch, file)
         if isinstance(patch, Patch):
@@ -94,10 +108,13 @@ def read_form(
         else:
             faults.extend(patch)
     faults.extend(_mixed_modules(patches, file))
-    missing = _missing_alphas(patches, keymap, file, options)
+    sized = [_sized(patch, slots[slot], chosen) for slot, patch in patches.items()]
+    faults.extend(stated_faults(sized, stated, chosen, file))
+    notes = tuple(stated_notes(sized, stated, chosen))
+    missing = _missing_alphas(patches, sized, stated, keymap, file, options)
     if metadata.get(ALPHAS_KEY) == "added" and all(patch.scale == 1.0 for patch in patches.values()):
         patches = {slot: replace(patch, alpha=None) for slot, patch in patches.items()}
-    return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out))
+    return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out), notes)
 
 
 def _insist_on_equal_parts(patch: Patch, file: str) -> Patch | list[Fault]:
@@ -105,34 +122,6 @@ def _insist_on_equal_parts(patch: Patch, file: str) -> Patch | list[Fault]:
     if patch.part or not parts or patch.up.rows % parts == 0:
         return patch
     return [_misshapen(file, patch.up.key, f"its {patch.up.rows} outputs cannot be cut in {parts} equal parts")]
-
-
-def _unknown(key: str, keymap: Keymap, file: str) -> Fault:
-    if isinstance(keymap, FamilyKeymap):
-        if other := name_other_kind(key):
-            return Fault(file, key, other, "make a LoRA of it with its own tool")
-        return Fault(
-            file,
-            key,
-            f"is no layer's of a {FAMILY_NAMES[keymap.family]} LoRA",
-            "was it trained for another base model?",
-        )
-    if is_of_text_encoder(key):
-        return Fault(
-            file, key, "is of a text encoder, which no target here holds", "pass --without-text-encoder to leave it out"
-        )
-    if other := name_other_kind(key):
-        return Fault(file, key, other, "no target here holds it; make a LoRA of it with its own tool")
-    return Fault(file, key, f"unknown key: no rule of {keymap.name} matches it", "see `adapter inspect`")
-
-
-def _shape_problem(info: TensorInfo, ending: str) -> str:
-    if ending == "alpha":
-        is_number = info.dtype in ALPHA_DTYPES and math.prod(info.shape) == 1
-        return "" if is_number else f"is {info.dtype} {list(info.shape)}, not one number"
-    if info.dtype not in FLOATS or len(info.shape) != 2 or 0 in info.shape:
-        return f"is {info.dtype} {list(info.shape)}, not a filled matrix of floating-point numbers"
-    return ""
 
 
 def _matrix(info: TensorInfo, renamed: Renamed) -> Matrix:
@@ -143,7 +132,7 @@ def _matrix(info: TensorInfo, renamed: Renamed) -> Matrix:
 
 
 def _read_slot(
-    slot: str, found: _Slot, alphas: Mapping[str, float], peft: PeftScales | None, file: str
+    slot: str, found: _Slot, alphas: Mapping[str, float], stated: StatedScale | None, file: str
 ) -> Patch | list[Fault]:
     """One slot's patch, or what is wrong with it."""
     infos = found.infos
@@ -153,7 +142,7 @@ def _read_slot(
             Fault(file, f"{slot}.{ending}", f"missing: its partner is there ({there})", "export it again")
             for ending in missing
         ]
-    if any(_shape_problem(info, ending) for ending, (info, _) in infos.items()):
+    if any(shape_kind(info, ending) for ending, (info, _) in infos.items()):
         return []  # said already
     (down_info, down_name), (up_info, up_name) = infos["lora_a"], infos["lora_b"]
     down, up = _matrix(down_info, down_name), _matrix(up_info, up_name)
@@ -176,11 +165,17 @@ def _read_slot(
     alpha = None if info is None else alphas[info.name]
     if info is not None and alpha is not None and not math.isfinite(alpha):
         return [Fault(file, info.name, "is no finite number", "write the alpha it was trained with")]
-    key = parse_key(down_info.name)
-    scale = scale_of(down_info.name if key is None else key.module, down.rows, alpha, peft)
+    scale = scale_of(module_name(down_info.name), down.rows, alpha, stated)
     if info is None:
         return Patch(module, part, down, up, scale.alpha, scale.value)
     return Patch(module, part, down, up, scale.alpha, scale.value, info.dtype, info.shape)
+
+
+def _sized(patch: Patch, found: _Slot, stated: StatedScale | None) -> Sized:
+    """A patch's module by the file's name, and where its scale is from."""
+    source = TENSOR if "alpha" in found.infos else stated.source if stated is not None else ""
+    loaded = patch.scale if source in (TENSOR, "metadata") else 1.0
+    return Sized(module_name(patch.down.key), patch.rank, Scale(patch.alpha, source, patch.scale, loaded))
 
 
 def _span(first: int, end: int, size: int) -> tuple[int, int]:
@@ -228,13 +223,22 @@ def _mixed_modules(patches: Mapping[str, Patch], file: str) -> list[Fault]:
     return faults
 
 
-def _missing_alphas(patches: Mapping[str, Patch], keymap: Keymap, file: str, options: ReadOptions) -> list[Fault]:
+def _missing_alphas(
+    patches: Mapping[str, Patch],
+    sized: list[Sized],
+    stated: Stated,
+    keymap: Keymap,
+    file: str,
+    options: ReadOptions,
+) -> list[Fault]:
     """Alphas that are missing where that leaves the strength open: loaders differ on what it means."""
     without = [patch for patch in patches.values() if patch.alpha is None]
     is_open = bool(without) and (keymap.alpha == "always" or len(without) < len(patches))
-    if not is_open or options.missing_alpha_is_rank:
+    if not is_open or options.missing_alpha in ("rank", "stated or rank"):
         return []
     others = "all of them" if len(without) == len(patches) else f"{len(without)} of {len(patches)}"
     problem = f"alpha missing for {others}, {without[0].slot} first; loaders differ on the strength they then use"
-    hint = "pass --missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
+    first = next(module for module in sized if module.scale.alpha is None)
+    offer = offer_of(stated, first.name, first.rank) or "pass "
+    hint = f"{offer}--missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
     return [Fault(file, "", problem, hint)]

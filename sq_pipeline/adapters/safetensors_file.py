@@ -110,6 +110,7 @@ def _read_header(path: Path, file: BinaryIO) -> SafetensorsFile:
         raise _fault(path, "", "its header is not a JSON object")
     faults = [Fault(str(path), "", f"its header has the key {key!r} twice", _HINT) for key in repeated]
     metadata = header.pop("__metadata__", {})
+    metadata = {} if metadata is None else metadata  # as Rust's reader takes a null
     if not isinstance(metadata, dict) or not all(_is_text(text) for pair in metadata.items() for text in pair):
         faults.append(Fault(str(path), "__metadata__", "is not a mapping of texts", _HINT))
         metadata = {}

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sq_pipeline.adapters.adapter_folder import shard_fault
 from sq_pipeline.adapters.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect
-from sq_pipeline.adapters.form import ALPHA_DTYPES, Matrix, Patch
+from sq_pipeline.adapters.form import ALPHA_DTYPES, Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import family_keymap, select_reading_keymap
 from sq_pipeline.adapters.part_spans import METADATA_KEY, outside_of, split_by_spans
-from sq_pipeline.adapters.reading import AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
+from sq_pipeline.adapters.reading import AS_LOADERS_MEAN, AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
+from sq_pipeline.adapters.stated_scales import find_stated
 from sq_pipeline.adapters.tensor_bits import to_bits, to_float32, to_number
 from sq_pipeline.adapters.tensor_header import TensorInfo
+from sq_pipeline.adapters.trained_apart import FusedUpdate, judge_apart
 from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.layout import shipped_data_root
@@ -26,20 +29,21 @@ from sq_pipeline.common.layout import shipped_data_root
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """An opened adapter. `patches` by slot; `dialect` is what it was read as, `keymap` the rules it was read by."""
+    """An opened adapter. `patches` by slot; `dialect` is what it was read as, `keymap` the rules it was read by.
+
+    `notes`: what was made of its strength, where that is to be told.
+    """
 
     file: SafetensorsFile
     dialect: Dialect
     patches: Mapping[str, Patch]
     keymap: Keymap
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def bits(self, matrix: Matrix) -> npt.NDArray[Any]:
         """A matrix's raw bits, (rows, columns)."""
-        values = self.file.read(matrix.key)
-        values = values.T if matrix.is_transposed else values
-        rows, columns = matrix.row_span or (0, None), matrix.column_span or (0, None)
-        return values[slice(*rows), slice(*columns)]
+        return bits_of(self.file, matrix)
 
     def numbers(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         """A matrix's numbers, (rows, columns); exact for F32, F16 and BF16."""
@@ -56,6 +60,14 @@ class AdapterSource:
         numbers = to_float32(info, bits).astype(np.float64)
         kept = to_float32(info, to_bits(info.dtype, numbers * factor)).astype(np.float64)
         return bool((kept == numbers * factor).all())
+
+
+def bits_of(file: SafetensorsFile, matrix: Matrix) -> npt.NDArray[Any]:
+    """A matrix's raw bits, (rows, columns)."""
+    values = file.read(matrix.key)
+    values = values.T if matrix.is_transposed else values
+    rows, columns = matrix.row_span or (0, None), matrix.column_span or (0, None)
+    return values[slice(*rows), slice(*columns)]
 
 
 def open_adapter(
@@ -81,8 +93,7 @@ def open_family_adapter(path: Path, family: Family) -> AdapterSource:
 
     An alpha that the file does not give counts as its rank: so mflux-train, ai-toolkit and diffusers mean it.
     """
-    options = ReadOptions(missing_alpha_is_rank=True)
-    source, reading = read_adapter(open_safetensors(path), family_keymap(family), options)
+    source, reading = read_adapter(open_safetensors(path), family_keymap(family), AS_LOADERS_MEAN)
     if reading.faults:
         raise AdapterError(reading.faults)
     return source
@@ -102,11 +113,33 @@ def read_adapter(
     alphas = {
         name: to_number(info, file.read_bytes(name)) for name, info in file.tensors.items() if is_alpha(name, info)
     }
-    reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options)
-    source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out)
-    if METADATA_KEY in file.metadata and not reading.faults:
-        source = _with_parts(source)
-    return source, reading
+    if shard := shard_fault(file.path):
+        raise AdapterError(shard)
+    reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options, find_stated(file))
+    source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out, reading.notes)
+    if reading.faults:
+        return source, reading
+    if METADATA_KEY in file.metadata:
+        return _with_parts(source), reading
+    fused, others = _by_parts(reading.patches)
+    apart = judge_apart(fused, others, file.metadata, options.split_qkv, source.bits, str(file.path))
+    patches = {
+        slot: replace(patch, alpha=patch.alpha * factor, scale=patch.scale * factor)
+        if patch.alpha is not None and (factor := apart.factors.get(slot, 1)) > 1
+        else patch
+        for slot, patch in reading.patches.items()
+    }
+    return replace(source, patches=patches, notes=(*source.notes, *apart.notes)), replace(reading, faults=apart.faults)
+
+
+def _by_parts(patches: Mapping[str, Patch]) -> tuple[list[FusedUpdate], set[float]]:
+    """The whole updates of modules that have parts, and the scales of modules that have none."""
+    fused = [
+        FusedUpdate(slot, parts, patch.rank, patch.alpha, patch.up)
+        for slot, patch in patches.items()
+        if (parts := parts_of(patch.module)) and not patch.part and patch.alpha is not None
+    ]
+    return fused, {patch.scale for patch in patches.values() if not parts_of(patch.module)}
 
 
 def dialect_of(file: SafetensorsFile) -> Dialect:

@@ -36,8 +36,9 @@ def register(adapter: typer.Typer) -> None:
         """
         with one_blas_thread():
             from sq_pipeline.adapters.inspect.inspect import report_adapter
+        from sq_pipeline.adapters.adapter_folder import adapter_file_of
 
-        report = report_adapter(file, with_spectrum=spectrum, loader=loader)
+        report = report_adapter(adapter_file_of(file), with_spectrum=spectrum, loader=loader)
         if as_json:
             print_json(report.as_json())
         else:
@@ -54,6 +55,8 @@ def _print(report: "AdapterReport", *, with_modules: bool) -> None:
     print_table(("metadata", ""), [(shown(key), shown(text)) for key, text in sorted(report.metadata.items())])
     verdicts = [(verdict.loader, "yes" if verdict.is_right else "no", verdict.reason) for verdict in report.loads_in]
     print_table(("loads in", "", ""), verdicts)
+    for remark in report.remarks:
+        print_line(f"remark: {remark}")
     for fault in report.faults:
         print_line(f"fault: {fault}")
 
@@ -88,6 +91,6 @@ def _cells(row: "ModuleRow") -> tuple[str, ...]:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.4g}"
 
-    alpha = number(row.alpha) + (" (metadata)" if row.alpha_source == "metadata" else "")
+    alpha = number(row.alpha) + (f" ({row.alpha_source})" if row.alpha_source not in ("", "tensor") else "")
     norms = (number(row.update_norm), number(row.effective_rank))
     return row.slot, str(row.rank), alpha, number(row.scale), row.dtype, *norms

@@ -1,8 +1,9 @@
 """`sq-pipeline adapter remap`: an adapter file under another loader's names."""
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,11 +14,29 @@ from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.common.layout import keymaps_root
 
+if TYPE_CHECKING:
+    from sq_pipeline.adapters.stated_scales import MissingAlpha
+
 Target = Literal["mflux", "kohya", "diffusers", "mlx"]
+SplitQkv = Literal["ask", "yes", "no"]
 
 
 def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+
+
+def _missing_alpha(text: str) -> "MissingAlpha":
+    if text == "refuse" or text == "rank" or text == "stated":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number == 0:
+        raise typer.BadParameter(
+            f"{text!r} is none of refuse, rank, stated, and no alpha", param_hint="--missing-alpha"
+        )
+    return number
 
 
 def register(adapter: typer.Typer) -> None:
@@ -34,9 +53,16 @@ def register(adapter: typer.Typer) -> None:
             Dialect | None, typer.Option("--from", help="Read it as this, where its names do not tell.")
         ] = None,
         missing_alpha: Annotated[
-            Literal["refuse", "rank"],
-            typer.Option(help="What to make of an alpha that is missing: rank means scale 1."),
+            str,
+            typer.Option(
+                help="What to make of an alpha that is missing: rank means scale 1, stated what the metadata or "
+                "adapter_config.json says, a number is the alpha itself.",
+                metavar="[refuse|rank|stated|NUMBER]",
+            ),
         ] = "refuse",
+        split_qkv: Annotated[
+            SplitQkv, typer.Option(help="Whether the alpha of parts that lie side by side is that of one part.")
+        ] = "ask",
         without_text_encoder: Annotated[
             bool, typer.Option("--without-text-encoder", help="Leave the text encoders' part of the file out.")
         ] = False,
@@ -60,12 +86,13 @@ def register(adapter: typer.Typer) -> None:
         with one_blas_thread():
             from sq_pipeline.adapters.remap.remap import remap_adapter
             from sq_pipeline.adapters.source import reading_keymap_for
+        from sq_pipeline.adapters.adapter_folder import adapter_file_of
         from sq_pipeline.adapters.keymap_files import choose_keymap
         from sq_pipeline.adapters.reading import ReadOptions
         from sq_pipeline.adapters.safetensors_file import open_safetensors
         from sq_pipeline.engines.machine import version_of
 
-        root = keymaps_root(data)
+        root, source = keymaps_root(data), adapter_file_of(source)
         version = loader_version or (version_of("mflux") if target == "mflux" else None)
         keymap = choose_keymap(root, target, version, keymap_file)
         result = remap_adapter(
@@ -73,7 +100,7 @@ def register(adapter: typer.Typer) -> None:
             output,
             keymap,
             reading=reading_keymap_for(open_safetensors(source), root, source_dialect),
-            options=ReadOptions(missing_alpha == "rank", without_text_encoder),
+            options=ReadOptions(_missing_alpha(missing_alpha), without_text_encoder, split_qkv),
             allowed=allow or (),
         )
         if as_json:

@@ -7,15 +7,14 @@ from typing import Literal
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import family_keymap
-from sq_pipeline.adapters.reading import ReadOptions
+from sq_pipeline.adapters.reading import AS_LOADERS_MEAN
+from sq_pipeline.adapters.reading_faults import for_other_commands
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import read_adapter, reading_keymap_for
 from sq_pipeline.base_models.base_models import BaseModel, Dtype
 from sq_pipeline.common.errors import AdapterError
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.ports import FidelityMeter, FidelityRequest
-
-_OPTIONS = ReadOptions(missing_alpha_is_rank=True)
 
 MeasureFidelity = Callable[[], FidelityReport]
 
@@ -48,7 +47,7 @@ def measure_fidelity(
     file = open_safetensors(source)
     if base_model.family != "flux1":
         reading = family_keymap(base_model.family)
-    opened, form = read_adapter(file, reading or reading_keymap_for(file), _OPTIONS)
+    opened, form = read_adapter(file, reading or reading_keymap_for(file), AS_LOADERS_MEAN)
     if form.faults:
-        raise AdapterError(form.faults)
+        raise AdapterError(map(for_other_commands, form.faults))
     return meter.measure(FidelityRequest(base_model, use, opened, is_baked, dtype, bits))

@@ -104,8 +104,7 @@ DOUBTS = {
     "alpha zero": ["zero"],
     "wrong base shapes": ["base"],
     "blocks too many": ["base"],
-    "alpha 8 times too strong": ["strength"],
-    "alpha 64 times too weak": ["strength"],
+    "alpha 256 times too strong": ["strength"],
     "alpha negative": ["strength"],
     "a path in its metadata": ["metadata"],
 }

@@ -43,7 +43,7 @@ NAMES = {
     "onetrainer": "OneTrainer",
     "onetrainer-omi": "OneTrainer (OMI)",
 }
-ALPHA_IS_RANK = ReadOptions(missing_alpha_is_rank=True)
+ALPHA_IS_RANK = ReadOptions(missing_alpha="rank")
 
 
 def remap(source: Path, target: Path, keymap: str, dialect: str = "") -> RemapResult:

@@ -62,7 +62,7 @@ def _tensors(*entries: tuple[str, tuple[int, ...]]) -> dict[str, TensorInfo]:
 
 
 def _read(tensors: dict[str, TensorInfo], alphas: dict[str, float]) -> Reading:
-    options = ReadOptions(missing_alpha_is_rank=True)
+    options = ReadOptions(missing_alpha="rank")
     return read_form(tensors, {}, alphas, family_keymap("z-image"), "a.safetensors", options)
 
 

@@ -83,7 +83,7 @@ def make_rows(folder: Path, chosen: Sequence[Case], loaders: Sequence[Loader] = 
     for index, case in enumerate(chosen):
         built = DIALECTS[case.dialect][0](folder / f"{index}.safetensors", case.recipe)
         reading = tiled if case.dialect == "mflux-tiled" and case.is_told else None
-        options = ReadOptions(missing_alpha_is_rank=case.is_told)
+        options = ReadOptions(missing_alpha="rank" if case.is_told else "refuse")
         made: dict[str, Target] = {}
         for keymap in keymaps.values():
             if keymap.name not in made:

@@ -52,8 +52,9 @@ _KINDS: dict[str, tuple[str, str]] = {
         "its alpha is missing",
         "alpha is missing in {n} of {of} modules: mflux and ComfyUI then take scale 1, sd-scripts refuses the file",
     ),
-    "strong": ("much stronger than trained", "{n} of {of} modules are much stronger than trained"),
-    "weak": ("much weaker than trained", "{n} of {of} modules are much weaker than trained"),
+    "strong": ("much stronger than its matrices", "{n} of {of} modules are much stronger than their matrices"),
+    "weak": ("much weaker than its matrices", "{n} of {of} modules are much weaker than their matrices"),
+    "extreme": ("far stronger than anybody trains", "{n} of {of} modules are far stronger than anybody trains"),
     "negative": ("its alpha is negative: it does the opposite", "{n} of {of} modules have a negative alpha"),
 }
 # the same, where it is so of every module
@@ -63,6 +64,10 @@ _ALL = {
     "no up": "half the keys are missing: no module has an up matrix",
     "no alpha": "alpha is missing: mflux and ComfyUI take scale 1, sd-scripts refuses the file",
 }
+
+
+_STRENGTHS = {"strong", "weak", "negative", "extreme"}
+_REMARKS = {"strong", "weak", "zero"}
 
 
 class Doubt(StrEnum):
@@ -81,6 +86,11 @@ class Finding:
     kind: str
     name: str
     detail: str = ""
+
+    @property
+    def is_remark(self) -> bool:
+        """True for what a trainer may have meant: it is told, and is no fault."""
+        return self.kind in _REMARKS
 
     @property
     def line(self) -> str:
@@ -107,6 +117,20 @@ def lines_of(findings: Iterable[Finding], modules: int) -> list[str]:
     return lines
 
 
+def changes_nothing(findings: Iterable[Finding], modules: int) -> bool:
+    """True where every update is zero."""
+    return modules > 0 and sum(finding.kind == "zero" for finding in findings) == modules
+
+
+def told_apart(findings: Iterable[Finding], modules: int) -> tuple[list[str], list[str]]:
+    """The lines of faults, and those of remarks. An update that is zero in every module is a fault."""
+    findings = list(findings)
+    is_nothing = changes_nothing(findings, modules)
+    remarks = [one for one in findings if one.is_remark and not (is_nothing and one.kind == "zero")]
+    faults = [one for one in findings if one not in remarks]
+    return lines_of(faults, modules), lines_of(remarks, modules)
+
+
 def _told_together(kind: str, detail: str, group: Sequence[Finding], modules: int) -> str:
     if detail:
         return f"{len(group)} of {modules} modules: {detail} ({_some([finding.name for finding in group], 2)})"
@@ -123,4 +147,4 @@ def _some(names: Sequence[str], count: int) -> str:
 
 def _shared_detail(finding: Finding) -> str:
     # strengths differ by alpha and rank, and each is worth its own line; shapes differ by kind of module, and are not
-    return finding.detail if finding.kind in ("strong", "weak", "negative") else ""
+    return finding.detail if finding.kind in _STRENGTHS else ""

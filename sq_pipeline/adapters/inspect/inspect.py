@@ -4,7 +4,7 @@ Here: reading a file's header and numbers for the report. Its judgements are in 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -12,19 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.adapters import scales as adapter_scales
+from sq_pipeline.adapters.adapter_folder import shard_fault
+from sq_pipeline.adapters.base_named import other_base
 from sq_pipeline.adapters.dialects import DIALECT_NAMES, dialect_counts, name_dialect
 from sq_pipeline.adapters.inspect import scale_findings
-from sq_pipeline.adapters.inspect.findings import Finding, lines_of
+from sq_pipeline.adapters.inspect.findings import Finding, lines_of, told_apart
 from sq_pipeline.adapters.inspect.flux_fit import fit
 from sq_pipeline.adapters.inspect.loader_verdicts import LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair, pair_up
 from sq_pipeline.adapters.inspect.report import AdapterReport, ModuleRow
+from sq_pipeline.adapters.inspect.strength import Measured, settle_strength, strength_of
 from sq_pipeline.adapters.inspect.update_size import TensorReader, effective_rank, update_norm
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import select_reading_keymap
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
-from sq_pipeline.adapters.scales import METADATA_KEY, PeftScales, Scale, read_peft_scales
+from sq_pipeline.adapters.scales import Scale, StatedScale
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.common.layout import shipped_data_root
@@ -52,28 +55,30 @@ def report_adapter(
     """
     file = open_safetensors(path)
     dialect = name_dialect(file.tensors, file.metadata)
-    pairs = pair_up(file.tensors, _keymaps_for(file))
-    peft = read_peft_scales(file.metadata)
-    findings, rows, scales = list(pairs.findings), list[ModuleRow](), list[tuple[Pair, Scale]]()
+    keymaps = _keymaps_for(file)
+    pairs = pair_up(file.tensors, keymaps)
+    strength = strength_of(file, keymaps)
+    findings, measured = list(pairs.findings), list[Measured]()
     with TensorReader(file) as reader:
         for pair in pairs.pairs:
-            found, measured = _inspect_pair(
-                reader, pair, peft if isinstance(peft, PeftScales) else None, with_spectrum=with_spectrum
-            )
+            found, row = _inspect_pair(reader, pair, strength.chosen, with_spectrum=with_spectrum)
             findings.extend(found)
-            if measured is not None:
-                rows.append(measured[0])
-                scales.append((pair, measured[1]))
+            if row is not None:
+                measured.append((pair, *row))
     fitted = fit(pairs.pairs, base_models)
     findings.extend(fitted.findings)
     if any(pair.tiles > 1 for pair in pairs.pairs):
         dialect = DIALECT_NAMES["mflux-before-0.19"]  # told by its shapes; its names are Kohya's
+    measured, strength_faults, notes = settle_strength(file, strength, measured)
+    scales = [(pair, scale) for pair, _, scale in measured]
     findings.extend(_judge_alphas(dialect, scales))
     modules = len(pairs.pairs)
-    faults = lines_of(findings, modules)
-    broken = _broken(findings, modules, fitted.misfit)
+    faults, remarks = told_apart(findings, modules)
+    broken = _broken(path, findings, modules, fitted.misfit)
+    if strength_faults and not broken:
+        broken = f"its strength is in doubt: {strength_faults[0]}"
     facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken)
-    faults.extend(_whole_file_faults(modules, fitted.misfit, file.metadata))
+    faults = [*faults, *_whole_file_faults(file, modules, fitted.misfit), *strength_faults]
     if loader is not None:
         verdict = judge_loader(loader, facts)
         if not verdict.is_right:
@@ -87,9 +92,10 @@ def report_adapter(
         fit=fitted,
         dtypes=Counter(info.dtype for info in file.tensors.values()),
         metadata=file.metadata,
-        rows=tuple(rows),
+        rows=tuple(row for _, row, _ in measured),
         loads_in=loader_verdicts(facts),
         faults=tuple(faults),
+        remarks=(*notes, *remarks),
     )
 
 
@@ -103,7 +109,7 @@ def _keymaps_for(file: SafetensorsFile) -> list[Keymap]:
 
 
 def _inspect_pair(
-    reader: TensorReader, pair: Pair, peft: PeftScales | None, *, with_spectrum: bool
+    reader: TensorReader, pair: Pair, stated: StatedScale | None, *, with_spectrum: bool
 ) -> tuple[list[Finding], tuple[ModuleRow, Scale] | None]:
     """What its numbers say is wrong, and its row and scale where its matrices fit."""
     products = _products(reader, pair) if pair.is_whole and pair.rank <= _MAX_RANK else {}
@@ -117,7 +123,7 @@ def _inspect_pair(
     assert pair.down is not None
     assert pair.up is not None
     alpha = reader.number(pair.alpha) if pair.alpha is not None else None
-    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, peft)
+    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, stated)
     norm = spectrum = None
     down = _untiled(products[pair.down.name], pair) if products and not findings else None
     if down is not None:
@@ -168,22 +174,26 @@ def _judge_alphas(dialect: str, scales: Iterable[tuple[Pair, Scale]]) -> Iterato
             yield finding
 
 
-def _broken(findings: Sequence[Finding], modules: int, misfit: str) -> str:
+def _broken(path: Path, findings: Sequence[Finding], modules: int, misfit: str) -> str:
     """Why no loader can apply the file rightly, whatever its names; empty when nothing is in the way."""
     if not modules:
         return "it holds no module of a LoRA"
+    if shard := shard_fault(path):
+        return f"it {shard.problem}"
     breaking = [finding for finding in findings if finding.kind in _BREAKS]
     if breaking:
         return f"the file is faulty: {lines_of(breaking, modules)[0]}"
     return misfit
 
 
-def _whole_file_faults(modules: int, misfit: str, metadata: Mapping[str, str]) -> Iterator[str]:
+def _whole_file_faults(file: SafetensorsFile, modules: int, misfit: str) -> Iterator[str]:
     if not modules:
         yield "holds no module of a LoRA"
     if misfit:
         yield misfit
-    if isinstance(peft := read_peft_scales(metadata), str):
-        yield f"metadata {METADATA_KEY}: {peft}"
-    if fault := path_fault(metadata):
+    if shard := shard_fault(file.path):
+        yield shard.problem
+    if fault := path_fault(file.metadata):
         yield fault
+    if modules and not misfit and (said := other_base(file)):
+        yield f"{said}; its names and shapes are FLUX.1's"

@@ -3,13 +3,14 @@
 Names are in `loader_names`; the sources are named there. Not here: what is wrong with a file for every loader.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sq_pipeline.adapters.inspect.loader_names import diffusers_way, unread_names
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
-from sq_pipeline.adapters.scales import METADATA_KEY, Scale
+from sq_pipeline.adapters.scales import METADATA_KEY, TENSOR, Scale
 from sq_pipeline.common.errors import Fault, SelectionError
 
 LOADERS = ("mflux >=0.19", "mflux <0.19", "diffusers", "ComfyUI", "sd-scripts")
@@ -113,6 +114,15 @@ def _no_metadata(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]
         yield f"it does not read the alpha in the metadata: scale 1 in place of {scale.value:g}, in {pair.name} first"
 
 
+def _other_places(facts: LoaderFacts, _version: tuple[int, ...]) -> Iterator[str]:
+    """Strengths that loaders cannot know of: they read alphas alone, and take alpha over the whole rank."""
+    for pair, scale in facts.pairs:
+        if scale.source == "metadata" or math.isclose(scale.loaded, scale.value, rel_tol=1e-9):
+            continue
+        what = "takes a part's alpha for the whole" if scale.source == TENSOR else f"does not read {scale.source}"
+        yield f"it {what}: scale {scale.loaded:.4g} in place of {scale.value:.4g}, in {pair.name} first"
+
+
 def _scaled_by_metadata(facts: LoaderFacts) -> list[tuple[Pair, Scale]]:
     return [(pair, scale) for pair, scale in facts.pairs if scale.source == "metadata" and scale.value != 1]
 
@@ -128,6 +138,8 @@ def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
             yield "it refuses alphas both in tensors and in the metadata"
         elif alphas and len(alphas) < len(facts.pairs):
             yield f"{len(facts.pairs) - len(alphas)} modules have no alpha: it gives them the alpha of the others"
+    if way in ("kohya", "onetrainer") and (turned := [pair for pair, scale in facts.pairs if scale.value < 0]):
+        yield f"its converter does not end on a negative alpha, such as that of {turned[0].name}"
     if way == "onetrainer":
         other = [pair for pair, _ in facts.pairs if "_attn_" not in pair.name]
         if other:
@@ -170,9 +182,9 @@ def _note(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> str:
 
 
 _CHECKS = {
-    "mflux >=0.19": (_tiled_downs, _mflux_metadata),
-    "mflux <0.19": (_cut_downs, _no_metadata),
-    "diffusers": (_tiled_downs, _diffusers),
-    "ComfyUI": (_tiled_downs, _no_metadata),
-    "sd-scripts": (_tiled_downs, _needs_alpha),
+    "mflux >=0.19": (_tiled_downs, _other_places, _mflux_metadata),
+    "mflux <0.19": (_cut_downs, _other_places, _no_metadata),
+    "diffusers": (_tiled_downs, _other_places, _diffusers),
+    "ComfyUI": (_tiled_downs, _other_places, _no_metadata),
+    "sd-scripts": (_tiled_downs, _other_places, _needs_alpha),
 }

@@ -14,8 +14,8 @@ from sq_pipeline.adapters.inspect.loader_verdicts import Verdict
 class ModuleRow:
     """One module or part. `name` is the file's, `slot` FLUX.1's.
 
-    `alpha_source`: `tensor`, `metadata`, or empty. `update_norm`: Frobenius norm of scale · up @ down, None where it
-    cannot be computed; `effective_rank`: of its spectrum, None where it was not asked for.
+    `alpha_source`: `tensor`, `metadata`, another place that says it, or empty. `update_norm`: Frobenius norm of scale ·
+    up @ down, None where it cannot be computed; `effective_rank`: of its spectrum, None where it was not asked for.
     """
 
     name: str
@@ -33,7 +33,8 @@ class ModuleRow:
 class AdapterReport:
     """All of it. `modules` counts them by the file's names, parts apart; `rows` are those whose matrices fit.
 
-    `faults`: a line each, and every fault of a kind in one line where there are many.
+    `faults`: a line each, and every fault of a kind in one line where there are many. `remarks`: what is to be known of
+    its strength, and is no fault.
     """
 
     file: str
@@ -47,6 +48,7 @@ class AdapterReport:
     rows: tuple[ModuleRow, ...]
     loads_in: tuple[Verdict, ...]
     faults: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def update_norm(self) -> float:
@@ -94,4 +96,5 @@ class AdapterReport:
                 for row in map(asdict, self.rows)
             ],
             "faults": list(self.faults),
+            "remarks": list(self.remarks),
         }

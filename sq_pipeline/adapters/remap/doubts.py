@@ -5,15 +5,17 @@ A remap for a person stops at each, and goes on where they allow it. Not here: w
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sq_pipeline.adapters.inspect.findings import Doubt, lines_of
+from sq_pipeline.adapters.base_named import other_base
+from sq_pipeline.adapters.inspect.findings import Doubt, changes_nothing, lines_of, told_apart
 from sq_pipeline.adapters.inspect.flux_fit import fit
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
 from sq_pipeline.adapters.inspect.pairs import pair_up
-from sq_pipeline.adapters.inspect.scale_findings import judge_scale
-from sq_pipeline.adapters.scales import Scale
+from sq_pipeline.adapters.inspect.scale_findings import judge_patches
 from sq_pipeline.adapters.source import AdapterSource
 from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.errors import Fault
+
+_IS_IT_FLUX1 = "was it trained for FLUX.1? pass --allow base if it was"
 
 
 def find_doubts(
@@ -33,25 +35,29 @@ def find_doubts(
         if doubt not in allowed:
             yield Fault(path, "", line, f"{hint}, or pass --allow {doubt}")
     if Doubt.BASE not in allowed:
+        if said := other_base(adapter.file):
+            yield Fault(path, "", f"{said}; its names and shapes are FLUX.1's", _IS_IT_FLUX1)
         lines = lines_of([finding for finding in fitted.findings if finding.kind == "block"], modules)
         for line in (*lines, *([fitted.misfit] if fitted.misfit else [])):
-            yield Fault(path, "", line, "was it trained for FLUX.1? pass --allow base if it was")
+            yield Fault(path, "", line, _IS_IT_FLUX1)
+
+
+def remarks_on(adapter: AdapterSource, zeros: Collection[str]) -> tuple[str, ...]:
+    """What is to be told of an adapter's strength and stops nobody."""
+    findings = list(judge_patches(adapter.patches.values(), zeros))
+    return (*adapter.notes, *told_apart(findings, len(adapter.patches))[1])
 
 
 def _doubts(adapter: AdapterSource, zeros: Collection[str]) -> Iterator[tuple[Doubt, str, str]]:
-    patches = adapter.patches.values()
-    if patches and all(not patch.scale or {patch.down.key, patch.up.key} & {*zeros} for patch in patches):
+    findings = list(judge_patches(adapter.patches.values(), zeros))
+    if changes_nothing(findings, len(adapter.patches)):
         yield (
             Doubt.ZERO,
             "the whole adapter's update is zero; it changes nothing",
             "train it, or take another checkpoint",
         )
-    judged = [
-        judge_scale(patch.slot, patch.rank, Scale(patch.alpha, "tensor", patch.scale))
-        for patch in patches
-        if patch.alpha is not None
-    ]
-    for line in lines_of([finding for finding in judged if finding is not None], len(patches)):
+    wrong = [finding for finding in findings if not finding.is_remark]
+    for line in lines_of(wrong, len(adapter.patches)):
         yield Doubt.STRENGTH, line, "write the alpha it was trained with"
     if fault := path_fault(adapter.file.metadata):
         yield Doubt.METADATA, fault, "clear it (no target's file will have it)"

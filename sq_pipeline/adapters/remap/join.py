@@ -86,6 +86,11 @@ class Joined:
             return self
         return _multiplied(self, tuple(piece.factor * self.scale for piece in self.up), facts)
 
+    def turned(self) -> "Joined":
+        """The same update with the sign of its alpha in `up`: every bit but the signs stays."""
+        up = tuple(replace(piece, factor=-piece.factor) for piece in self.up)
+        return replace(self, up=up, scale=-self.scale, alpha=-self.alpha)
+
 
 def _multiplied(joined: Joined, factors: Sequence[float], facts: MatrixFacts) -> Joined:
     up = tuple(replace(piece, factor=factor) for piece, factor in zip(joined.up, factors, strict=True))

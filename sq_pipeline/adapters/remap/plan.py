@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sq_pipeline.adapters.form import Matrix, Patch, parts_of
+from sq_pipeline.adapters.form import FLOATS, Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import Keymap, Renamed
 from sq_pipeline.adapters.part_spans import Spans
 from sq_pipeline.adapters.remap.join import Joined, MatrixFacts, Piece, join_parts, leave_alone
@@ -12,6 +12,10 @@ from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline.common.errors import Fault
+
+# diffusers' converter for Kohya's names never ends on a negative alpha, and no other program writes one
+_POSITIVE_ALPHAS = ("kohya", "diffusers")
+_FLOAT_ALPHAS = FLOATS | {"F64"}  # an alpha of whole numbers diffusers refuses
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def plan_remap(
     taken: dict[str, str] = {}
     for update in updates:
         joined = update.joined.folded(facts) if folds else update.joined
+        joined = joined.turned() if keymap.target in _POSITIVE_ALPHAS and joined.alpha < 0 else joined
         for output, fault in _write(joined, update, keymap, taken, file, writes_alphas=writes_alphas):
             outputs.append(output)
             if fault is not None:
@@ -121,7 +126,9 @@ def _write(
     named = keymap.rename(f"{update.slot}.alpha")
     names = [renamed.target for renamed in named] or [f"{module}.alpha" for module in modules]
     for name in names:
-        dtype = joined.alpha_dtype if holds_exactly(joined.alpha_dtype, joined.alpha) else "F32"
+        is_kept = holds_exactly(joined.alpha_dtype, joined.alpha)
+        is_kept = is_kept and (keymap.target != "diffusers" or joined.alpha_dtype in _FLOAT_ALPHAS)
+        dtype = joined.alpha_dtype if is_kept else "F32"
         output = Output(TensorInfo(name, dtype, joined.alpha_shape), alpha=joined.alpha)
         yield output, _taken(name, taken, f"{update.slot}.alpha", file)
 

@@ -16,7 +16,7 @@ from sq_pipeline.adapters.inspect.findings import Doubt
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.part_spans import METADATA_KEY, format_spans
 from sq_pipeline.adapters.reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptions
-from sq_pipeline.adapters.remap.doubts import find_doubts
+from sq_pipeline.adapters.remap.doubts import find_doubts, remarks_on
 from sq_pipeline.adapters.remap.join import Piece
 from sq_pipeline.adapters.remap.plan import Output, RemapPlan, plan_remap
 from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
@@ -78,7 +78,7 @@ def remap_adapter(
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
         # hashing what is read takes as long as all the rest, and runs beside it
         version = beside.submit(tensors_data_version, source)
-        plan = _plan(adapter, form.faults, keymap, base_model, allowed)
+        plan, remarks = _plan(adapter, form.faults, keymap, base_model, allowed)
         write_safetensors(
             target,
             _tensors(adapter, plan),
@@ -96,7 +96,7 @@ def remap_adapter(
         keymap_version=keymap.version,
         rules_hash=keymap.rules_hash,
         source_version=version.result(),
-        notes=plan.notes,
+        notes=(*remarks, *plan.notes),
         left_out=len(adapter.left_out),
     )
 
@@ -107,8 +107,8 @@ def _plan(
     keymap: Keymap,
     base_model: BaseModel | None,
     allowed: Collection[Doubt] | None,
-) -> RemapPlan:
-    """The plan of a sound adapter; raises AdapterError with all that is wrong."""
+) -> tuple[RemapPlan, tuple[str, ...]]:
+    """The plan of a sound adapter, and remarks on it; raises AdapterError with all that is wrong."""
     path = str(adapter.file.path)
     scan = scan_tensors(adapter.file)
     broken = [
@@ -126,7 +126,7 @@ def _plan(
     plan = plan_remap(adapter.patches, keymap, adapter, path, flux1)
     if plan.faults:
         raise AdapterError(plan.faults)
-    return plan
+    return plan, remarks_on(adapter, scan.zeros)
 
 
 def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_version: str) -> dict[str, str]:
