@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sq_pipeline.adapters.stated_scales import MODEL_FILE
+from sq_pipeline.adapters.strength.stated_scales import MODEL_FILE
 from sq_pipeline.common.errors import AdapterError, Fault
 
 _NAMES = (MODEL_FILE, "pytorch_lora_weights.safetensors")  # PEFT's, diffusers'

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
-from sq_pipeline.adapters.scales import CONFIG_FILE
-from sq_pipeline.adapters.stated_scales import config_text
+from sq_pipeline.adapters.strength.scales import CONFIG_FILE
+from sq_pipeline.adapters.strength.stated_scales import config_text
 
 _KEYS = ("modelspec.architecture", "ss_base_model_version", "base_model", "base_model_name_or_path")
 # of sd-scripts, ai-toolkit, OneTrainer, PEFT; the first that fits counts. FLUX.1 is nothing to tell

@@ -11,9 +11,9 @@ from sq_pipeline.adapters.dialects import is_of_text_encoder
 from sq_pipeline.adapters.form import Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap, Renamed
 from sq_pipeline.adapters.reading_faults import Untaken, module_name, shape_kind, unknown_kind
-from sq_pipeline.adapters.scales import TENSOR, Scale, StatedScale, scale_of
 from sq_pipeline.adapters.slots import split_slot
-from sq_pipeline.adapters.stated_scales import (
+from sq_pipeline.adapters.strength.scales import TENSOR, Scale, StatedScale, scale_of
+from sq_pipeline.adapters.strength.stated_scales import (
     NOTHING_STATED,
     MissingAlpha,
     Sized,
@@ -22,8 +22,8 @@ from sq_pipeline.adapters.stated_scales import (
     stated_faults,
     stated_notes,
 )
+from sq_pipeline.adapters.strength.trained_apart import SplitQkv
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.adapters.trained_apart import SplitQkv
 from sq_pipeline.common.errors import Fault
 
 _HINT = "export the adapter again"
@@ -35,13 +35,14 @@ class Reading:
     """What a file's names and shapes say. `patches` by slot, in the order of their names; empty `faults`: all of it.
 
     `left_out`: keys of the text encoders, where the caller lets them go. `notes`: what it says of strength that is to
-    be told.
+    be told; `loaded`: by slot, the scale that loaders take from the file.
     """
 
     patches: Mapping[str, Patch]
     faults: tuple[Fault, ...]
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    loaded: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,11 @@ def read_form(
     sized = [_sized(patch, slots[slot], chosen) for slot, patch in patches.items()]
     faults.extend(stated_faults(sized, stated, chosen, file))
     notes = tuple(stated_notes(sized, stated, chosen))
+    loaded = {slot: module.scale.loaded for slot, module in zip(patches, sized, strict=True)}
     missing = _missing_alphas(patches, sized, stated, keymap, file, options)
     if metadata.get(ALPHAS_KEY) == "added" and all(patch.scale == 1.0 for patch in patches.values()):
         patches = {slot: replace(patch, alpha=None) for slot, patch in patches.items()}
-    return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out), notes)
+    return Reading(patches, (*dict.fromkeys((*faults, *missing)),), tuple(left_out), notes, loaded)
 
 
 def _insist_on_equal_parts(patch: Patch, file: str) -> Patch | list[Fault]:

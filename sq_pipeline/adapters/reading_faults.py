@@ -57,8 +57,8 @@ class Untaken:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first two, and how many more."""
-    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+    """The first, and how many more."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def module_name(key: str) -> str:
@@ -105,7 +105,7 @@ def shape_kind(info: TensorInfo, ending: str) -> Kind | None:
     if info.dtype in FLOATS:
         return Kind(text, "{n} tensors are not filled matrices", _AGAIN)
     many = f"{{n}} tensors are {info.dtype}, which no target here holds"
-    return Kind(text, many, _CONVERT.get(info.dtype, _AGAIN))
+    return Kind(text, many, f"{_CONVERT.get(info.dtype, _AGAIN)}; see `adapter inspect`")
 
 
 _OPTION = re.compile(r"pass (--[a-z-]+)( [a-z]+)?")

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from sq_pipeline.adapters.keymap_files import family_keymap, select_reading_keym
 from sq_pipeline.adapters.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.adapters.reading import AS_LOADERS_MEAN, AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
-from sq_pipeline.adapters.stated_scales import find_stated
+from sq_pipeline.adapters.strength.stated_scales import find_stated
+from sq_pipeline.adapters.strength.trained_apart import FusedUpdate, judge_apart
 from sq_pipeline.adapters.tensor_bits import to_bits, to_float32, to_number
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.adapters.trained_apart import FusedUpdate, judge_apart
 from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.layout import shipped_data_root
@@ -31,7 +31,7 @@ from sq_pipeline.common.layout import shipped_data_root
 class AdapterSource:
     """An opened adapter. `patches` by slot; `dialect` is what it was read as, `keymap` the rules it was read by.
 
-    `notes`: what was made of its strength, where that is to be told.
+    `notes`: what was made of its strength, where that is to be told; `loaded`: by slot, the scale that loaders take.
     """
 
     file: SafetensorsFile
@@ -40,6 +40,7 @@ class AdapterSource:
     keymap: Keymap
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    loaded: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def bits(self, matrix: Matrix) -> npt.NDArray[Any]:
         """A matrix's raw bits, (rows, columns)."""
@@ -116,7 +117,8 @@ def read_adapter(
     if shard := shard_fault(file.path):
         raise AdapterError(shard)
     reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options, find_stated(file))
-    source = AdapterSource(file, keymap.source, reading.patches, keymap, reading.left_out, reading.notes)
+    read = (reading.patches, keymap, reading.left_out, reading.notes, reading.loaded)
+    source = AdapterSource(file, keymap.source, *read)
     if reading.faults:
         return source, reading
     if METADATA_KEY in file.metadata:

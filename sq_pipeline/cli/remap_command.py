@@ -15,7 +15,7 @@ from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.common.layout import keymaps_root
 
 if TYPE_CHECKING:
-    from sq_pipeline.adapters.stated_scales import MissingAlpha
+    from sq_pipeline.adapters.strength.stated_scales import MissingAlpha
 
 Target = Literal["mflux", "kohya", "diffusers", "mlx"]
 SplitQkv = Literal["ask", "yes", "no"]

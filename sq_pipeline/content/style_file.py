@@ -24,6 +24,7 @@ _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
 _TIER_SUFFIX_KEYS: dict[Tier, str] = {tier: f"{names.folder}_positive_suffix" for tier, names in TIER_NAMES.items()}
 _OVERLAID = {"positive_suffix", "negative_prompt", "preferred_model", "base_seed"}
 _NAME_MAX = 60  # it is a part of names of files
+_SCALE_MAX, _SCALE_USUAL = 10.0, 2.0
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
 
 
@@ -49,11 +50,20 @@ def _check_file(file: str, info: ValidationInfo) -> str:
     if path.is_absolute() or ".." in path.parts or "\\" in file or re.match(r"^[A-Za-z]:", file):
         raise wrong(f"{file!r} leaves content/lora", "write a path below it, such as genre/landscape.safetensors")
     if path.suffix != ".safetensors":
-        raise wrong(f"{file!r} is no .safetensors file; others are never loaded", "export it as .safetensors")
+        way = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "export it as .safetensors"
+        raise wrong(f"{file!r} is no .safetensors file; others are never loaded", way)
     root: Path | None = info.context
     if root is not None and not Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root)):
         raise wrong(f"{file!r} leads out of content/lora through a link", "put the file itself there")
     return path.as_posix()
+
+
+def _check_scale(scale: float) -> float:
+    if scale == 0:
+        raise wrong("is 0: the adapter would change nothing", "leave the entry out, or name it in a world's `exclude`")
+    if abs(scale) > _SCALE_MAX:
+        raise wrong(f"is {scale:g}: nothing but noise is left of pictures above {_SCALE_MAX:g}", "write e.g. 0.8")
+    return scale
 
 
 def _read_tiers(value: object) -> tuple[object, ...]:
@@ -92,7 +102,11 @@ def _join_tags(value: object) -> object:
 _Text = Annotated[str, BeforeValidator(_read_text)]
 _Filled = Annotated[_Text, AfterValidator(_fill)]
 _File = Annotated[_Filled, AfterValidator(_check_file)]
-_Scale = Annotated[float, of_type((int, float), "is {type}: {value!r}, not a finite number", "write e.g. 0.8")]
+_Scale = Annotated[
+    float,
+    of_type((int, float), "is {type}: {value!r}, not a finite number", "write e.g. 0.8"),
+    AfterValidator(_check_scale),
+]
 _Seed = Annotated[int, of_type(int, "is {type}: {value!r}, not a whole number", "write e.g. 42")]
 _Tags = Annotated[_Text, BeforeValidator(_join_tags)]
 
@@ -274,12 +288,21 @@ def _read_entries(style: StyleFile, entries: Iterable[LoraKeys], where: str) -> 
                 problem = f"{tier!r} is no tier that is rendered"
                 style.warnings.append(Fault(style.file, f"{place}.applies_to", problem, hint))
         if not entry.faults:
+            _warn_of_scale(style, f"{place}.scale", entry.scale)
             style.entries.append(LoraEntry(entry.name, entry.file, entry.scale, entry.applies_to, entry.trigger))
         name = getattr(entry, "name", "").strip()
         first = style.named_entries.setdefault(name, f"{place}.name") if name else f"{place}.name"
         if first != f"{place}.name":
             problem = f"{name!r} is the name of {first.removesuffix('.name')} too"
             style.fault(f"{place}.name", problem, "give each its own name")
+
+
+def _warn_of_scale(style: StyleFile, place: str, scale: float) -> None:
+    if not 0 < scale <= _SCALE_USUAL:
+        problem = f"is {scale:g}: " + ("the opposite of the style" if scale < 0 else "far stronger than it was trained")
+        style.warnings.append(
+            Fault(style.file, place, problem, f"write a number from 0 to {_SCALE_USUAL:g}, such as 0.8")
+        )
 
 
 def _read_legacy(style: StyleFile, own: Mapping[str, Any], genre: StyleFile | None) -> None:
@@ -295,6 +318,8 @@ def _read_legacy(style: StyleFile, own: Mapping[str, Any], genre: StyleFile | No
         return
     said = StyleKeys.model_construct(**style.legacy)
     if said.lora is not None:
+        if "lora_scale" in own:
+            _warn_of_scale(style, "lora_scale", said.lora_scale)
         name = re.sub(r"[^A-Za-z0-9]+", "_", said.lora.removesuffix(".safetensors")).strip("_")
         style.entries.append(LoraEntry(name, said.lora, said.lora_scale, TIERS, said.lora_trigger))
     style.exclude += [entry.name for entry in genre.entries] if genre is not None else []

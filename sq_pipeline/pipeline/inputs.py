@@ -57,13 +57,19 @@ def mlx_adapter_inputs(
 
 
 def mflux_adapter_inputs(
-    source_version: str, keymap: Keymap | None, base_model: str, reading: Keymap | None = None
+    source_version: str,
+    keymap: Keymap | None,
+    base_model: str,
+    reading: Keymap | None = None,
+    strength: str = "",
 ) -> Inputs:
     """A remapped adapter, with the rules themselves: those it is read by, and those it is written by.
 
-    Both are None where a file is taken as it is.
+    Both are None where a file is taken as it is. `strength`: the scales that are said outside of its tensors, which
+    `source_version` does not know; empty for none.
     """
-    return {"source": source_version, **_remapping(keymap, reading), "base_model": base_model}
+    stated = {"strength": strength} if strength else {}
+    return {"source": source_version, **_remapping(keymap, reading), "base_model": base_model, **stated}
 
 
 def _remapping(keymap: Keymap | None, reading: Keymap | None) -> Inputs:

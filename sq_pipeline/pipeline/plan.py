@@ -9,6 +9,7 @@ from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.facts import remarks_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.chain import chain_of
@@ -106,6 +107,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *(warning for state in states for warning in warnings_of_drops(state)),
         *_outdated_choices(context, adapters),
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
+        *_remarks(context, adapters),
     )
     return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
 
@@ -116,3 +118,11 @@ def _outdated_choices(context: Context, adapters: Mapping[str, Mapping[str, Step
         warning = outdated_choice(context, context.catalog.adapters[key], training) if training else None
         if warning is not None:
             yield warning
+
+
+def _remarks(context: Context, adapters: Iterable[str]) -> Iterator[Fault]:
+    """What is to be told of the strength of adapters from elsewhere."""
+    for key in adapters:
+        adapter = context.catalog.adapters[key]
+        if remarks := remarks_of(context, adapter):
+            yield Fault(f"content/lora/{adapter.file}", "", "; ".join(remarks), "")

@@ -82,6 +82,8 @@ def write_markdown(report: VerificationReport) -> str:
         outcome = f"{_MARKS[verdict.outcome]} {verdict.outcome}"
         shown = figure(verdict.figure)
         lines.append(f"| {verdict.check} | {outcome} | {shown} | {verdict.threshold} | {cell(verdict.detail)} |")
+    if report.remarks:
+        lines += ["", *(f"* {cell(remark)}" for remark in report.remarks)]
     if report.verdicts[0].check == FIDELITY and report.verdicts[0].outcome == "failed":
         lines += [
             "",

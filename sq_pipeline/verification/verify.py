@@ -33,7 +33,10 @@ OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """What is verified, for which base model and tier, by which prompts and limits. `adapter`: its name for people."""
+    """What is verified, for which base model and tier, by which prompts and limits. `adapter`: its name for people.
+
+    `remarks`: what is to be told of it beside the verdicts.
+    """
 
     adapter: str
     use: AdapterUse
@@ -43,6 +46,7 @@ class VerifyRequest:
     tier: str
     prompts: VerifyPrompts
     thresholds: Thresholds
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class VerificationReport:
     thresholds: Thresholds
     fidelity: FidelityReport | None = None
     pictures: tuple[PromptPictures, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def has_passed(self) -> bool:
@@ -94,6 +99,7 @@ class VerificationReport:
             "base_model": self.base_model,
             "has_passed": self.has_passed,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "remarks": list(self.remarks),
             "thresholds": self.thresholds.model_dump(),
             "fidelity": None if self.fidelity is None else self.fidelity.as_json(most_layers),
             "prompts": [
@@ -151,6 +157,7 @@ def _verify(
         (first,),
         request.thresholds,
         fidelity,
+        remarks=request.remarks,
     )
     if first.outcome == "failed":
         return report

@@ -371,7 +371,7 @@ def test_a_fault_of_a_world_style_names_its_field(data: DataDir, text: str, fiel
     assert part in fault.problem
 
 
-@given(lora_scale=st.floats(-1e6, 1e6))
+@given(lora_scale=st.floats(-10, 10).filter(bool))
 @settings(deadline=None, max_examples=50)
 def test_a_scale_is_read_exactly(tmp_path_factory: pytest.TempPathFactory, lora_scale: float):
     data = DataDir(tmp_path_factory.mktemp("scale"))

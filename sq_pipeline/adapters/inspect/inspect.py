@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.adapters import scales as adapter_scales
 from sq_pipeline.adapters.adapter_folder import shard_fault
 from sq_pipeline.adapters.base_named import other_base
 from sq_pipeline.adapters.dialects import DIALECT_NAMES, dialect_counts, name_dialect
@@ -27,7 +26,7 @@ from sq_pipeline.adapters.inspect.update_size import TensorReader, effective_ran
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import select_reading_keymap
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
-from sq_pipeline.adapters.scales import Scale, StatedScale
+from sq_pipeline.adapters.strength.scales import Scale, StatedScale, scale_of
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.common.layout import shipped_data_root
@@ -123,7 +122,7 @@ def _inspect_pair(
     assert pair.down is not None
     assert pair.up is not None
     alpha = reader.number(pair.alpha) if pair.alpha is not None else None
-    scale = adapter_scales.scale_of(pair.name, pair.rank, alpha, stated)
+    scale = scale_of(pair.name, pair.rank, alpha, stated)
     norm = spectrum = None
     down = _untiled(products[pair.down.name], pair) if products and not findings else None
     if down is not None:

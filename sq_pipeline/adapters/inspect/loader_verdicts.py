@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sq_pipeline.adapters.inspect.loader_names import diffusers_way, unread_names
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
-from sq_pipeline.adapters.scales import METADATA_KEY, TENSOR, Scale
+from sq_pipeline.adapters.strength.scales import METADATA_KEY, TENSOR, Scale
 from sq_pipeline.common.errors import Fault, SelectionError
 
 LOADERS = ("mflux >=0.19", "mflux <0.19", "diffusers", "ComfyUI", "sd-scripts")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from sq_pipeline.adapters.form import Patch
 from sq_pipeline.adapters.inspect.findings import Finding
-from sq_pipeline.adapters.scales import TENSOR, Scale
+from sq_pipeline.adapters.strength.scales import TENSOR, Scale
 
 _STRONG, _WEAK, _EXTREME = 4.0, 1 / 64, 128.0
 

@@ -1,6 +1,6 @@
 """The strength of a file's modules, for the report: where each scale is from, and what is to be said of the places.
 
-Not here: what is said of a scale by itself (`scale_findings`), the places (`adapters.stated_scales`).
+Not here: what is said of a scale by itself (`scale_findings`), the places (`adapters.strength.stated_scales`).
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from sq_pipeline.adapters.inspect.report import ModuleRow
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.reading_faults import for_other_commands
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
-from sq_pipeline.adapters.scales import TENSOR, Scale, StatedScale
 from sq_pipeline.adapters.source import bits_of
-from sq_pipeline.adapters.stated_scales import Sized, Stated, find_stated, stated_faults, stated_notes
-from sq_pipeline.adapters.trained_apart import FusedUpdate, judge_apart
+from sq_pipeline.adapters.strength.scales import TENSOR, Scale, StatedScale
+from sq_pipeline.adapters.strength.stated_scales import Sized, Stated, find_stated, stated_faults, stated_notes
+from sq_pipeline.adapters.strength.trained_apart import FusedUpdate, judge_apart
 from sq_pipeline.common.errors import Fault
 
 Measured = tuple[Pair, ModuleRow, Scale]

@@ -5,19 +5,23 @@ Not here: how its assets stand (`adapter_status`), what each is made from (a fil
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sq_pipeline.adapters.dialects import Dialect
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import NAMES_REVISION, select_keymap, select_reading_keymap
+from sq_pipeline.adapters.remap.preflight import Preflight, preflight_file, preflight_from
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import dialect_of, open_family_adapter
+from sq_pipeline.adapters.strength.stated_scales import config_text
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.archive import versions_of
-from sq_pipeline.common.errors import AdapterError, Fault
+from sq_pipeline.common.errors import AdapterError, Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.stat_cache import code_stamp
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
@@ -93,9 +97,43 @@ def reading_keymap_of(context: Context, adapter: Adapter) -> Keymap | None:
             path, family = external_file(context, adapter), base_model.family
             context.remember(("family", adapter.key), lambda: open_family_adapter(path, family))
         return None
-    if _dialect_of_source(context, adapter) in _LOADS_AS_IT_IS:
+    preflight = external_preflight(context, adapter)
+    if preflight is not None and preflight.is_ready and _dialect_of_source(context, adapter) in _LOADS_AS_IT_IS:
         return None
     return source_keymap_of(context, adapter)
+
+
+def external_preflight(context: Context, adapter: Adapter) -> Preflight | None:
+    """What is to be known of an adapter from elsewhere before it is used; None for any other, or of another family.
+
+    Raises AdapterError for one that no remap would write.
+    """
+    keymap = source_keymap_of(context, adapter)
+    if adapter.dataset is not None or keymap is None:
+        return None
+    path = external_file(context, adapter)
+    return context.remember(
+        ("preflight", adapter.key), lambda: _preflight(context, path, f"content/lora/{adapter.file}", keymap)
+    )
+
+
+def remarks_of(context: Context, adapter: Adapter) -> tuple[str, ...]:
+    """What is to be told of an adapter from elsewhere; nothing of one that cannot be used, whose step says why."""
+    try:
+        preflight = None if adapter.dataset is not None else external_preflight(context, adapter)
+    except SqPipelineError:
+        return ()
+    return () if preflight is None else preflight.remarks
+
+
+def _preflight(context: Context, path: Path, label: str, keymap: Keymap) -> Preflight:
+    file = open_safetensors(path)
+    read_by = fingerprint({"rules": keymap.rules_hash, "config": config_text(file), "code": code_stamp()})
+    try:
+        text = context.files.remember(path, f"preflight {read_by}", lambda: preflight_file(file, keymap).as_text())
+    except AdapterError as error:
+        raise AdapterError(replace(fault, file=label) for fault in error.faults) from None
+    return preflight_from(text)
 
 
 def source_keymap_of(context: Context, adapter: Adapter) -> Keymap | None:

@@ -8,7 +8,7 @@ from sq_pipeline.adapters.remap.remap import remap_adapter
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps
-from sq_pipeline.pipeline.adapters.facts import base_model_for, keymap_of, reading_keymap_of
+from sq_pipeline.pipeline.adapters.facts import base_model_for, external_preflight, keymap_of, reading_keymap_of
 from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source_file, source_version
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, mflux_adapter_inputs
@@ -19,7 +19,9 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     reading = reading_keymap_of(context, adapter)
     keymap = None if reading is None else keymap_of(context)
     base_model = base_model_for(context, adapter).name
-    return mflux_adapter_inputs(source_version(context, adapter, steps), keymap, base_model, reading)
+    preflight = None if adapter.dataset is not None else external_preflight(context, adapter)
+    strength = "" if preflight is None else preflight.strength
+    return mflux_adapter_inputs(source_version(context, adapter, steps), keymap, base_model, reading, strength)
 
 
 def _make(making: Making) -> Record:

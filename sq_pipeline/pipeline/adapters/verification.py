@@ -6,7 +6,13 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.fingerprints import canonical_json
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck, Making, Steps, made
-from sq_pipeline.pipeline.adapters.facts import base_model_for, family_names_of, source_keymap_of, verify_prompts_of
+from sq_pipeline.pipeline.adapters.facts import (
+    base_model_for,
+    family_names_of,
+    remarks_of,
+    source_keymap_of,
+    verify_prompts_of,
+)
 from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source_file, source_version
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
@@ -53,6 +59,7 @@ def _make(making: Making) -> Record:
         tier=adapter.tier,
         prompts=verify_prompts_of(context, adapter),
         thresholds=context.settings.thresholds,
+        remarks=remarks_of(context, adapter),
     )
     report = verify_adapter(
         request,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
-from sq_pipeline.adapters.scales import (
+from sq_pipeline.adapters.strength.scales import (
     CONFIG_FILE,
     METADATA_KEY,
     TENSOR,
