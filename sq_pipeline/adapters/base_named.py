@@ -31,14 +31,22 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 )
 
 
+def other_family(file: SafetensorsFile) -> str:
+    """The family or model that the metadata names, where that is no FLUX.1; else empty."""
+    return next((family for _, text in _places(file) if text and (family := family_named(text))), "")
+
+
 def other_base(file: SafetensorsFile) -> str:
     """`metadata modelspec.architecture says …`, where a place names another base model than a FLUX.1; else empty."""
-    places = [(f"metadata {key}", file.metadata.get(key)) for key in _KEYS]
-    places.append((CONFIG_FILE, _base_in(config_text(file))))
-    for place, text in places:
+    for place, text in _places(file):
         if text and (family := family_named(text)):
             return f"{place} says {family} ({text[:80]!r})"
     return ""
+
+
+def _places(file: SafetensorsFile) -> list[tuple[str, str | None]]:
+    places = [(f"metadata {key}", file.metadata.get(key)) for key in _KEYS]
+    return [*places, (CONFIG_FILE, _base_in(config_text(file)))]
 
 
 def family_named(text: str) -> str:

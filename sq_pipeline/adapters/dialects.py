@@ -122,3 +122,18 @@ def parse_key(name: str) -> AdapterKey | None:
     return AdapterKey(
         match["module"] or match["xlabs_module"], "down" if word in _DOWN else "up", match["mlx"] is not None
     )
+
+
+_METHODS = (("LoKr", r".*\.lokr_.*"), ("LoHa", r".*\.hada_.*"), ("DoRA", r".*\.(dora_scale|lora_magnitude_vector.*)"))
+
+
+def method_of(names: Iterable[str]) -> str:
+    """What an adapter is other than a LoRA, by its names; empty for a LoRA."""
+    names = list(names)
+    return next((method for method, pattern in _METHODS if any(re.fullmatch(pattern, name) for name in names)), "")
+
+
+def module_name(key: str) -> str:
+    """The module of a key, by the file's own name."""
+    parsed = parse_key(key)
+    return key if parsed is None else parsed.module

@@ -47,7 +47,8 @@ def parts_of(module: str) -> tuple[tuple[str, int], ...]:
 class Matrix:
     """A matrix of (rows, columns) inside a file's tensor `key`; `is_transposed` when the tensor has columns first.
 
-    `row_span` and `column_span`: the part of the (turned) tensor that it is; None for all of it.
+    `row_span` and `column_span`: the part of the (turned) tensor that it is; None for all of it. `swaps_halves`: the
+    first half of its rows comes after the second in the tensor.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Matrix:
     is_transposed: bool = False
     row_span: tuple[int, int] | None = None
     column_span: tuple[int, int] | None = None
+    swaps_halves: bool = False
 
 
 @dataclass(frozen=True)

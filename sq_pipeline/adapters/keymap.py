@@ -60,12 +60,14 @@ class Renamed:
     """One new name of a key. `share`: (first, end, of how many) equal parts of the rows; None for all of them.
 
     `tile`: (which, of how many) down matrices along the rank, where there are that many; None where there is one.
+    `swaps_halves`: the first half of an up matrix's rows comes after the second.
     """
 
     target: str
     is_transposed: bool
     share: tuple[int, int, int] | None
     tile: tuple[int, int] | None = None
+    swaps_halves: bool = False
 
 
 class Keymap(BaseModel):

@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sq_pipeline.adapters.dialects import is_of_text_encoder
+from sq_pipeline.adapters.dialects import is_of_text_encoder, module_name
 from sq_pipeline.adapters.form import Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap, Renamed
-from sq_pipeline.adapters.reading_faults import Untaken, module_name, shape_kind, unknown_kind
+from sq_pipeline.adapters.outside import find_outside, name_extra
+from sq_pipeline.adapters.reading_faults import Untaken, shape_kind, unknown_kind
 from sq_pipeline.adapters.slots import split_slot
 from sq_pipeline.adapters.strength.scales import TENSOR, Scale, StatedScale, scale_of
 from sq_pipeline.adapters.strength.stated_scales import (
@@ -34,8 +35,8 @@ ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where th
 class Reading:
     """What a file's names and shapes say. `patches` by slot, in the order of their names; empty `faults`: all of it.
 
-    `left_out`: keys of the text encoders, where the caller lets them go. `notes`: what it says of strength that is to
-    be told; `loaded`: by slot, the scale that loaders take from the file.
+    `left_out`: keys of the text encoders, or of no layer's update, where the caller lets them go. `notes`: what it says
+    of strength that is to be told; `loaded`: by slot, the scale that loaders take from the file.
     """
 
     patches: Mapping[str, Patch]
@@ -52,6 +53,7 @@ class ReadOptions:
     missing_alpha: MissingAlpha = "refuse"
     leaves_out_text_encoder: bool = False
     split_qkv: SplitQkv = "ask"
+    leaves_out_unapplied: bool = False
 
 
 AS_THE_FILE_SAYS = ReadOptions()
@@ -82,9 +84,11 @@ def read_form(
     if not tensors:
         faults.append(Fault(file, "", "holds no tensors", _HINT))
     for key, info in sorted(tensors.items()):
-        renamed = keymap.rename(key)
+        renamed = keymap.rename(key) or find_outside(key, keymap)
         if not renamed:
-            if is_of_text_encoder(key) and options.leaves_out_text_encoder:
+            if (is_of_text_encoder(key) and options.leaves_out_text_encoder) or (
+                name_extra(key) and options.leaves_out_unapplied
+            ):
                 left_out.append(key)
             else:
                 untaken.add(unknown_kind(key, keymap), key)
@@ -149,6 +153,10 @@ def _read_slot(
     (down_info, down_name), (up_info, up_name) = infos["lora_a"], infos["lora_b"]
     down, up = _matrix(down_info, down_name), _matrix(up_info, up_name)
     module, part = split_slot(slot)
+    if up_name.swaps_halves:
+        if up.rows % 2:
+            return [_misshapen(file, up_info.name, f"its {up.rows} outputs are no two halves")]
+        up = replace(up, swaps_halves=True)
     if up_name.share is not None:
         first, end, parts = up_name.share
         if up.rows % parts:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from sq_pipeline.adapters.dialects import is_of_text_encoder, name_other_kind, parse_key
+from sq_pipeline.adapters.dialects import is_of_text_encoder, module_name, name_other_kind
 from sq_pipeline.adapters.form import ALPHA_DTYPES, FLOATS
 from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap
+from sq_pipeline.adapters.outside import name_extra
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FAMILY_NAMES
 from sq_pipeline.common.errors import Fault
@@ -61,12 +62,6 @@ def some(names: Sequence[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def module_name(key: str) -> str:
-    """The module of a key, by the file's own name."""
-    parsed = parse_key(key)
-    return key if parsed is None else parsed.module
-
-
 def unknown_kind(key: str, keymap: Keymap) -> Kind:
     """Why no rule of a keymap knows a key."""
     other = name_other_kind(key)
@@ -83,6 +78,8 @@ def unknown_kind(key: str, keymap: Keymap) -> Kind:
             "pass --without-text-encoder to leave it out",
             counts_modules=True,
         )
+    if (extra := name_extra(key)) and not isinstance(keymap, FamilyKeymap):
+        return Kind(extra, f"{{n}} tensors are no LoRA's: each {extra}", "pass --without unapplied to leave them out")
     if other:
         return Kind(other, f"{{n}} keys are not a LoRA's; each {other}", "make a LoRA of it with its own tool")
     return Kind(

@@ -11,16 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from sq_pipeline.adapters.adapter_folder import shard_fault
-from sq_pipeline.adapters.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect
+from sq_pipeline.adapters.dialects import DIALECT_NAMES, Dialect, dialect_counts, find_dialect, method_of
 from sq_pipeline.adapters.form import ALPHA_DTYPES, Matrix, Patch, parts_of
-from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap
 from sq_pipeline.adapters.keymap_files import family_keymap, select_reading_keymap
+from sq_pipeline.adapters.outside import changes_nothing_as_zero
 from sq_pipeline.adapters.part_spans import METADATA_KEY, outside_of, split_by_spans
 from sq_pipeline.adapters.reading import AS_LOADERS_MEAN, AS_THE_FILE_SAYS, Reading, ReadOptions, read_form
+from sq_pipeline.adapters.reading_faults import some
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
 from sq_pipeline.adapters.strength.stated_scales import find_stated
 from sq_pipeline.adapters.strength.trained_apart import FusedUpdate, judge_apart
-from sq_pipeline.adapters.tensor_bits import to_bits, to_float32, to_number
+from sq_pipeline.adapters.strip_names import find_strip
+from sq_pipeline.adapters.tensor_bits import has_magnitude, to_bits, to_float32, to_number
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import AdapterError, Fault
@@ -67,6 +70,8 @@ def bits_of(file: SafetensorsFile, matrix: Matrix) -> npt.NDArray[Any]:
     """A matrix's raw bits, (rows, columns)."""
     values = file.read(matrix.key)
     values = values.T if matrix.is_transposed else values
+    if matrix.swaps_halves:
+        values = np.roll(values, len(values) // 2, axis=0)
     rows, columns = matrix.row_span or (0, None), matrix.column_span or (0, None)
     return values[slice(*rows), slice(*columns)]
 
@@ -116,8 +121,11 @@ def read_adapter(
     }
     if shard := shard_fault(file.path):
         raise AdapterError(shard)
-    reading = read_form(file.tensors, file.metadata, alphas, keymap, str(file.path), options, find_stated(file))
-    read = (reading.patches, keymap, reading.left_out, reading.notes, reading.loaded)
+    zeros = _zero_extras(file, keymap)
+    tensors = {name: info for name, info in file.tensors.items() if name not in zeros}
+    reading = read_form(tensors, file.metadata, alphas, keymap, str(file.path), options, find_stated(file))
+    dropped = (f"{len(zeros)} tensors are zero, change nothing and are left out ({some(zeros)})",) if zeros else ()
+    read = (reading.patches, keymap, (*zeros, *reading.left_out), (*dropped, *reading.notes), reading.loaded)
     source = AdapterSource(file, keymap.source, *read)
     if reading.faults:
         return source, reading
@@ -132,6 +140,14 @@ def read_adapter(
         for slot, patch in reading.patches.items()
     }
     return replace(source, patches=patches, notes=(*source.notes, *apart.notes)), replace(reading, faults=apart.faults)
+
+
+def _zero_extras(file: SafetensorsFile, keymap: Keymap) -> list[str]:
+    """Tensors beside the updates (norms, biases) that hold nothing but zeros."""
+    if isinstance(keymap, FamilyKeymap):
+        return []
+    extras = [name for name in file.tensors if changes_nothing_as_zero(name)]
+    return [name for name in extras if not has_magnitude(file.tensors[name], file.read(name))]
 
 
 def _by_parts(patches: Mapping[str, Patch]) -> tuple[list[FusedUpdate], set[float]]:
@@ -156,6 +172,11 @@ def dialect_of(file: SafetensorsFile) -> Dialect:
     if found:
         problem = f"mixes the names of {' and '.join(sorted(found))}"
         raise AdapterError(Fault(path, "", problem, "say what it is with --from, or export it again"))
+    if method := method_of(file.tensors):
+        problem = f"is a {method}, which `adapter remap` cannot hold: it writes a LoRA's down and up matrices"
+        raise AdapterError(Fault(path, "", problem, "use it as it is where `adapter inspect` says that it is read"))
+    if found := find_strip(file.tensors):
+        raise AdapterError(Fault(path, "", *found))
     first = next(iter(file.tensors))
     problem = f"none of its {len(file.tensors)} keys is one of a FLUX.1 LoRA ({first}, for example)"
     raise AdapterError(Fault(path, "", problem, "see `adapter inspect`; is it for another model?"))

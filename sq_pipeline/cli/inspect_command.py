@@ -53,7 +53,7 @@ def _print(report: "AdapterReport", *, with_modules: bool) -> None:
         print_table(columns, map(_cells, report.rows))
     print_table(("", ""), _summary(report))
     print_table(("metadata", ""), [(shown(key), shown(text)) for key, text in sorted(report.metadata.items())])
-    verdicts = [(verdict.loader, "yes" if verdict.is_right else "no", verdict.reason) for verdict in report.loads_in]
+    verdicts = [(verdict.loader, verdict.answer, verdict.reason) for verdict in report.loads_in]
     print_table(("loads in", "", ""), verdicts)
     for remark in report.remarks:
         print_line(f"remark: {remark}")
@@ -65,6 +65,8 @@ def _summary(report: "AdapterReport") -> Iterator[tuple[str, str]]:
     fit = report.fit
     yield "file", f"{report.file}, {report.file_bytes:,} bytes"
     yield "dialect", report.dialect
+    if report.method != "LoRA":
+        yield "method", report.method
     yield "base model", " or ".join(fit.base_models) or "unknown"
     yield "tensors", f"{report.tensors} ({_counted(report.dtypes.items())})"
     if fit.modules:

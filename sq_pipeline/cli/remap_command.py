@@ -2,6 +2,7 @@
 
 import json
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 Target = Literal["mflux", "kohya", "diffusers", "mlx"]
 SplitQkv = Literal["ask", "yes", "no"]
+
+
+class Without(StrEnum):
+    """What may be left out."""
+
+    UNAPPLIED = "unapplied"
+    TEXT_ENCODER = "text-encoder"
 
 
 def _as_text(value: Any) -> str:
@@ -66,6 +74,16 @@ def register(adapter: typer.Typer) -> None:
         without_text_encoder: Annotated[
             bool, typer.Option("--without-text-encoder", help="Leave the text encoders' part of the file out.")
         ] = False,
+        strip: Annotated[
+            str, typer.Option(help="Take this off every name first: a prefix, or an adapter's name.", metavar="TEXT")
+        ] = "",
+        without: Annotated[
+            list[Without] | None,
+            typer.Option(
+                help="Leave out what the target does not hold: modules outside the blocks, norms, biases, embeddings "
+                "(unapplied), or the text encoders' part (text-encoder). Can be given several times."
+            ),
+        ] = None,
         allow: Annotated[
             list[Doubt] | None,
             typer.Option(
@@ -90,17 +108,25 @@ def register(adapter: typer.Typer) -> None:
         from sq_pipeline.adapters.keymap_files import choose_keymap
         from sq_pipeline.adapters.reading import ReadOptions
         from sq_pipeline.adapters.safetensors_file import open_safetensors
+        from sq_pipeline.adapters.strip_names import strip_names
         from sq_pipeline.engines.machine import version_of
 
         root, source = keymaps_root(data), adapter_file_of(source)
+        file = strip_names(open_safetensors(source), strip) if strip else open_safetensors(source)
         version = loader_version or (version_of("mflux") if target == "mflux" else None)
         keymap = choose_keymap(root, target, version, keymap_file)
         result = remap_adapter(
             source,
             output,
             keymap,
-            reading=reading_keymap_for(open_safetensors(source), root, source_dialect),
-            options=ReadOptions(_missing_alpha(missing_alpha), without_text_encoder, split_qkv),
+            reading=reading_keymap_for(file, root, source_dialect),
+            strip=strip,
+            options=ReadOptions(
+                _missing_alpha(missing_alpha),
+                without_text_encoder or Without.TEXT_ENCODER in (without or ()),
+                split_qkv,
+                Without.UNAPPLIED in (without or ()),
+            ),
             allowed=allow or (),
         )
         if as_json:

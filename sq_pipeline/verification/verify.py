@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel
-from sq_pipeline.common.errors import AdapterError, RenderError
+from sq_pipeline.common.errors import AdapterError, Fault, RenderError
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer, RenderRequest
 from sq_pipeline.telemetry.spans import span
@@ -237,11 +237,16 @@ def _take_pictures(request: VerifyRequest, camera: _Camera, plain: Sequence[Pixe
     return tuple(pictures)
 
 
+def _way_on(fault: Fault) -> str:
+    """The command that a fault names, without the file's path."""
+    return f"; {fault.hint.replace(fault.file, 'FILE')}" if fault.file and fault.hint.startswith("`") else ""
+
+
 def _check_fidelity(measure: MeasureFidelity, thresholds: Thresholds) -> tuple[FidelityReport | None, Verdict]:
     try:
         report = measure()
     except AdapterError as error:
         # without the file's name: it is a path on this machine, and reports are kept
-        problems = [": ".join(filter(None, (fault.field, fault.problem))) for fault in error.faults]
+        problems = [": ".join(filter(None, (fault.field, fault.problem))) + _way_on(fault) for fault in error.faults]
         return None, judge_fidelity(None, thresholds.fidelity, "; ".join(problems))
     return report, judge_fidelity(report, thresholds.fidelity)

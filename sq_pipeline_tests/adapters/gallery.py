@@ -324,16 +324,6 @@ GALLERY: dict[str, Exhibit] = {
         "of a text encoder; mflux does not load it",
         "is of a text encoder, which no target here holds",
     ),
-    "LoKr": _faulty(
-        _saved(lambda: {f"{KOHYA_QKV}.lokr_w1": ("F32", to_bits(np.ones((4, 4))))}),
-        "is LoKr's: a Kronecker product",
-        "none of its 1 keys is one of a FLUX.1 LoRA",
-    ),
-    "DoRA": _faulty(
-        _kohya(lambda tensors: tensors.update({f"{KOHYA_QKV}.dora_scale": ("F32", to_bits(np.ones(768)))})),
-        "is DoRA's",
-        "is DoRA's",
-    ),
     "a model, not an adapter": _faulty(
         _saved(lambda: {f"double_blocks.{i}.img_attn.qkv.weight": ("F32", to_bits(np.ones((3, 3)))) for i in range(5)}),
         "5 tensors are weights, not updates of them: this is a model, or part of one, not an adapter",

@@ -324,10 +324,6 @@ WRONG: dict[str, tuple[Tensors, list[str]]] = {
         {**WHOLE, "img_in.weight": ONES[0]},
         ["img_in.weight: a weight, not an update of one"],
     ),
-    "another method": (
-        {**WHOLE, f"{MODULE}.lokr_w1": ONES[0]},
-        [f"{MODULE}.lokr_w1: is LoKr's: a Kronecker product is not a down and an up matrix"],
-    ),
     "a text encoder's": (
         {**WHOLE, "lora_te1_fc1.lora_down.weight": ONES[0], "lora_te1_fc1.lora_up.weight": ONES[1]}
         | {"lora_te1_fc1.alpha": ALPHA_2},

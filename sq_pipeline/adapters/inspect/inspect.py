@@ -13,10 +13,18 @@ import numpy.typing as npt
 
 from sq_pipeline.adapters.adapter_folder import shard_fault
 from sq_pipeline.adapters.base_named import other_base
-from sq_pipeline.adapters.dialects import DIALECT_NAMES, dialect_counts, name_dialect
+from sq_pipeline.adapters.dialects import (
+    DIALECT_NAMES,
+    dialect_counts,
+    is_of_text_encoder,
+    method_of,
+    name_dialect,
+    name_other_kind,
+)
 from sq_pipeline.adapters.inspect import scale_findings
+from sq_pipeline.adapters.inspect.family_fit import other_model
 from sq_pipeline.adapters.inspect.findings import Finding, lines_of, told_apart
-from sq_pipeline.adapters.inspect.flux_fit import fit
+from sq_pipeline.adapters.inspect.flux_fit import FluxFit, fit
 from sq_pipeline.adapters.inspect.loader_verdicts import LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair, pair_up
@@ -25,8 +33,10 @@ from sq_pipeline.adapters.inspect.strength import Measured, settle_strength, str
 from sq_pipeline.adapters.inspect.update_size import TensorReader, effective_rank, update_norm
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import select_reading_keymap
+from sq_pipeline.adapters.outside import is_outside, name_extra
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors
 from sq_pipeline.adapters.strength.scales import Scale, StatedScale, scale_of
+from sq_pipeline.adapters.strip_names import find_strip
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.common.layout import shipped_data_root
@@ -53,11 +63,13 @@ def report_adapter(
     when the file cannot be read, SelectionError for a loader that is not known.
     """
     file = open_safetensors(path)
-    dialect = name_dialect(file.tensors, file.metadata)
+    names = [name for name in file.tensors if not (is_of_text_encoder(name) or is_outside(name) or name_extra(name))]
+    method = method_of(names)
+    dialect = name_dialect(names if dialect_counts(names) else file.tensors, file.metadata)
     keymaps = _keymaps_for(file)
     pairs = pair_up(file.tensors, keymaps)
     strength = strength_of(file, keymaps)
-    findings, measured = list(pairs.findings), list[Measured]()
+    findings, measured = [one for one in pairs.findings if not _is_named(one, method)], list[Measured]()
     with TensorReader(file) as reader:
         for pair in pairs.pairs:
             found, row = _inspect_pair(reader, pair, strength.chosen, with_spectrum=with_spectrum)
@@ -65,6 +77,9 @@ def report_adapter(
             if row is not None:
                 measured.append((pair, *row))
     fitted = fit(pairs.pairs, base_models)
+    if model := other_model(file, pairs.pairs):
+        fitted = FluxFit(fitted.hidden_size, (model,), 0, 0, (), (), "")
+        findings = [one for one in findings if one.kind != "outside"]
     findings.extend(fitted.findings)
     if any(pair.tiles > 1 for pair in pairs.pairs):
         dialect = DIALECT_NAMES["mflux-before-0.19"]  # told by its shapes; its names are Kohya's
@@ -72,12 +87,16 @@ def report_adapter(
     scales = [(pair, scale) for pair, _, scale in measured]
     findings.extend(_judge_alphas(dialect, scales))
     modules = len(pairs.pairs)
+    named = list(_named(file, method))
     faults, remarks = told_apart(findings, modules)
-    broken = _broken(path, findings, modules, fitted.misfit)
+    broken = _broken(path, findings, modules or len(named), fitted.misfit)
     if strength_faults and not broken:
         broken = f"its strength is in doubt: {strength_faults[0]}"
-    facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken)
-    faults = [*faults, *_whole_file_faults(file, modules, fitted.misfit), *strength_faults]
+    dtypes = Counter(info.dtype for info in file.tensors.values())
+    facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken, method, {*dtypes}, model)
+    faults = [*faults, *_whole_file_faults(file, modules or len(named), fitted.misfit), *strength_faults]
+    if modules and not fitted.misfit and not model and (said := other_base(file)):
+        faults.append(f"{said}; its names and shapes are FLUX.1's")
     if loader is not None:
         verdict = judge_loader(loader, facts)
         if not verdict.is_right:
@@ -89,18 +108,49 @@ def report_adapter(
         tensors=len(file.tensors),
         modules=modules,
         fit=fitted,
-        dtypes=Counter(info.dtype for info in file.tensors.values()),
+        dtypes=dtypes,
         metadata=file.metadata,
         rows=tuple(row for _, row, _ in measured),
         loads_in=loader_verdicts(facts),
         faults=tuple(faults),
-        remarks=(*notes, *remarks),
+        remarks=(*named, *notes, *remarks),
+        method=method or "LoRA",
     )
+
+
+def name_base_model(path: Path) -> str | None:
+    """The base model that a report on the file would name first; None where it names none. Reads its header alone."""
+    file = open_safetensors(path)
+    pairs = pair_up(file.tensors, _keymaps_for(file)).pairs
+    fitting = fit(pairs, tuple(FLUX1_MODELS.values())).base_models
+    return other_model(file, pairs) or next(iter(fitting), None)
+
+
+def _is_named(finding: Finding, method: str) -> bool:
+    """True for what is no fault of a file, since `_named` says what it is."""
+    if finding.kind == "dtype":
+        return "is F8_" in finding.detail
+    return finding.kind == "other method" or (method in ("LoKr", "LoHa") and finding.kind in ("no matrix", "outside"))
+
+
+def _named(file: SafetensorsFile, method: str) -> Iterator[str]:
+    """What a file holds beside the matrices of a LoRA, or in place of them."""
+    if method:
+        count = sum(bool(name_other_kind(name)) for name in file.tensors)
+        yield f"a {method} ({count} tensors are its own): `adapter remap` cannot hold it"
+    small = Counter(info.dtype for info in file.tensors.values() if info.dtype.startswith("F8"))
+    for dtype, count in small.items():
+        yield f"{count} tensors are {dtype}, numbers of eight bits: no target of `adapter remap` holds them"
+    if not dialect_counts(file.tensors).keys() - {None} and (found := find_strip(file.tensors)):
+        yield f"{found[0]}; {found[1].replace('pass', '`adapter remap` takes')}"
+    if extras := [name for name in file.tensors if name_extra(name)]:
+        yield f"{len(extras)} tensors are no LoRA's, such as {extras[0]}: each {name_extra(extras[0])}"
 
 
 def _keymaps_for(file: SafetensorsFile) -> list[Keymap]:
     """The shipped keymap that reads the file's dialect; all of them where its names are of none, or of two."""
-    found = dialect_counts(file.tensors)
+    names = [name for name in file.tensors if not (is_of_text_encoder(name) or is_outside(name) or name_extra(name))]
+    found = dialect_counts(names)
     dialects = [dialect for dialect in found if dialect is not None]
     wanted = dialects if len(dialects) == 1 and None not in found else list(DIALECT_NAMES)
     root = shipped_data_root() / "keymaps"
@@ -194,5 +244,3 @@ def _whole_file_faults(file: SafetensorsFile, modules: int, misfit: str) -> Iter
         yield shard.problem
     if fault := path_fault(file.metadata):
         yield fault
-    if modules and not misfit and (said := other_base(file)):
-        yield f"{said}; its names and shapes are FLUX.1's"

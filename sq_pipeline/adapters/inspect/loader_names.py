@@ -9,6 +9,8 @@ Read in the sources, and held to the installed mflux by a test: mflux 0.17.5, 0.
 import re
 from collections.abc import Collection
 
+from sq_pipeline.adapters.outside import OUTSIDE
+
 _N = r"\d+"
 _FF = rf"transformer_blocks\.{_N}\.ff(?:_context)?\.(?:net\.0\.proj|net\.2|linear1|linear2)"
 _REST = (
@@ -27,6 +29,15 @@ _XLABS = (
     rf"|single_blocks\.{_N}\.processor\.(?:qkv|proj)_lora)\.(?:down|up)\.weight"
 )
 
+_OUT = "(?:" + "|".join(map(re.escape, OUTSIDE)) + ")"
+_OUT_DIFFUSERS = "(?:" + "|".join(map(re.escape, OUTSIDE.values())) + ")"
+_OUT_FLAT, _OUT_DIFFUSERS_FLAT = (text.replace(r"\.", "_") for text in (_OUT, _OUT_DIFFUSERS))
+_OUT_TRAINED = r"(?:(?:time|vector|guidance)_in_(?:in|out)_layer|img_in|txt_in)"  # `in_dims` of sd-scripts
+_CLIP = rf"text_model_encoder_layers_{_N}_(?:mlp_fc[12]|self_attn_(?:[kqv]|out)_proj)"
+_KOHYA_ENDINGS = r"\.(?:lora_(?:up|down)\.weight|alpha)"
+_LOKR = r"\.(?:lokr_w[12](?:_[ab])?|lokr_t2|alpha|dora_scale)"
+_LOKR_FF = _DIFFUSERS_FLAT.replace("net_0_proj", "(?:net_0_proj|linear1)").replace("net_2", "(?:net_2|linear2)")
+
 _MFLUX_COMMON = (
     rf"transformer\.(?:{_FF}|{_REST})\.(?:lora_[AB](?:\.weight)?|alpha)",
     rf"(?:{_FF}|{_REST})\.lora_(?:up|down)\.weight",
@@ -40,23 +51,32 @@ _MFLUX_BARE = (
     rf"{_REST}\.lora_[AB]",
 )
 _COMFY = (
-    rf"(?:diffusion_model\.{_BFL}|(?:transformer\.)?{_DIFFUSERS}|lora_unet_{_BFL_FLAT}"
-    rf"|(?:lora_transformer|lycoris)_{_DIFFUSERS_FLAT})"
-    r"\.(?:lora_(?:up|down)\.weight|lora_[AB](?:\.default)?\.weight|lora\.(?:up|down)\.weight|lora_[AB]|alpha)",
+    rf"(?:diffusion_model\.(?:{_BFL}|{_OUT})|(?:transformer\.)?(?:{_DIFFUSERS}|{_OUT_DIFFUSERS})"
+    rf"|lora_unet_(?:{_BFL_FLAT}|{_OUT_FLAT})|(?:lora_transformer|lycoris)_(?:{_DIFFUSERS_FLAT}|{_OUT_DIFFUSERS_FLAT}))"
+    r"\.(?:lora_(?:up|down)\.weight|lora_[AB](?:\.default)?\.weight|lora\.(?:up|down)\.weight|lora_[AB]|alpha"
+    r"|dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|diff|diff_b)",
+    rf"lora_te1?_{_CLIP}{_KOHYA_ENDINGS}",
 )
-_SD_SCRIPTS = (rf"lora_unet_{_BFL_FLAT}\.(?:lora_(?:up|down)\.weight|alpha)",)
+_SD_SCRIPTS = (rf"(?:lora_unet_(?:{_BFL_FLAT}|{_OUT_TRAINED})|lora_te1_{_CLIP}){_KOHYA_ENDINGS}",)
 # diffusers takes one way for the whole file, by what it finds in the names
 _DIFFUSERS_WAYS = {
-    "peft": (rf"transformer\.{_DIFFUSERS}\.(?:lora_[AB]\.weight|lora\.(?:up|down)\.weight|alpha)",),
+    "peft": (
+        rf"transformer\.(?:{_DIFFUSERS}|{_OUT_DIFFUSERS})\.(?:lora_[AB]\.weight|lora\.(?:up|down)\.weight|alpha)",
+    ),
     "xlabs": (_XLABS,),
-    "kohya": (rf"(?:lora_unet_{_BFL_FLAT}|diffusion_model\.{_BFL})\.(?:lora_(?:up|down)\.weight|alpha)",),
+    "kohya": (
+        rf"(?:lora_unet_(?:{_BFL_FLAT}|{_OUT_FLAT})|diffusion_model\.(?:{_BFL}|{_OUT})|lora_te1?_{_CLIP}){_KOHYA_ENDINGS}",
+    ),
     "mixed peft": (rf"transformer\.{_DIFFUSERS}\.lora_(?:up|down)\.weight",),
-    "onetrainer": (rf"lora_transformer_{_DIFFUSERS_FLAT}\.(?:lora_(?:up|down)\.weight|alpha)",),
+    "onetrainer": (
+        rf"lora_transformer_(?:{_DIFFUSERS_FLAT}|{_OUT_DIFFUSERS_FLAT})\.(?:lora_(?:up|down)\.weight|alpha)",
+    ),
 }
 
 _PATTERNS = {
     "mflux >=0.19": re.compile("|".join((*_MFLUX_COMMON, *_MFLUX_BARE))),
     "mflux <0.19": re.compile("|".join(_MFLUX_COMMON)),
+    "mflux LoKr": re.compile(rf"(?:lycoris__?|lora_unet_)(?:{_LOKR_FF}|{_OUT_DIFFUSERS_FLAT}){_LOKR}"),
     "ComfyUI": re.compile("|".join(_COMFY)),
     "sd-scripts": re.compile("|".join(_SD_SCRIPTS)),
     **{f"diffusers {way}": re.compile("|".join(patterns)) for way, patterns in _DIFFUSERS_WAYS.items()},

@@ -7,9 +7,12 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from sq_pipeline.adapters.dialects import is_of_text_encoder
 from sq_pipeline.adapters.inspect.loader_names import diffusers_way, unread_names
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
+from sq_pipeline.adapters.outside import is_outside, name_extra
 from sq_pipeline.adapters.strength.scales import METADATA_KEY, TENSOR, Scale
 from sq_pipeline.common.errors import Fault, SelectionError
 
@@ -21,20 +24,36 @@ _READS_PEFT_METADATA = (0, 24)
 _ALPHA_FOLLOWS_RANK = (0, 42)
 
 
+Answer = Literal["yes", "part", "no", "not known"]
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """`is_right`: every update is applied, at the right scale. `reason`: why not, or what to mind."""
+    """`yes`: every update is applied, at the right scale; `part`: those of the blocks are; `not known`: nobody looked.
+
+    `reason`: why not, or what to mind.
+    """
 
     loader: str
-    is_right: bool
+    answer: Answer
     reason: str
+
+    @property
+    def is_right(self) -> bool:
+        """True for a plain yes."""
+        return self.answer == "yes"
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as plain values."""
+        return {"loader": self.loader, "is_right": self.is_right, "answer": self.answer, "reason": self.reason}
 
 
 @dataclass(frozen=True)
 class LoaderFacts:
     """What a verdict stands on: the file's names, its whole pairs with their scales, and the hidden size they fit.
 
-    `broken`: why no loader can apply it, empty when nothing is in the way.
+    `broken`: why no loader can apply it, empty when nothing is in the way. `method`: what it is other than a LoRA.
+    `model`: the base model of another family that it is for.
     """
 
     names: Collection[str]
@@ -42,6 +61,9 @@ class LoaderFacts:
     metadata: Mapping[str, str]
     hidden_size: int | None
     broken: str
+    method: str = ""
+    dtypes: Collection[str] = ()
+    model: str = ""
 
 
 def loader_verdicts(facts: LoaderFacts) -> tuple[Verdict, ...]:
@@ -62,23 +84,72 @@ def judge_loader(wanted: str, facts: LoaderFacts) -> Verdict:
     if loader == "mflux":
         loader = "mflux >=0.19" if version >= (0, 19) else "mflux <0.19"
     verdict = _judge(loader, version, facts)
-    return Verdict(f"{loader.split()[0]} {text.strip()}".strip(), verdict.is_right, verdict.reason)
+    return Verdict(f"{loader.split()[0]} {text.strip()}".strip(), verdict.answer, verdict.reason)
 
 
 def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict:
     if facts.broken:
-        return Verdict(loader, False, facts.broken)
+        return Verdict(loader, "no", facts.broken)
+    if facts.model:
+        return _judge_family(loader, facts.model)
+    if dtypes := _UNREADABLE.keys() & {*facts.dtypes} if loader.startswith("mflux") else set[str]():
+        return Verdict(loader, "no", _UNREADABLE[min(dtypes)])
+    if any(dtype.startswith("F8") for dtype in facts.dtypes):
+        return Verdict(loader, "not known", "nobody looked what it makes of numbers of eight bits")
+    if facts.method:
+        return _judge_method(loader, facts)
     unread = unread_names(loader, facts.names)
-    if unread:
-        return Verdict(loader, False, _unread(unread, len(facts.names)))
+    beside = [name for name in unread if is_of_text_encoder(name) or is_outside(name) or name_extra(name)]
+    if len(unread) > len(beside):
+        return Verdict(loader, "no", _unread(unread, len(facts.names)))
     if facts.hidden_size not in (None, _REAL_HIDDEN_SIZE) and not loader.startswith("mflux"):
-        return Verdict(
-            loader, False, f"it knows FLUX.1 at hidden size {_REAL_HIDDEN_SIZE} only, not {facts.hidden_size}"
-        )
+        reason = f"it knows FLUX.1 at hidden size {_REAL_HIDDEN_SIZE} only, not {facts.hidden_size}"
+        return Verdict(loader, "no", reason)
     for check in _CHECKS[loader]:
         for reason in check(facts, version):
-            return Verdict(loader, False, reason)
-    return Verdict(loader, True, _note(loader, version, facts))
+            return Verdict(loader, "no", reason)
+    if beside:
+        return Verdict(
+            loader, "part", f"{_unread(beside, len(facts.names))}; a remap leaves them out where it is told to"
+        )
+    return Verdict(loader, "yes", _note(loader, version, facts))
+
+
+def _judge_family(loader: str, model: str) -> Verdict:
+    if loader == "mflux >=0.19":
+        return Verdict(loader, "yes", f"as {model}; `adapter fidelity FILE --base-model {model}` measures it")
+    return Verdict(loader, "not known", f"nobody looked what it makes of {model}")
+
+
+# measured with MLX 0.32: it refuses F64, and takes E4M3's bytes for whole numbers
+_UNREADABLE = {
+    "F64": "MLX does not read F64; convert it to F32",
+    "F8_E4M3": "MLX takes F8_E4M3 for whole numbers; convert it to BF16",
+    "F8_E5M2": "MLX does not read F8_E5M2; convert it to BF16",
+}
+# method and loader: the answer, its reason, and the names that it needs; read in the sources that `loader_names` lists
+_METHODS: Mapping[tuple[str, str], tuple[Answer, str, str]] = {
+    ("DoRA", "mflux >=0.19"): ("no", "it applies no DoRA: it refuses one, or leaves its sizes out", ""),
+    ("DoRA", "mflux <0.19"): ("no", "it applies no DoRA", ""),
+    ("DoRA", "diffusers"): ("no", "it leaves dora_scale out, with a warning", ""),
+    ("DoRA", "ComfyUI"): ("yes", "it reads DoRA", "ComfyUI"),
+    ("LoHa", "mflux >=0.19"): ("no", "it has no names for LoHa", ""),
+    ("LoHa", "mflux <0.19"): ("no", "it has no names for LoHa", ""),
+    ("LoHa", "ComfyUI"): ("yes", "it reads LoHa; its shapes were not looked at", "ComfyUI"),
+    ("LoKr", "mflux >=0.19"): ("yes", "mflux 0.24 reads LoKr; before it nobody looked", "mflux LoKr"),
+    ("LoKr", "ComfyUI"): ("yes", "it reads LoKr; its shapes were not looked at", "ComfyUI"),
+}
+
+
+def _judge_method(loader: str, facts: LoaderFacts) -> Verdict:
+    unknown: tuple[Answer, str, str] = ("not known", f"nobody looked what it makes of a {facts.method}", "")
+    answer, reason, pattern = _METHODS.get((facts.method, loader), unknown)
+    if facts.pairs and facts.method != "DoRA" and answer == "yes":
+        return Verdict(loader, "not known", f"nobody looked what it makes of a {facts.method} with a LoRA in it")
+    if pattern and (unread := unread_names(pattern, facts.names)):
+        return Verdict(loader, "no", _unread(unread, len(facts.names)))
+    modules = len({name.rpartition(".")[0] for name in facts.names})
+    return Verdict(loader, answer, f"{reason} ({modules} of {modules} modules)" if answer == "yes" else reason)
 
 
 def _unread(unread: Sequence[str], count: int) -> str:
@@ -140,8 +211,12 @@ def _diffusers(facts: LoaderFacts, version: tuple[int, ...]) -> Iterator[str]:
             yield f"{len(facts.pairs) - len(alphas)} modules have no alpha: it gives them the alpha of the others"
     if way in ("kohya", "onetrainer") and (turned := [pair for pair, scale in facts.pairs if scale.value < 0]):
         yield f"its converter does not end on a negative alpha, such as that of {turned[0].name}"
+    if way == "kohya":
+        for pair, scale in facts.pairs:
+            if "final_layer" in pair.name and scale.value != 1:
+                yield f"it leaves the alpha of {pair.name} out: scale 1 in place of {scale.value:g}"
     if way == "onetrainer":
-        other = [pair for pair, _ in facts.pairs if "_attn_" not in pair.name]
+        other = [pair for pair, _ in facts.pairs if "_attn_" not in pair.name and not is_outside(pair.name)]
         if other:
             yield f"of these names it reads the attention's alone, not {other[0].name}"
         elif len(alphas) < len(facts.pairs):

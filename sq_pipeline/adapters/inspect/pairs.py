@@ -12,6 +12,7 @@ from sq_pipeline.adapters.dialects import is_of_text_encoder, name_other_kind, p
 from sq_pipeline.adapters.form import ALPHA_DTYPES, FLOATS, parts_of
 from sq_pipeline.adapters.inspect.findings import Finding
 from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.adapters.outside import name_extra
 from sq_pipeline.adapters.slots import find_slot
 from sq_pipeline.adapters.tensor_header import TensorInfo
 
@@ -140,7 +141,7 @@ def pair_up(tensors: Mapping[str, TensorInfo], keymaps: Sequence[Keymap]) -> Pai
 
 
 def _unmatched(name: str) -> Finding:
-    if problem := name_other_kind(name):
+    if problem := name_other_kind(name) or name_extra(name):
         return Finding("other method", name, problem)
     if name.endswith((".weight", ".bias", ".scale")) and "lora" not in name:
         return Finding("model", name)

@@ -49,6 +49,7 @@ class AdapterReport:
     loads_in: tuple[Verdict, ...]
     faults: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    method: str = "LoRA"
 
     @property
     def update_norm(self) -> float:
@@ -76,6 +77,7 @@ class AdapterReport:
             "file": self.file,
             "bytes": self.file_bytes,
             "dialect": self.dialect,
+            "method": self.method,
             "base_models": list(self.fit.base_models),
             "hidden_size": self.fit.hidden_size,
             "tensors": self.tensors,
@@ -87,7 +89,7 @@ class AdapterReport:
             "dtypes": dict(self.dtypes),
             "metadata": dict(self.metadata),
             "update_norm": self.update_norm,
-            "loads_in": [asdict(verdict) for verdict in self.loads_in],
+            "loads_in": [verdict.as_json() for verdict in self.loads_in],
             "rows": [
                 {
                     name: None if isinstance(value, float) and not isfinite(value) else value

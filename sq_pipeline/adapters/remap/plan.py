@@ -1,10 +1,11 @@
 """The remap as a plan: from the internal form and a keymap to every output tensor, or every fault. Moves no byte."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sq_pipeline.adapters.form import FLOATS, Matrix, Patch, parts_of
 from sq_pipeline.adapters.keymap import Keymap, Renamed
+from sq_pipeline.adapters.outside import name_outside
 from sq_pipeline.adapters.part_spans import Spans
 from sq_pipeline.adapters.remap.join import Joined, MatrixFacts, Piece, join_parts, leave_alone
 from sq_pipeline.adapters.tensor_bits import holds_exactly
@@ -117,7 +118,7 @@ def _write(
     for ending, pieces in (("lora_a", joined.down), ("lora_b", joined.up)):
         key = f"{update.slot}.{ending}"
         rows, columns = (joined.rank, joined.columns) if ending == "lora_a" else (joined.rows, joined.rank)
-        for renamed in keymap.rename(key):
+        for renamed in keymap.rename(key) or name_outside(key, keymap.target):
             modules[renamed.target.partition(".lora_")[0]] = None
             output, fault = _write_matrix(pieces, joined.dtype_of(pieces), (rows, columns), renamed, key, keymap, file)
             yield output, fault or _taken(output.info.name, taken, key, file)
@@ -150,6 +151,9 @@ def _write_matrix(
 ) -> tuple[Output, Fault | None]:
     rows, columns = shape
     fault: Fault | None = None
+    if renamed.swaps_halves:
+        turned = ((piece, not piece.matrix.swaps_halves) for piece in pieces)
+        pieces = tuple(replace(piece, matrix=replace(piece.matrix, swaps_halves=swaps)) for piece, swaps in turned)
     hint = f"check the base model, and {keymap.name}"
     if renamed.share is not None:
         first, end, parts = renamed.share

@@ -16,6 +16,7 @@ from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.reading import AS_LOADERS_MEAN
 from sq_pipeline.adapters.reading_faults import for_other_commands
 from sq_pipeline.adapters.remap.doubts import remarks_on
+from sq_pipeline.adapters.remap.unapplied import leave_out_unapplied
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
 from sq_pipeline.adapters.source import read_adapter
 from sq_pipeline.adapters.tensor_scan import scan_tensors
@@ -57,6 +58,11 @@ def preflight_file(file: SafetensorsFile, keymap: Keymap) -> Preflight:
         adapter, reading = read_adapter(file, keymap)
         if reading.faults:
             raise AdapterError(map(for_other_commands, reading.faults))
+    if not is_as_loaded or names:
+        try:
+            leave_out_unapplied(adapter, "mflux", is_allowed=False)
+        except AdapterError as error:
+            raise AdapterError(map(for_other_commands, error.faults)) from None
     zeros = scan_tensors(file).zeros
     negative = [finding for finding in judge_patches(patches, zeros) if not finding.is_remark]
     said = other_base(file)

@@ -19,11 +19,13 @@ from sq_pipeline.adapters.reading import ALPHAS_KEY, AS_THE_FILE_SAYS, ReadOptio
 from sq_pipeline.adapters.remap.doubts import find_doubts, remarks_on
 from sq_pipeline.adapters.remap.join import Piece
 from sq_pipeline.adapters.remap.plan import Output, RemapPlan, plan_remap
-from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
+from sq_pipeline.adapters.remap.unapplied import Unapplied, leave_out_unapplied
+from sq_pipeline.adapters.safetensors_file import SafetensorsFile, open_safetensors, write_safetensors
 from sq_pipeline.adapters.source import AdapterSource, read_adapter, reading_keymap_for
+from sq_pipeline.adapters.strip_names import strip_names
 from sq_pipeline.adapters.tensor_bits import to_bits
 from sq_pipeline.adapters.tensor_header import TensorInfo
-from sq_pipeline.adapters.tensor_scan import scan_tensors, tensors_data_version
+from sq_pipeline.adapters.tensor_scan import TensorScan, scan_tensors, tensors_data_version
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, BaseModel, as_flux1
 from sq_pipeline.common.errors import AdapterError, Fault
 
@@ -34,7 +36,8 @@ _NO_VERSION = f"sha256:{'0' * 64}"
 class RemapResult:
     """What was written. `source_version` is the data version of the input's tensors.
 
-    `notes`: what the target could not hold as it was; `left_out`: keys that a person let go.
+    `notes`: what the target could not hold as it was; `left_out`: keys that a person let go, or that change nothing;
+    `unapplied`: modules that a person let go.
     """
 
     tensors: int
@@ -48,6 +51,7 @@ class RemapResult:
     source_version: str
     notes: tuple[str, ...]
     left_out: int
+    unapplied: Unapplied | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The result as plain values."""
@@ -63,22 +67,26 @@ def remap_adapter(
     reading: Keymap | None = None,
     options: ReadOptions = AS_THE_FILE_SAYS,
     allowed: Collection[Doubt] | None = None,
+    strip: str = "",
 ) -> RemapResult:
     """Write `target` by `keymap` from the adapter `source`, read by `reading`, or by the shipped one of its dialect.
 
     Raises one AdapterError naming every unknown, missing, duplicate, misshapen or non-finite tensor, before anything is
     written; StorageError when the disk refuses; BaseModelError for a `base_model` that is no FLUX.1. With one all its
     modules must be covered. `allowed`: doubts that are no reason to stop (`remap.doubts`); without it nothing is
-    doubted.
+    doubted. `strip`: a part that is taken off every name first (`strip_names`).
     """
     if target.is_dir():
         raise AdapterError(Fault(str(target), "", "is a folder, not a file", "name the file to write"))
     file = open_safetensors(source)
+    file = strip_names(file, strip) if strip else file
     adapter, form = read_adapter(file, reading or reading_keymap_for(file), options)
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
         # hashing what is read takes as long as all the rest, and runs beside it
         version = beside.submit(tensors_data_version, source)
-        plan, remarks = _plan(adapter, form.faults, keymap, base_model, allowed)
+        scan = scan_tensors(file)
+        adapter, unapplied = _checked(adapter, [*form.faults, *_not_finite(file, scan)], keymap, options)
+        plan, remarks = _plan(adapter, scan.zeros, keymap, base_model, allowed)
         write_safetensors(
             target,
             _tensors(adapter, plan),
@@ -98,35 +106,45 @@ def remap_adapter(
         source_version=version.result(),
         notes=(*remarks, *plan.notes),
         left_out=len(adapter.left_out),
+        unapplied=unapplied,
     )
+
+
+def _checked(
+    adapter: AdapterSource, faults: Sequence[Fault], keymap: Keymap, options: ReadOptions
+) -> tuple[AdapterSource, Unapplied | None]:
+    """The adapter as far as the target holds it; raises AdapterError with all that is wrong with the file."""
+    if faults:
+        raise AdapterError(faults)
+    return leave_out_unapplied(adapter, keymap.target, is_allowed=options.leaves_out_unapplied)
+
+
+def _not_finite(file: SafetensorsFile, scan: TensorScan) -> list[Fault]:
+    return [
+        Fault(str(file.path), name, "holds NaN or infinity", "train it again, at a lower learning rate")
+        for name in scan.not_finite
+        if not name.endswith(".alpha")
+    ]
 
 
 def _plan(
     adapter: AdapterSource,
-    faults: Sequence[Fault],
+    zeros: Collection[str],
     keymap: Keymap,
     base_model: BaseModel | None,
     allowed: Collection[Doubt] | None,
 ) -> tuple[RemapPlan, tuple[str, ...]]:
-    """The plan of a sound adapter, and remarks on it; raises AdapterError with all that is wrong."""
+    """The plan of a sound adapter, and remarks on it; raises AdapterError with all that is doubtful."""
     path = str(adapter.file.path)
-    scan = scan_tensors(adapter.file)
-    broken = [
-        Fault(path, name, "holds NaN or infinity", "train it again, at a lower learning rate")
-        for name in scan.not_finite
-        if not name.endswith(".alpha")
-    ]
-    if faults := [*faults, *broken]:
-        raise AdapterError(faults)
     if allowed is not None:
-        doubts = list(find_doubts(adapter, scan.zeros, tuple(FLUX1_MODELS.values()), allowed))
+        doubts = list(find_doubts(adapter, zeros, tuple(FLUX1_MODELS.values()), allowed))
         if doubts:
             raise AdapterError(doubts)
     flux1 = None if base_model is None else as_flux1(base_model, "the remap")
     plan = plan_remap(adapter.patches, keymap, adapter, path, flux1)
     if plan.faults:
         raise AdapterError(plan.faults)
-    return plan, remarks_on(adapter, scan.zeros)
+    return plan, remarks_on(adapter, zeros)
 
 
 def _metadata(plan: RemapPlan, adapter: AdapterSource, keymap: Keymap, source_version: str) -> dict[str, str]:
