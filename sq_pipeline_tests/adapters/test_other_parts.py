@@ -239,6 +239,14 @@ def test_float64_and_fp8_true_are_not_for_mflux(tmp_path: Path, dtype: str):
     assert f"tensors are {dtype}" in refusal(path)
 
 
+def test_wrong_suffix_is_read_and_not_for_mflux(tmp_path: Path):
+    path = save(tmp_path / "a.sft", kohya(joined(TRUE, 1), dtype="BF16"))
+    answers = answers_of(path)
+    assert (answers["mflux >=0.19"], answers["ComfyUI"]) == ("no", "yes")
+    _, result = remap(path, "mflux")
+    assert result.modules == 13
+
+
 def family(folder: Path, shapes: dict[str, tuple[int, int]], metadata: dict[str, str] | None = None) -> Path:
     modules = {name: pair(name, shape, 1) for name, shape in shapes.items()}
     return save(folder / "a.safetensors", peft(modules, "diffusion_model.", "BF16"), metadata)

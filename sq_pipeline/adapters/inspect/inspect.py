@@ -93,7 +93,9 @@ def report_adapter(
     if strength_faults and not broken:
         broken = f"its strength is in doubt: {strength_faults[0]}"
     dtypes = Counter(info.dtype for info in file.tensors.values())
-    facts = LoaderFacts(list(file.tensors), scales, file.metadata, fitted.hidden_size, broken, method, {*dtypes}, model)
+    facts = LoaderFacts(
+        list(file.tensors), scales, file.metadata, fitted.hidden_size, broken, method, {*dtypes}, model, path.suffix
+    )
     faults = [*faults, *_whole_file_faults(file, modules or len(named), fitted.misfit), *strength_faults]
     if modules and not fitted.misfit and not model and (said := other_base(file)):
         faults.append(f"{said}; its names and shapes are FLUX.1's")

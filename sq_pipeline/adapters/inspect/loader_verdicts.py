@@ -53,7 +53,7 @@ class LoaderFacts:
     """What a verdict stands on: the file's names, its whole pairs with their scales, and the hidden size they fit.
 
     `broken`: why no loader can apply it, empty when nothing is in the way. `method`: what it is other than a LoRA.
-    `model`: the base model of another family that it is for.
+    `model`: the base model of another family that it is for; `suffix`: how the file's name ends.
     """
 
     names: Collection[str]
@@ -64,6 +64,7 @@ class LoaderFacts:
     method: str = ""
     dtypes: Collection[str] = ()
     model: str = ""
+    suffix: str = ".safetensors"
 
 
 def loader_verdicts(facts: LoaderFacts) -> tuple[Verdict, ...]:
@@ -90,6 +91,8 @@ def judge_loader(wanted: str, facts: LoaderFacts) -> Verdict:
 def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict:
     if facts.broken:
         return Verdict(loader, "no", facts.broken)
+    if loader.startswith("mflux") and facts.suffix != ".safetensors":
+        return Verdict(loader, "no", f"MLX reads no file that ends in {facts.suffix}; rename it to .safetensors")
     if facts.model:
         return _judge_family(loader, facts.model)
     if dtypes := _UNREADABLE.keys() & {*facts.dtypes} if loader.startswith("mflux") else set[str]():
