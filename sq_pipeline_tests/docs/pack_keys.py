@@ -1,11 +1,15 @@
 """Tables of keys of the pack's files. Not here: how a model becomes a table (`model_keys`)."""
 
+from collections.abc import Iterator
 from typing import get_args
 
+from pydantic.fields import FieldInfo
+
 from sq_pipeline.common.tiers import TIERS, Tier
+from sq_pipeline.content.cultures import CultureKeys
 from sq_pipeline.content.pack_parts import PackPart
 from sq_pipeline.content.style_file import GenreStyle, LoraKeys, WorldLoras
-from sq_pipeline.content.subject_files import SUBJECT_FILES, Place
+from sq_pipeline.content.subject_files import SUBJECT_FILES, Place, SubjectForm, forms_of
 from sq_pipeline_tests.docs.model_keys import model_table
 
 
@@ -26,19 +30,31 @@ def overlay_table() -> str:
 
 def subject_tables() -> str:
     """The file of each tier."""
-    return "\n".join(_subject_section(tier) for tier in TIERS)
+    sections = [_section(form) for tier in TIERS for form in forms_of(tier)]
+    culture = f"#### cultures/&lt;culture&gt;.yaml\n\n{model_table(CultureKeys)}"
+    return "\n".join([*sections, culture])
 
 
 def entries_of(tier: Tier) -> tuple[str, type[PackPart]]:
     """Where the entries of a tier's file stand, such as `chapters[].points_of_interest[]`, and their model."""
-    model, place = SUBJECT_FILES[tier].model, ""
+    return _entries_of(SUBJECT_FILES[tier].model)
+
+
+def _entries_of(model: type[PackPart]) -> tuple[str, type[PackPart]]:
+    place = ""
     while not issubclass(model, Place):
-        ((key, info),) = model.model_fields.items()
+        key, model = next(_lists(model.model_fields))
         place = f"{place}.{key}[]".lstrip(".")
-        (model,) = get_args(info.annotation)
     return place, model
 
 
-def _subject_section(tier: Tier) -> str:
-    place, model = entries_of(tier)
-    return f"#### {SUBJECT_FILES[tier].name}\n\nA list at `{place}`; each entry has:\n\n{model_table(model)}"
+def _lists(fields: dict[str, FieldInfo]) -> Iterator[tuple[str, type[PackPart]]]:
+    for key, info in fields.items():
+        for inner in get_args(info.annotation):
+            if isinstance(inner, type) and issubclass(inner, PackPart):
+                yield key, inner
+
+
+def _section(form: SubjectForm) -> str:
+    place, model = _entries_of(form.model)
+    return f"#### {form.name}\n\nA list at `{place}`; each entry has:\n\n{model_table(model)}"
