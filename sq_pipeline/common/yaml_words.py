@@ -19,7 +19,7 @@ _SPACES = {
     "\u200b": "a zero-width space",
     "\ufeff": "a byte order mark",
 }
-_NO_BEGINNING = "%@`&*!|>"
+_NO_BEGINNING = "%@`"
 
 
 class Words(NamedTuple):

@@ -3,8 +3,10 @@
 The first one has it; the other's entry is at fault, and nothing else of its world.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
@@ -90,4 +92,19 @@ def _adapter(data: DataDir, world: World, entry: LoraEntry) -> Adapter:
         dataset = None
     tier = parts[-1] if parts[-1] in entry.applies_to else entry.applies_to[0]
     folder = f"{world.genre_part}/loras/{entry.name}"
-    return Adapter(world.genre, entry.name, entry.file, tier, entry.trigger, dataset, folder)
+    elsewhere = _in_genre(data, world.genre, entry.file) if dataset is None else ""
+    return Adapter(world.genre, entry.name, entry.file, tier, entry.trigger, dataset, folder, elsewhere)
+
+
+def place_in_genre(data: DataDir, genre: str, file: str) -> Path:
+    """Where older packs have an adapter's file: in the genre's own folder."""
+    return data.genre_root(genre) / file
+
+
+def _in_genre(data: DataDir, genre: str, file: str) -> str:
+    """That place, where the file is there and not below `content/lora`; else an empty text."""
+    path = place_in_genre(data, genre, file)
+    if (data.lora_root / file).exists() or not path.is_file():
+        return ""
+    is_inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(data.genre_root(genre)))
+    return data.relative(path) if is_inside else ""

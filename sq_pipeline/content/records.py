@@ -110,7 +110,8 @@ class World:
 class Adapter:
     """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file.
 
-    `asset_folder`: where its assets are, in Dagster's words.
+    `asset_folder`: where its assets are, in Dagster's words. `elsewhere`: where its file is, if not below
+    `content/lora`.
     """
 
     genre: str
@@ -120,11 +121,17 @@ class Adapter:
     trigger: str | None
     dataset: str | None
     asset_folder: str = field(default="", compare=False)
+    elsewhere: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
         """`genre/name`."""
         return f"{self.genre}/{self.name}"
+
+    @property
+    def place(self) -> str:
+        """Where its file is, or is to be, from the data directory."""
+        return self.elsewhere or f"content/lora/{self.file}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
-from sq_pipeline.pipeline.adapters.facts import remarks_of
+from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.chain import chain_of
@@ -85,6 +85,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     adapters = {key: adapter_steps_of(context, context.catalog.adapters[key]) for key in adapters_of(worlds, tier)}
     at_fault = context.catalog.faults
     faults = [fault for key, group in at_fault.items() if world in (None, key) for fault in group]
+    faults += (fault for key in adapters for fault in missing_file(context, context.catalog.adapters[key]))
     states: list[WorldState] = []
     settled: dict[str, int] = {}
     of_settled: list[Fault] = []
@@ -125,4 +126,4 @@ def _remarks(context: Context, adapters: Iterable[str]) -> Iterator[Fault]:
     for key in adapters:
         adapter = context.catalog.adapters[key]
         if remarks := remarks_of(context, adapter):
-            yield Fault(f"content/lora/{adapter.file}", "", "; ".join(remarks), "")
+            yield Fault(adapter.place, "", "; ".join(remarks), "")

@@ -70,7 +70,7 @@ def test_a_field_without_a_text_is_an_error() -> None:
 
 def test_an_inherited_key_of_a_pack_is_in_its_table() -> None:
     rows = [line.split(" | ")[0] for line in pack_keys.subject_tables().splitlines()]
-    assert rows.count("| `visual_prompt.solo`") == 4
+    assert rows.count("| `visual_prompt.solo`") == 5
     assert "| `poi_style` | a text |  | " in pack_keys.style_table()
 
 

@@ -99,7 +99,7 @@ def write_dataset(folder: Path, trigger: str, seed: int, count: int = 3) -> None
 
 
 def chapter(*pois: Mapping[str, Any]) -> dict[str, Any]:
-    return {"title": "One", "narrative_log": "prose", "points_of_interest": list(pois)}
+    return {"title": "One", "points_of_interest": list(pois)}
 
 
 def poi(name: str, prompt: str | None = None) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_klein_is_trained_over_its_base_and_verified_with_itself(small_game: Dat
     ("file_of", "problem"),
     [
         ("z-image", None),
-        ("flux2-klein-4b", "is no layer's of a Z-Image LoRA"),
+        ("flux2-klein-4b", "are no layers' of a Z-Image LoRA"),
         ("flux1", "is no layer's of a Z-Image LoRA"),
     ],
 )

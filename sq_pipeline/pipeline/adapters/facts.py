@@ -22,6 +22,7 @@ from sq_pipeline.common.archive import versions_of
 from sq_pipeline.common.errors import AdapterError, Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.stat_cache import code_stamp
+from sq_pipeline.content.clashes import place_in_genre
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
@@ -78,11 +79,23 @@ def folder_inputs(context: Context, adapter: Adapter) -> dict[str, Any]:
 
 def external_file(context: Context, adapter: Adapter) -> Path:
     """A file from elsewhere, in its place; raises AdapterError where it is missing."""
-    path = context.data.lora_root / adapter.file
+    path = context.data.root / adapter.place
     if not path.is_file():
-        problem = "is neither there, nor is there a dataset to train it from"
-        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "add the file or the dataset"))
+        also = context.data.relative(place_in_genre(context.data, adapter.genre, adapter.file))
+        problem = f"is neither there nor at {also}, nor is there a dataset to train it from"
+        hint = f"put the file there, add the dataset, or take {adapter.name} out of the style"
+        raise AdapterError(Fault(adapter.place, "", problem, hint))
     return path
+
+
+def missing_file(context: Context, adapter: Adapter) -> tuple[Fault, ...]:
+    """The fault of a file from elsewhere that is not there; none for any other adapter."""
+    if adapter.dataset is None:
+        try:
+            external_file(context, adapter)
+        except AdapterError as error:
+            return error.faults
+    return ()
 
 
 def reading_keymap_of(context: Context, adapter: Adapter) -> Keymap | None:
@@ -112,9 +125,7 @@ def external_preflight(context: Context, adapter: Adapter) -> Preflight | None:
     if adapter.dataset is not None or keymap is None:
         return None
     path = external_file(context, adapter)
-    return context.remember(
-        ("preflight", adapter.key), lambda: _preflight(context, path, f"content/lora/{adapter.file}", keymap)
-    )
+    return context.remember(("preflight", adapter.key), lambda: _preflight(context, path, adapter.place, keymap))
 
 
 def remarks_of(context: Context, adapter: Adapter) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
     if not verification.info["has_passed"]:
         failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
         return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
-    path, file = context.data.lora_root / adapter.file, f"content/lora/{adapter.file}"
+    path, file = context.data.root / adapter.place, adapter.place
     if theirs := _why_theirs(context, adapter, step):
         way = f"Move it away, or put the promoted one there: `sq-pipeline adapter promote {adapter.name} --by WHO`"
         return replace(step, status="waiting", reasons=(f"{file} {theirs}; it stays. {way}", *step.reasons))
@@ -199,7 +199,7 @@ ASSET = AdapterAsset(
     upstream=("verification",),
     inputs=_inputs,
     make=_make,
-    description=lambda adapter: f"{adapter.name} as pictures use it: content/lora/{adapter.file}.",
+    description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",
     refine=_refine,
     is_placed=True,
 )

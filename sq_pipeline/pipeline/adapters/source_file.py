@@ -29,4 +29,4 @@ def insist_same_source(adapter: Adapter, source: Path, step: Step) -> None:
     """Raises AdapterError when a file from elsewhere is no longer what the step is about."""
     if adapter.dataset is None and tensors_data_version(source) != step.inputs["source"]:
         problem = "changed while it was being read"
-        raise AdapterError(Fault(f"content/lora/{adapter.file}", "", problem, "run again; nothing was kept"))
+        raise AdapterError(Fault(adapter.place, "", problem, "run again; nothing was kept"))

@@ -56,7 +56,7 @@ def _find(context: Context, item: AdapterProvenance, adapter: Adapter | None) ->
     stored = context.store.find(item.file_sha256, ".safetensors")
     places = [] if stored is None else [context.adapter_file(stored)]
     if adapter is not None:
-        places.append(context.data.lora_root / adapter.file)
+        places.append(context.data.root / adapter.place)
     return next((path for path in places if _version(context, path) == item.data_version), None)
 
 
@@ -71,8 +71,7 @@ def _check_file(context: Context, item: AdapterProvenance, adapter: Adapter | No
     name = f"adapter {item.name}"
     if adapter is None:
         return Check(name, "moved on", "the genre has no adapter of this name")
-    path = context.data.lora_root / adapter.file
-    label = f"content/lora/{adapter.file}"
+    path, label = context.data.root / adapter.place, adapter.place
     if not path.is_file():
         return Check(name, "cannot be told", f"{label} is not there")
     version = _version(context, path)

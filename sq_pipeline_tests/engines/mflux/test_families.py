@@ -160,7 +160,7 @@ def test_what_mflux_does_not_load_is_missed(tmp_path: Path) -> None:
 
 def test_a_file_of_another_family_is_not_read(tmp_path: Path) -> None:
     path = write_adapter(small("flux2-klein-4b"), tmp_path / "a.safetensors")
-    with pytest.raises(AdapterError, match="is no layer's of a Z-Image LoRA"):
+    with pytest.raises(AdapterError, match="are no layers' of a Z-Image LoRA"):
         measure(small("z-image"), path)
 
 
