@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
+from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 from sq_pipeline.common.text import drop_context
@@ -52,6 +53,7 @@ def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
     from sq_pipeline.defs.instance import open_instance
     from sq_pipeline.defs.runs import bring_up_to_date
 
+    end_with_parent()
     data = open_data_dir(root)
     with open_instance(data) as instance:
         return asdict(bring_up_to_date(data, instance, world, say, tier=tier))
@@ -71,7 +73,8 @@ def _show_report(report: dict[str, Any]) -> None:
     print_line(f"{done}{fresh}{loads}; {report['wall_s']} s")
     for kind in ("failed", "blocked", "waiting"):
         for item in report[kind]:
-            print_line(f"{kind}: {item['asset']}: {item['reason']}")
+            what = "" if item["reason"].startswith(item["asset"]) else f"{item['asset']}: "  # a fault names its file
+            print_line(f"{kind}: {what}{item['reason']}")
     for line in report["warnings"]:
         print_line(f"warning: {line}")
 

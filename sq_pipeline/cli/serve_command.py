@@ -15,10 +15,12 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(data: DataOption = None) -> None:
         """Hold the base model warm and render what runs and others ask for; Ctrl-C finishes the picture in hand."""
+        from sq_pipeline.cli.parents import end_with_parent
         from sq_pipeline.engines import factory
         from sq_pipeline.serve.server import serve as serve_renders
         from sq_pipeline.serve.worker import ServedEngines
 
+        end_with_parent()
         directory = open_data_dir(data_root(data))
         stream = sys.stderr  # while mflux renders, sys.stderr is not the terminal
 

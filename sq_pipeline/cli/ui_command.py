@@ -2,14 +2,21 @@
 
 import os
 import signal
-import subprocess
+import socket
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from sq_pipeline.cli.options import DataOption
+from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.common.layout import data_root
+
+_HOST = "127.0.0.1"
+_GRACE_S = 6  # for Dagster to end by itself; what is left of it then is ended
 
 
 def register(app: typer.Typer) -> None:
@@ -21,22 +28,59 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
+        from sq_pipeline.common.guarded_process import run_guarded
         from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.common.locks import hold_pages_lock
         from sq_pipeline.content.packs import read_catalog
         from sq_pipeline.defs.instance import open_instance, prepare_home
         from sq_pipeline.defs.partitions import sync_partitions
 
+        end_with_parent()
         directory = open_data_dir(data_root(data))
-        with open_instance(directory) as instance:
-            sync_partitions(read_catalog(directory), instance)
-        environment = {**os.environ, "SQ_DATA": str(directory.root), "DAGSTER_HOME": str(prepare_home(directory))}
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
-        command += ["--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment)
+        with _signals_as_interrupts(), hold_pages_lock(directory, f"http://{_HOST}:{port}"):
+            _insist_free(port)
+            with open_instance(directory) as instance:
+                sync_partitions(read_catalog(directory), instance)
+            environment = {**os.environ, "SQ_DATA": str(directory.root), "DAGSTER_HOME": str(prepare_home(directory))}
+            command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
+            command += ["--host", _HOST, "--port", str(port)]
+            # all that it starts is in its group, which ends with this process
+            with run_guarded(command, Path.cwd(), environment, None) as process:
+                try:
+                    code = process.wait()
+                except KeyboardInterrupt:
+                    process.interrupt()
+                    process.wait_for(_GRACE_S)
+                    return
+        sys.stderr.write(f"error: Dagster ended by itself (exit code {code}); its own words are above\n")
+        raise typer.Exit(1)
+
+
+def _insist_free(port: int) -> None:
+    from sq_pipeline.common.errors import Fault, SelectionError
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            # its webserver and daemon are its children: wait until it has put them down
-            process.send_signal(signal.SIGINT)
-            code = process.wait()
-        raise typer.Exit(0 if code in (0, -signal.SIGINT, 130) else 1)
+            probe.bind((_HOST, port))
+        except OSError as error:
+            problem = f"port {port} cannot be had ({error.strerror})"
+            raise SelectionError(Fault("", "--port", problem, "name another with `--port`")) from None
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Being asked to end, and a terminal that is closed, are as Ctrl-C; unless a person had them ignored (`nohup`)."""
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

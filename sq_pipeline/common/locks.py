@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from filelock import FileLock, Timeout
 
 from sq_pipeline.common.atomic import write_text
-from sq_pipeline.common.errors import StorageError
+from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
 
 _POLL_S = 0.5
@@ -24,6 +24,32 @@ def hold_instance_lock(data: DataDir) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, thread_local=False, is_singleton=True):
         yield
+
+
+@contextmanager
+def hold_pages_lock(data: DataDir, url: str) -> Iterator[None]:
+    """Keep the pages over a data directory to one process, which serves them at `url`.
+
+    Raises StorageError, naming the address, where another one does.
+    """
+    path, holder = data.store_root / "pages.lock", data.store_root / "pages.holder"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            where = holder.read_text(encoding="utf-8").strip()
+        except OSError:
+            where = "another port"
+        problem = f"is already open at {where}"
+        raise StorageError(Fault(str(data.root), "", problem, "look there, or end that one first")) from None
+    try:
+        with suppress(StorageError):  # only the address would be missing from another's message
+            write_text(holder, f"{url}\n")
+        yield
+    finally:
+        lock.release()
 
 
 def is_run_lock_free(data: DataDir) -> bool:

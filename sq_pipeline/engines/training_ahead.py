@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sq_pipeline.base_models.ports import EngineDescription
-from sq_pipeline.engines.trainers.guarded_process import run_guarded
+from sq_pipeline.common.guarded_process import run_guarded
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.support import TrainerSupport
 

@@ -63,7 +63,10 @@ class RenderServer:
     async def run(self, listening: socket.socket) -> None:
         """Serve until told to stop; the picture in hand is finished and answered."""
         loop, inode = asyncio.get_running_loop(), socket_inode(self._data)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not with `nohup`
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             loop.add_signal_handler(number, self._on_signal)
         server = await asyncio.start_unix_server(self._on_client, sock=listening)
         engine = self._description
@@ -81,7 +84,7 @@ class RenderServer:
             server.close()
             await asyncio.gather(*(connection.close(_FLUSH_S) for connection in self._connections))
             await asyncio.gather(*self._connections.values(), return_exceptions=True)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in numbers:
                 loop.remove_signal_handler(number)
         counts = ", ".join(f"{count} {name}" for name, count in sorted(self._counts.items())) or "nothing was asked"
         self._say(f"stopped: {counts}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.engines.trainers.guarded_process import CannotStart, ChildResult, run_child
+from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
 
 
 def run(script: str, folder: Path, on_tick=lambda: False) -> ChildResult:

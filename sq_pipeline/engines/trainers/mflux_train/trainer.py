@@ -22,9 +22,9 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file, write_text
 from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine, versions
-from sq_pipeline.engines.trainers.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.engines.trainers.mflux_train import config as train_config
 from sq_pipeline.engines.trainers.mflux_train.config import DATA, CheckpointPlan
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, losses_of

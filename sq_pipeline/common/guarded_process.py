@@ -29,7 +29,7 @@ class CannotStart(OSError):
 class GuardedProcess:
     """A running command: the lines it prints, and how it ended."""
 
-    def __init__(self, child: "subprocess.Popen[bytes]", log: IO[bytes], log_path: Path) -> None:
+    def __init__(self, child: "subprocess.Popen[bytes]", log: IO[bytes] | None, log_path: Path | None) -> None:
         self._child, self._log, self._log_path = child, log, log_path
 
     def lines(self) -> Iterator[str]:
@@ -38,6 +38,8 @@ class GuardedProcess:
         Only for a command that was run with `reads_lines`.
         """
         assert self._child.stdout is not None
+        assert self._log is not None
+        assert self._log_path is not None
         for raw in self._child.stdout:
             try:
                 self._log.write(raw)
@@ -45,6 +47,11 @@ class GuardedProcess:
             except OSError as error:
                 raise disk_error(self._log_path, error) from error
             yield raw.decode(errors="replace").rstrip("\r\n")
+
+    def interrupt(self) -> None:
+        """Ask the command, and none of its children, to end as Ctrl-C does."""
+        with suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGINT)
 
     def wait(self) -> int:
         """Its exit code; negative: the signal that ended it."""
@@ -59,21 +66,17 @@ class GuardedProcess:
 
 @contextmanager
 def run_guarded(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, *, reads_lines: bool = False
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path | None, *, reads_lines: bool = False
 ) -> Iterator[GuardedProcess]:
     """Run a command in `folder`, its errors and its output in the file `log`, as long as the block lasts.
 
+    Without a `log` it writes where this process does.
     With `reads_lines` the output comes through `GuardedProcess.lines`; otherwise the command writes it there itself, so
     that what it says stays in its order.
     What still runs when the block is left, in whatever way, is asked to end (SIGTERM), then ended (SIGKILL).
     Raises CannotStart where it cannot be started, StorageError where the log cannot be written.
     """
-    try:
-        log.unlink(missing_ok=True)
-        opened = log.open("ab", buffering=0)
-    except OSError as error:
-        raise disk_error(log, error) from error
-    with opened:
+    with _open(log) as opened:
         guard = subprocess.Popen(["/bin/sh", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0)
         child = None
         try:
@@ -83,13 +86,27 @@ def run_guarded(
             _end(guard, child)
 
 
+@contextmanager
+def _open(log: Path | None) -> Iterator[IO[bytes] | None]:
+    if log is None:
+        yield None
+        return
+    try:
+        log.unlink(missing_ok=True)
+        opened = log.open("ab", buffering=0)
+    except OSError as error:
+        raise disk_error(log, error) from error
+    with opened:
+        yield opened
+
+
 def _start(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
-    log: IO[bytes],
+    log: IO[bytes] | None,
     group: int,
-    output: IO[bytes] | int,
+    output: IO[bytes] | int | None,
 ) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(

@@ -1,0 +1,140 @@
+"""However `ui`, `serve` and `run` end, nothing of theirs is left, and the next start works."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline_tests.conftest import link_shipped
+from sq_pipeline_tests.end_to_end.conftest import COMMAND
+from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
+from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.takes(s=90),
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc"),
+]
+
+_LIMIT_S = 15
+
+
+@pytest.fixture
+def data(tmp_path: Path, shipped: DataDir) -> DataDir:
+    """A world of one place, without an adapter."""
+    data = link_shipped(tmp_path / "data", shipped)
+    write_yaml(data.genre_root("west") / "visual_style.yaml", {"positive_suffix": "wide"})
+    write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": [chapter(poi("Mill"))]})
+    return data
+
+
+def _left(data: DataDir) -> list[str]:
+    """Command lines of processes over this data directory, by what they were started with."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ")
+            told = line + process.joinpath("environ").read_bytes()
+        except OSError:
+            continue
+        if str(data.root).encode() in told and int(process.name) != os.getpid():
+            found.append(line.decode(errors="replace"))
+    return found
+
+
+def _is_over(data: DataDir) -> Callable[[], bool]:
+    return lambda: not _left(data)
+
+
+@contextmanager
+def _started(data: DataDir, *command: str) -> Iterator["subprocess.Popen[Any]"]:
+    log = (data.root.parent / f"{time.monotonic_ns()}.log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def _ui(data: DataDir, port: int) -> list[str]:
+    return [COMMAND, "ui", "--data", str(data.root), "--port", str(port)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signals) -> None:
+    port = free_port()
+    with _started(data, *_ui(data, port)) as process:
+        wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
+        assert len(_left(data)) > 3
+        if number is signal.SIGTERM:
+            second = subprocess.run(_ui(data, free_port()), capture_output=True, text=True, timeout=_LIMIT_S)
+            assert second.returncode == 1
+            assert f"is already open at http://127.0.0.1:{port}" in second.stderr
+            assert is_listening(port)
+        process.send_signal(number)
+        process.wait(timeout=_LIMIT_S)
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+        assert not is_listening(port)
+
+
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_what_a_killed_shell_started_ends(data: DataDir, command: str) -> None:
+    port = free_port()
+    more = f"--port {port}" if command == "ui" else ""
+    with _started(data, "/bin/sh", "-c", f"{COMMAND} {command} --data '{data.root}' {more} & wait") as shell:
+        if command == "ui":
+            wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
+        else:
+            wait(lambda: bool(list(data.store_root.glob("serve/*.sock*"))) or _is_serving(data), START_S, "the server")
+        shell.send_signal(signal.SIGKILL)
+        shell.wait()
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+
+
+def _is_serving(data: DataDir) -> bool:
+    return any("serves renders of" in log.read_text() for log in data.root.parent.glob("*.log"))
+
+
+def test_a_port_that_is_taken_is_said(data: DataDir) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = subprocess.run(_ui(data, port), capture_output=True, text=True, timeout=_LIMIT_S)
+    assert told.returncode == 1
+    assert f"port {port} cannot be had" in told.stderr
+    assert "--port" in told.stderr
+    assert _left(data) == []
+
+
+def test_a_process_without_its_parent_is_asked_to_end_and_one_that_ignores_hanging_up_is_not(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import signal, sys, time\n"
+        "if sys.argv[1] == 'nohup': signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from sq_pipeline.cli.parents import end_with_parent\n"
+        "end_with_parent()\n"
+        "open(sys.argv[2], 'w').close()\n"
+        "time.sleep(4)\n"
+        "open(sys.argv[2] + '.lived', 'w').close()\n"
+    )
+    for how, lives in (("plain", False), ("nohup", True)):
+        mark = tmp_path / how
+        shell = subprocess.Popen(["/bin/sh", "-c", f"{sys.executable} {program} {how} {mark} & wait"])
+        wait(mark.exists, 30, "the program")
+        shell.kill()
+        shell.wait()
+        time.sleep(6)
+        assert Path(f"{mark}.lived").exists() == lives
