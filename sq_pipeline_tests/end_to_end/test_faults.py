@@ -54,8 +54,8 @@ def test_yaml_that_cannot_be_read_stops_its_world_only(text: str, told: str, cop
     (copy.world_root("neon_tides", "harbour_of_glass") / "history.yaml").write_text(text)
     alone = run_command("run", "--world", "neon_tides/harbour_of_glass", "--data", copy.root)
     assert alone.code == 1
-    (line,) = alone.err.splitlines()
-    assert line.startswith("error: content/genre_packs/neon_tides/worlds/harbour_of_glass/history.yaml")
+    (line,) = (line for line in alone.out.splitlines() if line.startswith(("failed: ", "blocked: ")))
+    assert line.startswith("failed: content/genre_packs/neon_tides/worlds/harbour_of_glass/history.yaml: ")
     assert told in line
     everything = run_command("run", "--data", copy.root, "--json")
     assert everything.code == 1

@@ -14,7 +14,11 @@ pytestmark = [pytest.mark.long, pytest.mark.takes(s=30)]
 
 WORLD = "neon_tides/harbour_of_glass"
 SHOWN: dict[Tier, tuple[str, str, tuple[int, int]]] = {
-    "portrait": ("the_keeper", "neon_tides, The Keeper: a lighthouse on the cliff at night, harbour folk", (96, 128)),
+    "portrait": (
+        "the_keeper",
+        "neon_tides, The Keeper: keeper, a lighthouse on the cliff at night, harbour folk",
+        (96, 128),
+    ),
     "creature": ("iron_whale", "neon_tides, iron whale: a sailing ship on the lake at night", (112, 112)),
     "scene": ("lights_out", "neon_tides, a windmill in the meadow at dusk, from the water", (128, 96)),
 }

@@ -118,15 +118,17 @@ def base_model_of(game: Game, view: WorldView) -> str:
 
 
 def prompt_of(view: WorldView, tier: str, place: Place) -> str:
-    """The words. What does not fit is left out: of the culture, then of the sentences after the first, what comes last;
-    of the style what comes after the first comma. (The game has no description with a comma in its first sentence.)
+    """The words. What does not fit is left out: of the first sentence what comes after its comma, then of the culture
+    and the other sentences; of the style what comes after its first comma. No first sentence of the game has two.
     """
     triggers = list(dict.fromkeys(entry.trigger for entry in view.stack(tier) if entry.trigger))
     role = f"{place.role}, " if isinstance(place, Person) and place.role else ""
-    first, *sentences = f"{place.name}: {role}{place.description}".replace(". ", ".|").split("|")
+    first, *sentences = place.description.replace(". ", ".|").split("|")
+    first, *second = first.split(", ", 1)
+    first = f"{place.name}: {role}{first}"
     culture = [] if place.prompt or not isinstance(place, Person) else _parts(place.culture)
     if place.prompt:
-        first, sentences = place.prompt, []
+        first, second, sentences = place.prompt, [], []
     style = [
         _parts(text)
         for text in (
@@ -136,6 +138,7 @@ def prompt_of(view: WorldView, tier: str, place: Place) -> str:
         )
     ]
     optional = {
+        "second": second,
         "culture": culture,
         "sentences": sentences,
         **{f"style {at}": text[1:] for at, text in enumerate(style)},
@@ -144,7 +147,7 @@ def prompt_of(view: WorldView, tier: str, place: Place) -> str:
 
     def said() -> str:
         looks = [", ".join([*text[:1], *kept[f"style {at}"]]) for at, text in enumerate(style)]
-        body = " ".join([first, *kept["sentences"]])
+        body = " ".join([", ".join([first, *kept["second"]]), *kept["sentences"]])
         return ", ".join(filter(None, [*triggers, body, ", ".join(kept["culture"]), *looks]))
 
     for name, parts in optional.items():

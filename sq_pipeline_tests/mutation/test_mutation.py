@@ -27,9 +27,9 @@ from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
-from sq_pipeline.pipeline import inputs, plan, settled
+from sq_pipeline.pipeline import inputs, plan
 from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, promoted_adapter, verification
-from sq_pipeline.pipeline.context import Step
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.store import Store
 from sq_pipeline.pipeline.worlds import gallery, images, stack
 from sq_pipeline.training import recipe
@@ -201,7 +201,11 @@ def _damage_one(bench: Bench, kind: str, name: str, damage: Damage) -> str:
     store = Store(bench.data.store_root)
     record = store.read_record(kind, fingerprint)
     assert record is not None
-    damage(store.lend(record.objects[name]))
+    path = store.lend(record.objects[name])
+    content = path.read_bytes()
+    path.unlink()  # it is one file with the finished game's
+    path.write_bytes(content)
+    damage(path)
     return asset
 
 
@@ -344,8 +348,7 @@ def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) -> None:
-    for module in (images, settled):
-        patch.setattr(module, "published_key", lambda _tier, slug: slug)
+    patch.setattr(Context, "picture_key", lambda _self, _world, _tier, slug: slug)
 
 
 def _a_settled_tier_settles_the_others(patch: pytest.MonkeyPatch) -> None:

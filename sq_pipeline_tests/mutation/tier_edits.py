@@ -24,7 +24,7 @@ from sq_pipeline_tests.mutation.game import Person
 
 FACES = " ".join(name for name in ALL.split() if name.startswith("portrait/"))
 FACES_OF_WEST = " ".join(name for name in OF_WEST.split() if name.startswith("portrait/"))
-LONG = "A tall woman with a grey braid and a tin star who saw more wars than any of us could sum up to this."
+LONG = "A tall woman, with a grey braid and a tin star who saw more wars and winters than any of us could sum up"
 
 TIER_EDITS = [
     # people

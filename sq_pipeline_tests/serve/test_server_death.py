@@ -62,7 +62,7 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
             report = bring_up_to_date(data, instance, None, lambda _: None)
             killer.join()
             assert process.wait(10) == -signal.SIGKILL
-        said = capfd.readouterr().err
+        said = capfd.readouterr().err + "".join(path.read_text() for path in data.dagster_home.rglob("*.err"))
         assert f"pictures are rendered by the render server (process {process.pid})" in said
         assert f"THE RENDER SERVER (process {process.pid}) DIED with a picture in hand" in said
         assert not report.failed
