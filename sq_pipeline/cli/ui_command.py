@@ -31,16 +31,16 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.common.guarded_process import run_guarded
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
-        from sq_pipeline.content.packs import read_catalog
         from sq_pipeline.defs.instance import open_instance, prepare_home
         from sq_pipeline.defs.partitions import sync_partitions
+        from sq_pipeline.pipeline.context import read_content
 
         end_with_parent()
         directory = open_data_dir(data_root(data))
         with _signals_as_interrupts(), hold_pages_lock(directory, f"http://{_HOST}:{port}"):
             _insist_free(port)
             with open_instance(directory) as instance:
-                sync_partitions(read_catalog(directory), instance)
+                sync_partitions(read_content(directory), instance)
             environment = {**os.environ, "SQ_DATA": str(directory.root), "DAGSTER_HOME": str(prepare_home(directory))}
             command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
             command += ["--host", _HOST, "--port", str(port)]

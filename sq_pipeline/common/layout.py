@@ -6,8 +6,10 @@ from importlib import resources
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault, StorageError
+from sq_pipeline.common.names import key_parts
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 
+_STEM_MAX = 200  # bytes; file systems take 255, and what is written begins under a longer name
 _SHIPPED = "_shipped"  # where a wheel carries the repository's `data/`, see pyproject.toml
 
 
@@ -76,11 +78,11 @@ class DataDir:
         return self.genre_root(genre) / "images" / TIER_NAMES[tier].folder / f"{slug}.png"
 
     def manifest(self, genre: str) -> Path:
-        return self.lora_root / genre / f"{genre}.yaml"
+        return self.lora_root / genre / f"{_stem(genre)}.yaml"
 
     def checkpoint_choices(self, genre: str) -> Path:
         """What people chose among kept checkpoints; named so that no genre's manifest can have the same path."""
-        return self.lora_root / genre / f"{genre}.choices.yaml"
+        return self.lora_root / genre / f"{_stem(genre)}.choices.yaml"
 
     def relative(self, path: Path) -> str:
         """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
@@ -88,6 +90,11 @@ class DataDir:
             return path.relative_to(self.root).as_posix()
         except ValueError:
             return str(path)
+
+
+def _stem(genre: str) -> str:
+    """The genre's name, or what of it leaves room for an ending."""
+    return genre if len(genre.encode()) <= _STEM_MAX else key_parts([genre])[genre]
 
 
 def open_data_dir(root: Path) -> DataDir:

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 import re
+import stat
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -144,7 +145,10 @@ def load_mapping(path: Path, file: str) -> dict[str, Any]:
 def read_text(path: Path, file: str) -> str:
     """What a YAML file holds; raises ContentError where it is not there, too large, or no text."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a pipe would be read without an end
+            raise ContentError(Fault(file, "", "is no plain file", "put the file itself there"))
+        if found.st_size > _MAX_BYTES:
             raise ContentError(Fault(file, "", f"is larger than {_MAX_BYTES // 2**20} MiB", "split it"))
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
 """What a person is told of their packs though nothing is wrong: warnings, less what they declared to be their own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -9,6 +9,7 @@ from sq_pipeline.common.strict_yaml import near_miss
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.pack_parts import PackFile
 from sq_pipeline.content.records import Subject
+from sq_pipeline.content.subject_files import SubjectFile
 
 _SHOWN = 20  # keys of a file
 
@@ -38,6 +39,18 @@ class Noted:
 
     def _is_ignored(self, file: str, key: str) -> bool:
         return not self.ignored.isdisjoint((key or file, key.rpartition(".")[2], PurePosixPath(file).name))
+
+
+def said_twice(files: Sequence[SubjectFile]) -> list[Fault]:
+    """A warning for each subject that two files of one folder have, and not alike; the first file's counts."""
+    seen: dict[str, Subject] = {}
+    warnings: list[Fault] = []
+    for subject in (subject for file in files for subject in file.subjects):
+        first = seen.setdefault(subject.slug, subject)
+        if first != subject:
+            problem = f"{subject.name!r} is in {first.file} too ({first.where}), and says something else"
+            warnings.append(Fault(subject.file, subject.where, problem, "that one is used; make them equal"))
+    return warnings
 
 
 def lost_backdrops(subjects: Mapping[Tier, tuple[Subject, ...]]) -> list[Fault]:

@@ -26,7 +26,7 @@ from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.content.clashes import Taken, adapters_of
 from sq_pipeline.content.cultures import FOLDER, Cultures, read_cultures
 from sq_pipeline.content.near_files import look_beside
-from sq_pipeline.content.noted import Noted, lost_backdrops
+from sq_pipeline.content.noted import Noted, lost_backdrops, said_twice
 from sq_pipeline.content.pack_parts import PackFile
 from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, Style, Subject, World
 from sq_pipeline.content.stacks import overlay_entries
@@ -163,6 +163,7 @@ def _read_genre(
     style_file = reader.style(root / "visual_style.yaml")
     shared = {tier: reader.subjects(root, tier) for tier in TIERS}
     noted.note(style_file, *(file for files in shared.values() for file in files))
+    noted.warn(*(warning for files in shared.values() for warning in said_twice(files)))
     roots, faults = _folders(data, root / "worlds")
     if any(file.subjects or file.faults for files in shared.values() for file in files) or not roots:
         roots.setdefault(DEFAULT_WORLD, root / "worlds" / DEFAULT_WORLD)
@@ -178,6 +179,7 @@ def _read_genre(
         cultures = Cultures(data.relative(world_root / FOLDER), {**genre_cultures, **own_cultures})
         own = {tier: reader.subjects(world_root, tier) for tier in TIERS}
         noted.note(own_style, *own_cultures.values(), *(file for files in own.values() for file in files))
+        noted.warn(*(warning for files in own.values() for warning in said_twice(files)))
         own_twice, beside = look_beside(data, world_root, noted.ignored, is_world=True)
         noted.warn(*beside)
         if reader.is_draft(world_root / "world.yaml"):

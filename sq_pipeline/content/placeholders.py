@@ -3,8 +3,9 @@
 import re
 
 _PLACEHOLDER = re.compile(
-    r"^\W*(?:(?:TODO|TBD|TBA|FIXME|XXX|TKTK|TK|WIP|PLACEHOLDER|CHANGEME)\b|(?i:to-?do|tbd|tba|fixme|placeholder)\s*(?:[:(]|$)"
-    r"|(?i:lorem ipsum)|(?:\.{3}|…|\?{2,}|-{2,})?\W*$)"
+    r"^[\W_]*(?:(?:TODO|TBD|TBA|FIXME|XXX|TKTK|PLACEHOLDER|CHANGEME)\b"
+    r"|(?i:to-?do|tbd|tba|fixme|placeholder)[\W_]*(?:[:(]|$)|(?i:lorem ipsum))"
+    r"|^[\s.…?!_*/–—-]*$"
 )
 
 

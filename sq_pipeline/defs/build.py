@@ -3,14 +3,13 @@
 from dagster import Definitions, in_process_executor
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.defs.adapter_assets import build_adapter_assets
 from sq_pipeline.defs.resources import PIPELINE, MakeEngines, pipeline_resource
 from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
 from sq_pipeline.defs.sensors.content import content_sensor
 from sq_pipeline.defs.sensors.ticks import Clock, now_utc
 from sq_pipeline.defs.world_assets import build_world_assets
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, read_content
 from sq_pipeline.wiring import real_engines
 
 # Each, and how many intervals are between two of its ticks.
@@ -30,7 +29,7 @@ def build_defs(
     `shared` is one reading of the content for several runs of one command. `interval_s` is between two ticks; of some
     sensors a few of them are.
     """
-    catalog = shared.catalog if shared else read_catalog(data)
+    catalog = shared.catalog if shared else read_content(data)
     assets = [item for adapter in catalog.adapters.values() for item in build_adapter_assets(adapter)]
     assets += [item for world in catalog.worlds.values() for item in build_world_assets(world)]
     sensors = [make(data, make_engines, catalog, clock, times * interval_s) for make, times in _SENSORS]

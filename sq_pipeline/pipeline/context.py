@@ -119,6 +119,19 @@ class Step:
         )
 
 
+def read_content(data: DataDir) -> Catalog:
+    """The content as `sq.yaml` has it read; as by default where that is at fault, to have something to show."""
+    try:
+        settings = load_settings(data)
+    except ContentError:
+        settings = Settings()
+    return _read_content(data, settings, StatCache(data))
+
+
+def _read_content(data: DataDir, settings: Settings, files: StatCache) -> Catalog:
+    return read_catalog(data, files, settings.picture_paths, settings.ignore_keys)
+
+
 class Context:
     """The content, store, settings and engines of one data directory, read once."""
 
@@ -132,7 +145,7 @@ class Context:
         self.run_trains: tuple[str, ...] = ()  # keys of the adapters that this run is going to train, if it is known
         self.settings: Settings = load_settings(data)
         self.files = StatCache(data)
-        self.catalog: Catalog = read_catalog(data, self.files, self.settings.picture_paths, self.settings.ignore_keys)
+        self.catalog: Catalog = _read_content(data, self.settings, self.files)
         self.store = Store(data.store_root, self.files)
         with suppress(StorageError):  # what cannot be written now says so when it must be
             self.store.keep_records_as_files()

@@ -3,6 +3,7 @@
 Not here: what the files of a pack must say (`test_style_file`, `test_subject_files`).
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,12 @@ def test_empty_files_and_windows_files_are_read(tmp_path: Path, content: bytes, 
     path = tmp_path / "file.yaml"
     path.write_bytes(content)
     assert load_mapping(path, "file.yaml") == value
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "history.yaml")
+    with pytest.raises(ContentError, match="is no plain file"):
+        load_mapping(tmp_path / "history.yaml", "history.yaml")
 
 
 def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path):

@@ -25,6 +25,23 @@ def test_a_genre_s_manifests_belong_to_default_too(data: DataDir):
     assert catalog.worlds["western/dust"].tiers == ("scene",)
 
 
+def test_a_creature_that_two_files_have_is_the_first_file_s_and_told_where_they_differ(data: DataDir):
+    folder = "content/genre_packs/western/worlds/dust"
+    catalog = catalog_of(
+        data,
+        {
+            f"{folder}/creatures.yaml": "[{name: Mule, description: tired}, {name: Rat, description: fat}]",
+            f"{folder}/bestiary.yaml": "entries: [{name: Mule, description: fresh}, {name: Rat, description: fat}, "
+            "{name: Owl, description: white}]",
+        },
+    )
+    found = catalog.worlds["western/dust"].subjects["creature"]
+    assert [(item.slug, item.description) for item in found] == [("mule", "tired"), ("rat", "fat"), ("owl", "white")]
+    (warning,) = catalog.warnings
+    assert (warning.file, warning.field) == (f"{folder}/bestiary.yaml", "entries[0]")
+    assert "creatures.yaml too (creatures[0])" in warning.problem
+
+
 def test_a_fault_of_a_manifest_stops_its_tier_only(data: DataDir):
     worlds = "content/genre_packs/western/worlds"
     catalog = catalog_of(

@@ -18,7 +18,21 @@ _folders = st.text(
     alphabet=st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60
 ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
 _texts = st.text(max_size=300)
-_ODD = ["dust-and-lead", "alpha copy", "龙门", "o'hare", "🏜️", "x" * 200, "a,b", "50%", "[red]", "a:b", "Old", "{slug}"]
+_ODD = [
+    "dust-and-lead",
+    "alpha copy",
+    "龙门",
+    "o'hare",
+    "🏜️",
+    "x" * 200,
+    "y" * 250,
+    "a,b",
+    "50%",
+    "[red]",
+    "a:b",
+    "Old",
+    "{slug}",
+]
 
 
 def write(root: Path, genre: str, world: str, name: Any, slug: Any, key: str) -> DataDir:

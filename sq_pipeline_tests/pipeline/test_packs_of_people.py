@@ -274,6 +274,9 @@ def test_the_definitions_load_and_lead_back_to_the_folders(tmp_path: Path, shipp
     folders = {f"{path.parts[-3]}/{path.name}" for path in data.packs_root.glob("*/worlds/*")}
     shown = {str(graph.get(key).metadata.get("world")) for key in keys if key.path[-1] == "stack"}
     assert folders <= shown
+    if case == "2-path-template":  # each has its own place of that name
+        pictures = {key.to_user_string() for key in keys if key.path[-1] == "poi_images"}
+        assert pictures == {"west/worlds/alpha/poi_images", "west/worlds/beta/poi_images"}
 
 
 def test_an_older_pack_s_adapter_that_is_not_there_is_one_fault(tmp_path: Path, shipped: DataDir) -> None:
