@@ -9,7 +9,7 @@ from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.names import key_parts
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 
-_STEM_MAX = 200  # bytes; file systems take 255, and what is written begins under a longer name
+_STEM_MAX = 255 - len(".choices.yaml")  # bytes of a file name, without its ending
 _SHIPPED = "_shipped"  # where a wheel carries the repository's `data/`, see pyproject.toml
 
 

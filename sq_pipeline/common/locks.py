@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -15,6 +16,14 @@ from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
 
 _POLL_S = 0.5
+
+
+def read_holder(path: Path, unknown: str = "another process") -> str:
+    """What the holder of a lock said of itself."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return unknown
 
 
 @contextmanager
@@ -38,11 +47,7 @@ def hold_pages_lock(data: DataDir, url: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        try:
-            where = holder.read_text(encoding="utf-8").strip()
-        except OSError:
-            where = "another port"
-        problem = f"is already open at {where}"
+        problem = f"is already open at {read_holder(holder, 'another port')}"
         raise StorageError(Fault(str(data.root), "", problem, "look there, or end that one first")) from None
     try:
         with suppress(StorageError):  # only the address would be missing from another's message
@@ -78,11 +83,7 @@ def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        try:
-            who = holder.read_text(encoding="utf-8").strip()
-        except OSError:
-            who = "another process"
-        say(f"{who} is running on this data directory; waiting for it to end")
+        say(f"{read_holder(holder)} is running on this data directory; waiting for it to end")
         lock.acquire(poll_interval=_POLL_S)
     try:
         with suppress(StorageError):  # only who it is would be missing from another's message

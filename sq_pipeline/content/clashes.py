@@ -6,7 +6,7 @@ The first one has it; the other's entry is at fault, and nothing else of its wor
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
@@ -63,7 +63,7 @@ class Taken:
 
     def _is_of_genre(self, subject: Subject) -> bool:
         """True where the genre's own file names it, as older packs do for their only world: equal ones are one."""
-        return subject.file.count("/") == self.data.relative(self.data.genre_root(self.genre)).count("/") + 1
+        return PurePosixPath(subject.file).parent.as_posix() == self.data.relative(self.data.genre_root(self.genre))
 
     def _fault(self, world: World, tier: Tier, subject: Subject, owner: World, first: Subject) -> Fault:
         path = self.data.relative(self.paths.path(self.data, self.genre, world.name, tier, subject.slug))

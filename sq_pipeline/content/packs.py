@@ -116,14 +116,14 @@ def _adapter_of(kind: type[PackFile]) -> TypeAdapter[Any]:
 def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     worlds: dict[str, World] = {}
     adapters: dict[str, Adapter] = {}
-    roots, faults = _folders(reader.data, reader.data.packs_root)
+    roots, faults = _folders(reader.data, reader.data.packs_root, "")
     parts = key_parts(roots)
     for genre, root in roots.items():
         found, strange = _read_genre(reader, root, parts[genre], noted)
         faults |= strange
         taken = Taken(reader.data, genre, paths)
         real = {world.name for world in found if reader.data.world_root(genre, world.name).is_dir()}
-        for world in sorted(found, key=lambda world: world.name not in real):
+        for world in sorted(found, key=lambda world: world.name == DEFAULT_WORLD):  # the genre's own files come last
             world = taken.take(world)
             if world.is_empty and world.name not in real and real:
                 continue  # all that the genre's own files say is a world's
@@ -136,8 +136,8 @@ def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(noted.warnings))
 
 
-def _folders(data: DataDir, root: Path) -> tuple[dict[str, Path], dict[str, tuple[Fault, ...]]]:
-    """The folders in a folder by name, and a fault for each whose name is no text of one line."""
+def _folders(data: DataDir, root: Path, owner: str) -> tuple[dict[str, Path], dict[str, tuple[Fault, ...]]]:
+    """The folders in a folder by name, and a fault for each whose name is no text of one line, by `owner` and name."""
     found: dict[str, Path] = {}
     faults: dict[str, tuple[Fault, ...]] = {}
     for path in sorted(root.iterdir()) if root.is_dir() else ():
@@ -147,7 +147,9 @@ def _folders(data: DataDir, root: Path) -> tuple[dict[str, Path], dict[str, tupl
             found[path.name] = path
         else:
             shown = printable(data.relative(path))
-            faults[shown] = (Fault(shown, "", "has a name that is no text in one line", "rename the folder"),)
+            faults[f"{owner}{printable(path.name)}"] = (
+                Fault(shown, "", "has a name that is no text in one line", "rename the folder"),
+            )
     return found, faults
 
 
@@ -164,7 +166,7 @@ def _read_genre(
     shared = {tier: reader.subjects(root, tier) for tier in TIERS}
     noted.note(style_file, *(file for files in shared.values() for file in files))
     noted.warn(*(warning for files in shared.values() for warning in said_twice(files)))
-    roots, faults = _folders(data, root / "worlds")
+    roots, faults = _folders(data, root / "worlds", f"{root.name}/")
     if any(file.subjects or file.faults for files in shared.values() for file in files) or not roots:
         roots.setdefault(DEFAULT_WORLD, root / "worlds" / DEFAULT_WORLD)
     twice, beside = look_beside(data, root, noted.ignored, is_world=False)

@@ -41,14 +41,22 @@ def archive_removed(
     `shown`, and `also` whose folders are looked into too, are names that the store has. Raises StorageError.
     """
     wanted = {paths.path_of_key(data, genre, key) for key in shown}
-    folders = {paths.path_of_key(data, genre, key).parent for key in also} | {path.parent for path in wanted}
+    given = {paths.path_of_key(data, genre, key) for key in also}
+    folders = {path.parent for path in wanted | given}
     folders |= {data.published_image(genre, tier, "x").parent for tier in TIERS}
     archive = data.genre_root(genre) / "images/archive"
+
+    def is_ours(path: Path, place: str) -> bool:
+        """True where we put a picture of this `genre/world/slug`: a copy under another name is a person's."""
+        _, world, slug = place.split("/") if place.count("/") == 2 else ("", "", "")
+        published = {each.path(data, genre, world, tier, slug) for each in (paths, PicturePaths()) for tier in TIERS}
+        return bool(slug) and (path in published or (path in given and slug in path.stem))
+
     return [
         data.relative(_archive(path, archive))
         for folder in sorted(folders - {archive})
         for path in _pictures_in(folder)
-        if path not in wanted and _is_ours(path)
+        if path not in wanted and is_ours(path, _place_of(path))
     ]
 
 
@@ -60,12 +68,12 @@ def _pictures_in(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _is_ours(path: Path) -> bool:
+def _place_of(path: Path) -> str:
+    """What a picture of ours says it shows; empty for any other file."""
     try:
-        slug = read_png(path, PLACE).texts.get(PLACE, "").rpartition("/")[2]
-        return bool(slug) and slug in path.stem
+        return read_png(path, PLACE).texts.get(PLACE, "")
     except PictureError:
-        return False
+        return ""
 
 
 def _archive(picture: Path, archive: Path) -> Path:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from sq_pipeline.common.atomic import disk_error
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.locks import read_holder
 
 # A socket's path holds 104 bytes on macOS and 108 on Linux, with the NUL at its end.
 _PATH_MAX_BYTES = 103
@@ -60,11 +61,7 @@ def hold_serve_lock(data: DataDir) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        try:
-            who = holder.read_text(encoding="utf-8").strip()
-        except OSError:
-            who = "another process"
-        problem = f"{who} serves this data directory already"
+        problem = f"{read_holder(holder)} serves this data directory already"
         raise StorageError(Fault("", "", problem, "use that one, or stop it first")) from None
     try:
         with suppress(OSError):  # only who it is would be missing from another's message

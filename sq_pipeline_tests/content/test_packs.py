@@ -449,6 +449,7 @@ def test_a_folder_whose_name_is_no_text_is_told_and_left_out(data: DataDir):
     assert [world.name for world in catalog.select(None)] == ["deep", "dust", "gold"]
     told = [fault for group in catalog.faults.values() for fault in group]
     assert len(told) == 3
+    assert all(key.startswith("western/") for key in catalog.faults)  # nothing of the genre may seem to be gone
     assert all(str(fault).isprintable() and "rename" in fault.hint for fault in told)
 
 

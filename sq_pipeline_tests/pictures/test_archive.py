@@ -50,6 +50,26 @@ def test_the_picture_of_a_removed_place_is_moved(tmp_path: Path, images: Path) -
     assert _archive_removed(tmp_path, _catalog("mill")) == []
 
 
+@pytest.mark.parametrize("name", ["mine_backup", "mine 2", "old_mine"])
+def test_a_copy_that_a_person_made_of_a_picture_stays(tmp_path: Path, images: Path, name: str) -> None:
+    _picture(images / "poi/mine.png", "west/old/mine")
+    copied = _picture(images / f"poi/{name}.png", "west/old/mine")
+    assert _archive_removed(tmp_path, _catalog("mine")) == []
+    assert _archive_removed(tmp_path, _catalog("mill")) == ["content/genre_packs/west/images/archive/mine.png"]
+    assert (images / f"poi/{name}.png").read_bytes() == copied
+
+
+def test_a_picture_that_is_elsewhere_since_the_template_changed_is_moved(tmp_path: Path, images: Path) -> None:
+    data, before, now = DataDir(tmp_path), PicturePaths("art/{world}-{slug}.png"), PicturePaths("{kind}/{slug}.png")
+    for paths in (before, now, PicturePaths()):
+        _picture(paths.path(data, "west", "old", "landscape", "mill"), "west/old/mill", len(paths.template))
+    moved = archive_removed(data, "west", now, ["poi/mill.png"], ["art/old-mill.png"])
+    assert [Path(name).parent.name for name in moved] == ["archive"] * 2
+    left = sorted(path.name for path in data.genre_root("west").rglob("*.png") if path.parent.name != "archive")
+    assert left == ["mill.png"]
+    assert (data.genre_root("west") / "poi/mill.png").exists()
+
+
 def test_an_archived_picture_is_never_written_over(tmp_path: Path, images: Path) -> None:
     contents = set[bytes]()
     for colour in (1, 2, 3, 2):
