@@ -96,6 +96,10 @@ class Settings(BaseModel):
     """Memory for the stacks of adapters that were used last, so that they go on again without a file being read. Left
     out: a sixteenth of the machine's. 0: only the one in use."""
 
+    server_silence_s: float = Field(default=120, ge=1, le=3600, allow_inf_nan=False)
+    """How long the render server may say nothing with a picture in hand, seconds, before a run renders it itself. One
+    that lives says so all the time, however slow it is."""
+
     @field_validator("picture_path")
     @classmethod
     def _is_a_path(cls, value: str) -> str:

@@ -12,6 +12,7 @@ from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline.context import Engines
 from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
+from sq_pipeline.settings import load_settings
 from sq_pipeline.training.ports import Trainer
 from sq_pipeline.training.recipe import TrainerName
 
@@ -22,7 +23,14 @@ def _renderer(root: Path) -> Renderer:
     data = DataDir(root)
     weights_hash = files.quick_weights_hash(data)
     return TracedRenderer(
-        ServerFirstRenderer(data, lambda: factory.renderer(data), versions.describe_renderer(), weights_hash, _say)
+        ServerFirstRenderer(
+            data,
+            lambda: factory.renderer(data),
+            versions.describe_renderer(),
+            weights_hash,
+            _say,
+            load_settings(data).server_silence_s,
+        )
     )
 
 

@@ -54,10 +54,10 @@ class Connection:
         """Send an error."""
         self._send(error_line(error))
 
-    def tell(self, request_id: RequestId, progress: dict[str, int]) -> None:
-        """Send progress; left out when the client has not read what it was sent before."""
+    def tell(self, request_id: RequestId, news: dict[str, Any]) -> None:
+        """Send `progress` or `alive`; left out when the client has not read what it was sent before."""
         if self._writer.transport.get_write_buffer_size() < _PROGRESS_BACKLOG_BYTES:
-            self._send(write_line({"id": request_id, "progress": progress}))
+            self._send(write_line({"id": request_id, **news}))
 
     def _send(self, line: bytes) -> None:
         if self.is_open and not self._writer.is_closing():

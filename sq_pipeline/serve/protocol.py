@@ -1,8 +1,8 @@
 """What a render server and its clients say to each other: one JSON object a line, UTF-8, at most 1 MiB.
 
 A call is `{"id", "method", "params"}`; its answer `{"id", "result"}` or `{"id", "error": {"code", "message"}}`; between
-them, where asked for, `{"id", "progress": {"step", "steps"}}`. Here: what is well formed, and the codes of what is
-not. Not here: sockets, and whether the files that a call names are there.
+them, where asked for, `{"id", "progress": {"step", "steps"}}` and `{"id", "alive": {"step", "steps", …}}`. Here:
+what is well formed, and the codes of what is not. Not here: sockets, and whether the files that a call names are there.
 """
 
 import json
@@ -17,7 +17,8 @@ from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.pictures.limits import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 
-PROTOCOL_VERSION = 1
+# 2: `alive_s` of a render
+PROTOCOL_VERSION = 2
 
 
 LINE_MAX_BYTES = 1 << 20
@@ -136,6 +137,8 @@ class RenderParams(_Params):
     """The caller's span (W3C Trace Context), of which the render's becomes a child where the server is traced."""
     progress: bool = False
     """Tell of each step."""
+    alive_s: Annotated[float, Field(ge=0.1, le=3600)] | None = None
+    """Tell every so many seconds that the server lives, until the picture is there, in the queue too."""
 
     @model_validator(mode="before")
     @classmethod

@@ -155,9 +155,19 @@ class RenderServer:
             raise ProtocolError("queue_full", f"{_WAITING_MAX} renders of yours wait already", call.request_id)
         request = to_request(self._data, params, call.request_id)
         connection.pending.add(call.request_id)
-        self._queue.put(connection, key_of(request), Job(connection, call.request_id, params, request))
+        job = Job(connection, call.request_id, params, request)
+        self._queue.put(connection, key_of(request), job)
+        self._tell_alive(job)
         self._counts["accepted"] += 1
         self._wake.set()
+
+    def _tell_alive(self, job: Job) -> None:
+        """From now on until it is answered: what a client tells a slow render from a frozen server by."""
+        if job.params.alive_s is not None:
+            connection: Connection = job.client
+            connection.tell(job.request_id, {"alive": {"is_waiting": job.started is None, **job.progress()}})
+            loop = asyncio.get_running_loop()
+            job.next_alive = loop.call_later(job.params.alive_s, self._tell_alive, job)
 
     def _cancel(self, connection: Connection, call: Call, params: CancelParams) -> str:
         """What the render was doing; it is answered itself too, with `cancelled` unless it was about to be ready."""
@@ -200,6 +210,8 @@ class RenderServer:
     def _finish(self, job: Job, outcome: dict[str, Any] | ProtocolError) -> None:
         """The one place where a render is answered."""
         connection: Connection = job.client
+        if job.next_alive is not None:
+            job.next_alive.cancel()
         connection.pending.discard(job.request_id)
         if isinstance(outcome, ProtocolError):
             self._counts[outcome.code if outcome.code in ("cancelled", "shutting_down") else "failed"] += 1
@@ -246,6 +258,6 @@ def _progress_of(job: Job, loop: asyncio.AbstractEventLoop) -> Callable[[int, in
     connection: Connection = job.client
 
     def on_step(done: int, steps: int) -> None:
-        loop.call_soon_threadsafe(connection.tell, job.request_id, {"step": done, "steps": steps})
+        loop.call_soon_threadsafe(connection.tell, job.request_id, {"progress": {"step": done, "steps": steps}})
 
     return on_step

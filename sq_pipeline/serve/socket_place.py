@@ -106,7 +106,10 @@ def socket_inode(data: DataDir) -> int | None:
 
 
 def connect(data: DataDir, timeout_s: float) -> socket.socket | None:
-    """A connection to the server of a data directory; None where there is none, or its socket is a dead one's."""
+    """A connection to the server of a data directory; None where there is none, or its socket is a dead one's.
+
+    Raises TimeoutError where one is there that takes no connection: more clients wait for it than may.
+    """
     path = serve_folder(data) / _SOCKET
     try:
         found = path.lstat()
@@ -119,8 +122,10 @@ def connect(data: DataDir, timeout_s: float) -> socket.socket | None:
         client.settimeout(timeout_s)
         with _reachable(path) as short:
             client.connect(str(short))
-    except OSError:
+    except OSError as error:
         client.close()
+        if isinstance(error, BlockingIOError | TimeoutError):
+            raise TimeoutError from error
         return None
     return client
 

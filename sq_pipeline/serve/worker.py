@@ -1,5 +1,6 @@
 """A render on its way through the server, and the one thread in which all of them are rendered. Not here: sockets."""
 
+import asyncio
 import os
 import threading
 import time
@@ -38,7 +39,7 @@ class StoppedError(Exception):
 class Job:
     """One accepted render. `stop_code` is set when it is to end without a picture, and says why.
 
-    `started` and `step` tell how far it is, once it is in hand.
+    `started` and `step` tell how far it is, once it is in hand. `next_alive`: when its client is next told of that.
     """
 
     client: Any
@@ -49,6 +50,7 @@ class Job:
     started: float | None = None
     step: int = 0
     stop_code: Code | None = None
+    next_alive: asyncio.TimerHandle | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def progress(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.ports import OnStep, RenderedImage, RenderRequest
-from sq_pipeline.serve.protocol import write_line
+from sq_pipeline.serve.protocol import PROTOCOL_VERSION, write_line
 from sq_pipeline.serve.remote_renderer import ServerFirstRenderer
 from sq_pipeline.serve.socket_place import data_identity, hold_serve_lock, listen, serve_folder
 from sq_pipeline_tests.fakes import FakeRenderer
@@ -159,7 +159,13 @@ def test_a_faulty_picture_is_an_error_wherever_it_is_rendered(data: DataDir) -> 
 @pytest.mark.parametrize("last_words", [b"", b"garbage\n", write_line({"id": 2, "result": {"image_path": "sq.yaml"}})])
 def test_a_server_that_dies_with_a_picture_in_hand_costs_no_picture(last_words: bytes, data: DataDir) -> None:
     engine = {"name": "fake-renderer", "versions": {"fake": "1"}, "chip": "no chip"}
-    told = {"protocol": 1, "data": data_identity(data), "pid": 77, "engine": engine, "is_stopping": False}
+    told = {
+        "protocol": PROTOCOL_VERSION,
+        "data": data_identity(data),
+        "pid": 77,
+        "engine": engine,
+        "is_stopping": False,
+    }
     caller = Caller(data)
 
     def die(server: socket.socket) -> None:

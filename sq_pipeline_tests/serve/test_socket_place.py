@@ -95,7 +95,7 @@ def test_a_socket_of_another_data_directory_is_no_server(data: DataDir, tmp_path
     """Its ping tells another data directory: a link to it, or a copy of one that is served."""
     import threading
 
-    from sq_pipeline.serve.protocol import write_line
+    from sq_pipeline.serve.protocol import PROTOCOL_VERSION, write_line
     from sq_pipeline.serve.socket_place import data_identity
 
     other = link_shipped(tmp_path / "other", shipped)
@@ -105,7 +105,7 @@ def test_a_socket_of_another_data_directory_is_no_server(data: DataDir, tmp_path
             def answer(server: socket.socket = server, identity: str = identity) -> None:
                 accepted, _ = server.accept()
                 accepted.recv(1000)
-                accepted.sendall(write_line({"id": 1, "result": {"protocol": 1, "data": identity}}))
+                accepted.sendall(write_line({"id": 1, "result": {"protocol": PROTOCOL_VERSION, "data": identity}}))
                 accepted.close()
 
             thread = threading.Thread(target=answer)
