@@ -43,7 +43,7 @@ def _say(line: str) -> None:
 @cache
 def _ahead(root: Path) -> TrainingAhead:
     def command_of(key: str, fingerprint: str, *, is_last: bool) -> list[str]:
-        command = [sys.executable, "-m", "sq_pipeline.defs.train_ahead", str(root.resolve()), key, fingerprint]
+        command = [sys.executable, "-P", "-m", "sq_pipeline.defs.train_ahead", str(root.resolve()), key, fingerprint]
         return [*command, "scores"] if is_last else command
 
     # one core is this process's
@@ -69,5 +69,5 @@ def real_engines(data: DataDir) -> Engines:
         token_counter=lambda name: factory.token_counter(name, data),
         weights_hash=lambda name: files.base_model_weights_hash(name, data),
         training_ahead=lambda: _ahead(data.root),
-        training_faults=factory.training_faults,
+        training_faults=lambda name, plan: factory.training_faults(data, name, plan),
     )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from sq_pipeline.engines.user_cache import cache_folder
+from sq_pipeline.engines.user_folders import cache_folder
 
 _SCRIPT = """\
 #!/bin/sh

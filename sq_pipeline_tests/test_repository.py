@@ -26,6 +26,7 @@ def test_the_command_line_is_the_contract() -> None:
         "ui",
         "serve",
         "doctor",
+        "allow",
         "verify-image",
     }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose", "promote")}

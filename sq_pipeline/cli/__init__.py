@@ -9,6 +9,7 @@ import typer
 from sq_pipeline import __version__
 from sq_pipeline.cli import (
     adapter_verdict_commands,
+    allow_command,
     choose_command,
     content_commands,
     dataset_commands,
@@ -67,6 +68,7 @@ verify_image_command.register(app)
 ui_command.register(app)
 serve_command.register(app)
 doctor_command.register(app)
+allow_command.register(app)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")
 

@@ -68,7 +68,7 @@ def _later_stages(place: _Place, recipe: "Recipe | None") -> "LaterStages":
     trainer = (recipe.trainer if recipe else None) or place.trainer
     return LaterStages(
         token_counter=lambda base_model: factory.token_counter(base_model.name, place.data),
-        trainer_faults=lambda plan: factory.training_faults(trainer, plan),
+        trainer_faults=lambda plan: factory.training_faults(place.data, trainer, plan),
     )
 
 

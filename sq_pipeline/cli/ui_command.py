@@ -16,6 +16,7 @@ from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.common.layout import data_root
 
 _HOST = "127.0.0.1"
+_OWN_FOLDER = Path(__file__).resolve().parents[2]  # what the package was installed into
 _GRACE_S = 6  # for Dagster to end by itself; what is left of it then is ended
 
 
@@ -41,11 +42,14 @@ def register(app: typer.Typer) -> None:
             _insist_free(port)
             with open_instance(directory) as instance:
                 sync_partitions(read_content(directory), instance)
-            environment = {**os.environ, "SQ_DATA": str(directory.root), "DAGSTER_HOME": str(prepare_home(directory))}
+            home = prepare_home(directory).resolve()
+            environment = {**os.environ, "SQ_DATA": str(directory.root.resolve()), "DAGSTER_HOME": str(home)}
+            environment["PYTHONSAFEPATH"] = "1"
             command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
             command += ["--host", _HOST, "--port", str(port)]
-            # all that it starts is in its group, which ends with this process
-            with run_guarded(command, Path.cwd(), environment, None) as process:
+            # All that it starts is in its group, which ends with this process. It imports from the folder that it is
+            # started in, and reads a `.env` there: that must not be a data directory of somebody's.
+            with run_guarded(command, _OWN_FOLDER, environment, None) as process:
                 try:
                     code = process.wait()
                 except KeyboardInterrupt:

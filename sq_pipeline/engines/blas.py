@@ -16,7 +16,7 @@ from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.plain_symbols import REVISION, without_prefix
-from sq_pipeline.engines.user_cache import cache_folder
+from sq_pipeline.engines.user_folders import cache_folder
 
 _PACKAGE, _LIBRARY, _PREFIX = "scipy_openblas32", "lib/libscipy_openblas.so", "scipy_"
 _THREADS = "OPENBLAS_NUM_THREADS"

@@ -4,19 +4,20 @@ Cheap to import: mlx and mflux come in only when an engine is made. Not here: wh
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.base_models.files import base_model_folder
 from sq_pipeline.base_models.ports import TokenCounter
-from sq_pipeline.common.errors import Fault, TrainingError
+from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.kernel_folder import take_kernel_folder
 from sq_pipeline.engines.mflux import token_counters
 from sq_pipeline.engines.trainers.mlx import support as mlx_support
 from sq_pipeline.engines.trainers.mlx_examples import support as mlx_examples_support
-from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
+from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout, program_faults
 from sq_pipeline.engines.trainers.mlx_examples.recipe import check_recipe
 from sq_pipeline.engines.versions import describe_mflux_train, describe_trainer
 from sq_pipeline.pictures.ports import WatchedRenderer
@@ -34,12 +35,12 @@ _ENOUGH = 2**62  # bytes
 class _TrainerDoor:
     """How one trainer is made, and its versions without making it. An engine is imported only when it is made.
 
-    `check`: what it refuses of a plan, before it reads anything.
+    `check`: what it refuses of a plan, before it reads the dataset; and what a person has to allow first.
     """
 
     make: Callable[[DataDir], Trainer]
     versions: Callable[[DataDir], Mapping[str, str]]
-    check: Callable[[TrainingPlan], Iterable[Fault]]
+    check: Callable[[DataDir, TrainingPlan], Iterable[Fault]]
 
 
 def _make_mlx(data: DataDir) -> Trainer:
@@ -60,7 +61,7 @@ def _make_mflux_train(data: DataDir) -> Trainer:
     return MfluxTrainTrainer(data)
 
 
-def _check_mlx(plan: TrainingPlan) -> Iterator[Fault]:
+def _check_mlx(_data: DataDir, plan: TrainingPlan) -> Iterator[Fault]:
     yield from unsupported_faults(plan.recipe, mlx_support.SUPPORT)
     fault = mlx_support.family_fault(plan.base_model)
     if fault is not None:
@@ -73,12 +74,14 @@ def _check_mlx(plan: TrainingPlan) -> Iterator[Fault]:
         yield from error.faults
 
 
-def _check_mlx_examples(plan: TrainingPlan) -> Iterator[Fault]:
+def _check_mlx_examples(data: DataDir, plan: TrainingPlan) -> Iterator[Fault]:
     yield from unsupported_faults(plan.recipe, mlx_examples_support.SUPPORT)
     yield from check_recipe(plan.recipe, plan.base_model, len(plan.trained))
+    with suppress(SqPipelineError):  # what is wrong with the checkout is told by its versions
+        yield from program_faults(open_checkout(data), data)
 
 
-def _check_mflux_train(plan: TrainingPlan) -> Iterator[Fault]:
+def _check_mflux_train(_data: DataDir, plan: TrainingPlan) -> Iterator[Fault]:
     from sq_pipeline.engines.trainers.mflux_train.config import check_plan
 
     return check_plan(plan)
@@ -118,9 +121,9 @@ def trainer(data: DataDir, name: TrainerName = "mlx") -> Trainer:
     return _door_of(name).make(data)
 
 
-def training_faults(name: TrainerName, plan: TrainingPlan) -> list[Fault]:
+def training_faults(data: DataDir, name: TrainerName, plan: TrainingPlan) -> list[Fault]:
     """What the trainer of that name would refuse of a plan; raises TrainingError for a trainer that is not there."""
-    return list(_door_of(name).check(plan))
+    return list(_door_of(name).check(data, plan))
 
 
 def validation_meter(data: DataDir) -> ValidationMeter:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sq_pipeline.engines.user_cache import cache_folder
+from sq_pipeline.engines.user_folders import cache_folder
 
 _MOST_FOLDERS = 256
 _YOUNG_S = 10  # a kernel of another process that is younger may still be written

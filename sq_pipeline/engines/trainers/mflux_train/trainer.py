@@ -37,7 +37,8 @@ from sq_pipeline.training.support import RECIPE_FILE, TrainerSupport, unsupporte
 
 _log = logging.getLogger(__name__)
 
-_COMMAND = (sys.executable, "-m", "sq_pipeline.engines.trainers.mflux_train.process")
+# -P: it runs in a folder of the data directory, from which nothing is imported
+_COMMAND = (sys.executable, "-P", "-m", "sq_pipeline.engines.trainers.mflux_train.process")
 _LOG = "mflux-train.log"
 _HINT_LOSS = "lower it"
 OnProgress = Callable[[TrainProgress], None]

@@ -1,18 +1,25 @@
 """The user's checkout of mlx-examples: where it is, whether it can run, and a hash of what it runs.
 
-Not here: running it (`mlx_examples.trainer`).
+All of that is read from files, and nothing is run for it: a data directory of somebody else's may name any program.
+Not here: running it (`mlx_examples.trainer`), what is installed beside a Python (`mlx_examples.installed`).
 """
 
-import json
-import subprocess
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.allowed_programs import Program, not_allowed
+from sq_pipeline.engines.trainers.mlx_examples.installed import (
+    missing_modules,
+    packages_of,
+    startup_files,
+    version_of,
+)
 from sq_pipeline.settings import load_settings, written_path
 
 NAME = "mlx-examples"
@@ -22,15 +29,8 @@ _FIELD = "mlx_examples"
 _SCRIPT = "dreambooth.py"
 # what its FLUX.1 example imports; `datasets` is only for data sets of the Hugging Face hub
 _NEEDED = ("mlx", "huggingface_hub", "numpy", "PIL", "regex", "sentencepiece", "tqdm")
-# told by the other Python itself: which of its packages are missing, mlx's version, and where mlx is installed
-_PROBE = """
-import importlib.metadata, importlib.util, json, sys
-missing = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
-mlx = None if "mlx" in missing else importlib.metadata.distribution("mlx")
-told = {"version": mlx.version, "place": str(mlx.locate_file(""))} if mlx else {}
-print(json.dumps({"missing": missing, **told}))
-"""
-_PROBE_LIMIT_S = 60
+# what Python can import beside a script
+_IMPORTED = (".py", ".pyc", ".so", ".dylib")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,17 @@ class MlxExamplesCheckout:
         """
         files = [self.script, *(self.folder / "flux").rglob("*.py")]
         return fingerprint({path.relative_to(self.folder).as_posix(): hash_file(path) for path in sorted(files)})
+
+    def program(self) -> Program:
+        """What a training runs, to the last file that decides what happens: the Python, what it starts with, and all
+        that can be imported beside the script. Not the packages that are installed there.
+        """
+        files = [self.python, *startup_files(self.python)]
+        files += (
+            path for path in self.folder.rglob("*") if path.suffix in _IMPORTED and "__pycache__" not in path.parts
+        )
+        hashes = {str(path): hash_file(path) for path in dict.fromkeys(files) if path.is_file()}
+        return Program((str(self.python), str(self.script)), hashes)
 
     def versions(self) -> dict[str, str]:
         """What of this trainer enters fingerprints."""
@@ -101,51 +112,23 @@ def _folder_of(checkout: Path, file: str) -> Path:
 def _mlx_version(python: Path, file: str, folder: Path) -> str:
     """The version of mlx that this Python has; raises TrainingError where it cannot run mlx-examples."""
     field = f"{_FIELD}.python"
-    try:
-        told = _ask(python)
-    except OSError as error:
-        problem = f"{python} cannot be run ({error.strerror})"
-        raise TrainingError(Fault(file, field, problem, "name a Python that has mlx")) from None
-    if "problem" in told:
-        raise TrainingError(Fault(file, field, f"{python} cannot be run ({told['problem']})", "name another Python"))
-    if told["missing"]:
-        problem = f"{python} has no {', '.join(told['missing'])}"
+    if not python.is_file() or not os.access(python, os.X_OK):
+        why = "is not allowed to be run" if python.exists() else "is not there"
+        raise TrainingError(Fault(file, field, f"{python} {why}", "name a Python that has mlx"))
+    folders = packages_of(python)
+    if not folders:
+        problem = f"what is installed beside {python} cannot be told without running it"
+        hint = "name the bin/python of a virtual environment (`python -m venv`)"
+        raise TrainingError(Fault(file, field, problem, hint))
+    version = version_of("mlx", folders)
+    missing = missing_modules(_NEEDED, folders)
+    if missing or version is None:
+        problem = f"{python} has no {', '.join(missing or ['mlx'])}"
         hint = f"run `{python} -m pip install -r {folder / 'requirements.txt'}`, or name another Python"
         raise TrainingError(Fault(file, field, problem, hint))
-    return told["version"]
+    return version
 
 
-# what Pythons told that can run it, and when their packages last changed
-_told: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
-
-
-def _ask(python: Path) -> dict[str, Any]:
-    """What a Python tells of itself: asked again when it, or what is installed beside its mlx, has changed."""
-    if python in _told:
-        stamp, told = _told[python]
-        if stamp == _stamp(python, told):
-            return told
-    told = _run_probe(python)
-    if "place" in told and not told["missing"]:
-        _told[python] = _stamp(python, told), told
-    return told
-
-
-def _stamp(python: Path, told: dict[str, Any]) -> tuple[int, int]:
-    place = Path(told["place"])
-    return python.stat().st_mtime_ns, place.stat().st_mtime_ns if place.is_dir() else 0
-
-
-def _run_probe(python: Path) -> dict[str, Any]:
-    """Takes some tens of milliseconds. Raises OSError where there is nothing to run."""
-    command = [str(python), "-c", _PROBE, *_NEEDED]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PROBE_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        return {"problem": f"no answer in {_PROBE_LIMIT_S} s"}
-    if answer.returncode != 0:
-        return {"problem": (answer.stderr.strip().splitlines() or [f"exit {answer.returncode}"])[-1]}
-    try:
-        return json.loads(answer.stdout)
-    except ValueError:
-        return {"problem": "it does not answer as a Python does"}
+def program_faults(checkout: MlxExamplesCheckout, data: DataDir) -> Iterator[Fault]:
+    """What stands against running the checkout: that nobody on this machine allowed it, as it is now."""
+    yield from not_allowed(checkout.program(), data, _FIELD)

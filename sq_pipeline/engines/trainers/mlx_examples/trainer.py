@@ -20,7 +20,12 @@ from sq_pipeline.common.guarded_process import CannotStart, run_guarded
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.trainers.mlx_examples.adapter import check_adapter
-from sq_pipeline.engines.trainers.mlx_examples.checkout import NAME, MlxExamplesCheckout, open_checkout
+from sq_pipeline.engines.trainers.mlx_examples.checkout import (
+    NAME,
+    MlxExamplesCheckout,
+    open_checkout,
+    program_faults,
+)
 from sq_pipeline.engines.trainers.mlx_examples.dataset import write_dataset
 from sq_pipeline.engines.trainers.mlx_examples.output import (
     FINAL,
@@ -79,13 +84,21 @@ class MlxExamplesTrainer:
             faults += check_recipe(request.recipe, base_model, len(examples))
             faults += check_weights(base_model) if not any(fault.field == "base_model" for fault in faults) else []
             checkout = _collect(faults, lambda: open_checkout(self._data))
+            faults += [] if checkout is None else program_faults(checkout, self._data)
             _collect(faults, lambda: write_dataset(examples, dataset, plan.crops))
             if faults or checkout is None:
                 raise TrainingError(faults)
             folder = Path(scratch) / "output" if request.checkpoints is None else request.checkpoints.folder
             folder.mkdir(parents=True, exist_ok=True)
             remove_outputs(folder)
-            return _Training(request, checkout, folder, on_progress).run(dataset)
+            return _Training(request, checkout, folder, on_progress).run(dataset, Path(scratch) / "bytecode")
+
+
+def _environment(bytecode: Path) -> dict[str, str]:
+    """Sources alone were allowed: compiled files that lie beside them are not read."""
+    environment = {**child_environment(), "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONSAFEPATH", None)  # the script imports what is beside it
+    return environment
 
 
 def _collect(faults: list[Fault], make: Callable[[], _Made]) -> _Made | None:
@@ -117,7 +130,7 @@ class _Training:
         recipe = self.request.recipe
         return recipe.kept_iterations() if self.request.checkpoints is not None else (recipe.iterations,)
 
-    def run(self, dataset: Path) -> TrainResult:
+    def run(self, dataset: Path, bytecode: Path) -> TrainResult:
         start = time.perf_counter()
         command = [str(self.checkout.python), str(self.checkout.script)]
         command += arguments(self.request, dataset, self.folder)
@@ -125,7 +138,7 @@ class _Training:
         self._log_choices()
         try:
             with run_guarded(
-                command, self.checkout.folder, child_environment(), self._log_path, reads_lines=True
+                command, self.checkout.folder, _environment(bytecode), self._log_path, reads_lines=True
             ) as process:
                 for line in process.lines():
                     self._read(line)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from sq_pipeline.base_models.base_models import BASE_MODELS, SizePx
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.engines.allowed_programs import allow
+from sq_pipeline.engines.trainers.mlx_examples.checkout import open_checkout
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainRequest
 from sq_pipeline.training.recipe import Recipe
 
@@ -58,7 +60,7 @@ class Place:
 
 
 def make_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """FLUX.1-dev is small for as long as the test lasts, and offline."""
+    """FLUX.1-dev is small for as long as the test lasts, and offline; the fake checkout is allowed."""
     small = replace(BASE_MODELS["flux1-dev"], **SMALL, training_size=SizePx(32, 32))
     monkeypatch.setattr("sq_pipeline.base_models.base_models.BASE_MODELS", {**BASE_MODELS, "flux1-dev": small})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(root / "hub"))
@@ -75,6 +77,8 @@ def make_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     data.root.mkdir(exist_ok=True)
     data.settings_file.write_text(f"mlx_examples: {{checkout: {CHECKOUT}}}\n")
     monkeypatch.setenv("FAKE", "{}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "config"))
+    allow(open_checkout(data).program())
     place = Place(data, hub)
     place.switch(told=str(data.root / "told.json"), pid=str(data.root / "pid"), **SMALL)
     return place
