@@ -24,15 +24,28 @@ class Fault:
         return f"{text}; {self.hint}" if self.hint else text
 
 
+_MOST = 100
+
+
+def bounded(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    """The faults, at most a hundred of them and one that counts the rest: nobody reads 50,000."""
+    found = tuple(faults)
+    if len(found) <= _MOST + 1:
+        return found
+    rest = found[_MOST:]
+    file = rest[0].file if len({fault.file for fault in rest}) == 1 else ""
+    return (*found[:_MOST], Fault(file, "", f"{len(rest)} more faults", "correct these first, then look again"))
+
+
 class SqPipelineError(Exception):
-    """Base of the family; carries every fault that was found, and prints one line for each."""
+    """Base of the family; carries the faults that were found (`bounded`), and prints one line for each."""
 
     def __init__(self, faults: Iterable[Fault] | Fault | str):
         if isinstance(faults, str):
             faults = (Fault("", "", faults, ""),)
         elif isinstance(faults, Fault):
             faults = (faults,)
-        self.faults: tuple[Fault, ...] = tuple(faults)
+        self.faults: tuple[Fault, ...] = bounded(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
     # Exceptions cross process borders in Dagster; keep the faults when they do.

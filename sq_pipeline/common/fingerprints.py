@@ -4,16 +4,16 @@ A *fingerprint* names all inputs of an output; a *data version* names what the o
 downstream. Both are written `sha256:<64 hex digits>`.
 """
 
-import errno
 import hashlib
 import json
 import math
-import stat
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel
+
+from sq_pipeline.common.plain_file import insist_plain
 
 _CHUNK_BYTES = 1 << 20
 
@@ -93,8 +93,7 @@ def hash_file(path: Path) -> str:
     Raises OSError for what is no plain file: a pipe would be waited for without an end.
     """
     digest = hashlib.sha256()
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    insist_plain(path)
     with path.open("rb") as file:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)

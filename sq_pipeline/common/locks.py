@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.plain_file import read_plain_text
 
 _POLL_S = 0.5
 
@@ -21,7 +22,7 @@ _POLL_S = 0.5
 def read_holder(path: Path, unknown: str = "another process") -> str:
     """What the holder of a lock said of itself."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_plain_text(path).strip()
     except OSError:
         return unknown
 

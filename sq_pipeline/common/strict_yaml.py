@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError
+from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError, bounded
 from sq_pipeline.common.yaml_words import Words, explain_error, find_no_yaml
 
 _MAX_BYTES = 32 * 2**20
@@ -232,8 +232,11 @@ def wrong(problem: str, hint: str) -> PydanticCustomError:
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Fault]:
-    """A fault for each thing that is wrong with what was to be a `model`."""
-    faults: list[Fault] = []
+    """A fault for each thing that is wrong with what was to be a `model`; `bounded`."""
+    return list(bounded(_faults_of(error, model, file)))
+
+
+def _faults_of(error: ValidationError, model: type[BaseModel], file: str) -> Iterator[Fault]:
     for item in error.errors(include_url=False):
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
         problem, hint = item["msg"], "correct the value"
@@ -248,8 +251,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list
             problem = f"is {type_name(item['input'])}, not {_SHAPES[item['type']]}"
         elif not isinstance(item["input"], (dict, tuple)):
             problem = f"{problem}, not {item['input']!r}"
-        faults.append(Fault(file, field, problem, hint))
-    return faults
+        yield Fault(file, field, problem, hint)
 
 
 def _with_tuples(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.errors import Fault, bounded
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.picture_paths import PicturePaths
 from sq_pipeline.common.tiers import Tier
@@ -45,7 +45,7 @@ class Taken:
             world,
             subjects={tier: found for tier, found in subjects.items() if found},
             faulty_tiers=faulty,
-            faults=(*world.faults, *faults),
+            faults=bounded((*world.faults, *faults)),
         )
 
     def _free(self, world: World, tier: Tier, subjects: Iterable[Subject], faults: list[Fault]) -> Iterable[Subject]:

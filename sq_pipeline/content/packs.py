@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from sq_pipeline.common.errors import ContentError, Fault
+from sq_pipeline.common.errors import ContentError, Fault, bounded
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.names import key_parts
@@ -85,6 +85,7 @@ class _Reader:
 
     def _or_last_good(self, path: Path, file: File) -> File:
         """The file; one whose faults leave nothing of it as it last was, so that none of it seems to be gone."""
+        file.faults, file.warnings = list(bounded(file.faults)), list(bounded(file.warnings))
         if not file.says_nothing:
             if not file.faults and path.exists():
                 self.cache.note(path, _LAST_GOOD, said_by(replace(file, warnings=[])).decode())

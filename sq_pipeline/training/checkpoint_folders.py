@@ -13,6 +13,7 @@ from pathlib import Path
 from sq_pipeline.common.atomic import disk_error, write_text
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.plain_file import read_plain_text
 
 ABANDONED_AFTER_S = 14 * 24 * 3600.0
 _DIVERGED = "diverged.json"
@@ -55,7 +56,7 @@ def note_divergence(data: DataDir, fingerprint: str, chip: str, fault: Fault) ->
 def divergence_of(data: DataDir, fingerprint: str, chip: str, file: str) -> Fault | None:
     """Why the training with this fingerprint is not begun again on such a chip; None where nothing is known of it."""
     try:
-        told = json.loads((data.checkpoint_folder(fingerprint) / _DIVERGED).read_text(encoding="utf-8"))
+        told = json.loads(read_plain_text(data.checkpoint_folder(fingerprint) / _DIVERGED))
         same_chip = told["chip"] == chip  # another one's arithmetic may stay within bounds
         return (
             Fault(file, told["field"], f"the training diverged: {told['problem']}", told["hint"]) if same_chip else None

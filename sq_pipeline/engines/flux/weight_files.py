@@ -17,6 +17,7 @@ from sq_pipeline.adapters.form import FLOATS
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.errors import AdapterError, BaseModelError, Fault
+from sq_pipeline.common.plain_file import read_plain_text
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 
@@ -126,7 +127,7 @@ def _absent_shards(shards: list[Path]) -> Iterator[Path]:
 def _read_index(path: Path, how_to_get: str) -> tuple[dict[str, str], list[Fault]]:
     """Tensor → file name, and what is wrong with single entries. Raises BaseModelError when it is no index."""
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(read_plain_text(path))
         entries: Any = found["weight_map"]
         if not isinstance(entries, dict) or not entries:
             raise TypeError("its weight_map is empty or no mapping")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from sq_pipeline.common.plain_file import read_plain_text
 from sq_pipeline.common.strict_yaml import is_mapping
 from sq_pipeline.training.pictures.formats import IMAGE_SUFFIXES, MORE_IMAGE_SUFFIXES
 
@@ -117,6 +118,6 @@ def _parse(text: str) -> Any:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8-sig") if path.stat().st_size <= _MOST_BYTES else None
+        return read_plain_text(path, encoding="utf-8-sig") if path.stat().st_size <= _MOST_BYTES else None
     except (OSError, UnicodeDecodeError):
         return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.common.atomic import disk_error, write_bytes, write_text
+from sq_pipeline.common.plain_file import read_plain_text
 from sq_pipeline.engines.trainers.mflux_train.config import DATA, RUN
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class TrainFolder:
         """Every loss that mflux-train has told so far, by iteration; None where the file is just being written."""
         path = self.folder / RUN / "loss" / "loss.html"
         try:
-            match = _LOSSES.search(path.read_text(encoding="utf-8"))
+            match = _LOSSES.search(read_plain_text(path))
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         if match is None:
@@ -144,7 +145,7 @@ class TrainFolder:
 
     def _read_notes(self) -> Notes | None:
         try:
-            return Notes(**json.loads((self.folder / _NOTES).read_text()))
+            return Notes(**json.loads(read_plain_text(self.folder / _NOTES)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 

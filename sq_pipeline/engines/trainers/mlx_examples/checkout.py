@@ -53,7 +53,9 @@ class MlxExamplesCheckout:
         The commit would not tell of edits, and changes with files of other examples.
         """
         files = [self.script, *(self.folder / "flux").rglob("*.py")]
-        return fingerprint({path.relative_to(self.folder).as_posix(): hash_file(path) for path in sorted(files)})
+        return fingerprint(
+            {path.relative_to(self.folder).as_posix(): hash_file(path) for path in sorted(files) if path.is_file()}
+        )
 
     def program(self) -> Program:
         """What a training runs, to the last file that decides what happens: the Python, what it starts with, and all

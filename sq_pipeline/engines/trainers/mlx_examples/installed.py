@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from sq_pipeline.common.plain_file import read_plain_text
+
 _SYSTEM = Path("/usr")
 _STARTUP = ("sitecustomize.py", "usercustomize.py")
 
@@ -94,7 +96,7 @@ def _only_version(prefix: Path) -> str:
 
 
 def _read_configuration(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_plain_text(path, errors="replace").splitlines()
     pairs = (line.partition("=") for line in lines)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
@@ -102,6 +104,10 @@ def _read_configuration(path: Path) -> dict[str, str]:
 def _named_in(folder: Path) -> Iterator[Path]:
     """Folders that are added by `.pth` files. Their `import` lines are programs, and are not looked at."""
     for path in sorted(folder.glob("*.pth")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines = read_plain_text(path, errors="replace").splitlines()
+        except OSError:  # a pipe, a folder: Python takes nothing from it either
+            continue
+        for line in lines:
             if line.strip() and not line.startswith(("#", "import ", "import\t")):
                 yield folder / line.strip()
