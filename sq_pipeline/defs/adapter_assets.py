@@ -3,7 +3,7 @@
 Here: translating records into Dagster's results. Not here: the work (`pipeline.adapters`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from dagster import (
     AssetKey,
     AssetObservation,
     AssetsDefinition,
+    AssetSpec,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -23,6 +24,8 @@ from dagster import (
 
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.content.records import Adapter
+from sq_pipeline.defs.asset_events import Parent
+from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
 from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pictures.sheets import thumbnail_markdown
@@ -31,6 +34,8 @@ from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS, assets_
 from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.sources import Source
+from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.progress import TrainingSnapshot
 
 Results = Iterator[MaterializeResult | AssetCheckResult]
@@ -44,19 +49,29 @@ def adapter_key(adapter: Adapter, name: str) -> AssetKey:
     return AssetKey(asset_name(adapter, name).split("/"))
 
 
-def build_adapter_assets(adapter: Adapter) -> list[AssetsDefinition]:
-    """The assets of one adapter; an external file starts at the remap."""
+def build_adapter_assets(adapter: Adapter, sources: Mapping[str, Source]) -> list[AssetsDefinition | AssetSpec]:
+    """The assets of one adapter, and what each is made from; an external file starts at the remap."""
     kinds = assets_of(adapter)
-    names = {kind.name for kind in kinds}
-    return [_build(adapter, kind, [name for name in kind.upstream if name in names]) for kind in kinds]
+    made = [_build(adapter, kind) for kind in kinds]
+    return made + [inputs_spec(adapter_key(adapter, kind.name), sources, kind.sources) for kind in kinds]
 
 
-def _build(adapter: Adapter, kind: AdapterAsset, upstream: list[str]) -> AssetsDefinition:
+def parents_of(adapter: Adapter, kind: AdapterAsset) -> list[Parent]:
+    """What an asset is made from, first its own inputs."""
+    names = {of.name for of in assets_of(adapter)}
+    upstream = [adapter_key(adapter, name) for name in kind.upstream if name in names]
+    return [
+        Parent(inputs_key(adapter_key(adapter, kind.name)), True, False),
+        *(Parent(key, False, False) for key in upstream),
+    ]
+
+
+def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
     key, check = adapter_key(adapter, kind.name), kind.check
 
     @asset(
         key=key,
-        deps=[adapter_key(adapter, name) for name in upstream],
+        deps=[parent.key for parent in parents_of(adapter, kind)],
         group_name=adapter.asset_folder.partition("/")[0],
         pool=GPU_POOL if kind.uses_gpu else None,
         check_specs=[AssetCheckSpec(check.name, asset=key, blocking=True)] if check else None,
@@ -69,7 +84,7 @@ def _build(adapter: Adapter, kind: AdapterAsset, upstream: list[str]) -> AssetsD
 
         def publish(snapshot: TrainingSnapshot) -> None:
             # an observation shows on the asset's page while the training still runs
-            context.log_event(AssetObservation(key, metadata=_shown(snapshot)))
+            context.log_event(AssetObservation(key, metadata=_shown_while_training(snapshot)))
 
         try:
             record, is_made = make_adapter_asset(pipeline, adapter, kind.name, context.log, publish)
@@ -77,19 +92,30 @@ def _build(adapter: Adapter, kind: AdapterAsset, upstream: list[str]) -> AssetsD
             if check is not None and check.refusal is not None and isinstance(error, check.refusal):
                 yield _refused(check, key, error)
             raise
-        shown = {"fingerprint": record.fingerprint, MADE_NOW: is_made, **kind.figures(record)}
-        shown |= metadata_of(pipeline, record, kind.shows)
+        shown = {**shown_of(pipeline, kind, record), MADE_NOW: is_made}
         yield MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
-        if check is not None:
-            yield AssetCheckResult(
-                passed=check.has_passed(record),
-                check_name=check.name,
-                asset_key=key,
-                severity=AssetCheckSeverity.ERROR,
-                metadata=check.metadata(record),
-            )
+        if verdict := verdict_of(kind, key, record):
+            yield verdict
 
     return made
+
+
+def shown_of(pipeline: Context, kind: AdapterAsset, record: Record) -> dict[str, Any]:
+    """What a materialization of this record shows."""
+    return {"fingerprint": record.fingerprint, **kind.figures(record), **metadata_of(pipeline, record, kind.shows)}
+
+
+def verdict_of(kind: AdapterAsset, key: AssetKey, record: Record) -> AssetCheckResult | None:
+    """The verdict of a kind's check over this record; None for a kind without one."""
+    if kind.check is None:
+        return None
+    return AssetCheckResult(
+        passed=kind.check.has_passed(record),
+        check_name=kind.check.name,
+        asset_key=key,
+        severity=AssetCheckSeverity.ERROR,
+        metadata=kind.check.metadata(record),
+    )
 
 
 def _refused(check: AssetCheck, key: AssetKey, error: SqPipelineError) -> AssetCheckResult:
@@ -97,7 +123,7 @@ def _refused(check: AssetCheck, key: AssetKey, error: SqPipelineError) -> AssetC
     return AssetCheckResult(passed=False, check_name=check.name, asset_key=key, metadata=faults)
 
 
-def _shown(snapshot: TrainingSnapshot) -> dict[str, Any]:
+def _shown_while_training(snapshot: TrainingSnapshot) -> dict[str, Any]:
     values = {name: value for name, value in asdict(snapshot).items() if value is not None}
     if snapshot.strips is not None:
         values["strips"] = MetadataValue.md(thumbnail_markdown(snapshot.strips, "samples by iteration", 640))

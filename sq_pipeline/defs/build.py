@@ -1,6 +1,6 @@
 """The definitions, made from the content of a data directory. Nothing here renders, trains or raises for a fault."""
 
-from dagster import Definitions, in_process_executor
+from dagster import AssetsDefinition, AssetSpec, Definitions, in_process_executor
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.adapter_assets import build_adapter_assets
@@ -8,6 +8,7 @@ from sq_pipeline.defs.resources import PIPELINE, MakeEngines, pipeline_resource
 from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
 from sq_pipeline.defs.sensors.content import content_sensor
 from sq_pipeline.defs.sensors.ticks import Clock, now_utc
+from sq_pipeline.defs.sources import build_sources, sources_of
 from sq_pipeline.defs.world_assets import build_world_assets
 from sq_pipeline.pipeline.context import Context, read_content
 from sq_pipeline.wiring import real_engines
@@ -30,8 +31,13 @@ def build_defs(
     sensors a few of them are.
     """
     catalog = shared.catalog if shared else read_content(data)
-    assets = [item for adapter in catalog.adapters.values() for item in build_adapter_assets(adapter)]
-    assets += [item for world in catalog.worlds.values() for item in build_world_assets(world)]
+    sources = sources_of(data, catalog)
+    assets: list[AssetsDefinition | AssetSpec] = []
+    for adapter in catalog.adapters.values():
+        assets += build_adapter_assets(adapter, sources.of_adapter(adapter))
+    for world in catalog.worlds.values():
+        assets += build_world_assets(world, sources.of_world(world))
+    assets += build_sources(sources, data, make_engines)
     sensors = [make(data, make_engines, catalog, clock, times * interval_s) for make, times in _SENSORS]
     return Definitions(
         assets=assets,

@@ -17,6 +17,7 @@ from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.event_files import NewRun, event_files
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
+from sq_pipeline.defs.told import tell
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
@@ -136,7 +137,7 @@ def _bring_up_to_date(
         worlds = [found.get(state.key) or world_state_of(pipeline, state.world, state.tier) for state in plan.worlds]
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
-    for line in pipeline.describe_state():
+    for line in (*pipeline.describe_state(), *tell(instance, pipeline, plan)):
         say(line)
     _note_made(pipeline, plan, made, report)
     _note_blocked(plan, report)

@@ -3,7 +3,7 @@
 One step makes many partitions, with the model loaded once; each is logged as it is made, with its own data version.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -22,11 +22,15 @@ from dagster import (
 )
 
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
-from sq_pipeline.content.records import World
+from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import stack_for
+from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
+from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
 from sq_pipeline.defs.shown import metadata_of
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.sources import Source
+from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
@@ -36,8 +40,6 @@ from sq_pipeline.pipeline.worlds.world_status import world_state_of
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 WORLD = "world"  # leads from an asset back to the folders that it is named after
 ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
-_DATA_VERSION_TAG = "dagster/data_version"
-_INPUT_TAG = "dagster/input_data_version/"
 
 
 def world_key(world: World, name: str) -> AssetKey:
@@ -55,13 +57,19 @@ def _world_now(pipeline: Context, world: World) -> World:
     return pipeline.catalog.select(world.key)[0]
 
 
-def build_world_assets(world: World) -> list[AssetsDefinition]:
-    """The assets of each tier of a world: one for each step of a run."""
-    return [
-        _by_subject(world, tier, kinds) if kinds[0].is_by_subject else _whole(world, tier, kinds[0])
-        for tier in world.tiers
-        for kinds in steps_of(world, tier)
-    ]
+def build_world_assets(world: World, sources: Mapping[str, Source]) -> list[AssetsDefinition | AssetSpec]:
+    """The assets of each tier of a world: one for each step of a run, and what each is made from."""
+    built: list[AssetsDefinition | AssetSpec] = []
+    for tier in world.tiers:
+        for kinds in steps_of(world, tier):
+            built.append(_by_subject(world, tier, kinds) if kinds[0].is_by_subject else _whole(world, tier, kinds[0]))
+            built += [_inputs_spec(world, tier, kind, sources) for kind in kinds]
+    return built
+
+
+def _inputs_spec(world: World, tier: Tier, kind: WorldAsset, sources: Mapping[str, Source]) -> AssetSpec:
+    partitions = subjects_of(world, tier) if kind.is_by_subject else None
+    return inputs_spec(world_key(world, kind.name(tier)), sources, kind.sources, partitions)
 
 
 def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
@@ -69,7 +77,7 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
 
     @asset(
         key=world_key(world, kind.name(tier)),
-        deps=_upstream_keys(world, tier, kind),
+        deps=_parent_keys(world, tier, kind),
         group_name=world.genre_part,
         metadata={WORLD: world.key},
         required_resource_keys={PIPELINE},
@@ -79,18 +87,26 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
         pipeline: Context = context.resources.pipeline
         (outcome,) = make_world_asset(pipeline, _world_now(pipeline, world), tier, kind.part)
         assert isinstance(outcome, Made)  # what fails raises
-        shown = {**kind.figures(outcome.record), **metadata_of(pipeline, outcome.record, kind.shows, world.key)}
+        shown = shown_of(pipeline, world, kind, outcome.record)
         return MaterializeResult(data_version=DataVersion(outcome.record.data_version), metadata=shown)
 
     return whole
 
 
-def _upstream_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
+def parents_of(world: World, tier: Tier, kind: WorldAsset) -> list[Parent]:
+    """What one of a kind is made from, first its own inputs."""
+    own = Parent(inputs_key(world_key(world, kind.name(tier))), True, kind.is_by_subject)
     if kind.part == "stack":
-        return [
+        keys = (
             AssetKey([world.genre_part, "loras", entry.name, "promoted_adapter"]) for entry in stack_for(world, tier)
-        ]
-    return [world_key(world, WORLD_ASSETS[part].name(tier)) for part in kind.upstream]
+        )
+        return [own, *(Parent(key, False, False) for key in keys)]
+    upstream = [WORLD_ASSETS[part] for part in kind.upstream]
+    return [own, *(Parent(world_key(world, of.name(tier)), False, of.is_by_subject) for of in upstream)]
+
+
+def _parent_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
+    return [parent.key for parent in parents_of(world, tier, kind)]
 
 
 def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> AssetsDefinition:
@@ -106,7 +122,7 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
         specs=[
             AssetSpec(
                 keys[kind.part],
-                deps=_upstream_keys(world, tier, kind),
+                deps=_parent_keys(world, tier, kind),
                 group_name=world.genre_part,
                 metadata={WORLD: world.key},
                 skippable=True,
@@ -139,6 +155,9 @@ def _make(
     pipeline: Context = context.resources.pipeline
     state = world_state_of(pipeline, _world_now(pipeline, world), tier)
     failed: dict[str, str] = {}
+    events = AssetEvents(context.instance)
+    tell_inputs(events, kind, key, {slug: kind.steps(state).get(slug) for slug in slugs})
+    provenance = Provenance(events, parents_of(world, tier, kind))
     renderer = pipeline.engines.renderer() if kind.uses_gpu else None
     loads, made = renderer.model_loads if renderer else 0, 0
     for outcome in kind.make(pipeline, state, slugs):
@@ -149,7 +168,7 @@ def _make(
             failed[outcome.subject.slug] = outcome.reason
         else:
             made += outcome.is_made
-            yield _describe(pipeline, state, kind, key, outcome)
+            yield _describe(pipeline, state, kind, key, outcome, provenance)
     if renderer is not None:
         loads = renderer.model_loads - loads
         context.log.info(f"{made} pictures rendered, base model loaded {loads} times")
@@ -159,7 +178,7 @@ def _make(
         # Dagster would show what it planned and did not see made as failed: here, places between those of a run
         others = set(context.partition_keys) - set(slugs)
         for outcome in _fresh(world_state_of(pipeline, state.world, tier), kind, others):
-            yield _describe(pipeline, state, kind, key, outcome)
+            yield _describe(pipeline, state, kind, key, outcome, provenance)
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
 
@@ -174,23 +193,29 @@ def _fresh(state: WorldState, kind: WorldAsset, slugs: Collection[str]) -> Itera
 
 
 def _describe(
-    pipeline: Context, state: WorldState, kind: WorldAsset, key: AssetKey, made: Made
+    pipeline: Context, state: WorldState, kind: WorldAsset, key: AssetKey, made: Made, provenance: Provenance
 ) -> AssetMaterialization:
     assert made.subject is not None
-    shown: dict[str, Any] = {**kind.figures(made.record)}
-    shown |= metadata_of(pipeline, made.record, kind.shows, made.subject.name)
+    shown = shown_of(pipeline, state.world, kind, made.record, made.subject)
     if kind.uses_gpu:
         shown[MADE_NOW] = made.is_made
-    tags = {_DATA_VERSION_TAG: made.record.data_version, **_upstream_versions(state, kind, made.subject.slug)}
+    tags = provenance.tags(made.record.data_version, made.subject.slug)
     return AssetMaterialization(key, partition=made.subject.slug, metadata=shown, tags=tags)
 
 
-def _upstream_versions(state: WorldState, kind: WorldAsset, slug: str) -> dict[str, str]:
-    """The tags that tell Dagster which data versions upstream one of a kind is made from."""
-    found: dict[str, str] = {}
-    for part in kind.upstream:
-        upstream = WORLD_ASSETS[part]
-        step = upstream.steps(state).get(slug if upstream.is_by_subject else "")
-        key = world_key(state.world, upstream.name(state.tier)).to_user_string()
-        found[f"{_INPUT_TAG}{key}"] = step.record.data_version if step and step.record else ""
-    return found
+def shown_of(
+    pipeline: Context, world: World, kind: WorldAsset, record: Record, subject: Subject | None = None
+) -> dict[str, Any]:
+    """What a materialization of this record shows."""
+    alt = world.key if subject is None else subject.name
+    return {**kind.figures(record), **metadata_of(pipeline, record, kind.shows, alt)}
+
+
+def tell_inputs(events: AssetEvents, kind: WorldAsset, key: AssetKey, steps: Mapping[str, Step | None]) -> None:
+    """Tell Dagster what these are made from, where it was told of something else, before they are told of as made."""
+    known = events.observed(inputs_key(key), is_by_subject=kind.is_by_subject)
+    for slug, step in steps.items():
+        if step is None or step.status not in ("fresh", "stale"):
+            continue
+        if slug not in known or known[slug].version != step.fingerprint:
+            events.observe(inputs_key(key), slug, step.fingerprint, step.reasons)

@@ -14,7 +14,7 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.chain import chain_of
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.settled import find_settled, settle
+from sq_pipeline.pipeline.settled import Settled, find_settled, settle
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
@@ -24,13 +24,12 @@ from sq_pipeline.pipeline.worlds.world_status import world_state_of
 class Plan:
     """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
 
-    `worlds` are those tiers of worlds with something to do or to tell; `settled` counts the assets of each of the
-    others, all fresh.
+    `worlds` are those tiers of worlds with something to do or to tell; `settled` are the others, all fresh.
     """
 
     adapters: dict[str, dict[str, Step]]
     worlds: tuple[WorldState, ...]
-    settled: dict[str, int]
+    settled: tuple[Settled, ...]
     faults: tuple[Fault, ...]
     warnings: tuple[Fault | str, ...]
 
@@ -44,7 +43,7 @@ class Plan:
     @property
     def fresh(self) -> int:
         """How many assets are as they should be."""
-        return sum(step.status == "fresh" for step in self.steps()) + sum(self.settled.values())
+        return sum(step.status == "fresh" for step in self.steps()) + sum(found.fresh for found in self.settled)
 
     def as_json(self) -> dict[str, Any]:
         """`stale` (what a run would make), `blocked` (what it cannot), `fresh` (a count), `faults`, `warnings`.
@@ -87,16 +86,14 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     faults = [fault for key, group in at_fault.items() if world in (None, key) for fault in group]
     faults += (fault for key in adapters for fault in missing_file(context, context.catalog.adapters[key]))
     states: list[WorldState] = []
-    settled: dict[str, int] = {}
-    of_settled: list[Fault] = []
+    settled: list[Settled] = []
     for item in worlds:
         for shown in item.tiers:
             if shown not in tiers:
                 continue
             found = find_settled(context, item, shown)
             if found is not None:
-                settled[f"{item.key} {shown}"] = found.fresh
-                of_settled += found.warnings
+                settled.append(found)
                 continue
             state = world_state_of(context, item, shown)
             settle(context, state)
@@ -104,13 +101,13 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     context.files.save()
     warnings = (
         *context.catalog.warnings,
-        *of_settled,
+        *(warning for found in settled for warning in found.warnings),
         *(warning for state in states for warning in warnings_of_drops(state)),
         *_outdated_choices(context, adapters),
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
         *_remarks(context, adapters),
     )
-    return Plan(adapters, tuple(states), settled, tuple(dict.fromkeys(faults)), warnings)
+    return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings)
 
 
 def _outdated_choices(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

@@ -19,8 +19,8 @@ from sq_pipeline.pipeline.worlds.stack import stack_step_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
 
-def _key(context: Context, world: World, tier: Tier) -> str | None:
-    """What the tier's pictures depend on now; None where that is not known or its stack is to be made."""
+def settled_key(context: Context, world: World, tier: Tier) -> str | None:
+    """A hash of what the tier's pictures depend on now; None where that is not known or its stack is to be made."""
     stack, entries = stack_step_of(context, world, tier)
     if stack.status != "fresh":
         return None
@@ -40,21 +40,27 @@ def _owner(world: World, tier: Tier) -> str:
 
 @dataclass(frozen=True)
 class Settled:
-    """How many assets a tier of a world has, all of them fresh, and what is told of its prompts."""
+    """A tier of a world that is fresh as a whole: how many assets it has, and what is told of its prompts.
 
+    `key` is a hash of all that they depend on.
+    """
+
+    world: World
+    tier: Tier
     fresh: int
     warnings: tuple[Fault, ...]
+    key: str
 
 
 def find_settled(context: Context, world: World, tier: Tier) -> Settled | None:
     """The tier of a world that is fresh as a whole; None when only its status can tell."""
-    key = _key(context, world, tier)
+    key = settled_key(context, world, tier)
     found: dict[str, Any] | None = context.store.read_settled(_owner(world, tier), key) if key else None
     if found is None:
         return None
     try:
         warnings = tuple(Fault(*told) for told in found["warnings"])
-        return Settled(found["fresh"], warnings) if _stands(context, world, found) else None
+        return Settled(world, tier, found["fresh"], warnings, str(key)) if _stands(context, world, found) else None
     except (KeyError, TypeError, ValueError):
         return None  # a damaged line of the index
 
@@ -75,7 +81,7 @@ def settle(context: Context, state: WorldState) -> None:
     steps = state.steps()
     if any(step.status != "fresh" or step.record is None for step in steps):
         return
-    key = _key(context, state.world, state.tier)
+    key = settled_key(context, state.world, state.tier)
     if key is None:
         return
     records = [step.record for step in steps if step.record is not None]

@@ -11,6 +11,7 @@ from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.partitions import sync_partitions
 from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
 
+WORLD_ASSETS = ("stack", "prompts", "poi_images", "gallery")
 STEPS = ["training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"]
 
 
@@ -25,8 +26,11 @@ def load(data: DataDir) -> Definitions:
 
 
 def parents(defs: Definitions, name: str) -> set[str]:
+    """What it is made from, beside its own inputs."""
     graph = defs.resolve_asset_graph()
-    return {key.to_user_string() for key in graph.get(AssetKey(name.split("/"))).parent_keys}
+    found = {key.to_user_string() for key in graph.get(AssetKey(name.split("/"))).parent_keys}
+    assert f"{name}_inputs" in found
+    return found - {f"{name}_inputs"}
 
 
 def keys(defs: Definitions) -> set[str]:
@@ -35,12 +39,14 @@ def keys(defs: Definitions) -> set[str]:
 
 def test_keys_are_those_of_the_design(game: DataDir) -> None:
     wanted = {f"west/loras/{name}/{step}" for name in ("west_land", "paper_land") for step in STEPS}
-    wanted |= {
-        f"west/worlds/{world}/{name}"
-        for world in ("old", "paper")
-        for name in ("stack", "prompts", "poi_images", "gallery")
-    }
-    assert keys(load(game)) == wanted
+    wanted |= {f"west/worlds/{world}/{name}" for world in ("old", "paper") for name in WORLD_ASSETS}
+    loaded = keys(load(game))
+    assert {name for name in loaded if name.rpartition("/")[2] in {*STEPS, *WORLD_ASSETS}} == wanted
+    # each stands on what it is made from, and that on the sources
+    wanted |= {f"{name}_inputs" for name in wanted}
+    wanted |= {"sq_yaml", "keymaps", "verify_prompts/landscape", "base_models/tiny_flux", "west/visual_style"}
+    wanted |= {f"west/worlds/{world}/yaml" for world in ("old", "paper")}
+    assert loaded == wanted | {f"west/loras/{name}/dataset_folder" for name in ("west_land", "paper_land")}
 
 
 def test_lineage_follows_the_content(game: DataDir) -> None:

@@ -48,7 +48,7 @@ def test_nothing_is_to_do(recording: Recording, tmp_path: Path) -> None:
     plan = _plan(data)
     assert plan.as_json()["stale"] == []
     assert _counts(plan) == {"stale": 0, "blocked": 0, "faults": 0, "fresh": ASSETS}
-    assert plan.settled == {}  # every asset was looked at
+    assert plan.settled == ()  # every asset was looked at
     assert {step.asset for step in plan.steps()} == {*recording["current"]}
 
 

@@ -20,11 +20,14 @@ from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.sensors.dead_runs import report_dead_runs
 from sq_pipeline.defs.sensors.requests import Answer, Runs
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
+from sq_pipeline.defs.told import tell
 from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
+
+_TOLD_A_TICK = 1000  # assets that Dagster is told of in one tick: each takes some milliseconds
 
 
 def content_sensor(
@@ -39,12 +42,14 @@ def content_sensor(
         removed = clear_removed_pictures(pipeline)
         dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
         runs = Runs(context.instance, clock())
-        states = make_plan(pipeline, None).worlds
+        plan = make_plan(pipeline, None)
+        states = plan.worlds
         answers = [_ask_for_world(runs, state, changes, context.instance, known) for state in states]
         notes = [
             *dead,
             *news_of(pipeline.catalog, known),
             *removed,
+            *tell(context.instance, pipeline, plan, _TOLD_A_TICK),
         ]
         waiting = [step for state in states for step in state.pictures.values() if step.status == "waiting"]
         notes += [f"{step.asset} waits: {step.reasons[0]}" for step in waiting]

@@ -70,10 +70,10 @@ def _nothing(_making: Making) -> None:
 class AdapterAsset:
     """A kind of asset of an adapter.
 
-    `upstream`: the kinds it is made from, the nearest first; it waits for these alone. `inputs`: what it would be made
-    from now, once those are there. `make`: makes it, and returns its record. `refine`: what else decides how it stands,
-    such as a person's yes. `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`:
-    what its page shows.
+    `upstream`: the kinds it is made from, the nearest first; it waits for these alone. `sources`: where its own inputs
+    come from, see `pipeline.sources`. `inputs`: what it would be made from now, once those upstream are there.
+    `make`: makes it, and returns its record. `refine`: what else decides how it stands, such as a person's yes.
+    `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page shows.
     `can_lack`: objects of its record that nothing is made from, so it is not made again for them.
     `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
     """
@@ -86,6 +86,7 @@ class AdapterAsset:
     figures: Callable[[Record], Mapping[str, Any]] = _all
     shows: tuple[Shown, ...] = ()
     check: AssetCheck | None = None
+    sources: tuple[str, ...] = ()
     refine: Callable[[Context, Adapter, Step, Steps], Step] = _as_it_is
     tidy: Callable[[Making], None] = _nothing
     can_lack: tuple[str, ...] = ()

@@ -188,6 +188,7 @@ def _finite(figures: dict[str, Any]) -> dict[str, Any]:
 ASSET = AdapterAsset(
     name="chosen_checkpoint",
     upstream=("mlx_adapter", "training_dataset"),  # the second holds the pairs that it is scored on
+    sources=("keymaps", "verify_prompts", "base_model", "sq_yaml"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: (

@@ -45,6 +45,7 @@ def _make(making: Making) -> Record:
 ASSET = AdapterAsset(
     name="mflux_adapter",
     upstream=("chosen_checkpoint",),
+    sources=("source_file", "keymaps"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"{adapter.name} under the names that the installed mflux loads.",

@@ -184,6 +184,7 @@ def _trainings(making: Making) -> set[str]:
 ASSET = AdapterAsset(
     name="mlx_adapter",
     upstream=("training_dataset",),
+    sources=("dataset_folder", "base_model", "sq_yaml"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"{adapter.name} as trained, under mlx-examples' names.",

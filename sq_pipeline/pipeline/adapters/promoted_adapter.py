@@ -197,6 +197,7 @@ def _provenance(steps: Steps, verification: Record) -> dict[str, Any]:
 ASSET = AdapterAsset(
     name="promoted_adapter",
     upstream=("verification",),
+    sources=("sq_yaml",),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",

@@ -97,6 +97,7 @@ def insist_unchanged(context: Context, adapter: Adapter, dataset: Step) -> None:
 ASSET = AdapterAsset(
     name="training_dataset",
     upstream=(),
+    sources=("dataset_folder",),
     inputs=_inputs,
     make=_make,
     refine=_refine,

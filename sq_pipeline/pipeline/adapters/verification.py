@@ -85,6 +85,7 @@ def _verdicts(record: Record) -> dict[str, Any]:
 ASSET = AdapterAsset(
     name="verification",
     upstream=("mflux_adapter", "chosen_checkpoint"),  # the second is what the remapped adapter is held against
+    sources=("verify_prompts", "base_model", "sq_yaml"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",

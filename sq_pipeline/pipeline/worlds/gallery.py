@@ -58,6 +58,7 @@ def _make(context: Context, state: WorldState, _slugs: Collection[str]) -> list[
 ASSET = WorldAsset(
     part="gallery",
     upstream=("images",),
+    sources=("yaml",),
     enter_status=_enter_status,
     steps=lambda state: {} if state.gallery is None else {"": state.gallery},
     make=_make,

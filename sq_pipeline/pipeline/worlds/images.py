@@ -201,6 +201,7 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
+    sources=("yaml", "visual_style", "base_model", "sq_yaml"),
     enter_status=_enter_status,
     steps=lambda state: state.pictures,
     make=_make,

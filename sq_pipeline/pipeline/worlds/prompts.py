@@ -86,6 +86,7 @@ def _make_prompt(context: Context, step: Step, text: Prompt) -> Record:
 ASSET = WorldAsset(
     part="prompts",
     upstream=(),
+    sources=("yaml", "visual_style", "base_model"),
     enter_status=_enter_status,
     steps=lambda state: state.prompts,
     make=_make,

@@ -86,6 +86,7 @@ def _description(world: World, tier: Tier) -> str:
 ASSET = WorldAsset(
     part="stack",
     upstream=(),
+    sources=("yaml", "visual_style", "sq_yaml"),
     enter_status=_enter_status,
     steps=lambda state: {"": state.stack},
     make=_make,

@@ -48,13 +48,15 @@ def _inputs_and_info(record: Record) -> Mapping[str, Any]:
 class WorldAsset:
     """A kind of asset of a tier of a world. One that `is_by_subject` is many: one of each subject.
 
-    `upstream`: the kinds it is made from. `enter_status`: enters how it stands into the state, after those upstream.
+    `upstream`: the kinds it is made from. `sources`: where its own inputs come from, see `pipeline.sources`.
+    `enter_status`: enters how it stands into the state, after those upstream.
     `steps`: where it entered that, by slug, or under `""`. `make`: makes those of these slugs that the store has not;
     one that is not by subject raises where it cannot be made. `figures` and `shows`: what its page shows.
     """
 
     part: Part
     upstream: tuple[Part, ...]
+    sources: tuple[str, ...]
     enter_status: Callable[[Context, WorldState], WorldState]
     steps: Callable[[WorldState], Mapping[str, Step]]
     make: Callable[[Context, WorldState, Collection[str]], Iterable[Made | Failed]]
