@@ -122,12 +122,19 @@ class Provenance:
         """The tags of a materialization with this data version."""
         tags = {VERSION_TAG: version, f"{VERSION_TAG}_is_user_provided": "true", _CODE_TAG: "sq_pipeline"}
         for key, events in self._known.items():
-            event = events.get(slug) or events.get("") or (None if slug else _last(events))
+            event = _of(events, slug)
             told = (event.version or _NEVER[0], str(event.storage_id)) if event else _NEVER
             tags[f"{_INPUT_TAG}{key.to_user_string()}"], tags[f"{_POINTER_TAG}{key.to_user_string()}"] = told
         return tags
 
+    def newest(self, slug: str) -> int:
+        """The storage id of the latest event of any parent; 0 where there is none."""
+        events = (_of(events, slug) for events in self._known.values())
+        return max((event.storage_id for event in events if event), default=0)
 
-def _last(events: Mapping[str, AssetEvent]) -> AssetEvent | None:
-    """Of one that stands for all partitions: what came after the last of their events is new to it."""
+
+def _of(events: Mapping[str, AssetEvent], slug: str) -> AssetEvent | None:
+    """Of a partition; of one that stands for all partitions the last one: what came after it is new."""
+    if slug:
+        return events.get(slug) or events.get("")
     return max(events.values(), key=lambda event: event.storage_id, default=None)

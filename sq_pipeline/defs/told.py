@@ -10,6 +10,7 @@ from typing import Any
 
 from dagster import AssetCheckResult, AssetKey, AssetMaterialization, DagsterInstance
 
+from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Adapter, World
@@ -164,14 +165,17 @@ def _tell_asset(events: AssetEvents, pipeline: Context, asset: _Told, budget: _B
     made = events.made(asset.key, is_by_subject=by_subject)
     observed = events.observed(inputs, is_by_subject=by_subject)
     versions = {slug: event.version for slug, event in observed.items()}
+    upstream = Provenance(events, [parent for parent in asset.parents if parent.key != inputs])
     late: dict[str, Record] = {}
     wanted: dict[str, str] = {}
     for slug, step in asset.steps.items():
         there = made.get(slug)
         record = step.record if step.status == "fresh" else _last_record(pipeline, step)
         came_from = _made_from(inputs, there, versions.get(slug), record, by_subject)
-        is_other = step.status == "fresh" and there is not None and record and there.version != record.data_version
-        is_told = came_from is not None and not is_other
+        is_other = there is not None and record is not None and there.version != record.data_version
+        # Dagster would go by what was told last of upstream, which may be about to be put back as it was
+        is_overtaken = there is not None and step.status == "fresh" and upstream.newest(slug) > there.storage_id
+        is_told = came_from is not None and not is_other and not is_overtaken
         if record is not None and not is_told and (there is not None or step.status == "fresh"):
             late[slug], came_from = record, record.fingerprint
         if step.is_to_do and there is not None:
@@ -239,7 +243,10 @@ def _materialize(
         return
     provenance = Provenance(events, asset.parents)
     for slug, record in told.items():
-        shown = {**asset.shown(slug, record), MADE_NOW: False}
+        try:
+            shown = {**asset.shown(slug, record), MADE_NOW: False}
+        except SqPipelineError:
+            continue  # an object was just found damaged: the next plan says so
         tags = provenance.tags(record.data_version, slug)
         events.materialize(AssetMaterialization(asset.key, partition=slug or None, metadata=shown, tags=tags))
         if verdict := asset.verdict(record):

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, Definitions, build_sensor_context
-from dagster._core.definitions.data_version import CachingStaleStatusResolver
-from dagster._core.loader import LoadingContextForTest
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.pipeline.adapters.promote import promote
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline_tests.defs.staleness import stale_in_dagster
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -21,20 +20,6 @@ from sq_pipeline_tests.pipeline.game import Game
 
 def load(game: Game) -> Definitions:
     return build_defs(data=game.data, make_engines=game.engines)
-
-
-def stale_in_dagster(defs: Definitions, instance: DagsterInstance) -> set[str]:
-    """What the pages mark: `asset`, or `asset:slug` of a partition. Asked of what GraphQL's `staleStatus` asks."""
-    graph = defs.resolve_asset_graph()
-    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    found: set[str] = set()
-    for key in graph.materializable_asset_keys:
-        partitions = graph.get(key).partitions_def
-        slugs = [None] if partitions is None else partitions.get_partition_keys(dynamic_partitions_store=instance)
-        for slug in slugs:
-            if resolver.get_status(key, slug).value != "FRESH":
-                found.add(key.to_user_string() + (f":{slug}" if slug else ""))
-    return found
 
 
 def stale_in_plan(game: Game) -> set[str]:
