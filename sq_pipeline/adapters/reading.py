@@ -26,6 +26,7 @@ from sq_pipeline.adapters.strength.stated_scales import (
 from sq_pipeline.adapters.strength.trained_apart import SplitQkv
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import option, pass_option
 
 _HINT = "export the adapter again"
 ALPHAS_KEY = "sq.alphas"  # "added": a remap wrote them, to say scale 1 where the loader needs it said
@@ -168,7 +169,7 @@ def _read_slot(
             down = replace(down, rows=up.columns, row_span=_span(index, index + 1, up.columns))
         elif down.rows == up.columns and down.rows % tiles == 0:
             problem = f"its {down.rows} rows are not tiled: mflux before 0.19 would cut them in {tiles} and fail"
-            return [Fault(file, down_info.name, problem, "read it with `--from kohya`")]
+            return [Fault(file, down_info.name, problem, f"{pass_option('--from', 'kohya')} to read it so")]
     if down.rows != up.columns:
         return [_ranks_differ(file, module, down_info, up_info, down, up)]
     info = infos["alpha"][0] if "alpha" in infos else None
@@ -205,7 +206,8 @@ def _ranks_differ(
             f"misshapen: tiled: {tiles} down matrices of rank {up.columns}, one after the other, as recipes for mflux "
             "before 0.19 wrote them"
         )
-        return Fault(file, down_info.name, problem, "read it with `--from mflux-before-0.19`")
+        way = f"{pass_option('--from', 'mflux-before-0.19')} to read it so"
+        return Fault(file, down_info.name, problem, way)
     words = [f"{info.name.removeprefix(f'{module}.')} is {list(info.shape)}" for info in (down_info, up_info)]
     problem = (
         f"misshapen: {words[0]}, {words[1].replace(' is ', ' ', 1)}; the ranks {down.rows} and {up.columns} differ"
@@ -250,5 +252,6 @@ def _missing_alphas(
     problem = f"alpha missing for {others}, {without[0].slot} first; loaders differ on the strength they then use"
     first = next(module for module in sized if module.scale.alpha is None)
     offer = offer_of(stated, first.name, first.rank) or "pass "
-    hint = f"{offer}--missing-alpha rank if it was trained at alpha = rank (scale 1), or write the alphas"
+    rank = option("adapter remap", "--missing-alpha", "rank")
+    hint = f"{offer}{rank} if it was trained at alpha = rank (scale 1), or write the alphas"
     return [Fault(file, "", problem, hint)]

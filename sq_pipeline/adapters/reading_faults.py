@@ -4,9 +4,9 @@ Not here: finding them (`adapters.reading`).
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sq_pipeline.adapters.dialects import is_of_text_encoder, module_name, name_other_kind
 from sq_pipeline.adapters.form import ALPHA_DTYPES, FLOATS
@@ -15,6 +15,7 @@ from sq_pipeline.adapters.outside import name_extra
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FAMILY_NAMES
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import command, pass_option, remap_instead
 
 _NAMED = 3  # a line for each, up to so many
 _AGAIN = "export the adapter again"
@@ -32,7 +33,7 @@ class Kind:
 
     one: str
     many: str
-    hint: str
+    hint: str  # `{inspect}` in it is the command
     counts_modules: bool = False
 
 
@@ -48,13 +49,19 @@ class Untaken:
 
     def faults(self, file: str) -> Iterator[Fault]:
         """A fault for each key, or one for a kind of which there are more than three."""
+        inspect = command("adapter inspect", Path(file or "FILE"))
         few = [one for found in self.kinds.values() if len(found) <= _NAMED for one in found]
-        yield from (Fault(file, key, kind.one, kind.hint) for key, kind in sorted(few, key=lambda one: one[0]))
+        yield from (
+            Fault(file, key, kind.one, kind.hint.format(inspect=inspect))
+            for key, kind in sorted(few, key=lambda one: one[0])
+        )
         for many, found in self.kinds.items():
             if len(found) > _NAMED:
                 keys, kind = [key for key, _ in found], found[0][1]
                 counted = list(dict.fromkeys(map(module_name, keys))) if kind.counts_modules else keys
-                yield Fault(file, "", f"{many.format(n=len(counted))} ({some(counted)})", kind.hint)
+                yield Fault(
+                    file, "", f"{many.format(n=len(counted))} ({some(counted)})", kind.hint.format(inspect=inspect)
+                )
 
 
 def some(names: Sequence[str]) -> str:
@@ -75,17 +82,18 @@ def unknown_kind(key: str, keymap: Keymap) -> Kind:
         return Kind(
             "is of a text encoder, which no target here holds",
             "{n} modules are of a text encoder, which no target here holds",
-            "pass --without-text-encoder to leave it out",
+            f"{pass_option('--without-text-encoder')} to leave it out",
             counts_modules=True,
         )
     if (extra := name_extra(key)) and not isinstance(keymap, FamilyKeymap):
-        return Kind(extra, f"{{n}} tensors are no LoRA's: each {extra}", "pass --without unapplied to leave them out")
+        way = f"{pass_option('--without', 'unapplied')} to leave them out"
+        return Kind(extra, f"{{n}} tensors are no LoRA's: each {extra}", way)
     if other:
         return Kind(other, f"{{n}} keys are not a LoRA's; each {other}", "make a LoRA of it with its own tool")
     return Kind(
         f"unknown key: no rule of {keymap.name} matches it",
         f"{{n}} unknown keys: no rule of {keymap.name} matches them",
-        "see `adapter inspect`",
+        "see {inspect}",
     )
 
 
@@ -102,18 +110,9 @@ def shape_kind(info: TensorInfo, ending: str) -> Kind | None:
     if info.dtype in FLOATS:
         return Kind(text, "{n} tensors are not filled matrices", _AGAIN)
     many = f"{{n}} tensors are {info.dtype}, which no target here holds"
-    return Kind(text, many, f"{_CONVERT.get(info.dtype, _AGAIN)}; see `adapter inspect`")
-
-
-_OPTION = re.compile(r"pass (--[a-z-]+)( [a-z]+)?")
+    return Kind(text, many, f"{_CONVERT.get(info.dtype, _AGAIN)}; see {{inspect}}")
 
 
 def for_other_commands(fault: Fault) -> Fault:
     """A fault whose hint is an option of `adapter remap`, with the command that has it."""
-    found = _OPTION.match(fault.hint)
-    if found is None:
-        return fault
-    option = found[0].removeprefix("pass ").removesuffix(" to").removesuffix(" with")
-    file = fault.file or "FILE"
-    hint = f"`sq-pipeline adapter remap {file} OUT --target mflux {option}`{fault.hint.removeprefix(f'pass {option}')}"
-    return replace(fault, hint=hint)
+    return replace(fault, hint=remap_instead(fault.hint, fault.file or "FILE"))

@@ -27,6 +27,7 @@ from sq_pipeline.adapters.tensor_bits import has_magnitude, to_bits, to_float32,
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import Family
 from sq_pipeline.common.errors import AdapterError, Fault
+from sq_pipeline.common.hints import command, pass_option
 from sq_pipeline.common.layout import shipped_data_root
 
 
@@ -165,21 +166,22 @@ def dialect_of(file: SafetensorsFile) -> Dialect:
     dialect = find_dialect(file.tensors, file.metadata)
     if dialect is not None:
         return dialect
-    path = str(file.path)
+    path, inspect = str(file.path), command("adapter inspect", file.path)
     if not file.tensors:
         raise AdapterError(Fault(path, "", "holds no tensors", "export the adapter again"))
     found = [DIALECT_NAMES[name] for name in dialect_counts(file.tensors) if name is not None]
     if found:
         problem = f"mixes the names of {' and '.join(sorted(found))}"
-        raise AdapterError(Fault(path, "", problem, "say what it is with --from, or export it again"))
+        way = f"{pass_option('--from', 'DIALECT')} to say what it is, or export it again"
+        raise AdapterError(Fault(path, "", problem, way))
     if method := method_of(file.tensors):
         problem = f"is a {method}, which `adapter remap` cannot hold: it writes a LoRA's down and up matrices"
-        raise AdapterError(Fault(path, "", problem, "use it as it is where `adapter inspect` says that it is read"))
+        raise AdapterError(Fault(path, "", problem, f"use it as it is where {inspect} says that it is read"))
     if found := find_strip(file.tensors):
         raise AdapterError(Fault(path, "", *found))
     first = next(iter(file.tensors))
     problem = f"none of its {len(file.tensors)} keys is one of a FLUX.1 LoRA ({first}, for example)"
-    raise AdapterError(Fault(path, "", problem, "see `adapter inspect`; is it for another model?"))
+    raise AdapterError(Fault(path, "", problem, f"see {inspect}; is it for another model?"))
 
 
 def is_alpha(name: str, info: TensorInfo) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sq_pipeline.adapters.dialects import find_dialect
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
 from sq_pipeline.common.errors import AdapterError, Fault
+from sq_pipeline.common.hints import command, pass_option
 
 _PREFIX = re.compile(r"(?:(?:transformer|base_model|model|diffusion_model|unet|module|_orig_mod)\.)+")
 _INFIX = re.compile(r".*\.lora_[AB](\.[^.]+)\.weight")
@@ -22,7 +23,7 @@ def find_strip(names: Iterable[str]) -> tuple[str, str] | None:
         for text, count in found.most_common(3):
             if find_dialect([_without(name, text) for name in names], {}) is not None:
                 problem = f"{count} of its {len(names)} names have {word} {text!r}, and are of no dialect with it"
-                return problem, f"pass --strip {text} to read it without"
+                return problem, f"{pass_option('--strip', text)} to read it without"
     return None
 
 
@@ -31,7 +32,8 @@ def strip_names(file: SafetensorsFile, text: str) -> SafetensorsFile:
     tensors = {_without(name, text): info for name, info in file.tensors.items()}
     if tensors.keys() == file.tensors.keys() or len(tensors) < len(file.tensors):
         problem = "two names become one without it" if len(tensors) < len(file.tensors) else "is in none of its names"
-        raise AdapterError(Fault(str(file.path), f"--strip {text}", problem, "see `adapter inspect`"))
+        way = f"see {command('adapter inspect', file.path)}"
+        raise AdapterError(Fault(str(file.path), f"--strip {text}", problem, way))
     return replace(file, tensors={name: replace(info, name=name) for name, info in tensors.items()})
 
 

@@ -6,6 +6,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line
+from sq_pipeline.common.hints import command, option
 from sq_pipeline.common.layout import data_root
 
 
@@ -29,7 +30,8 @@ def register(adapter: typer.Typer) -> None:
         from sq_pipeline.wiring import real_engines
 
         if proposed == (iteration is not None) or (proposed and by is not None):
-            hint = "give `--iteration N --by WHO`, or `--proposed` alone"
+            one = option("adapter choose", "--iteration", "N", "--by", "WHO")
+            hint = f"give `{one}`, or `{option('adapter choose', '--proposed')}` alone"
             raise SelectionError(Fault("", "--iteration", "say which checkpoint", hint))
         directory = open_data_dir(data_root(data))
         context = Context(directory, real_engines(directory))
@@ -53,4 +55,4 @@ def _sentence(result: dict[str, Any]) -> str:
     else:
         instead = "" if proposed is None else f"; proposed is {proposed}"
         said = f"{result['adapter']}: iteration {result['iteration']} of {kept}, chosen by {result['by']}{instead}"
-    return f"{said}. `sq-pipeline run` brings up to date what follows"
+    return f"{said}. {command('run')} brings up to date what follows"

@@ -1,6 +1,5 @@
 """`dataset check` and `dataset import`: a training dataset before anything is trained on it."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line
 from sq_pipeline.common.errors import ContentError, DatasetError, Fault
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir, find_data_root, open_data_dir, shipped_data_root
 
 if TYPE_CHECKING:
@@ -168,6 +168,6 @@ def register(dataset: typer.Typer) -> None:
         if as_json:
             print_json({"dataset": str(out), "pairs": made.pairs, "recipe": made.recipe, "left": list(made.left)})
             return
-        print_line(f"{made.pairs} pairs in {out}; `sq-pipeline dataset check {shlex.quote(str(out))}` checks them")
+        print_line(f"{made.pairs} pairs in {out}; {command('dataset check', out)} checks them")
         for line in made.left:
             print_line(f"left: {line}")

@@ -8,6 +8,7 @@ import typer
 
 from sq_pipeline.base_models import files
 from sq_pipeline.cli.printing import print_json, print_line, print_table
+from sq_pipeline.common.hints import command
 
 _SLOW_GFLOPS = 30.0
 
@@ -38,9 +39,9 @@ def collect(named: Path | None) -> dict[str, Any]:
         for name, is_ready, where in files.readiness(DataDir(root))
     ]
     if named is None:
-        advice.append("no data directory is named (--data, SQ_DATA): `sq-pipeline demo DIR` makes one")
+        advice.append(f"no data directory is named (--data, SQ_DATA): {command('demo', 'DIR')} makes one")
     elif not (root / "content").is_dir():
-        advice.append(f"{named} is not a data directory: `sq-pipeline demo {named}` makes one")
+        advice.append(f"{named} is not a data directory: {command('demo', named)} makes one")
     return {
         "chip": machine.chip_name(),
         "memory_bytes": machine.memory_bytes(),

@@ -1,6 +1,5 @@
 """`adapter fidelity`: what mflux's loader really applies of a file, layer by layer. Renders nothing."""
 
-import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from sq_pipeline.base_models.base_models import Dtype
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
 from sq_pipeline.cli.printing import print_judgement, print_line
+from sq_pipeline.common.hints import command, option
 from sq_pipeline.common.layout import data_root
 
 
@@ -74,8 +74,8 @@ def _hint(file: Path, unmatched: Sequence[str], family: str) -> str:
     """What makes a file of names that mflux knows, where some are not."""
     if not unmatched or family != "flux1":
         return ""
-    command = f"sq-pipeline adapter remap {shlex.quote(str(file))} OUT --target mflux"
-    return f"mflux does not know {len(unmatched)} of its names: `{command}` writes those that it knows."
+    way = command("adapter remap", file, "OUT", "--target", "mflux")
+    return f"mflux does not know {len(unmatched)} of its names: {way} writes those that it knows."
 
 
 def register(adapter: typer.Typer) -> None:
@@ -99,7 +99,8 @@ def register(adapter: typer.Typer) -> None:
 
         if bits is not None and not baked:
             raise typer.BadParameter(
-                "an update that is not baked in loses nothing to them; add --baked", param_hint="--bits"
+                f"an update that is not baked in loses nothing to them; add {option('adapter fidelity', '--baked')}",
+                param_hint="--bits",
             )
         file = adapter_file_of(file)
         report, markdown = _measure(file, source or file, data_root(data), base_model, baked, dtype, bits)

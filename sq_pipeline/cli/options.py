@@ -5,11 +5,20 @@ from typing import Annotated
 
 import typer
 
+from sq_pipeline.common.hints import data_named
 from sq_pipeline.common.tiers import TIERS
+
+
+def _name(context: typer.Context, data: Path | None) -> Path | None:
+    context.with_resource(data_named(data))  # hints say it as it was given, until the command ends
+    return data
+
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="The data directory; otherwise SQ_DATA, otherwise the checkout's own `data`."),
+    typer.Option(
+        "--data", callback=_name, help="The data directory; otherwise SQ_DATA, otherwise the checkout's own `data`."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 WorldOption = Annotated[str | None, typer.Option("--world", help="Only this world, as GENRE/WORLD.", metavar="G/W")]

@@ -1,6 +1,5 @@
 """`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ import typer
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 from sq_pipeline.common.text import drop_context
 
@@ -119,7 +119,7 @@ def register(app: typer.Typer) -> None:
         elif as_json:
             print_json({"data": str(data.root)})
         else:
-            print_line(f"made {data.root}; `sq-pipeline plan --data {shlex.quote(str(data.root))}` says what is to do")
+            print_line(f"made {data.root}; {command('plan', '--data', data.root)} says what is to do")
 
     @app.command()
     def run(

@@ -13,6 +13,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption
 from sq_pipeline.cli.parents import end_with_parent
+from sq_pipeline.common.hints import option
 from sq_pipeline.common.layout import data_root
 
 _HOST = "127.0.0.1"
@@ -69,7 +70,9 @@ def _insist_free(port: int) -> None:
             probe.bind((_HOST, port))
         except OSError as error:
             problem = f"port {port} cannot be had ({error.strerror})"
-            raise SelectionError(Fault("", "--port", problem, "name another with `--port`")) from None
+            raise SelectionError(
+                Fault("", "--port", problem, f"name another with `{option('ui', '--port', 'N')}`")
+            ) from None
 
 
 @contextmanager

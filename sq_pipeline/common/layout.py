@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault, StorageError
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.names import key_parts
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 
@@ -105,7 +106,7 @@ def open_data_dir(root: Path) -> DataDir:
                 str(root),
                 "",
                 "not a data directory (no `content` folder)",
-                "`sq-pipeline demo DIR` makes one",
+                f"{command('demo', 'DIR')} makes one",
             )
         )
     return DataDir(root.resolve())
@@ -145,7 +146,9 @@ def data_root(given: Path | None) -> Path:
     root = find_data_root(given)
     if root is None:
         problem = "no data directory is named"
-        raise StorageError(Fault("", "--data", problem, "give one, or set SQ_DATA; `sq-pipeline demo DIR` makes one"))
+        raise StorageError(
+            Fault("", "--data", problem, f"give one, or set SQ_DATA; {command('demo', 'DIR')} makes one")
+        )
     return root
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
+from sq_pipeline.common.hints import command
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, Renderer, RenderRequest
 from sq_pipeline.telemetry.spans import Served, Span, span
 
@@ -82,16 +83,16 @@ def _tell_matches(
 
 
 def _insist_whole(applied: Sequence[AppliedAdapter], uses: Sequence[AdapterUse], names: Sequence[str]) -> None:
-    hint = "see `sq-pipeline adapter inspect`"
     faults: list[Fault] = []
     for name, item in zip(names, applied, strict=False):
         if not item.is_whole:
+            hint = f"see {command('adapter inspect', item.path)}"
             keys = f"{item.keys_matched} of {item.keys_total} keys"
             layers = f"{item.layers_patched} of {item.layers_expected} layers"
             faults.append(Fault(name, "", f"was not applied whole: {keys} matched and {layers} were patched", hint))
     is_nothing = any(item.keys_matched == 0 for item in applied)
     if len(applied) != len(uses):
         problem = f"the renderer tells of {len(applied)} adapters, {len(uses)} were asked for"
-        faults.append(Fault(", ".join(names), "", problem, hint))
+        faults.append(Fault(", ".join(names), "", problem, ""))
     if faults:
         raise NoMatchError(faults) if is_nothing else RenderError(faults)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from sq_pipeline.common.hints import command
+
 _OURS: Mapping[str, tuple[str, ...]] = {
     "iterations": ("steps", "max_train_steps", "train_steps", "num_steps", "max_steps", "iters"),
     "rank": ("network_dim", "lora_rank", "dim", "linear", "r"),
@@ -39,7 +41,8 @@ _NONE_HERE = {
     ),
     **dict.fromkeys(("repeats", "num_repeats"), "all pictures are seen alike; remove it"),
     **dict.fromkeys(
-        ("caption_extension", "caption_ext"), "captions are .txt; `sq-pipeline dataset import` reads others"
+        ("caption_extension", "caption_ext"),
+        f"captions are .txt; {command('dataset import', 'FOLDER', 'OUT')} reads others",
     ),
     **dict.fromkeys(("scale", "lora_scale"), "the strength is `scale` in the world's `loras:`; remove it"),
 }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
+from sq_pipeline.common.hints import without_place
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer, RenderRequest
 from sq_pipeline.telemetry.spans import span
@@ -239,7 +240,7 @@ def _take_pictures(request: VerifyRequest, camera: _Camera, plain: Sequence[Pixe
 
 def _way_on(fault: Fault) -> str:
     """The command that a fault names, without the file's path."""
-    return f"; {fault.hint.replace(fault.file, 'FILE')}" if fault.file and fault.hint.startswith("`") else ""
+    return f"; {without_place(fault.hint, fault.file)}" if fault.file and fault.hint.startswith("`") else ""
 
 
 def _check_fidelity(measure: MeasureFidelity, thresholds: Thresholds) -> tuple[FidelityReport | None, Verdict]:

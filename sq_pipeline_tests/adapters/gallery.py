@@ -276,7 +276,7 @@ GALLERY: dict[str, Exhibit] = {
     "tiled down, for the old mflux": _faulty(
         _tiled,
         "8 modules have a tiled down matrix, a recipe for mflux before 0.19: from 0.19 on it is a shape error",
-        "as recipes for mflux before 0.19 wrote them; read it with `--from mflux-before-0.19`",
+        "as recipes for mflux before 0.19 wrote them; pass --from mflux-before-0.19 to read it so",
     ),
     "alpha 256 times too strong": _faulty(
         _kohya(_alphas(2048.0)),

@@ -179,7 +179,7 @@ FAULTY: dict[str, tuple[list[Change], list[str]]] = {
     # changes to a whole adapter, what each line of the error says
     "an unknown key": (
         [lambda t: {**t, "img_in.lora_a": t[f"{QKV}.lora_a"]}],
-        ["img_in.lora_a: unknown key: no rule of mlx-to-mlx matches it; see `adapter inspect`"],
+        ["img_in.lora_a: unknown key: no rule of mlx-to-mlx matches it; see `sq-pipeline adapter inspect "],
     ),
     "half a module in another dialect": (
         [lambda t: {"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": t[f"{QKV}.lora_a"]}],

@@ -57,14 +57,14 @@ def _written(parameter: Any) -> str:
     names = ", ".join((*parameter.opts, *parameter.secondary_opts))
     if parameter.is_flag:
         return names
-    choices = _choices(parameter)
+    choices = choices_of(parameter)
     word = parameter.metavar or _WORDS.get(_annotation(parameter), parameter.name.upper())
     return f"{names} {' or '.join(choices) if 0 < len(choices) <= 4 else word}"
 
 
 def _meaning(parameter: Any) -> str:
     text = parameter.help or ""
-    choices = _choices(parameter)
+    choices = choices_of(parameter)
     if len(choices) > 4:
         text += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
     if parameter.required and parameter.param_type_name == "option":
@@ -82,7 +82,8 @@ def _annotation(parameter: Any) -> Any:
     return annotation
 
 
-def _choices(parameter: Any) -> list[str]:
+def choices_of(parameter: Any) -> list[str]:
+    """The values that a parameter takes, where these are all; else none."""
     annotation = _annotation(parameter)
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]

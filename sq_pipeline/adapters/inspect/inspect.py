@@ -39,6 +39,7 @@ from sq_pipeline.adapters.strength.scales import Scale, StatedScale, scale_of
 from sq_pipeline.adapters.strip_names import find_strip
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
+from sq_pipeline.common.hints import remap_instead
 from sq_pipeline.common.layout import shipped_data_root
 
 # above it the rank × rank products would cost more than the file: finiteness alone is looked at
@@ -144,7 +145,7 @@ def _named(file: SafetensorsFile, method: str) -> Iterator[str]:
     for dtype, count in small.items():
         yield f"{count} tensors are {dtype}, numbers of eight bits: no target of `adapter remap` holds them"
     if not dialect_counts(file.tensors).keys() - {None} and (found := find_strip(file.tensors)):
-        yield f"{found[0]}; {found[1].replace('pass', '`adapter remap` takes')}"
+        yield f"{found[0]}; {remap_instead(found[1], file.path)}"
     if extras := [name for name in file.tensors if name_extra(name)]:
         yield f"{len(extras)} tensors are no LoRA's, such as {extras[0]}: each {name_extra(extras[0])}"
 

@@ -15,6 +15,7 @@ from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
 from sq_pipeline.adapters.outside import is_outside, name_extra
 from sq_pipeline.adapters.strength.scales import METADATA_KEY, TENSOR, Scale
 from sq_pipeline.common.errors import Fault, SelectionError
+from sq_pipeline.common.hints import command
 
 LOADERS = ("mflux >=0.19", "mflux <0.19", "diffusers", "ComfyUI", "sd-scripts")
 _REAL_HIDDEN_SIZE = 3072  # of the published FLUX.1
@@ -120,7 +121,8 @@ def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict
 
 def _judge_family(loader: str, model: str) -> Verdict:
     if loader == "mflux >=0.19":
-        return Verdict(loader, "yes", f"as {model}; `adapter fidelity FILE --base-model {model}` measures it")
+        way = command("adapter fidelity", "FILE", "--base-model", model)
+        return Verdict(loader, "yes", f"as {model}; {way} measures it")
     return Verdict(loader, "not known", f"nobody looked what it makes of {model}")
 
 

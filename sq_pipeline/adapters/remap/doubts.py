@@ -14,8 +14,9 @@ from sq_pipeline.adapters.inspect.scale_findings import judge_patches
 from sq_pipeline.adapters.source import AdapterSource
 from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import pass_option
 
-_IS_IT_FLUX1 = "was it trained for FLUX.1? pass --allow base if it was"
+_IS_IT_FLUX1 = f"was it trained for FLUX.1? {pass_option('--allow', Doubt.BASE)} if it was"
 
 
 def find_doubts(
@@ -33,7 +34,7 @@ def find_doubts(
         yield Fault(path, "", line, "check the base model it was trained for")
     for doubt, line, hint in _doubts(adapter, zeros):
         if doubt not in allowed:
-            yield Fault(path, "", line, f"{hint}, or pass --allow {doubt}")
+            yield Fault(path, "", line, f"{hint}, or {pass_option('--allow', doubt)}")
     if Doubt.BASE not in allowed:
         if said := other_base(adapter.file):
             yield Fault(path, "", f"{said}; its names and shapes are FLUX.1's", _IS_IT_FLUX1)

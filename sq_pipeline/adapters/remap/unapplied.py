@@ -12,6 +12,7 @@ from sq_pipeline.adapters.outside import HOLDING, OUTSIDE
 from sq_pipeline.adapters.reading_faults import some
 from sq_pipeline.adapters.source import AdapterSource
 from sq_pipeline.common.errors import AdapterError, Fault
+from sq_pipeline.common.hints import pass_option
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def leave_out_unapplied(
     if not is_allowed:
         problem = f"{told} are outside of the blocks ({some(outside)}), which {target} does not load"
         hint = (
-            f"pass --without unapplied to leave them out, {share:.1%} of the update, or write it for kohya or diffusers"
+            f"{pass_option('--without', 'unapplied')} to leave them out, {share:.1%} of the update, "
+            "or write it for kohya or diffusers"
         )
         raise AdapterError(Fault(path, "", problem, hint))
     note = f"left out: {told} ({some(outside)}), {share:.1%} of the update, which {target} does not load"

@@ -19,9 +19,11 @@ from sq_pipeline.adapters.strength.scales import (
     read_plain_alphas,
 )
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import pass_option
 
 MODEL_FILE = "adapter_model.safetensors"  # PEFT's name of the file that its configuration is for
 _MOST_CONFIG_BYTES = 1 << 20
+_PASS_ALPHA = f"{pass_option('--missing-alpha', 'ALPHA')}, the alpha it was trained with"
 
 # what a person makes of alphas that are no tensors: `refuse` where that leaves the strength open; the rank (scale 1);
 # what is stated; that, or the rank where nothing is; or a number
@@ -101,7 +103,7 @@ def stated_faults(modules: Sequence[Sized], stated: Stated, chosen: StatedScale 
     if wrong and (chosen.place == CONFIG_FILE or len(wrong) == len(hanging)):
         first = wrong[0]
         problem = f"{chosen.place} says rank {chosen.rank_of(first.name):g} (r), the file has rank {first.rank}"
-        hint = "put its own configuration beside it, or pass --missing-alpha with the alpha it was trained with"
+        hint = f"{_PASS_ALPHA}, or put its own configuration beside it"
         yield Fault(file, "", f"{problem} ({first.name} and {len(wrong) - 1} more)", hint)
     for other in stated.scales[stated.scales.index(chosen) + 1 :]:
         differing = [one for one in hanging if not _agree(other.scale_of(one.name, one.rank), one.scale.value)]
@@ -109,7 +111,7 @@ def stated_faults(modules: Sequence[Sized], stated: Stated, chosen: StatedScale 
             first = differing[0]
             said = f"{other.place} says {other.scale_of(first.name, first.rank):g}"
             problem = f"{chosen.place} says scale {first.scale.value:g}, {said}, in {first.name} first"
-            yield Fault(file, "", problem, "pass --missing-alpha with the alpha it was trained with")
+            yield Fault(file, "", problem, _PASS_ALPHA)
 
 
 def stated_notes(modules: Sequence[Sized], stated: Stated, chosen: StatedScale | None) -> Iterator[str]:
@@ -139,7 +141,8 @@ def offer_of(stated: Stated, name: str, rank: int) -> str:
         return ""
     first = stated.scales[0]
     alpha, scale = first.alpha_of(name), first.scale_of(name, rank)
-    return f"pass --missing-alpha stated for alpha {alpha:g} (scale {scale:g}), as {first.place} says, or "
+    way = pass_option("--missing-alpha", "stated")
+    return f"{way} for alpha {alpha:g} (scale {scale:g}), as {first.place} says, or "
 
 
 def _says_otherwise(place: StatedScale, module: Sized) -> bool:

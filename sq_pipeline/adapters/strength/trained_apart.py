@@ -18,6 +18,7 @@ from sq_pipeline.adapters.form import Matrix
 from sq_pipeline.adapters.tensor_bits import has_magnitude
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import option, pass_option
 
 SplitQkv = Literal["ask", "yes", "no"]
 _OURS = "sq.keymap"
@@ -71,7 +72,8 @@ def judge_apart(
         f"{found[0].name}), and nothing says whether their alpha is a part's, as sd-scripts' split_qkv stores it"
     )
     hint = (
-        f"pass --split-qkv yes if it is (scale {_scales(found, apart=True)}), --split-qkv no if it is the whole "
+        f"{pass_option('--split-qkv', 'yes')} if it is (scale {_scales(found, apart=True)}), "
+        f"{option('adapter remap', '--split-qkv', 'no')} if it is the whole "
         f"module's (scale {_scales(found, apart=False)})"
     )
     return Apart({}, faults=(Fault(file, "", problem, hint),))

@@ -18,6 +18,7 @@ from mlx import nn
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
+from sq_pipeline.common.hints import command
 from sq_pipeline.engines.mflux.linear_layers import linear_layers
 from sq_pipeline.engines.mflux.loader_memory import LoaderMemory
 from sq_pipeline.engines.mflux.ready_stacks import ReadyStack, ReadyStacks, StackKey, is_settled, own_arrays, stack_key
@@ -71,7 +72,7 @@ class AdapterStack:
         except OSError as error:
             self.take_off()
             problem = f"mflux did not apply it: it cannot be read ({error.strerror or error})"
-            raise RenderError(Fault(str(error.filename), "", problem, "see `sq-pipeline adapter inspect`")) from error
+            raise RenderError(Fault(str(error.filename), "", problem, "check the path and its permissions")) from error
 
     def take_off(self) -> None:
         """Give the transformer back its own modules."""
@@ -123,7 +124,7 @@ class AdapterStack:
         except (ValueError, RuntimeError, OSError) as error:
             problem = f"mflux did not apply it: {str(error).splitlines()[0]}"
             kind = NoMatchError if keys is not None and not self._names.of(keys).matches.matched else RenderError
-            raise kind(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`")) from error
+            raise kind(Fault(str(use.path), "", problem, _see(use.path))) from error
         now = {path: get_module(self._transformer, path) for path in self._base}
         if faults := list(self._misfits(use.path, now)):
             raise RenderError(faults)
@@ -132,7 +133,7 @@ class AdapterStack:
         applied = AppliedAdapter(use.path, use.lora_scale, matched, total, patched, expected)
         if not applied.is_whole:
             problem = f"only {matched} of {total} keys matched and {patched} of {expected} layers were patched"
-            raise RenderError(Fault(str(use.path), "", problem, "see `sq-pipeline adapter inspect`"))
+            raise RenderError(Fault(str(use.path), "", problem, _see(use.path)))
         return applied, now
 
     def _misfits(self, path: Path, now: Layers) -> Iterator[Fault]:
@@ -151,3 +152,7 @@ class AdapterStack:
                             f"{name} is {inputs} wide and {outputs} out, the adapter has {found[0]} and {found[1]}"
                         )
                         yield Fault(str(path), "", problem, "was it trained for this base model?")
+
+
+def _see(path: Path) -> str:
+    return f"see {command('adapter inspect', path)}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sq_pipeline.common.errors import Fault, SelectionError
+from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import asset_name
@@ -51,7 +52,7 @@ def _training_of(context: Context, adapter: Adapter) -> Record:
         raise SelectionError(Fault(adapter.key, "", "is not trained here, so it has no checkpoints", ""))
     step = adapter_steps_of(context, adapter)["mlx_adapter"]
     if step.record is None:
-        hint = "bring it up to date with `sq-pipeline run`"
+        hint = f"bring it up to date with {command('run')}"
         raise SelectionError(Fault(step.asset, "", f"is not trained yet: {'; '.join(step.reasons)}", hint))
     return step.record
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import ContentError, Fault
+from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record, StoredObject
@@ -99,7 +100,7 @@ def outdated_choice(context: Context, adapter: Adapter, training: Record) -> Fau
         return None
     file = context.data.relative(context.data.checkpoint_choices(adapter.genre))
     problem = f"{choice.by}'s choice of iteration {choice.iteration} was for another training; the proposal holds"
-    hint = f"choose again, or drop it: `sq-pipeline adapter choose {adapter.name} --proposed`"
+    hint = f"choose again, or drop it: {command('adapter choose', adapter.name, '--proposed')}"
     return Fault(file, f"choices.{adapter.name}", problem, hint)
 
 

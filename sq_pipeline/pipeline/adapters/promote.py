@@ -1,6 +1,7 @@
 """A person's yes: promoting an adapter that passed its verification, in somebody's name."""
 
 from sq_pipeline.common.errors import Fault, VerificationError
+from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
@@ -17,7 +18,7 @@ def promote(context: Context, adapter: Adapter, by: str | None = None) -> tuple[
     """
     step = adapter_steps_of(context, adapter)["promoted_adapter"]
     if step.because is not None and step.status != "blocked":
-        fault = Fault(step.asset, "", "; ".join(problems_of(step)), "bring it up to date with `sq-pipeline run`")
+        fault = Fault(step.asset, "", "; ".join(problems_of(step)), f"bring it up to date with {command('run')}")
         raise VerificationError(fault)
     if step.status == "blocked":
         raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), "an adapter that failed is never used"))

@@ -12,6 +12,7 @@ from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import atomic_path, copy_bytes
 from sq_pipeline.common.errors import AdapterError, Fault, VerificationError
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
@@ -80,6 +81,10 @@ def promote_adapter(
     return target
 
 
+def _promote(adapter: Adapter) -> str:
+    return command("adapter promote", adapter.name, "--by", "WHO")
+
+
 def _inputs(_context: Context, _adapter: Adapter, steps: Steps) -> Inputs:
     return promotion_inputs(made(steps, "mflux_adapter").data_version, made(steps, "verification").data_version)
 
@@ -96,7 +101,7 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
         return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
     path, file = context.data.root / adapter.place, adapter.place
     if theirs := _why_theirs(context, adapter, step):
-        way = f"Move it away, or put the promoted one there: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        way = f"Move it away, or put the promoted one there: {_promote(adapter)}"
         return replace(step, status="waiting", reasons=(f"{file} {theirs}; it stays. {way}", *step.reasons))
     if step.status == "fresh" and not path.is_file():
         return replace(step, status="stale", reasons=(f"{file} is gone",))
@@ -107,7 +112,7 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
         reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
         step = replace(step, status="stale", record=None, reasons=(reason,))
     if step.status == "stale" and step.record is None and is_manual:
-        reason = f"waits for a person: `sq-pipeline adapter promote {adapter.name} --by WHO`"
+        reason = f"waits for a person: {_promote(adapter)}"
         return replace(step, status="waiting", reasons=(reason, *step.reasons))
     return step
 

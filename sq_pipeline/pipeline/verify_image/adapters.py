@@ -11,6 +11,7 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.hints import option
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pictures.applied import is_same_norm, scaled_norm, update_norm
 from sq_pipeline.pictures.checks import Check, change, compare
@@ -64,7 +65,11 @@ def _check_damage(item: AdapterProvenance, damage: str, *, is_alike: bool) -> Ch
     """The store's file of the very hash that the picture states."""
     if is_alike:
         return Check(f"adapter {item.name}", "moved on", f"{damage}; the picture is of before")
-    return Check(f"adapter {item.name}", "differs", f"{damage}; whether it was rendered with those, `--render` tells")
+    return Check(
+        f"adapter {item.name}",
+        "differs",
+        f"{damage}; whether it was rendered with those, `{option('verify-image', '--render')}` tells",
+    )
 
 
 def _check_file(context: Context, item: AdapterProvenance, adapter: Adapter | None) -> Check:

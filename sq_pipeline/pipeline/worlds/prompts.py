@@ -1,11 +1,11 @@
 """The asset `prompts`: the text and seed that a picture is asked with. How one is put together: `content.prompts`."""
 
-import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from sq_pipeline.common.errors import Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.tiers import TIER_NAMES
 from sq_pipeline.content.prompts import Prompt, write_prompt
 from sq_pipeline.pipeline.context import Context, Step
@@ -60,7 +60,7 @@ def _warn(state: WorldState, file: str, found: list[str]) -> Fault:
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     which = "1 prompt of" if len(found) == 1 else f"{len(found)} prompts of"
     problem = f"{which} {state.key} would be too long: {'; '.join(found[:_SHOWN])}{more}"
-    way = f"shorten them, or the style; `sq-pipeline prompts --world {shlex.quote(state.world.key)}` shows all"
+    way = f"shorten them, or the style; {command('prompts', '--world', state.world.key)} shows all"
     return Fault(file, "", problem, way)
 
 

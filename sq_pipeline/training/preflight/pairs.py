@@ -1,11 +1,11 @@
 """Which picture has which caption, and what in the folder has neither. Not here: what a picture or a caption holds."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.hints import command
 from sq_pipeline.training.dataset_files import RECIPE_FILE, FolderListing, find_misnamed_recipe, stem_of
 from sq_pipeline.training.pictures.formats import describe_other
 from sq_pipeline.training.preflight.like_faults import LikeFault
@@ -56,7 +56,7 @@ def pair_up(listing: FolderListing, folder: Path, name: str) -> Pairing:
 def _import_hint(folder: Path) -> str:
     source = folder if folder.name else folder.resolve()
     target = source.with_name(f"{source.name}-imported")
-    return f"`sq-pipeline dataset import {shlex.quote(str(source))} {shlex.quote(str(target))}` copies it"
+    return f"{command('dataset import', source, target)} copies it"
 
 
 def _told_twice(listing: FolderListing, name: str) -> Iterator[Fault]:
