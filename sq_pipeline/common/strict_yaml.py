@@ -202,11 +202,20 @@ def _near_miss(key: str, known: tuple[str, ...]) -> str | None:
     return close[0] if close else None
 
 
-def warn_of_slips(keys: Iterable[str], known: Collection[str], file: str, where: str) -> list[Fault]:
-    """A warning for each key that is not known and looks like a slip of one that is; `where` the keys stand."""
+def warn_of_slips(
+    keys: Iterable[str], known: Collection[str], file: str, where: str, given: Collection[str] = ()
+) -> list[Fault]:
+    """A warning for each key that is not known and looks like a slip of one that is; `where` the keys stand.
+
+    `given`: those that say something.
+    """
     slips = [(key, near_miss(key, known)) for key in keys if key not in known]
     prefix = f"{where}." if where else ""
-    return [Fault(file, f"{prefix}{k}", "is ignored", f"did you mean `{guess}`?") for k, guess in slips if guess]
+    return [Fault(file, f"{prefix}{k}", "is ignored", _instead(guess, given)) for k, guess in slips if guess]
+
+
+def _instead(guess: str, given: Collection[str]) -> str:
+    return f"`{guess}` is there already; remove this one" if guess in given else f"did you mean `{guess}`?"
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -223,7 +232,7 @@ def validate(model: type[_Model], value: Any, file: str, error_type: type[SqPipe
     try:
         return model.model_validate(_with_tuples(value), strict=True)
     except ValidationError as error:
-        raise error_type(faults_of(error, model, file)) from None
+        raise error_type(faults_of(error, model, file, value)) from None
 
 
 def wrong(problem: str, hint: str) -> PydanticCustomError:
@@ -231,12 +240,12 @@ def wrong(problem: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{problem}", {"problem": problem, "correct": hint})
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], file: str) -> list[Fault]:
-    """A fault for each thing that is wrong with what was to be a `model`; `bounded`."""
-    return list(bounded(_faults_of(error, model, file)))
+def faults_of(error: ValidationError, model: type[BaseModel], file: str, value: Any = None) -> list[Fault]:
+    """A fault for each thing that is wrong with a `value` that was to be a `model`; `bounded`."""
+    return list(bounded(_faults_of(error, model, file, value)))
 
 
-def _faults_of(error: ValidationError, model: type[BaseModel], file: str) -> Iterator[Fault]:
+def _faults_of(error: ValidationError, model: type[BaseModel], file: str, value: Any) -> Iterator[Fault]:
     for item in error.errors(include_url=False):
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
         problem, hint = item["msg"], "correct the value"
@@ -244,7 +253,7 @@ def _faults_of(error: ValidationError, model: type[BaseModel], file: str) -> Ite
             hint = item.get("ctx", {})["correct"]
         elif item["type"] == "extra_forbidden":
             guess = near_miss(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
-            problem, hint = "unknown key", f"did you mean `{guess}`?" if guess else "remove it"
+            problem, hint = "unknown key", _instead(guess, _keys_at(value, item["loc"][:-1])) if guess else "remove it"
         elif item["type"] == "missing":
             problem, hint = "is missing", "add it"
         elif item["type"] in _SHAPES:
@@ -267,6 +276,16 @@ def _fields_at(model: type[BaseModel], location: Iterable[int | str]) -> Iterabl
         if field is not None:
             model = next(_models_in(field.annotation), model)
     return model.model_fields
+
+
+def _keys_at(value: Any, location: Iterable[int | str]) -> Collection[str]:
+    """The keys of the mapping that stands at `location` in `value`."""
+    for part in location:
+        if isinstance(part, int):
+            value = value[part] if is_list(value) else None
+        else:
+            value = value.get(part) if is_mapping(value) else None
+    return value if is_mapping(value) else ()
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.strict_yaml import near_miss
-from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
+from sq_pipeline.common.strict_yaml import near_miss, type_name, wrong
+from sq_pipeline.content.pack_parts import PackFile, PackPart, as_text
 from sq_pipeline.content.records import Subject
 
 FOLDER = "cultures"
@@ -19,13 +19,19 @@ _STEM = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 _SUFFIXES = (".yaml", ".yml")
 
 
+def _read_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise wrong(f"is {type_name(value)}: {value!r}, not a text", as_text(value))
+
+
 class CultureKeys(PackPart):
     """`cultures/<stem>.yaml`."""
 
-    name: Annotated[str, of_type(str, "is {type}: {value!r}, not a text", "put it in quotes")] = Field(
+    name: Annotated[str, BeforeValidator(_read_text)] = Field(
         default="", description="What the culture is called; no part of a prompt."
     )
-    aesthetic: Annotated[str, of_type(str, "is {type}: {value!r}, not a text", "put it in quotes")] = Field(
+    aesthetic: Annotated[str, BeforeValidator(_read_text)] = Field(
         default="", description="What stands in the prompt for `culture: <stem>`."
     )
 
@@ -47,6 +53,11 @@ def read_cultures(data: DataDir, folder: Path) -> dict[str, CultureFile]:
             file.aesthetic = file.read(CultureKeys, path).aesthetic.strip()
             found[path.stem.lower()] = file
     return found
+
+
+def faults_of_cultures(files: Mapping[str, CultureFile]) -> tuple[Fault, ...]:
+    """What is wrong in the files: worth a warning, since a prompt is without its culture then."""
+    return tuple(fault for file in files.values() for fault in file.faults)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,8 @@ class Cultures:
         else:
             said = ""
             where = f"{subject.where}.culture"
+            if file is not None and file.faults:
+                return replace(subject, culture_stem="")  # told once, of the file
             if file is not None:
                 problem, hint = f"{file.file} says no `aesthetic`; it is left out of the prompt", "write one there"
             else:

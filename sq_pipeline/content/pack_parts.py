@@ -21,6 +21,7 @@ from pydantic import (
 
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.strict_yaml import (
+    as_yaml_text,
     faults_of,
     is_list,
     is_mapping,
@@ -41,6 +42,13 @@ def of_type(kinds: type | tuple[type, ...], problem: str, hint: str) -> BeforeVa
         raise wrong(problem.format(type=type_name(value), value=value), hint)
 
     return BeforeValidator(check)
+
+
+def as_text(value: object) -> str:
+    """What to do about a value that should be a text, as it can be done to it."""
+    if is_list(value) and value and all(isinstance(part, str) for part in value):
+        return f"write it as one: {as_yaml_text(', '.join(value))}"
+    return "write a text there" if is_list(value) or is_mapping(value) else "put it in quotes"
 
 
 class PackPart(BaseModel):
@@ -89,7 +97,7 @@ class PackPart(BaseModel):
             unknown = [Fault("", key, "unknown key", cls.only_ours) for key in value if key not in known]
             vars(part)["faults"] = [*part.faults, *unknown]
         elif unread := cls.unread_keys(value):
-            slips = warn_of_slips(unread, known, "", "")
+            slips = warn_of_slips(unread, known, "", "", given)
             slipped = {slip.field for slip in slips}
             vars(part)["warnings"] = slips
             vars(part)["unread"] = [key for key in unread if key not in slipped]

@@ -24,7 +24,7 @@ from sq_pipeline.common.strict_yaml import load_mapping
 from sq_pipeline.common.text import printable
 from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.content.clashes import Taken, adapters_of
-from sq_pipeline.content.cultures import FOLDER, Cultures, read_cultures
+from sq_pipeline.content.cultures import FOLDER, Cultures, faults_of_cultures, read_cultures
 from sq_pipeline.content.near_files import look_beside
 from sq_pipeline.content.noted import Noted, lost_backdrops, said_twice
 from sq_pipeline.content.pack_parts import PackFile
@@ -174,6 +174,7 @@ def _read_genre(
     noted.warn(*beside)
     genre_cultures = read_cultures(data, root)
     noted.note(*genre_cultures.values())
+    noted.warn(*faults_of_cultures(genre_cultures))
     parts = key_parts(roots)
     worlds: list[World] = []
     for name, world_root in sorted(roots.items()):
@@ -182,6 +183,7 @@ def _read_genre(
         cultures = Cultures(data.relative(world_root / FOLDER), {**genre_cultures, **own_cultures})
         own = {tier: reader.subjects(world_root, tier) for tier in TIERS}
         noted.note(own_style, *own_cultures.values(), *(file for files in own.values() for file in files))
+        noted.warn(*faults_of_cultures(own_cultures))
         noted.warn(*(warning for files in own.values() for warning in said_twice(files)))
         own_twice, beside = look_beside(data, world_root, noted.ignored, is_world=True)
         noted.warn(*beside)

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.strict_yaml import as_yaml_text, is_list, is_mapping, near_miss, type_name, wrong
+from sq_pipeline.common.strict_yaml import is_list, is_mapping, near_miss, type_name, wrong
 from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier
-from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
+from sq_pipeline.content.pack_parts import PackFile, PackPart, as_text, of_type
 from sq_pipeline.content.records import LoraEntry, Style
 
 _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
@@ -88,9 +88,7 @@ def _check_base_model(name: str) -> str:
 def _read_text(value: object) -> str:
     if isinstance(value, str):
         return value
-    if is_list(value) and value and all(isinstance(part, str) for part in value):
-        raise wrong("is a list, not a text", f"write it as one: {as_yaml_text(', '.join(value))}")
-    raise wrong(f"is {type_name(value)}, not a text", "put it in quotes")
+    raise wrong(f"is {type_name(value)}, not a text", as_text(value))
 
 
 def _join_tags(value: object) -> object:

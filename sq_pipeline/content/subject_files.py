@@ -17,7 +17,7 @@ from sq_pipeline.common.names import make_slug
 from sq_pipeline.common.strict_yaml import as_yaml_text, is_list, is_mapping, type_name, wrong
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.cultures import stem_of
-from sq_pipeline.content.pack_parts import PackFile, PackPart, of_type
+from sq_pipeline.content.pack_parts import PackFile, PackPart, as_text, of_type
 from sq_pipeline.content.placeholders import is_placeholder
 from sq_pipeline.content.records import Subject
 
@@ -25,7 +25,7 @@ from sq_pipeline.content.records import Subject
 def _read_text(value: object) -> str:
     if isinstance(value, str):
         return value.strip()
-    raise wrong(f"is {type_name(value)}: {value!r}, not a text", "put it in quotes")
+    raise wrong(f"is {type_name(value)}: {value!r}, not a text", as_text(value))
 
 
 def _read_prompt(value: object) -> object:

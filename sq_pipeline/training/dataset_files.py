@@ -1,7 +1,7 @@
 """Reading a training dataset's folder: its recipe and its files. Not here: judging them (`training.dataset`)."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,15 +38,15 @@ def read_recipe(folder: Path, name: str) -> Recipe:
     try:
         recipe = validate(Recipe, {**values, "background": None} if faults else values, file, DatasetError)
     except DatasetError as error:
-        raise DatasetError([*map(_with_our_key, error.faults), *faults]) from None
+        raise DatasetError([*(_with_our_key(fault, values) for fault in error.faults), *faults]) from None
     if faults:
         raise DatasetError(faults)
     return recipe
 
 
-def _with_our_key(fault: Fault) -> Fault:
-    """The fault of a key that is another trainer's, with what it is here."""
-    hint = hint_for_foreign_key(fault.field) if fault.problem == "unknown key" else None
+def _with_our_key(fault: Fault, given: Collection[str]) -> Fault:
+    """The fault of a key that is another trainer's, with what it is here, and whether that is `given` too."""
+    hint = hint_for_foreign_key(fault.field, given) if fault.problem == "unknown key" else None
     return replace(fault, hint=hint) if hint else fault
 
 

@@ -251,7 +251,8 @@ def test_validate_gives_the_model():
 @pytest.mark.parametrize(
     ("text", "field", "problem", "hint"),
     [
-        ("rnk: 4\nrank: 4", "rnk", "unknown key", "did you mean `rank`?"),
+        ("rnk: 4\nrank: 4", "rnk", "unknown key", "`rank` is there already; remove this one"),
+        ("rats: 0.4\nrank: 4", "rats", "unknown key", "did you mean `rate`?"),
         ("colour: red\nrank: 4", "colour", "unknown key", "remove it"),
         ("rank: 4\nwindow: {starts: x}", "window.starts", "unknown key", "did you mean `start`?"),
         ("rank: 4\nspare_window: {starts: x}", "spare_window.starts", "unknown key", "did you mean `start`?"),

@@ -32,6 +32,7 @@ _PAIRS = {
     "adapters/reading_faults.py": ("_CONVERT",),
     "common/picture_paths.py": ("why_wrong",),
     "common/yaml_words.py": ("_tab", "_strange_space", "_template", "_first_sign", "_colon", "_after_quote"),
+    "content/pack_parts.py": ("as_text",),
     "content/near_files.py": ("_NOT_READ",),
     "engines/trainers/mflux_train/config.py": ("_problems",),
     "training/pictures/formats.py": ("_OTHER_PICTURES", "_HEIC", "_MARKS", "describe_unreadable"),
@@ -153,7 +154,8 @@ def texts_of(module: Module, node: ast.expr, depth: int = 0) -> list[str]:
     if isinstance(node, ast.JoinedStr):
         return _joined([texts_of(module, part, again) for part in node.values])
     if isinstance(node, ast.FormattedValue):
-        return texts_of(module, node.value, again)
+        found = texts_of(module, node.value, again)
+        return [repr(one) if node.conversion == ord("r") and one != HOLE else one for one in found]
     if isinstance(node, ast.IfExp):
         return texts_of(module, node.body, again) + texts_of(module, node.orelse, again)
     if isinstance(node, ast.BoolOp):

@@ -1,11 +1,13 @@
 """Which picture has which caption, and what in the folder has neither. Not here: what a picture or a caption holds."""
 
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.hints import command
+from sq_pipeline.common.strict_yaml import as_yaml_text
 from sq_pipeline.training.dataset_files import RECIPE_FILE, FolderListing, find_misnamed_recipe, stem_of
 from sq_pipeline.training.pictures.formats import describe_other
 from sq_pipeline.training.preflight.like_faults import LikeFault
@@ -109,7 +111,7 @@ def _images_alone(listing: FolderListing, name: str) -> Iterator[Fault]:
             continue
         file, mask = f"{name}/{path.name}", mask_pattern(path, stems)
         if mask:
-            hint = f'put `ignore: ["{mask}"]` in {RECIPE_FILE}'
+            hint = f"put `ignore: [{as_yaml_text(mask)}]` in {RECIPE_FILE}"
             yield Fault(file, "", "looks like a mask of another trainer, which is not read", hint)
         else:
             yield Fault(file, "", "has no caption", f"write a .txt of its name, or `ignore` it in {RECIPE_FILE}")
@@ -127,7 +129,7 @@ def _captions_alone(listing: FolderListing, name: str) -> Iterator[Fault]:
             problem, hint = describe_other(unread[stem]) or ("", "")
             yield Fault(f"{name}/{unread[stem].name}", "", problem, hint)
         else:
-            hint = f'add the picture, or put `ignore: ["{path.name}"]` in {RECIPE_FILE}'
+            hint = f"add the picture, or put `ignore: [{as_yaml_text(glob.escape(path.name))}]` in {RECIPE_FILE}"
             yield LikeFault(f"{name}/{path.name}", "", "has no image: it is no caption of a picture here", hint)
 
 
