@@ -5,6 +5,7 @@ Not here: finding them (`adapters.reading`).
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sq_pipeline.adapters.keymap import FamilyKeymap, Keymap
 from sq_pipeline.adapters.outside import name_extra
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import FAMILY_NAMES
-from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.errors import AdapterError, Fault
 from sq_pipeline.common.hints import command, pass_option, remap_instead
 
 _NAMED = 3  # a line for each, up to so many
@@ -111,6 +112,15 @@ def shape_kind(info: TensorInfo, ending: str) -> Kind | None:
         return Kind(text, "{n} tensors are not filled matrices", _AGAIN)
     many = f"{{n}} tensors are {info.dtype}, which no target here holds"
     return Kind(text, many, f"{_CONVERT.get(info.dtype, _AGAIN)}; see {{inspect}}")
+
+
+@contextmanager
+def with_whole_commands() -> Iterator[None]:
+    """An AdapterError that is raised inside is one for other commands than `adapter remap`."""
+    try:
+        yield
+    except AdapterError as error:
+        raise AdapterError(map(for_other_commands, error.faults)) from None
 
 
 def for_other_commands(fault: Fault) -> Fault:

@@ -172,7 +172,9 @@ def dialect_of(file: SafetensorsFile) -> Dialect:
     found = [DIALECT_NAMES[name] for name in dialect_counts(file.tensors) if name is not None]
     if found:
         problem = f"mixes the names of {' and '.join(sorted(found))}"
-        way = f"{pass_option('--from', 'DIALECT')} to say what it is, or export it again"
+        way = (
+            f"{pass_option('--from', 'mflux')} to read it as mflux does, where no module is in both, or export it again"
+        )
         raise AdapterError(Fault(path, "", problem, way))
     if method := method_of(file.tensors):
         problem = f"is a {method}, which `adapter remap` cannot hold: it writes a LoRA's down and up matrices"

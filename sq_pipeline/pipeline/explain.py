@@ -49,10 +49,17 @@ def describe_chain(chain: Sequence[str], reasons: Sequence[str]) -> str:
         parent, _, name = asset.rpartition("/")
         shown.append(name if parent == folder else asset)
         folder = parent
-    why = [reason if len(reason) <= _REASON else f"{reason[:_REASON]}…" for reason in reasons[:_MOST_REASONS]]
+    why = [_shorten(reason) for reason in reasons[:_MOST_REASONS]]
     if len(reasons) > _MOST_REASONS:
         why.append(f"and {len(reasons) - _MOST_REASONS} more")
     return f"because {' ← '.join(shown)} ({'; '.join(why)})"
+
+
+def _shorten(reason: str) -> str:
+    if len(reason) <= _REASON:
+        return reason
+    cut = reason[:_REASON]
+    return f"{cut[: cut.rindex('`')] if cut.count('`') % 2 else cut}…"  # half a command is none
 
 
 def _explain(name: str, old: Any, new: Any) -> Iterator[str]:

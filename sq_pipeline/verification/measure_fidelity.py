@@ -8,7 +8,7 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import family_keymap
 from sq_pipeline.adapters.reading import AS_LOADERS_MEAN
-from sq_pipeline.adapters.reading_faults import for_other_commands
+from sq_pipeline.adapters.reading_faults import for_other_commands, with_whole_commands
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import read_adapter, reading_keymap_for
 from sq_pipeline.base_models.base_models import BaseModel, Dtype
@@ -24,7 +24,8 @@ def reading_for(source: Path, base_model: BaseModel, keymaps_root: Path) -> Keym
 
     Raises AdapterError or KeymapError.
     """
-    return reading_keymap_for(open_safetensors(source), keymaps_root) if base_model.family == "flux1" else None
+    with with_whole_commands():
+        return reading_keymap_for(open_safetensors(source), keymaps_root) if base_model.family == "flux1" else None
 
 
 def measure_fidelity(

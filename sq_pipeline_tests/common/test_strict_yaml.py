@@ -252,7 +252,7 @@ def test_validate_gives_the_model():
     ("text", "field", "problem", "hint"),
     [
         ("rnk: 4\nrank: 4", "rnk", "unknown key", "`rank` is there already; remove this one"),
-        ("rats: 0.4\nrank: 4", "rats", "unknown key", "did you mean `rate`?"),
+        ("raate: 0.4\nrank: 4", "raate", "unknown key", "did you mean `rate`?"),
         ("colour: red\nrank: 4", "colour", "unknown key", "remove it"),
         ("rank: 4\nwindow: {starts: x}", "window.starts", "unknown key", "did you mean `start`?"),
         ("rank: 4\nspare_window: {starts: x}", "spare_window.starts", "unknown key", "did you mean `start`?"),

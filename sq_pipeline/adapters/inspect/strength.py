@@ -54,7 +54,7 @@ def settle_strength(
         faults.extend(apart.faults)
         notes.extend(apart.notes)
         measured = [_times(one, apart.factors.get(one[0].name, 1)) for one in measured]
-    return list(measured), [_told(fault) for fault in faults], notes
+    return list(measured), [_told(replace(fault, file=str(file.path))) for fault in faults], notes
 
 
 def _told(fault: Fault) -> str:

@@ -14,7 +14,7 @@ from sq_pipeline.adapters.inspect.loader_names import unread_names
 from sq_pipeline.adapters.inspect.scale_findings import judge_patches
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.reading import AS_LOADERS_MEAN
-from sq_pipeline.adapters.reading_faults import for_other_commands
+from sq_pipeline.adapters.reading_faults import for_other_commands, with_whole_commands
 from sq_pipeline.adapters.remap.doubts import remarks_on
 from sq_pipeline.adapters.remap.unapplied import leave_out_unapplied
 from sq_pipeline.adapters.safetensors_file import SafetensorsFile
@@ -59,10 +59,8 @@ def preflight_file(file: SafetensorsFile, keymap: Keymap) -> Preflight:
         if reading.faults:
             raise AdapterError(map(for_other_commands, reading.faults))
     if not is_as_loaded or names:
-        try:
+        with with_whole_commands():
             leave_out_unapplied(adapter, "mflux", is_allowed=False)
-        except AdapterError as error:
-            raise AdapterError(map(for_other_commands, error.faults)) from None
     zeros = scan_tensors(file).zeros
     negative = [finding for finding in judge_patches(patches, zeros) if not finding.is_remark]
     said = other_base(file)

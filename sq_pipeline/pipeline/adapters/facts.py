@@ -12,6 +12,7 @@ from typing import Any
 from sq_pipeline.adapters.dialects import Dialect
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.keymap_files import NAMES_REVISION, select_keymap, select_reading_keymap
+from sq_pipeline.adapters.reading_faults import with_whole_commands
 from sq_pipeline.adapters.remap.preflight import Preflight, preflight_file, preflight_from
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import dialect_of, open_family_adapter
@@ -167,7 +168,8 @@ def _dialect_of_source(context: Context, adapter: Adapter) -> Dialect:
     if adapter.dataset is not None:
         return "mlx"
     path = external_file(context, adapter)
-    return context.remember(("dialect", adapter.key), lambda: dialect_of(open_safetensors(path)))
+    with with_whole_commands():
+        return context.remember(("dialect", adapter.key), lambda: dialect_of(open_safetensors(path)))
 
 
 def keymap_of(context: Context) -> Keymap:
