@@ -156,7 +156,9 @@ class SqliteFile:
                 connection.close()
                 return None
             elif version != self._version:
-                raise StorageError(Fault(str(self.path), "", "is from another version", "delete it; it is made again"))
+                raise StorageError(
+                    Fault(str(self.path), "", "is from another version", "move it away; it is made again")
+                )
             self._inode = self.path.stat().st_ino
         except BaseException:
             connection.close()

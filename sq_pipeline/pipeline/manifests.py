@@ -26,7 +26,7 @@ def read_manifest(data: DataDir, genre: str) -> dict[str, dict[str, Any]]:
     file = data.relative(path)
     adapters = load_mapping(path, file).get("adapters", {})
     if not isinstance(adapters, dict) or not all(isinstance(entry, dict) for entry in adapters.values()):
-        raise ContentError(Fault(file, "adapters", "is not a mapping of adapters", "restore the file, or delete it"))
+        raise ContentError(Fault(file, "adapters", "is not a mapping of adapters", "restore the file, or move it away"))
     return adapters
 
 

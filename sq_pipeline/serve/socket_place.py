@@ -42,7 +42,7 @@ def make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise StorageError(Fault(str(folder), "", "is not a folder of your own", "remove it and start again"))
+            raise StorageError(Fault(str(folder), "", "is not a folder of your own", "move it away and start again"))
         if stat.S_IMODE(found.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:

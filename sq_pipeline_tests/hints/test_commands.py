@@ -1,0 +1,201 @@
+"""What a command is refused for is not refused any more, once its hint is carried out: from where the person stands."""
+
+import functools
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sq_pipeline.cli.ui_command import _insist_free
+from sq_pipeline.common.errors import SelectionError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.defs import runs
+from sq_pipeline_tests.builders import make_image, write_adapter
+from sq_pipeline_tests.hints.conftest import Cli
+from sq_pipeline_tests.hints.parsing import commands_in
+from sq_pipeline_tests.pipeline.fast import FastEngines, write_game
+
+
+@pytest.fixture
+def stands(tmp_path: Path, shipped: DataDir, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person stands above a small game, `my game`, and has set nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SQ_DATA", raising=False)
+    data = DataDir(tmp_path / "my game")
+    for part in ("keymaps", "verify_prompts"):
+        shutil.copytree(shipped.root / part, data.root / part)
+    (data.root / "models").symlink_to(shipped.models_root)
+    write_game(data)
+    return tmp_path
+
+
+def _kohya(folder: Path) -> None:
+    """Another trainer's folder, whose name is no plain word."""
+    below = folder / "it's (mine)/10_mill"
+    below.mkdir(parents=True)
+    for number in range(3):
+        make_image(number).save(below / f"{number}.png")
+        (below / f"{number}.caption").write_text("old_west")
+
+
+def _two(folder: Path) -> None:
+    for name in "ab":
+        write_adapter(folder / f"two/{name}.safetensors")
+
+
+def _files(**files: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        for name, text in files.items():
+            path = folder / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A command, the hint that it gets, and what the person runs then; `make`: what lies there, `environ`: is set."""
+
+    hint: str
+    words: str
+    then: str
+    make: Callable[[Path], object] | None = None
+    environ: Mapping[str, str] | None = None
+    now: Mapping[str, str] | None = None
+
+
+_OTEL = "OTEL_TRACES_EXPORTER"
+_PLAN = ("plan", "--data", "my game")
+REFUSED = (
+    Refused("known are west/old, west/paper", "plan|--data|my game|--world|west/olde", "plan|--data|my game|--world|west/old"),
+    Refused("known are none", "plan|--data|bare|--world|a/b", "plan|--data|bare", _files(bare__content__x="")),
+    Refused("known are west/paper_land, west/west_land", "adapter|choose|west_lnd|--proposed|--data|my game", "adapter|choose|west/west_land|--proposed|--data|my game"),
+    Refused("use one of landscape, portrait, creature, scene", "plan|--data|my game|--tier|boat", "plan|--data|my game|--tier|scene"),
+    Refused("give `--iteration N --by WHO`, or `--proposed` alone", "adapter|choose|west_land|--data|my game", "adapter|choose|west_land|--data|my game|--iteration|2|--by|Ann"),
+    Refused("give `--iteration N --by WHO`, or `--proposed` alone", "adapter|choose|west_land|--data|my game", "adapter|choose|west_land|--data|my game|--proposed"),
+    Refused("use otlp, console or none", "plan|--data|my game", "plan|--data|my game", None, {_OTEL: "jaeger"}, {_OTEL: "none"}),
+    Refused("use http/protobuf", "plan|--data|my game", "plan|--data|my game", None, {_OTEL: "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {_OTEL: "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}),
+    Refused("use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts", "adapter|inspect|two/a.safetensors|--loader|mflux", "adapter|inspect|two/a.safetensors|--loader|mflux 0.18.1", _two),
+    Refused("use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts", "adapter|inspect|two/a.safetensors|--loader|forge", "adapter|inspect|two/a.safetensors|--loader|ComfyUI", _two),
+    Refused("name the one that is meant", "adapter|inspect|two", "adapter|inspect|two/a.safetensors", _two),
+    Refused("name the adapter's file, or its folder", "adapter|inspect|my game", "adapter|inspect|two/a.safetensors", _two),
+    Refused("check the path", "adapter|inspect|a.safetensors", "adapter|inspect|two/a.safetensors", _two),
+    Refused("name the file to write", "adapter|remap|two/a.safetensors|two|--target|kohya", "adapter|inspect|two/a.safetensors", _two),
+    Refused("name the folder of the dataset", "dataset|import|nowhere|out", "dataset|import|it's (mine)|out", _kohya),
+    Refused("name one elsewhere", "dataset|import|it's (mine)|it's (mine)/out", "dataset|import|it's (mine)|out", _kohya),
+    Refused("name a new or an empty folder", "dataset|import|it's (mine)|my game", "dataset|import|it's (mine)|out", _kohya),
+    Refused("captions are .txt, .caption, .json, or a metadata.jsonl or .csv", "dataset|import|my game/content/genre_packs|out", "dataset|import|it's (mine)|out", _kohya),
+    Refused("name a new or an empty folder", "demo|full|--no-run", "demo|new|--no-run", _files(full__a="")),
+    Refused("add --baked", "adapter|fidelity|two/a.safetensors|--bits|4", "adapter|inspect|two/a.safetensors", _two),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case.hint[:40]} {case.words[:20]}")
+def test_what_a_command_is_refused_for_goes_with_its_hint(
+    stands: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, case: Refused
+) -> None:
+    if case.make is not None:
+        case.make(stands)
+    for name, value in (case.environ or {}).items():
+        monkeypatch.setenv(name, value)
+    code, said = cli(*case.words.split("|"))
+    assert code, said
+    assert case.hint in said
+    for name, value in (case.now or {}).items():
+        monkeypatch.setenv(name, value)
+    assert case.hint not in cli(*case.then.split("|"))[1]
+
+
+def test_another_trainer_s_dataset_is_imported_as_the_hint_says(stands: Path, cli: Cli) -> None:
+    _kohya(stands)
+    code, said = cli("dataset", "check", "it's (mine)")
+    (words,) = {tuple(words) for words in commands_in(said)}
+    assert (code, words[:3]) == (1, ("dataset", "import", "it's (mine)"))
+    code, said = cli.carry_out(words)
+    assert code == 0, said
+    assert "write one, with the `trigger`" in said
+    (made,) = stands.glob("it's (mine)-imported")
+    (made / "lora.yaml").write_text("trigger: old_west\nmin_pairs: 1\nbase_model: tiny-flux\n")
+    (words,) = commands_in(said)
+    assert words[:2] == ["dataset", "check"]
+    code, said = cli.carry_out(words)
+    assert (code, [*commands_in(said)]) == (0, []), said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["my new game", "it's"])
+def test_a_data_directory_is_made_as_the_hint_says(stands: Path, cli: Cli, name: str) -> None:
+    for words in (("plan", "--data", name), ("doctor", "--data", name)):
+        _, said = cli(*words)
+        found = next(words for words in commands_in(said) if words[0] == "demo")
+        assert found in (["demo", "DIR"], ["demo", name])
+    code, said = cli.carry_out([*found, "--no-run"], DIR=name)
+    assert code == 0, said
+    (words,) = commands_in(said)
+    assert words[0] == "plan"
+    assert "not a data directory" not in cli.carry_out(words)[1]
+    assert "not a data directory" not in cli("doctor", "--data", name)[1]
+
+
+@pytest.mark.long
+def test_the_way_from_training_to_promotion_is_what_the_hints_say(
+    stands: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With engines that cost nothing: promote, run, promote; each as told, in a directory that `--data` names."""
+    engines = FastEngines()
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", engines)
+    monkeypatch.setattr(runs, "bring_up_to_date", functools.partial(runs.bring_up_to_date, make_engines=engines))
+    monkeypatch.setattr("sq_pipeline.cli.pipeline_commands.end_with_parent", lambda: None)
+    (stands / "my game/sq.yaml").write_text("base_model: tiny-flux\n")
+    at = ("--data", "my game")
+    for words in (("promote", "west_land", "--by", "Ann"), ("choose", "west_land", "--iteration", "1", "--by", "Ann")):
+        code, said = cli("adapter", *words, *at)
+        assert (code, [*commands_in(said)]) == (1, [["run", *at]]), said
+    code, said = cli.carry_out(["run", *at])
+    waiting = [words for words in commands_in(said) if words[:2] == ["adapter", "promote"]]
+    assert [words[2] for words in waiting] != [], said
+    for words in waiting:
+        assert words[-2:] == [*at]
+        code, told = cli.carry_out(words)
+        assert code == 0, told
+    assert not [*commands_in(cli("plan", *at)[1])]
+    code, said = cli("adapter", "choose", "west_land", "--iteration", "99", "--by", "Ann", *at)
+    assert (code, "; choose " in said) == (1, True), said
+    kept = said.rpartition("; choose ")[2].split(" or ")[0].strip()
+    code, said = cli("adapter", "choose", "west_land", "--iteration", kept, "--by", "Ann", *at)
+    assert (code, [*commands_in(said)]) == (0, [["run", *at]]), said
+    recipe = stands / "my game/content/lora-datasets/west/landscape/lora.yaml"
+    recipe.write_text(recipe.read_text() + "alpha: 7\n")
+    code, said = cli.carry_out(["run", *at])
+    assert "1 trained" in said, said
+    choose = [words for words in commands_in(cli("plan", *at)[1]) if words[1] == "choose"]
+    assert choose, "the choice was for another training"
+    code, said = cli.carry_out(choose[0])
+    assert code == 0, said
+    assert not [words for words in commands_in(cli("plan", *at)[1]) if words[1] == "choose"]
+
+
+def test_a_port_that_is_taken_is_not_asked_for_again() -> None:
+    with socket.socket() as taken, socket.socket() as probe:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SelectionError, match="name another with `--port N`"):
+            _insist_free(taken.getsockname()[1])
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    _insist_free(free)
+
+
+def test_a_prompt_that_loses_words_names_a_command_that_shows_it(stands: Path, cli: Cli) -> None:
+    history = stands / "my game/content/genre_packs/west/worlds/old/history.yaml"
+    history.write_text(f"points_of_interest:\n- {{name: Fort, description: 'A mill. {'It is old. ' * 60}'}}\n")
+    (stands / "my game/sq.yaml").write_text("base_model: tiny-flux\n")
+    _, said = cli("plan", "--data", "my game")
+    found = [words for words in commands_in(said) if words[0] == "prompts"]
+    assert found == [["prompts", "--world", "west/old", "--data", "my game"]]
+    code, said = cli.carry_out(found[0])
+    assert (code, "Fort" in said) == (0, True), said
