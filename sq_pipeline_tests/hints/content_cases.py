@@ -160,6 +160,11 @@ CASES: tuple[Case, ...] = (
         {A: "points_of_interest: []\n", "west/worlds/alpha/world.yaml": "draft: true\n"},
         _rename_folder("west/worlds/alpha", "../alpha"),
     ),
+    Case(
+        "rename the folder",
+        {"west/worlds/al\npha/history.yaml": "points_of_interest: []\n"},
+        _rename_folder("west/worlds/al\npha", "west/worlds/alpha"),
+    ),
     # shapes
     Case("write `key: value`", {G: "- dust\n"}, {G: "positive_suffix: dust\n"}),
     Case("write `key: value`", {S: "- a\n"}, {S: "promotion: manual\n"}),

@@ -22,6 +22,11 @@ def recipe(more: str, base: str = _STYLE) -> dict[str, Any]:
     return {RECIPE: base + more}
 
 
+def trained(base_model: str, trainer: str, more: str) -> dict[str, Any]:
+    base = _STYLE.replace("iterations: 600\n", "") if "iterations" in more else _STYLE
+    return recipe(f"resolution: [64, 64]\nbase_model: {base_model}\ntrainer: {trainer}\n{more}", base)
+
+
 def subject(caption: str) -> dict[str, Any]:
     return {
         RECIPE: _SUBJECT,
@@ -147,6 +152,22 @@ CASES: tuple[Case, ...] = (
         {RECIPE: _STYLE + "trainer: mlx\n"},
     ),
     Case("use `trainer: mlx`", recipe("trainer: mflux-train\n")),
+    Case("write `trainer: mflux-train`", trained("z-image", "mlx", "")),
+    Case("leave it out", trained("z-image", "mflux-train", "rank: 8\nalpha: 4\n")),
+    Case("leave it out, or write 1.0", trained("z-image", "mflux-train", "crop_min: 0.5\n")),
+    Case(
+        "name some as mflux does, such as layers.0.attention.to_q",
+        trained("z-image", "mflux-train", "modules: [x]\n"),
+        "layers.0.attention.to_q",
+    ),
+    Case("make it a multiple of 48", trained("z-image", "mflux-train", "iterations: 7\n"), 48),
+    Case("write 1 or more", trained("flux1-dev", "mlx-examples", "warmup_steps: 0\n"), 1),
+    Case("write 10 or more", trained("flux1-dev", "mlx-examples", "iterations: 2\n"), 10),
+    Case(
+        "take one that divides 15, such as 1",
+        trained("flux1-dev", "mlx-examples", "batch_size: 7\nbase_bits: 16\n"),
+        1,
+    ),
     Case("write one such as `single_blocks.*` or `*.img_attn.qkv`", recipe("modules: ['img_in']\n"), "single_blocks.*"),
     Case("shorten it", recipe("sample_prompts: ['" + "a mill " * 99 + "']\n"), "a mill"),
     Case("shorten it", subject("mccoy at a mill, " + "far away " * 99), at("001.txt", "mccoy at a mill")),

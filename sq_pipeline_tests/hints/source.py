@@ -39,6 +39,7 @@ _PAIRS = {
     "training/recipe_keys.py": ("_NONE_HERE", "hint_for_foreign_key"),
 }
 _MOST = 64  # templates of one expression
+_looked_up: set[tuple[str, str]] = set()
 
 
 @dataclass
@@ -194,7 +195,20 @@ def _called(module: Module, call: ast.Call, depth: int) -> list[str]:
 
 
 def _assigned(module: Module, name: ast.Name, depth: int) -> list[str]:
-    """What a name was given, in its function or else in the module; with what was added to it."""
+    """What a name was given, in its function or else in the module; with what was added to it.
+
+    A name that is given something more of itself is a hole there.
+    """
+    if (module.file, name.id) in _looked_up:
+        return []
+    _looked_up.add((module.file, name.id))
+    try:
+        return _given(module, name, depth)
+    finally:
+        _looked_up.remove((module.file, name.id))
+
+
+def _given(module: Module, name: ast.Name, depth: int) -> list[str]:
     for scope in dict.fromkeys((module.around(name), module.tree)):
         given: list[str] = []
         added: list[str] = []

@@ -131,3 +131,24 @@ def test_elsewhere_the_hint_is_a_whole_command_and_that_works(game: Path, cli: C
         assert "`sq-pipeline adapter remap" not in said
     for words in [words for words in commands_in(said) if words[:2] == ["adapter", "inspect"]]:
         assert cli.carry_out(words, FILE=path)[0] in (0, 1)
+
+
+NONE = {
+    "a model": GALLERY["a model, not an adapter"].build,
+    "names of another model": GALLERY["names of another model"].build,
+    "whole numbers": GALLERY["whole numbers"].build,
+    "a LoHa": _saved({f"lora_unet_double_blocks_0_img_attn_proj.hada_w1_{x}": tensor([[1.0, 2.0]]) for x in "ab"}),
+}
+
+
+@pytest.mark.parametrize("case", NONE)
+def test_a_file_that_is_none_names_a_command_that_says_what_it_is(tmp_path: Path, cli: Cli, case: str) -> None:
+    folder = tmp_path / "it's my folder"
+    folder.mkdir()
+    path = NONE[case](folder)
+    code, said = cli("adapter", "remap", path, tmp_path / "out.safetensors", "--target", "mflux")
+    found = [words for words in commands_in(said) if words[:2] == ["adapter", "inspect"]]
+    assert (code, found[0]) == (1, ["adapter", "inspect", str(path)]), said
+    code, report = cli.carry_out(found[0])
+    assert code in (0, 1)
+    assert path.name in report

@@ -1,8 +1,10 @@
 """What a command is refused for is not refused any more, once its hint is carried out: from where the person stands."""
 
 import functools
+import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from sq_pipeline.cli.ui_command import _insist_free
-from sq_pipeline.common.errors import SelectionError
+from sq_pipeline.common.errors import ContentError, SelectionError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs import runs
+from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline_tests.builders import make_image, write_adapter
 from sq_pipeline_tests.hints.conftest import Cli
 from sq_pipeline_tests.hints.parsing import commands_in
@@ -71,27 +74,99 @@ class Refused:
 _OTEL = "OTEL_TRACES_EXPORTER"
 _PLAN = ("plan", "--data", "my game")
 REFUSED = (
-    Refused("known are west/old, west/paper", "plan|--data|my game|--world|west/olde", "plan|--data|my game|--world|west/old"),
+    Refused(
+        "known are west/old, west/paper",
+        "plan|--data|my game|--world|west/olde",
+        "plan|--data|my game|--world|west/old",
+    ),
     Refused("known are none", "plan|--data|bare|--world|a/b", "plan|--data|bare", _files(bare__content__x="")),
-    Refused("known are west/paper_land, west/west_land", "adapter|choose|west_lnd|--proposed|--data|my game", "adapter|choose|west/west_land|--proposed|--data|my game"),
-    Refused("use one of landscape, portrait, creature, scene", "plan|--data|my game|--tier|boat", "plan|--data|my game|--tier|scene"),
-    Refused("give `--iteration N --by WHO`, or `--proposed` alone", "adapter|choose|west_land|--data|my game", "adapter|choose|west_land|--data|my game|--iteration|2|--by|Ann"),
-    Refused("give `--iteration N --by WHO`, or `--proposed` alone", "adapter|choose|west_land|--data|my game", "adapter|choose|west_land|--data|my game|--proposed"),
-    Refused("use otlp, console or none", "plan|--data|my game", "plan|--data|my game", None, {_OTEL: "jaeger"}, {_OTEL: "none"}),
-    Refused("use http/protobuf", "plan|--data|my game", "plan|--data|my game", None, {_OTEL: "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {_OTEL: "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}),
-    Refused("use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts", "adapter|inspect|two/a.safetensors|--loader|mflux", "adapter|inspect|two/a.safetensors|--loader|mflux 0.18.1", _two),
-    Refused("use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts", "adapter|inspect|two/a.safetensors|--loader|forge", "adapter|inspect|two/a.safetensors|--loader|ComfyUI", _two),
+    Refused(
+        "known are west/paper_land, west/west_land",
+        "adapter|choose|west_lnd|--proposed|--data|my game",
+        "adapter|choose|west/west_land|--proposed|--data|my game",
+    ),
+    Refused(
+        "use one of landscape, portrait, creature, scene",
+        "plan|--data|my game|--tier|boat",
+        "plan|--data|my game|--tier|scene",
+    ),
+    Refused(
+        "give `--iteration N --by WHO`, or `--proposed` alone",
+        "adapter|choose|west_land|--data|my game",
+        "adapter|choose|west_land|--data|my game|--iteration|2|--by|Ann",
+    ),
+    Refused(
+        "give `--iteration N --by WHO`, or `--proposed` alone",
+        "adapter|choose|west_land|--data|my game",
+        "adapter|choose|west_land|--data|my game|--proposed",
+    ),
+    Refused(
+        "use otlp, console or none",
+        "plan|--data|my game",
+        "plan|--data|my game",
+        None,
+        {_OTEL: "jaeger"},
+        {_OTEL: "none"},
+    ),
+    Refused(
+        "use http/protobuf",
+        "plan|--data|my game",
+        "plan|--data|my game",
+        None,
+        {_OTEL: "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {_OTEL: "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+    ),
+    Refused(
+        "use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts",
+        "adapter|inspect|two/a.safetensors|--loader|mflux",
+        "adapter|inspect|two/a.safetensors|--loader|mflux 0.18.1",
+        _two,
+    ),
+    Refused(
+        "use mflux with a version (mflux 0.18.1), diffusers, ComfyUI or sd-scripts",
+        "adapter|inspect|two/a.safetensors|--loader|forge",
+        "adapter|inspect|two/a.safetensors|--loader|ComfyUI",
+        _two,
+    ),
     Refused("name the one that is meant", "adapter|inspect|two", "adapter|inspect|two/a.safetensors", _two),
-    Refused("name the adapter's file, or its folder", "adapter|inspect|my game", "adapter|inspect|two/a.safetensors", _two),
+    Refused(
+        "name the adapter's file, or its folder", "adapter|inspect|my game", "adapter|inspect|two/a.safetensors", _two
+    ),
     Refused("check the path", "adapter|inspect|a.safetensors", "adapter|inspect|two/a.safetensors", _two),
-    Refused("name the file to write", "adapter|remap|two/a.safetensors|two|--target|kohya", "adapter|inspect|two/a.safetensors", _two),
+    Refused(
+        "name a PNG",
+        "verify-image|notes.png|--data|my game",
+        "verify-image|two.png|--data|my game",
+        lambda folder: (_files(**{"notes.png": "hello"})(folder), make_image(1).save(folder / "two.png")),
+    ),
+    Refused(
+        "name the .safetensors file",
+        "adapter|inspect|two.png",
+        "adapter|inspect|two/a.safetensors",
+        lambda folder: (_two(folder), make_image(1).save(folder / "two.png")),
+    ),
+    Refused(
+        "name the file to write",
+        "adapter|remap|two/a.safetensors|two|--target|kohya",
+        "adapter|inspect|two/a.safetensors",
+        _two,
+    ),
     Refused("name the folder of the dataset", "dataset|import|nowhere|out", "dataset|import|it's (mine)|out", _kohya),
-    Refused("name one elsewhere", "dataset|import|it's (mine)|it's (mine)/out", "dataset|import|it's (mine)|out", _kohya),
-    Refused("name a new or an empty folder", "dataset|import|it's (mine)|my game", "dataset|import|it's (mine)|out", _kohya),
-    Refused("captions are .txt, .caption, .json, or a metadata.jsonl or .csv", "dataset|import|my game/content/genre_packs|out", "dataset|import|it's (mine)|out", _kohya),
+    Refused(
+        "name one elsewhere", "dataset|import|it's (mine)|it's (mine)/out", "dataset|import|it's (mine)|out", _kohya
+    ),
+    Refused(
+        "name a new or an empty folder", "dataset|import|it's (mine)|my game", "dataset|import|it's (mine)|out", _kohya
+    ),
+    Refused(
+        "captions are .txt, .caption, .json, or a metadata.jsonl or .csv",
+        "dataset|import|my game/content/genre_packs|out",
+        "dataset|import|it's (mine)|out",
+        _kohya,
+    ),
     Refused("name a new or an empty folder", "demo|full|--no-run", "demo|new|--no-run", _files(full__a="")),
     Refused("add --baked", "adapter|fidelity|two/a.safetensors|--bits|4", "adapter|inspect|two/a.safetensors", _two),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case.hint[:40]} {case.words[:20]}")
@@ -177,6 +252,39 @@ def test_the_way_from_training_to_promotion_is_what_the_hints_say(
     code, said = cli.carry_out(choose[0])
     assert code == 0, said
     assert not [words for words in commands_in(cli("plan", *at)[1]) if words[1] == "choose"]
+
+
+def _pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _of_another_version(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 9999")
+
+
+@pytest.mark.parametrize("damage", [_pipe, _of_another_version])
+def test_what_was_damaged_in_the_store_is_moved_away(stands: Path, cli: Cli, damage: Callable[[Path], object]) -> None:
+    """Moved, never deleted: what a person has is still there."""
+    path = stands / "my game/store/records.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    damage(path)
+    ask = ("plan", "--data", "my game")
+    assert "move it away; it is made again" in cli(*ask)[1]
+    path.rename(stands / "aside")
+    assert "move it away" not in cli(*ask)[1]
+
+
+def test_a_manifest_that_says_nothing_is_moved_away(stands: Path) -> None:
+    data = DataDir(stands / "my game")
+    path = data.manifest("west")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("adapters: [1]\n")
+    with pytest.raises(ContentError, match="restore the file, or move it away"):
+        read_manifest(data, "west")
+    path.rename(stands / "aside")
+    assert read_manifest(data, "west") == {}
 
 
 def test_a_port_that_is_taken_is_not_asked_for_again() -> None:
