@@ -45,6 +45,8 @@ def explain_error(text: str, problem: str, line: int, column: int, quote_line: i
     lines = text.split("\n")
     if quote_line is not None:
         return _open_quote(quote_line)
+    if "another document" in problem:
+        return Words(f"line {line + 1}", "another document begins here", "write one file of them, without the `---`")
     for at in (line, line - 1):
         if 0 <= at < len(lines):
             for look in _LOOKS:

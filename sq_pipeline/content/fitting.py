@@ -30,11 +30,15 @@ _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)")
 
 @dataclass(frozen=True)
 class Piece:
-    """What is left out as a whole. `is_floor`: only where a person allows it. `rank`: the least goes last."""
+    """What is left out as a whole. `is_floor`: only where a person allows it. `rank`: the least goes last.
+
+    `yields`: of the floor, it is left out before the rest of the floor has no room.
+    """
 
     text: str
     rank: int = 0
     is_floor: bool = False
+    yields: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,16 @@ def is_safety(part: str) -> bool:
     return bool(_SAFETY.search(part))
 
 
-def by_commas(text: str, rank: int, *, has_floor: bool) -> Text:
-    """A text that may be cut at its commas. Its floor: what is said for safety and, with `has_floor`, its beginning."""
-    parts = split_commas(text)
-    pieces = (Piece(part, rank, is_safety(part) or (has_floor and place == 0)) for place, part in enumerate(parts))
+def by_commas(text: str, rank: int, *, has_floor: bool, yields: bool = False) -> Text:
+    """A text that may be cut at its commas. Its floor: what is said for safety and, with `has_floor`, its beginning.
+
+    `yields`: its beginning gives way where the whole floor has no room.
+    """
+    pieces = (
+        Piece(part, rank, is_safe or (has_floor and place == 0), yields and not is_safe)
+        for place, part in enumerate(split_commas(text))
+        for is_safe in (is_safety(part),)
+    )
     return Text(text, tuple(pieces))
 
 
@@ -123,11 +133,15 @@ def fit(texts: Sequence[Text], join: Callable[[Iterable[str]], str], count: Call
 
     said, counts = look(left_out)
     floor = [piece for piece in pieces if piece.is_floor and piece.rank]
+    if counts.tokens > counts.budget:
+        left_out += [piece for piece in floor if piece.yields]
+        said, counts = look(left_out)
     is_style_dropped = counts.tokens > counts.budget
-    candidates = sorted(left_out, key=lambda piece: piece.rank)
+    candidates = sorted(left_out, key=lambda piece: (not piece.is_floor, piece.rank))
     if is_style_dropped:
-        left_out += floor
-        candidates = [*sorted(floor, key=lambda piece: (not is_safety(piece.text), piece.rank)), *candidates]
+        left_out += [piece for piece in floor if not piece.yields]
+        rest = [piece for piece in candidates if not piece.is_floor]
+        candidates = [*sorted(floor, key=lambda piece: (not is_safety(piece.text), piece.rank)), *rest]
         said, counts = look(left_out)
     cut: set[int] = set()
     for piece in candidates:
@@ -140,5 +154,6 @@ def fit(texts: Sequence[Text], join: Callable[[Iterable[str]], str], count: Call
         elif not piece.is_floor:
             cut.add(text_of[id(piece)])  # what comes after it would read as if it stood there
     gone = set(map(id, left_out))
-    dropped = tuple(piece.text.strip() for piece in pieces if id(piece) in gone)
-    return Fitted(said, counts, dropped, is_style_dropped, tuple(piece.text for piece in floor))
+    dropped = tuple(piece.text.strip(", \t\r\n") for piece in pieces if id(piece) in gone)
+    kept = tuple(piece.text for piece in floor if not piece.yields)
+    return Fitted(said, counts, dropped, is_style_dropped, kept)

@@ -25,7 +25,7 @@ from sq_pipeline.common.text import printable
 from sq_pipeline.common.tiers import TIERS, Tier
 from sq_pipeline.content.clashes import Taken, adapters_of
 from sq_pipeline.content.cultures import FOLDER, Cultures, faults_of_cultures, read_cultures
-from sq_pipeline.content.near_files import look_beside
+from sq_pipeline.content.near_files import look_at_settings, look_beside
 from sq_pipeline.content.noted import Noted, lost_backdrops, said_twice
 from sq_pipeline.content.pack_parts import PackFile
 from sq_pipeline.content.records import DEFAULT_WORLD, Adapter, Catalog, Style, Subject, World
@@ -117,6 +117,7 @@ def _adapter_of(kind: type[PackFile]) -> TypeAdapter[Any]:
 def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     worlds: dict[str, World] = {}
     adapters: dict[str, Adapter] = {}
+    noted.warn(*look_at_settings(reader.data))
     roots, faults = _folders(reader.data, reader.data.packs_root, "")
     parts = key_parts(roots)
     for genre, root in roots.items():
@@ -137,12 +138,16 @@ def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(noted.warnings))
 
 
+# folders that unpackers, systems and tools leave
+_OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+
+
 def _folders(data: DataDir, root: Path, owner: str) -> tuple[dict[str, Path], dict[str, tuple[Fault, ...]]]:
     """The folders in a folder by name, and a fault for each whose name is no text of one line, by `owner` and name."""
     found: dict[str, Path] = {}
     faults: dict[str, tuple[Fault, ...]] = {}
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.name.startswith(".") or not path.is_dir():
+        if path.name.startswith(".") or path.name in _OF_SYSTEMS or not path.is_dir():
             continue
         if "".join(path.name.splitlines()) == path.name and _is_text(path.name):
             found[path.name] = path

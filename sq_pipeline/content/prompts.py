@@ -91,17 +91,17 @@ def write_prompt(
     Texts, in order: triggers; the visual prompt, or name, role and description, then culture and what is around a
     person; the tags of the subject's type; the tier's suffix; the positive suffix. Over the encoder's budget they are
     cut at commas and sentences, see `fitting`: first the positive suffix, then the tier's, the tags, and so on. Never
-    left out: triggers, a visual prompt, the beginning of a description, the beginning of each text of the style, and
-    what is said for safety. Raises ContentError where that does not fit; without `insists_on_style` the style gives
-    way first.
+    left out: triggers, a visual prompt, the beginning of a description, the beginning of the positive suffix, and what
+    is said for safety; the beginnings of the tags and of the tier's suffix only where these have no room beside them.
+    Raises ContentError where that does not fit; without `insists_on_style` the style gives way first.
     """
     style = world.style
     suffix = style.tier_positive_suffixes.get(tier, style.positive_suffix)
     tail = (
         by_commas("" if subject.visual_prompt else _trim(subject.culture), _CULTURE, has_floor=False),
         by_commas("" if subject.visual_prompt else _trim(subject.element), _ELEMENT, has_floor=False),
-        by_commas(_trim(style.tag_overrides.get(subject.kind or "", "")), _TAGS, has_floor=True),
-        by_commas(_trim(style.tier_suffixes.get(tier, "")), _TIER, has_floor=True),
+        by_commas(_trim(style.tag_overrides.get(subject.kind or "", "")), _TAGS, has_floor=True, yields=True),
+        by_commas(_trim(style.tier_suffixes.get(tier, "")), _TIER, has_floor=True, yields=True),
         by_commas(_trim(suffix), _SUFFIX, has_floor=True),
     )
     triggers = triggers_of(stack_for(world, tier))

@@ -19,6 +19,7 @@ from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.told import tell
 from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
+from sq_pipeline.pipeline.chain import is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
@@ -141,6 +142,8 @@ def _bring_up_to_date(
         say(line)
     _note_made(pipeline, plan, made, report)
     _note_blocked(plan, report)
+    waiting = {item["asset"] for item in report.waiting}  # what was tried and then found to wait has not failed
+    report.failed = [item for item in report.failed if item["asset"] not in waiting]
     report.warnings = list(dict.fromkeys(map(str, plan.warnings)))
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
@@ -277,7 +280,7 @@ def _note_blocked(plan: Plan, report: RunReport) -> None:
         steps += [state.stack] if state.lacks_stack else state.steps()
     for step in steps:
         line = {"asset": step.asset, "reason": "; ".join(step.reasons)}
-        if step.status == "waiting":
+        if is_waiting(step):
             report.waiting.append(line)
         elif step.status == "blocked" and step.reasons and told.issuperset(step.reasons):
             continue

@@ -28,7 +28,7 @@ def follow(upstream: Sequence[Step], asset: str, kind: str) -> Step:
     lines = list(reasons.values())[:_MOST_CAUSES]
     if len(upstream) > len(lines):
         lines.append(f"and {len(upstream) - len(lines)} more")
-    stopped = next((step for step in upstream if not step.is_to_do), None)
+    stopped = next(iter(sorted((step for step in upstream if not step.is_to_do), key=is_waiting)), None)
     status = "pending" if stopped is None else "blocked"
     return Step(asset, kind, status, reasons=tuple(lines), because=stopped or upstream[0])
 
@@ -38,6 +38,13 @@ def trace(step: Step, upstream: Sequence[Step]) -> Step:
     if step.status == "fresh":
         return step
     return replace(step, because=next((cause for cause in upstream if cause.status != "fresh"), None))
+
+
+def is_waiting(step: Step) -> bool:
+    """True where nothing is at fault: the step, or what it is blocked by, waits for a person."""
+    return step.status == "waiting" or (
+        step.status == "blocked" and any(cause.status == "waiting" for cause in _causes(step))
+    )
 
 
 def problems_of(step: Step) -> list[str]:

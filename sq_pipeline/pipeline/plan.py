@@ -12,7 +12,7 @@ from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
-from sq_pipeline.pipeline.chain import chain_of
+from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import Settled, find_settled, settle
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
@@ -62,7 +62,8 @@ class Plan:
 
 def _as_json(step: Step) -> dict[str, Any]:
     reasons = list(step.reasons)
-    return {"asset": step.asset, "status": step.status, "reasons": reasons, "chain": list(chain_of(step))}
+    status = "waiting" if is_waiting(step) else step.status
+    return {"asset": step.asset, "status": status, "reasons": reasons, "chain": list(chain_of(step))}
 
 
 def adapters_of(worlds: Iterable[World], tier: str | None) -> list[str]:

@@ -202,7 +202,7 @@ def _check_duplicates(images: list[DatasetImage], name: str) -> Iterator[Fault]:
     for image in images:
         if image.pixels_hash in first:
             problem = f"shows the same pixels as {first[image.pixels_hash]}"
-            yield LikeFault(f"{name}/{image.name}", "", problem, "remove one", "shows the same pixels as another")
+            yield LikeFault(f"{name}/{image.name}", "", problem, "keep one of them", "shows the same pixels as another")
         first.setdefault(image.pixels_hash, image.name)
 
 

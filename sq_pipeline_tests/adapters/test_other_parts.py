@@ -189,6 +189,7 @@ def test_dora_is_named_and_not_faulty(tmp_path: Path):
     path = save(tmp_path / "a.safetensors", tensors)
     answers = answers_of(path)
     assert (answers["ComfyUI"], answers["mflux >=0.19"], answers["diffusers"]) == ("yes", "no", "no")
+    assert any("(13 of 13 modules)" in verdict.reason for verdict in report_adapter(path).loads_in)
     assert report_adapter(path).method == "DoRA"
     assert "13 keys are not a LoRA's; each is DoRA's" in refusal(path)
 

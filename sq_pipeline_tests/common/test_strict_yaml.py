@@ -104,7 +104,7 @@ def test_an_empty_text_is_none(text: str):
         ("a: 1\nb: [1, 2\nc: 3\n", 3, ""),
         ("a: b: c\n", 1, "a colon in a text"),
         ("a:\n\tb: 1\n", 2, "begins with a tab"),
-        ("a: 1\n--- \nb: 2\n", 2, "another document"),
+        ("a: 1\n--- \nb: 2\n", 2, "another document begins here"),
         ("é: 1\na: \x07\n", 2, "holds the character U+0007"),
     ],
 )

@@ -303,9 +303,12 @@ _S2, _S3 = "Empty for years.", "Crows live here."
         (17, (_S3,), "trig, Old Mill: A mill by the river. Empty for years., old stone, establishing shot, wide shot"),
         (16, (_S2, _S3), "trig, Old Mill: A mill by the river., old stone, establishing shot, wide shot"),
         (14, (_S2, _S3), "trig, Old Mill: A mill by the river., old stone, establishing shot, wide shot"),
+        # the tier's suffix and the tags give way to the positive suffix
+        (13, (_S2, _S3, "establishing shot"), "trig, Old Mill: A mill by the river., old stone, wide shot"),
+        (11, (_S2, _S3, "old stone", "establishing shot"), "trig, Old Mill: A mill by the river., wide shot"),
+        (10, (_S2, _S3, "old stone", "establishing shot"), "trig, Old Mill: A mill by the river., wide shot"),
         # only where a person allows it
-        (13, (_S2, _S3, "wide shot"), "trig, Old Mill: A mill by the river., old stone, establishing shot"),
-        (11, (_S2, _S3, "establishing shot", "wide shot"), "trig, Old Mill: A mill by the river., old stone"),
+        (9, (_S2, _S3, "old stone", "establishing shot", "wide shot"), "trig, Old Mill: A mill by the river."),
         (8, (_S2, _S3, "old stone", "establishing shot", "wide shot"), "trig, Old Mill: A mill by the river."),
     ],
 )
@@ -315,7 +318,7 @@ def test_parts_are_dropped_in_the_stated_order_and_recorded(budget: int, dropped
     assert prompt.positive_prompt == text
     assert prompt.dropped == dropped
     assert prompt.counts.tokens == len(text.split()) <= budget
-    if budget >= 14:
+    if budget >= 10:
         assert write_prompt(world, MILL, "landscape", counter) == prompt
     else:
         with pytest.raises(ContentError, match=r"no room for its style.*dropped_style: warn"):
@@ -359,6 +362,30 @@ def test_a_style_is_cut_from_the_right_and_keeps_its_beginning_and_what_is_for_s
     assert least.positive_prompt == "a mill, no letters, no watermark"
 
 
+@pytest.mark.parametrize(
+    ("tags", "shot", "budget", "dropped", "tail"),
+    [
+        ("no people", "wide shot", 6, ("wide shot",), "no people, dust"),  # what is said for safety never gives way
+        ("old stone, no text", "wide shot", 6, ("old stone", "wide shot"), "no text, dust"),
+        ("old stone", "wide shot, no text", 7, ("wide shot",), "old stone, no text, dust"),
+        ("old stone", "wide shot", 5, ("wide shot",), "old stone, dust"),
+        ("old stone", "", 4, ("old stone",), "dust"),
+    ],
+)
+def test_tags_and_the_tier_s_suffix_give_way_before_there_is_no_room(
+    tags: str, shot: str, budget: int, dropped: tuple[str, ...], tail: str
+):
+    style = Style(positive_suffix="dust", tier_suffixes={"landscape": shot}, tag_overrides={"town": tags})
+    poi = Subject("Mill", "mill", visual_prompt="a mill", kind="town")
+    prompt = write_prompt(world_with(style=style), poi, "landscape", WordCounter(budget))
+    assert (prompt.positive_prompt, prompt.dropped) == (f"a mill, {tail}", dropped)
+
+
+def test_what_is_left_out_is_told_without_the_commas_around_it():
+    poi = Subject("Mill", "mill", "A mill, old, with crows,")
+    assert write_prompt(world_with(style=Style()), poi, "landscape", WordCounter(4)).dropped == ("with crows",)
+
+
 def test_parts_that_are_not_there_are_not_recorded_as_dropped():
     style = Style(positive_suffix=" , ", tier_suffixes={"landscape": "a b, c"}, tag_overrides={"sacred": ""})
     poi = Subject("Mill", "mill", visual_prompt="a mill", kind="sacred")
@@ -400,7 +427,7 @@ def test_within_any_budget_the_prompt_fits_or_is_refused(
     poi = Subject("Mill", "mill", " ".join(sentences), "a fine mill" if has_visual_prompt else None, kind="town")
     first = split_sentences(poi.description)[0]
     least = "trig, a fine mill" if has_visual_prompt else f"trig, Mill: {first.partition(',')[0]}"
-    style = "wood, establishing shot, wide shot"
+    style = "wide shot"
     try:
         prompt = write_prompt(world, poi, "landscape", WordCounter(budget), insists_on_style=insists)
     except ContentError:

@@ -72,16 +72,22 @@ def _ui(data: DataDir, port: int) -> list[str]:
     return [COMMAND, "ui", "--data", str(data.root), "--port", str(port)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL],
+    ids=["11-term-ui", "11-hangup-ui", "11-kill-ui"],
+)
 def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signals) -> None:
+    """A second one is refused meanwhile: 11-second-ui and 11-second-ui-other-port"""
     port = free_port()
     with _started(data, *_ui(data, port)) as process:
         wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
         assert len(_left(data)) > 3
         if number is signal.SIGTERM:
-            second = subprocess.run(_ui(data, free_port()), capture_output=True, text=True, timeout=_LIMIT_S)
-            assert second.returncode == 1
-            assert f"is already open at http://127.0.0.1:{port}" in second.stderr
+            for other in (free_port(), port):
+                second = subprocess.run(_ui(data, other), capture_output=True, text=True, timeout=_LIMIT_S)
+                assert second.returncode == 1
+                assert f"is already open at http://127.0.0.1:{port}" in second.stderr
             assert is_listening(port)
         process.send_signal(number)
         process.wait(timeout=_LIMIT_S)
@@ -91,6 +97,7 @@ def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signal
 
 @pytest.mark.parametrize("command", ["ui", "serve"])
 def test_what_a_killed_shell_started_ends(data: DataDir, command: str) -> None:
+    """11-parent-killed"""
     port = free_port()
     more = f"--port {port}" if command == "ui" else ""
     with _started(data, "/bin/sh", "-c", f"{COMMAND} {command} --data '{data.root}' {more} & wait") as shell:
@@ -108,6 +115,7 @@ def _is_serving(data: DataDir) -> bool:
 
 
 def test_a_port_that_is_taken_is_said(data: DataDir) -> None:
+    """11-port-busy"""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,6 +1,7 @@
 """Packs as people write them: what `plan` and `prompts` say of each, with the real tokenizers; nothing is rendered."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from sq_pipeline.cli.content_commands import _collect_prompts
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.wiring import real_engines
 from sq_pipeline_tests.cases.adapters import joined, kohya, write_odd
 from sq_pipeline_tests.cases.packs import build, cases
+from sq_pipeline_tests.defs.test_sensors import Ticks
+from sq_pipeline_tests.pipeline.game import Game
 
 _ALPHA = "west/worlds/alpha/history.yaml"
 _P = "points_of_interest"
@@ -262,6 +266,55 @@ def test_the_right_answer(tmp_path: Path, shipped: DataDir, case: str) -> None:
     assert _holds(said.faults, right.faults), said.faults
     assert _holds(said.warnings, right.warnings), said.warnings
     assert right.also(said), said
+
+
+def test_a_whole_pack_has_one_fault_left_and_each_prompt_its_floor(tmp_path: Path, shipped: DataDir) -> None:
+    root = build("5-real-pack", tmp_path / "game", shipped.root)
+    said = look(root)
+    (fault,) = said.faults
+    assert "content/lora/lora/gulch_style.safetensors" in fault
+    assert said.planned == []  # they wait for their style
+    pictures = {asset.partition(":")[2] for asset in said.blocked if "_images:" in asset}
+    assert pictures == {
+        "main_street", "rens_pump_house", "old_chapel", "boiler_row", "ila_fenn", "picker_salt_m01", "rattler", "rat",
+    }  # fmt: skip
+    for name, row in said.prompts.items():
+        prompt = row["positive_prompt"]
+        assert prompt.startswith("gulch_style, ")
+        assert "TODO" not in prompt
+        assert "harsh midday sun" in prompt or all(part in prompt for part in (_FIRST_SUFFIX, *_KEPT)), name
+    assert len(said.prompts) == len(pictures)
+    files = [line.partition(": ")[0] for line in said.warnings if " not read: " in line]
+    assert len(files) == len(set(files))  # once a file
+
+
+def test_a_file_that_is_broken_after_a_run_takes_nothing_away(
+    tmp_path: Path, shipped: DataDir, empty_instance: Path
+) -> None:
+    data = DataDir(build("3-unclosed-quote", tmp_path / "game", shipped.root))
+    shutil.copytree(empty_instance, data.dagster_home)
+    with open_instance(data) as instance:
+        game = Game(data, instance)
+        assert {item["poi"] for item in game.run().rendered} == {"good_place", "neighbour"}
+        pictures = {path: path.read_bytes() for path in data.packs_root.glob("west/images/poi/*.png")}
+        before = {*build_defs(data=data).resolve_asset_graph().get_all_asset_keys()}
+        history = cases()["3-unclosed-quote-now"][_ALPHA]
+        (data.packs_root / _ALPHA).write_text(history or "")
+        plan = game.plan()
+        (fault,) = plan["faults"]
+        assert "line 4: a quote is opened" in fault
+        assert plan["stale"] == []
+        _, said = Ticks(game).tick("content")
+        assert "gone" not in said
+        assert "line 4: a quote is opened" in said
+        assert {*build_defs(data=data).resolve_asset_graph().get_all_asset_keys()} == before
+        assert game.run().rendered == []
+    assert {path: path.read_bytes() for path in pictures} == pictures
+
+
+def test_each_case_is_asked_for_its_answer() -> None:
+    of_their_own = {"3-legacy-lora", "3-unclosed-quote", "5-real-pack"}
+    assert {*cases()} == {*RIGHT, *of_their_own}
 
 
 @pytest.mark.parametrize("case", [name for name in cases() if name.startswith(("2-", "3-"))])

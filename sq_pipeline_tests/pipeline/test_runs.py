@@ -224,9 +224,12 @@ def test_manual_promotion_waits_for_a_person(game: Game) -> None:
     assert {item["asset"] for item in report.waiting} == {
         "west/loras/west_land/promoted_adapter",
         "west/loras/paper_land/promoted_adapter",
+        "west/worlds/old/stack",
+        "west/worlds/paper/stack",
     }
     assert all("adapter promote" in item["reason"] for item in report.waiting)
-    assert report.rendered == []
+    assert (report.rendered, report.blocked, report.failed) == ([], [], [])
+    assert {item["status"] for item in game.plan()["blocked"]} == {"waiting"}
     context = Context(game.data, game.engines(game.data))
     promote(context, context.adapter("west_land"), "Ada")
     assert rendered(game.run()) == {"old/mill", "old/mine", "old/inn"}

@@ -53,7 +53,11 @@ def sound(data: DataDir) -> DataDir:
     return data
 
 
-@pytest.mark.parametrize("scale", [0, -0.0, 1e6, -11.0, 10.001])
+@pytest.mark.parametrize(
+    "scale",
+    [0, -0.0, 1e6, -11.0, 10.001],
+    ids=["9-scale-zero", "9-scale-minus-zero", "9-scale-million", "minus eleven", "above ten"],
+)
 def test_a_scale_that_nobody_means_is_a_fault_and_nothing_is_planned(sound: DataDir, scale: float):
     pack(sound, scale=scale)
     plan = plan_of(sound)
@@ -63,7 +67,9 @@ def test_a_scale_that_nobody_means_is_a_fault_and_nothing_is_planned(sound: Data
     assert plan["stale"] == []
 
 
-@pytest.mark.parametrize("scale", [3.0, -1.0, 10, -10.0, 2.001])
+@pytest.mark.parametrize(
+    "scale", [3.0, -1.0, 10, -10.0, 2.001], ids=["9-scale-three", "9-scale-minus-one", "ten", "minus ten", "above two"]
+)
 def test_a_scale_that_is_odd_is_one_warning_and_planned(sound: DataDir, scale: float):
     pack(sound, scale=scale)
     plan = plan_of(sound)
@@ -73,7 +79,7 @@ def test_a_scale_that_is_odd_is_one_warning_and_planned(sound: DataDir, scale: f
     assert plan["stale"]
 
 
-@pytest.mark.parametrize("scale", [0.25, 1, 2, 0.001])
+@pytest.mark.parametrize("scale", [0.25, 1, 2, 0.001], ids=["9-scale-quarter", "one", "two", "a thousandth"])
 def test_other_scales_are_planned_without_a_word(sound: DataDir, scale: float):
     pack(sound, scale=scale)
     plan = plan_of(sound)

@@ -98,14 +98,14 @@ def picture_of_another(path: Path) -> None:
 
 
 THEIRS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "painted": (paint, "is not a picture of ours"),
-    "retouched": (retouch, "is not a picture of ours"),
+    "1-own-picture-first-run": (paint, "is not a picture of ours"),
+    "1-retouched": (retouch, "is not a picture of ours"),
     "retouched with its metadata": (retouch_keeping_metadata, "was changed since it was made"),
     "of the same size": (flip_one_bit_of_a_size, "is not a picture of ours"),
-    "a link": (link, "is a link"),
+    "1-link-at-the-path": (link, "is a link"),
     "a link to nothing": (link_to_nothing, "is a link"),
-    "a folder": (folder, "is a folder"),
-    "a text": (text, "is not a picture of ours"),
+    "1-folder-at-the-path": (folder, "is a folder"),
+    "1-not-a-picture": (text, "is not a picture of ours"),
     "a pipe": (pipe, "is no plain file"),
     "half a PNG": (half_a_png, "is not a picture of ours"),
     "a PNG with a palette": (palette, "is not a picture of ours"),
@@ -162,19 +162,26 @@ def test_what_it_was_moved_away_from_is_rendered_again(done: Game) -> None:
 
 
 def test_a_picture_that_was_there_before_the_first_run_stays(game: Game) -> None:
-    for tier, slug in (("landscape", "mill"), ("portrait", "ada")):
+    """1-own-portrait and 1-own-creature"""
+    for tier, slug in (("landscape", "mill"), ("portrait", "ada"), ("creature", "hound")):
         paint(game.data.published_image("west", tier, slug))  # type: ignore[arg-type]
     people = {"characters": [{"name": "Ada", "appearance": "a grey braid"}]}
     write_yaml(game.data.world_root("west", "old") / "portrait_manifest.yaml", people)
+    beasts = {"creatures": [{"name": "Hound", "description": "a lean hound"}]}
+    write_yaml(game.data.world_root("west", "old") / "creatures.yaml", beasts)
     write_yaml(game.data.settings_file, {"promotion": "automatic", "missing_adapter": "none",
                                          "thresholds": {"ssim_trigger_max": 1.0}})  # fmt: skip
-    before = mill(game).read_bytes()
+    theirs = {path: path.read_bytes() for path in mill(game).parents[1].glob("*/*.png")}
     waits = {item["asset"] for item in game.plan()["blocked"]}
-    assert waits >= {"west/worlds/old/poi_images:mill", "west/worlds/old/portrait_images:ada"}
+    assert waits >= {
+        "west/worlds/old/poi_images:mill",
+        "west/worlds/old/portrait_images:ada",
+        "west/worlds/old/creature_images:hound",
+    }
     report = game.run()
     assert not report.failed
     assert {item["poi"] for item in report.rendered} == {"mine", "inn", "gate", "dock"}
-    assert mill(game).read_bytes() == before
+    assert {path: path.read_bytes() for path in theirs} == theirs
     # people alone, all of them waiting: their gallery waits with them, and nothing is a fault
     assert report.blocked == []
 
@@ -196,6 +203,7 @@ def test_pictures_of_ours_are_replaced_whatever_became_of_the_store(done: Game, 
 
 
 def test_a_picture_saved_anew_with_the_same_pixels_never_waits(done: Game) -> None:
+    """1-resaved-same-pixels"""
     Image.open(mill(done)).convert("RGB").save(mill(done), optimize=True)
     pixels = Image.open(mill(done)).tobytes()
     report = done.run()
@@ -226,6 +234,7 @@ def test_a_picture_that_comes_while_it_is_rendered_stays(done: Game) -> None:
 
 
 def test_the_sensor_asks_for_nothing_and_says_what_waits(done: Game) -> None:
+    """1-sensor"""
     retouch(mill(done))
     requests, said = Ticks(done).tick("content")
     assert requests == []
@@ -244,6 +253,7 @@ def test_the_sensor_asks_for_the_others(done: Game) -> None:
 
 @pytest.mark.parametrize("change", [retouch, retouch_keeping_metadata])
 def test_a_retouched_picture_of_a_removed_place_is_named_once(change: Callable[[Path], None], done: Game) -> None:
+    """1-retouched-and-removed"""
     change(mill(done))
     theirs = mill(done).read_bytes()
     done.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mine"), poi("Inn"))]})
@@ -270,6 +280,7 @@ def other_adapter(path: Path) -> None:
 
 
 def test_an_adapter_of_a_persons_own_stays_and_worlds_keep_what_was_promoted(done: Game) -> None:
+    """1-own-adapter"""
     path = adapter_file(done)
     promoted = path.read_bytes()
     other_adapter(path)
@@ -285,7 +296,7 @@ def test_an_adapter_of_a_persons_own_stays_and_worlds_keep_what_was_promoted(don
     recipe = done.data.datasets_root / "west/landscape/lora.yaml"
     recipe.write_text(recipe.read_text().replace("seed: 1", "seed: 5"))
     report = done.run()
-    assert report.trained == ["west/loras/west_land/mlx_adapter"]
+    assert (report.trained, report.failed) == (["west/loras/west_land/mlx_adapter"], [])
     assert [item["asset"] for item in report.waiting] == ["west/loras/west_land/promoted_adapter"]
     assert (report.rendered, path.read_bytes()) == ([], theirs)
 
@@ -343,7 +354,9 @@ def test_an_adapter_of_a_persons_own_is_there_before_the_first_promotion(game: G
     path.write_bytes(b"somebody's work")
     report = game.run()
     assert path.read_bytes() == b"somebody's work"
-    assert [item["asset"] for item in report.waiting] == ["west/loras/west_land/promoted_adapter"]
+    waits = [item["asset"] for item in report.waiting]
+    assert waits == ["west/loras/west_land/promoted_adapter", "west/worlds/old/stack"]
+    assert (report.failed, report.blocked) == ([], [])
     assert {item["world"] for item in report.rendered} == {"paper"}
 
 
@@ -361,6 +374,7 @@ def test_ours_is_put_back_where_an_older_one_of_ours_lies(done: Game) -> None:
 
 
 def test_what_a_person_wrote_into_a_manifest_is_kept(done: Game) -> None:
+    """1-own-manifest"""
     manifest = done.data.manifest("west")
     ours = manifest.read_text()
     manifest.write_text(f"# for the night build\n{ours}  mine: {{file: west/mine.safetensors}}\n")

@@ -165,7 +165,7 @@ def _second_image_of_a_stem(folder: Path) -> None:
 ONE_FAULT: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "image without caption": (_remove("001.txt"), "001.png", "has no caption"),
     "caption without image": (_remove("001.png"), "001.txt", "has no image"),
-    "garbage": (_write("001.png", b"\x00garbage" * 40), "001.png", "cannot be decoded"),
+    "garbage": (_write("001.png", b"\x00garbage" * 40), "001.png", "is no picture of a kind that is known here"),
     "empty file": (_write("001.png", b""), "001.png", "cannot be decoded"),
     "truncated": (_truncate_image, "001.png", "cannot be decoded"),
     "too narrow": (_save("001.png", make_image(9, WIDTH_PX - 1, HEIGHT_PX)), "001.png", "is 127×96 pixels"),

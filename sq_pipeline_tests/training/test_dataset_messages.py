@@ -41,6 +41,24 @@ def table_csv(folder: Path) -> None:
     (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f"{n}.png,trg scene {n}\n" for n in range(5)))
 
 
+def pair_named(picture: str, caption: str) -> Build:
+    """A sound dataset, and a pair whose names are not quite one."""
+
+    def build(folder: Path) -> None:
+        dataset(folder)
+        drawing(100).save(folder / picture)
+        (folder / caption).write_text("trg")
+
+    return build
+
+
+def leftovers(folder: Path) -> None:
+    dataset(folder)
+    for name in ("._good0.png", "._good0.txt", ".DS_Store", ".picasa.ini", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / "loop").symlink_to(folder)
+
+
 def split_folders(folder: Path) -> None:
     datasets.kohya_folder(folder)
     (folder / "10_trg house").rename(folder / "train")
@@ -93,6 +111,9 @@ BROTHERS: dict[str, Build] = {
     "named-webp-is-film": file_beside_caption("a.webp", b"\0\0\0\x18ftypmp42"),
     "named-tga-is-text": file_beside_caption("a.tga", b"hello, this is no picture at all"),
     "named-jpg-is-eps": file_beside_caption("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+    "names-of-other-capitals": pair_named("Abc.png", "abc.txt"),
+    "a-space-in-one-name": pair_named("x .png", "x.txt"),
+    "leftovers": leftovers,
     "metadata-csv": table_csv,
     "folder-train": split_folders,
     "masks-by-suffix": masks_by_suffix,
@@ -138,7 +159,9 @@ FAULTS: dict[str, list[tuple[str, str]]] = {
     "named-png-is-pdf": [("a.png: is a document", "export it")],
     "named-png-is-lfs": [("a.png: is a Git LFS pointer", "git lfs pull")],
     "named-webp-is-film": [("a.webp: is a film", "save its frames")],
-    "named-tga-is-text": [("a.tga: cannot be decoded", "save it again as PNG")],
+    "named-tga-is-text": [("a.tga: is no picture of a kind that is known here", "get the picture itself")],
+    "names-of-other-capitals": [("Abc.png: has its caption in abc.txt", "rename it to Abc.txt")],
+    "a-space-in-one-name": [("x .png: has its caption in x.txt", "rename it to x .txt")],
     "named-jpg-is-eps": [("a.jpg: is a document", "export it")],
     "metadata-csv": [("metadata.csv: holds the captions of 5 pictures", IMPORT)],
     "folder-train": [("train/: holds 4 pictures that are not trained", IMPORT)],
@@ -151,10 +174,15 @@ FAULTS: dict[str, list[tuple[str, str]]] = {
     "two-of-a-kind": [("good0.txt: says 'a barn'", "`kind: subject`"), ("good1.txt: says 'a barn'", "`kind: subject`")],
 }
 FIT: dict[str, list[tuple[str, str]]] = {
-    **{f"format-{suffix}": [] for suffix in ("avif", "gif", "jfif", "tga", "jp2")},
+    **{name: [] for name in ("format-avif", "format-gif", "format-jfif", "format-tga", "format-jp2")},
     "nfd-picture-nfc-caption": [],
     "nfc-picture-nfd-caption": [],
     "jpeg-named-png": [],
+    "leftovers": [
+        ("Thumbs.db: is neither image nor caption", "it is ignored"),
+        ("desktop.ini: is neither image nor caption", "it is ignored"),
+        ("loop: is a link to a folder; nothing in it is trained", "put the pictures themselves"),
+    ],
     "pairs-in-subfolder": [("sub/: holds 1 picture that is not trained", IMPORT)],
     "gif-without-caption": [("preview.gif: is neither image nor caption", "it is ignored")],
     "heic-without-caption": [("a.heic: is HEIC, which is not read here; it is not trained", "save it as PNG")],
@@ -179,6 +207,20 @@ def assert_told(lines: list[str], expected: list[tuple[str, str]]) -> None:
 def test_a_fault_names_its_file_and_a_way(tmp_path: Path, case: str) -> None:
     faults = faults_of(lambda: check_dataset(build(case, tmp_path / "set"), "set", "tiny-flux"), DatasetError)
     assert_told([str(fault) for fault in faults], FAULTS[case])
+
+
+@pytest.mark.parametrize(
+    "case", ["metadata-jsonl", "metadata-csv", "caption-dot-caption", "caption-json", "caption-dot-cap"]
+)
+def test_what_a_fault_names_is_told_once(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sq-pipeline", "dataset", "check", str(build(case, tmp_path / "set"))])
+    with pytest.raises(SystemExit):
+        main()
+    told = "".join(capsys.readouterr())
+    assert "error: " in told
+    assert "it is ignored" not in told
 
 
 @pytest.mark.parametrize("case", FIT)

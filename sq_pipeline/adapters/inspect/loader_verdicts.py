@@ -132,6 +132,9 @@ _UNREADABLE = {
     "F8_E4M3": "MLX takes F8_E4M3 for whole numbers; convert it to BF16",
     "F8_E5M2": "MLX does not read F8_E5M2; convert it to BF16",
 }
+_MODULE = re.compile(
+    r"\.(?:lora_|lokr_|hada_|dora_scale|alpha|diff|oft_|on_input)[^.]*(?:\.[^.]+)*$"
+)  # of a tensor's name
 # method and loader: the answer, its reason, and the names that it needs; read in the sources that `loader_names` lists
 _METHODS: Mapping[tuple[str, str], tuple[Answer, str, str]] = {
     ("DoRA", "mflux >=0.19"): ("no", "it applies no DoRA: it refuses one, or leaves its sizes out", ""),
@@ -153,7 +156,7 @@ def _judge_method(loader: str, facts: LoaderFacts) -> Verdict:
         return Verdict(loader, "not known", f"nobody looked what it makes of a {facts.method} with a LoRA in it")
     if pattern and (unread := unread_names(pattern, facts.names)):
         return Verdict(loader, "no", _unread(unread, len(facts.names)))
-    modules = len({name.rpartition(".")[0] for name in facts.names})
+    modules = len({_MODULE.sub("", name) for name in facts.names})
     return Verdict(loader, answer, f"{reason} ({modules} of {modules} modules)" if answer == "yes" else reason)
 
 

@@ -6,6 +6,7 @@ A remap for a person stops at each, and goes on where they allow it. Not here: w
 from collections.abc import Collection, Iterator, Sequence
 
 from sq_pipeline.adapters.base_named import other_base
+from sq_pipeline.adapters.inspect.family_fit import other_model
 from sq_pipeline.adapters.inspect.findings import Doubt, changes_nothing, lines_of, told_apart
 from sq_pipeline.adapters.inspect.flux_fit import fit
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
@@ -30,8 +31,10 @@ def find_doubts(
     pairs = pair_up(adapter.file.tensors, [adapter.keymap])
     fitted = fit(pairs.pairs, base_models)
     misfits = [finding for finding in fitted.findings if finding.kind == "width"]
+    model = other_model(adapter.file, pairs.pairs) if misfits else None
+    way = f"it is of {model}, which no target here is for; `adapter inspect` says who loads it as it is"
     for line in lines_of(misfits, modules):
-        yield Fault(path, "", line, "check the base model it was trained for")
+        yield Fault(path, "", line, way if model else "check the base model it was trained for")
     for doubt, line, hint in _doubts(adapter, zeros):
         if doubt not in allowed:
             yield Fault(path, "", line, f"{hint}, or {pass_option('--allow', doubt)}")

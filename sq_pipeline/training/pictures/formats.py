@@ -84,4 +84,6 @@ def describe_unreadable(path: Path, reason: str) -> tuple[str, str]:
     for mark, described in _MARKS:
         if head.startswith(mark) or text.lower().startswith(mark):
             return described
+    if reason.startswith("cannot identify image file"):
+        return "is no picture of a kind that is known here", _AGAIN
     return f"cannot be decoded ({reason})", _SAVE.replace("save it", "save it again")

@@ -47,7 +47,8 @@ def pair_up(listing: FolderListing, folder: Path, name: str) -> Pairing:
     if not pairs:
         faults += folders
     notes = [] if not pairs else folders
-    notes += _others(listing, name, without={path.name for path in (misnamed,) if path})
+    told = {path.name for path in (misnamed,) if path} | {*_read_elsewhere(listing)}
+    notes += _others(listing, name, without=told)
     if misnamed is not None:
         problem = f"is not read: the recipe's name is {RECIPE_FILE}"
         faults.append(Fault(f"{name}/{misnamed.name}", "", problem, f"rename it to {RECIPE_FILE}"))
@@ -103,23 +104,47 @@ def _captions_elsewhere(listing: FolderListing, folder: Path, name: str) -> Iter
             yield LikeFault(f"{name}/{path.name}", "", problem, _import_hint(folder), shared)
 
 
+def _read_elsewhere(listing: FolderListing) -> Iterator[str]:
+    """The files that a fault names, since another trainer has its captions there."""
+    alone = _without_caption(listing)
+    names = {image.name for image in alone}
+    yield from (path.name for path in listing.others if path.name in TABLES and names & read_table(path).keys())
+    yield from (found[0].name for path in alone if (found := find_caption(path)))
+
+
 def _images_alone(listing: FolderListing, name: str) -> Iterator[Fault]:
     stems = {stem_of(path): path for path in listing.images}
+    near = _captions_of_near_names(listing)
     tables = [read_table(path) for path in listing.others if path.name in TABLES]
     for path in _without_caption(listing):
         if any(path.name in table for table in tables) or find_caption(path):
             continue
         file, mask = f"{name}/{path.name}", mask_pattern(path, stems)
-        if mask:
+        if caption := near.get(path):
+            problem = f"has its caption in {caption.name}, whose name differs in capitals or spaces"
+            yield Fault(file, "", problem, f"rename it to {path.stem}.txt")
+        elif mask:
             hint = f"put `ignore: [{as_yaml_text(mask)}]` in {RECIPE_FILE}"
             yield Fault(file, "", "looks like a mask of another trainer, which is not read", hint)
         else:
             yield Fault(file, "", "has no caption", f"write a .txt of its name, or `ignore` it in {RECIPE_FILE}")
 
 
+def _captions_of_near_names(listing: FolderListing) -> dict[Path, Path]:
+    """Pictures without a caption, with the caption without a picture that is called alike but for case and spaces."""
+
+    def plain(path: Path) -> str:
+        return "".join(stem_of(path).casefold().split())
+
+    images = {stem_of(path) for path in listing.images}
+    captions = {plain(path): path for path in listing.captions if stem_of(path) not in images}
+    return {path: captions[plain(path)] for path in _without_caption(listing) if plain(path) in captions}
+
+
 def _captions_alone(listing: FolderListing, name: str) -> Iterator[Fault]:
     images = {stem_of(path) for path in listing.images}
     told = {found[0] for path in _without_caption(listing) if (found := find_caption(path))}
+    told |= {*_captions_of_near_names(listing).values()}
     unread = {stem_of(path): path for path in listing.others if describe_other(path)}
     for path in listing.captions:
         stem = stem_of(path)
@@ -150,6 +175,10 @@ def _folders_of_pictures(listing: FolderListing, folder: Path, name: str) -> Ite
 def _others(listing: FolderListing, name: str, without: set[str]) -> Iterator[Fault]:
     captioned = {stem_of(path) for path in listing.captions}
     for path in listing.others:
+        if path.is_symlink() and path.is_dir():
+            hint = "put the pictures themselves into the folder"
+            yield Fault(f"{name}/{path.name}", "", "is a link to a folder; nothing in it is trained", hint)
+            continue
         if path.name in without or (path.is_dir() and pictures_below(path)):
             continue
         described = describe_other(path)
