@@ -12,6 +12,7 @@ from sq_pipeline.adapters.remap.remap import remap_adapter
 from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline_tests.adapters.files import KEYMAPS, mlx_tensors, save
 from sq_pipeline_tests.adapters.test_adapter_cli import Shell
+from sq_pipeline_tests.cases.adapters import joined, kohya, peft, split
 
 TINY = FLUX1_MODELS["tiny-flux"]
 
@@ -65,6 +66,40 @@ def test_below_the_thresholds_it_exits_with_one_and_tells_why(shell: Shell, adap
     assert "14 of 52 layers were missed" in " ".join(out.split())
     assert "transformer_blocks.1.attn.to_q" in out
     assert "fidelity.layers_share_min" in out
+
+
+NAMES = {
+    "bfl-names": (peft(joined(), "diffusion_model."), ()),
+    "peft-names": (peft(split(), "base_model.model."), ()),
+    "names of mlx-examples": (mlx_tensors(TINY, rank=2), ()),
+    "text-encoder-too": (
+        {
+            **kohya(joined()),
+            **kohya({"layers_0_mlp_fc1": joined()["double_blocks.0.img_attn.proj"]}, prefix="lora_te1_"),
+        },
+        ("--without-text-encoder",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_that_mflux_does_not_know_lead_to_a_remap_that_works(shell: Shell, tmp_path: Path, case: str):
+    tensors, options = NAMES[case]
+    path, out = save(tmp_path / "theirs.safetensors", tensors), tmp_path / "ours.safetensors"
+    code, said, err = shell.run("fidelity", path)
+    assert code == 1
+    told = " ".join((said + err).split())
+    assert " ".join(("adapter remap", str(path), "OUT --target mflux", *options)) in told
+    assert shell.run("remap", path, out, "--target", "mflux", *options)[0] == 0
+    assert shell.json("fidelity", out)["has_passed"] is True
+
+
+@pytest.mark.long
+def test_the_base_model_of_a_file_is_the_one_that_its_widths_name(shell: Shell, tmp_path: Path):
+    """true-diffusers"""
+    path = save(tmp_path / "a.safetensors", peft(split((3072, 1, 1), 1), dtype="BF16"))
+    report = shell.json("fidelity", path)
+    assert (report["base_model"], report["has_passed"], report["layers_wanted"]) == ("flux1-dev", True, 20)
 
 
 def test_a_bake_is_measured_as_asked(shell: Shell, adapter: Path, source: Path):

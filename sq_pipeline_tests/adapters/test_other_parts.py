@@ -101,6 +101,7 @@ def test_diffusers_has_scale_before_shift_in_the_last_layer(tmp_path: Path):
 
 
 def test_outside_true_kohya_is_part_of_what_mflux_loads_and_all_of_the_others(tmp_path: Path):
+    """outside-true-kohya"""
     extra = dict(list(outside(3072, 4096, 768, rank=1).items())[:5])
     path = save(tmp_path / "a.safetensors", kohya({**joined(TRUE, 1), **extra}, dtype="BF16"))
     answers = {verdict.loader: verdict.answer for verdict in report_adapter(path).loads_in}
@@ -163,6 +164,7 @@ def text_encoder() -> Tensors:
 
 
 def test_text_encoder_too_is_one_line_and_all_of_what_others_load(tmp_path: Path):
+    """text-encoder-too"""
     path = save(tmp_path / "a.safetensors", {**kohya(joined(TRUE, 1), dtype="BF16"), **text_encoder()})
     assert "72 modules are of a text encoder" in refusal(path)
     answers = {verdict.loader: verdict.answer for verdict in report_adapter(path).loads_in}
@@ -182,6 +184,7 @@ def answers_of(path: Path) -> dict[str, str]:
 
 
 def test_dora_is_named_and_not_faulty(tmp_path: Path):
+    """dora"""
     tensors = kohya(joined(TRUE, 1), dtype="BF16")
     for name, (down, _) in joined(TRUE, 1).items():
         key = f"lora_unet_{name.replace('.', '_')}.dora_scale"
@@ -195,6 +198,7 @@ def test_dora_is_named_and_not_faulty(tmp_path: Path):
 
 
 def test_loha_is_named_and_not_faulty(tmp_path: Path):
+    """loha"""
     tensors: Tensors = {}
     for name, (down, up) in joined(TRUE, 1).items():
         key = f"lora_unet_{name.replace('.', '_')}"
@@ -208,6 +212,7 @@ def test_loha_is_named_and_not_faulty(tmp_path: Path):
 
 
 def test_lokr_is_named_and_mflux_loads_it(tmp_path: Path):
+    """lokr"""
     tensors: Tensors = {}
     for name, (down, up) in split().items():
         key = f"lycoris_{name.replace('.', '_')}"
@@ -233,6 +238,7 @@ def test_a_lokr_with_a_lora_in_it_is_known_to_nobody(tmp_path: Path):
 
 @pytest.mark.parametrize("dtype", ["F64", "F8_E4M3"])
 def test_float64_and_fp8_true_are_not_for_mflux(tmp_path: Path, dtype: str):
+    """float64, fp8, fp8-true"""
     path = write_odd(tmp_path / "a.safetensors", kohya(joined(TRUE, 1), dtype=dtype))
     answers = answers_of(path)
     assert answers["mflux >=0.19"] == "no"
@@ -241,11 +247,20 @@ def test_float64_and_fp8_true_are_not_for_mflux(tmp_path: Path, dtype: str):
 
 
 def test_wrong_suffix_is_read_and_not_for_mflux(tmp_path: Path):
+    """wrong-suffix"""
     path = save(tmp_path / "a.sft", kohya(joined(TRUE, 1), dtype="BF16"))
     answers = answers_of(path)
     assert (answers["mflux >=0.19"], answers["ComfyUI"]) == ("no", "yes")
     _, result = remap(path, "mflux")
     assert result.modules == 13
+
+
+@pytest.mark.parametrize("metadata", [None, {}], ids=["null-metadata", "empty metadata"])
+def test_no_metadata_in_whichever_form_is_read(tmp_path: Path, metadata: dict[str, str] | None):
+    path = write_odd(tmp_path / "a.safetensors", kohya(joined()), metadata)
+    assert report_adapter(path).metadata == {}
+    _, result = remap(path, "mflux")
+    assert (result.modules, result.notes) == (32, ())
 
 
 def family(folder: Path, shapes: dict[str, tuple[int, int]], metadata: dict[str, str] | None = None) -> Path:
@@ -289,9 +304,10 @@ def test_the_base_model_of_another_family_is_named(
         assert (report.loads_in[0].answer, report.faults) == ("yes", ())
         assert f"--base-model {model}" in report.loads_in[0].reason
         assert answers_of(path)["diffusers"] == "not known"
-        with pytest.raises(AdapterError):
+        with pytest.raises(AdapterError) as caught:
             remap(path, "mflux")
         assert [*tmp_path.iterdir()] == [path]
+        assert model in str(caught.value) or model == "z-image"
 
 
 STRIPPED = {

@@ -238,6 +238,7 @@ def ss_file(folder: Path) -> Path:
 
 
 def test_metadata_ss_network_alpha_is_offered_and_what_is_offered_works(tmp_path: Path):
+    """metadata-ss-network-alpha"""
     hint = faults_of(ss_file(tmp_path))
     assert "pass --missing-alpha stated for alpha 2 (scale 0.5), as metadata ss_network_alpha says" in hint
     out, result = remap(ss_file(tmp_path), missing_alpha="stated")
@@ -262,6 +263,7 @@ def test_stated_where_nothing_is_stated_is_still_open(tmp_path: Path):
 
 
 def test_metadata_contradicts_alpha_and_the_tensors_win(tmp_path: Path):
+    """metadata-contradicts-alpha"""
     metadata = {"ss_network_dim": "4", "ss_network_alpha": "1.0", "ss_network_module": "networks.lora_flux"}
     out, result = remap(save(tmp_path / "a.safetensors", kohya(joined(rank=4)), metadata))
     assert scales_of(out) == {1}
@@ -328,6 +330,7 @@ def test_split_qkv_is_told_and_no_loader_has_it_right(tmp_path: Path):
 
 @pytest.mark.parametrize(("alpha", "said"), [(16.0, "8 times"), (2.0**-6, "1/128 of")])
 def test_alpha_8_times_is_a_remark_and_stops_nobody(tmp_path: Path, alpha: float, said: str):
+    """alpha-8-times"""
     path = save(tmp_path / "a.safetensors", kohya(joined(), alpha))
     report, (out, result) = report_adapter(path), remap(path)
     for remarks in (report.remarks, result.notes):
@@ -337,6 +340,7 @@ def test_alpha_8_times_is_a_remark_and_stops_nobody(tmp_path: Path, alpha: float
 
 
 def test_alpha_zero_in_some_is_a_remark_with_the_count(tmp_path: Path):
+    """alpha-zero-in-some"""
     tensors = kohya(joined())
     tensors |= {name: tensor(0.0) for name in tensors if name.endswith("alpha") and "single" in name}
     path = save(tmp_path / "a.safetensors", tensors)
@@ -348,6 +352,7 @@ def test_alpha_zero_in_some_is_a_remark_with_the_count(tmp_path: Path):
 
 @pytest.mark.parametrize(("dtype", "kept"), [("I64", False), ("I32", False), ("U8", False), ("BF16", True)])
 def test_alpha_whole_numbers_are_written_so_that_diffusers_takes_them(tmp_path: Path, dtype: str, kept: bool):
+    """alpha-whole-numbers"""
     path = save_any(tmp_path / "a.safetensors", kohya(joined(TRUE), 1, dtype="BF16", alpha_dtype=dtype))
     out, _ = remap(path, "diffusers")
     assert {kind for name, (kind, *_) in load(out).items() if name.endswith("alpha")} == {dtype if kept else "F32"}
@@ -362,6 +367,7 @@ def save_any(path: Path, tensors: Tensors) -> Path:
 @pytest.mark.parametrize("target", ["kohya", "diffusers"])
 @pytest.mark.parametrize("alpha", [-1.0, -0.5])
 def test_alpha_negative_is_written_with_its_sign_in_up(tmp_path: Path, target: str, alpha: float):
+    """alpha-negative"""
     path = save(tmp_path / "a.safetensors", kohya(joined(TRUE, 1), alpha, dtype="BF16"))
     verdicts = {verdict.loader: verdict.is_right for verdict in report_adapter(path).loads_in}
     assert not verdicts["diffusers"]

@@ -127,6 +127,23 @@ def test_a_port_that_is_taken_is_said(data: DataDir) -> None:
     assert _left(data) == []
 
 
+def test_a_run_that_was_killed_is_gone_on_with(data: DataDir) -> None:
+    """11-run-kill"""
+    write_yaml(data.settings_file, {"tiers": {"landscape": {"num_inference_steps": 200}}})
+    run = [COMMAND, "run", "--data", str(data.root)]
+    with _started(data, *run) as process:
+        log = next(data.root.parent.glob("*.log"))
+        wait(lambda: "rendered in process" in log.read_text(), START_S, "the first picture")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+    assert not data.published_image("west", "landscape", "mill").exists()
+    again = subprocess.run(run, capture_output=True, text=True)
+    assert (again.returncode, "Traceback" in again.stderr) == (0, False), again.stderr
+    assert "1 rendered" in again.stdout
+    assert data.published_image("west", "landscape", "mill").is_file()
+
+
 def test_a_process_without_its_parent_is_asked_to_end_and_one_that_ignores_hanging_up_is_not(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(

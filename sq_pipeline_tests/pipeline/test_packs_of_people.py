@@ -1,7 +1,9 @@
 """Packs as people write them: what `plan` and `prompts` say of each, with the real tokenizers; nothing is rendered."""
 
+import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sq_pipeline.cli import main
 from sq_pipeline.cli.content_commands import _collect_prompts
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
@@ -310,6 +313,27 @@ def test_a_file_that_is_broken_after_a_run_takes_nothing_away(
         assert {*build_defs(data=data).resolve_asset_graph().get_all_asset_keys()} == before
         assert game.run().rendered == []
     assert {path: path.read_bytes() for path in pictures} == pictures
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_faults_of_a_plan_are_on_stderr_too(
+    tmp_path: Path,
+    shipped: DataDir,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+) -> None:
+    """8-plan-with-faults, which is 3-one-faulty-entry"""
+    root = build("3-one-faulty-entry", tmp_path / "game", shipped.root)
+    monkeypatch.setattr(sys, "argv", ["sq-pipeline", "plan", "--data", str(root), *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    (line,) = [line for line in said.err.splitlines() if line.startswith("fault: ")]
+    assert "history.yaml: chapters[0].points_of_interest[0].name" in line
+    if options:
+        assert json.loads(said.out)["faults"] == [line.removeprefix("fault: ")]
 
 
 def test_each_case_is_asked_for_its_answer() -> None:

@@ -146,6 +146,7 @@ def test_a_second_one_ends_at_once_and_says_why(served: DataDir, process: "subpr
 
 
 def test_sigterm_finishes_the_picture_in_hand(data: DataDir, tmp_path: Path) -> None:
+    """11-serve-term"""
     steps = 0
     with (tmp_path / "log").open("w") as log, server_process(data, log) as process, join(data, process) as client:
 
