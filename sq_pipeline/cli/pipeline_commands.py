@@ -151,7 +151,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
-    """Faults go to stderr too, whatever stdout is read by."""
+    """What makes the exit code 1 goes to stderr too, whatever stdout is read by: faults, and what is blocked first."""
     if as_json:
         print_json(result)
     else:
@@ -163,3 +163,8 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")
     for line in result["faults"]:
         say(f"fault: {line}")
+    for item in result["blocked"]:
+        if item["status"] == "blocked" and not item["chain"]:
+            for reason in item["reasons"]:
+                if reason not in result["faults"]:
+                    say(f"blocked: {item['asset']}: {reason}")

@@ -336,6 +336,19 @@ def test_faults_of_a_plan_are_on_stderr_too(
         assert json.loads(said.out)["faults"] == [line.removeprefix("fault: ")]
 
 
+def test_what_is_blocked_without_a_fault_is_on_stderr(
+    tmp_path: Path, shipped: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A prompt that is too long: the exit code is 1, and not without a word."""
+    root = build("8-too-long-names-the-file", tmp_path / "game", shipped.root)
+    monkeypatch.setattr(sys, "argv", ["sq-pipeline", "plan", "--data", str(root), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1
+    assert line.startswith("blocked: west/worlds/alpha/poi_images:barn: content/genre_packs/west/worlds/alpha/history")
+
+
 def test_each_case_is_asked_for_its_answer() -> None:
     of_their_own = {"3-legacy-lora", "3-unclosed-quote", "5-real-pack"}
     assert {*cases()} == {*RIGHT, *of_their_own}
