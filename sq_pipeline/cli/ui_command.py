@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
+        from sq_pipeline.common.deaths import describe_exit
         from sq_pipeline.common.guarded_process import run_guarded
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
@@ -57,7 +58,8 @@ def register(app: typer.Typer) -> None:
                     process.interrupt()
                     process.wait_for(_GRACE_S)
                     return
-        sys.stderr.write(f"error: Dagster ended by itself (exit code {code}); its own words are above\n")
+        how = describe_exit(code) or f"exit code {code}"
+        sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are above\n")
         raise typer.Exit(1)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sq_pipeline.common.atomic import disk_error
+from sq_pipeline.common.deaths import describe_exit
 
 _GRACE_S = 5  # between being asked to end, and being ended
 
@@ -166,10 +167,9 @@ class ChildResult:
 
     @property
     def last_words(self) -> str:
-        """The last line that says something, progress bars aside; for a signal, which one it was."""
-        if self.exit_code is not None and self.exit_code < 0:
-            name = signal.Signals(-self.exit_code).name
-            return f"killed by {name}" + (" (was there too little memory?)" if name == "SIGKILL" else "")
+        """The last line that says something, progress bars aside; for a signal, which one it was and often is."""
+        if self.exit_code is not None and (by_signal := describe_exit(self.exit_code)):
+            return by_signal
         said = next((line for line in reversed(self.last_lines) if line.strip() and not _BAR.search(line)), "")
         return said.strip() or f"exit code {self.exit_code} without a word"
 

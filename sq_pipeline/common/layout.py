@@ -57,6 +57,16 @@ class DataDir:
         return self.root / "store"
 
     @property
+    def death_note(self) -> Path:
+        """What is left of a run that was ended by a signal, see `common.deaths`."""
+        return self.store_root / "run.death"
+
+    @property
+    def server_death_note(self) -> Path:
+        """As `death_note`, of the render server."""
+        return self.store_root / "serve.death"
+
+    @property
     def dagster_home(self) -> Path:
         return self.store_root / "dagster"
 

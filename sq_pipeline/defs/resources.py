@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from dagster import InitResourceContext, ResourceDefinition
 
+from sq_pipeline.common.deaths import told_of_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
 from sq_pipeline.pipeline.context import Context, Engines
@@ -22,7 +23,12 @@ def pipeline_resource(data: DataDir, make_engines: MakeEngines, shared: Context 
 
     def make(context: InitResourceContext) -> Iterator[Context]:
         log = context.log
-        with hold_run_lock(data, lambda line: log.warning(line) if log else None):
+
+        def say(line: str) -> None:
+            if log:
+                log.warning(line)
+
+        with hold_run_lock(data, say), told_of_death("the run", data.death_note, say):
             pipeline = shared or Context(data, make_engines(data), looks_ahead=False)
             yield pipeline
             if log and not shared:

@@ -10,6 +10,7 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
+from sq_pipeline.common.deaths import told_of_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
 from sq_pipeline.common.tiers import select_tiers
@@ -84,7 +85,7 @@ def bring_up_to_date(
     """
     select_tiers(tier)
     start = time.perf_counter()
-    with hold_run_lock(data, say):
+    with hold_run_lock(data, say), told_of_death("the run", data.death_note, say):
         pipeline = Context(data, make_engines(data))
         try:
             with event_files(instance) as new_run:

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.deaths import describe_exit
 from sq_pipeline.common.guarded_process import run_guarded
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.support import TrainerSupport
 
 _TICK_S = 0.1
+WARNING = "warning: "  # what a line begins with that such a process has for people
+_GOES_ON = "it goes on here, after its last checkpoint"
 
 Say = Callable[[str], None]
 
@@ -103,9 +106,12 @@ class TrainingAhead:
                 words = (folder / "log").read_text(errors="replace").strip().splitlines()
             except OSError as error:
                 code, words = 1, [str(error)]
+        for word in words:
+            if word.startswith(WARNING):
+                self._say(f"{key}: {word}")
         if code:
-            last = words[-1] if words else f"exit code {code}"
-            self._say(f"{key}: the training in a process of its own ended early ({last}); it goes on here")
+            last = describe_exit(code) or (words[-1] if words else f"exit code {code}")
+            self._say(f"{key}: the training in a process of its own ended early ({last}); {_GOES_ON}")
 
 
 class AheadTrainer:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.deaths import read_death
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, Renderer, RenderRequest
@@ -31,6 +32,7 @@ _FAULTS: tuple[Code, ...] = (
     "base_model_missing",
 )
 
+_NOTE_S = 1.0
 _NO_SERVER = "no render server is up"
 _AGAIN_S = 0.5  # for one that was silent before
 _ALIVE_MAX_S = 15.0
@@ -94,7 +96,8 @@ class ServerFirstRenderer:
         except (ServerGoneError, OSError) as error:
             self._hang_up()
             self._said = ""
-            return self._render_here(request, f"THE RENDER SERVER (process {pid}) DIED with a picture in hand: {error}")
+            died = f"THE RENDER SERVER (process {pid}) DIED with a picture in hand: {self._how_it_died() or error}"
+            return self._render_here(request, died)
         except BaseException:
             self._hang_up()  # Ctrl-C: the server need not finish it
             raise
@@ -130,6 +133,15 @@ class ServerFirstRenderer:
             differs = ", ".join(f"{name} {other.get(name)} there, {own.get(name)} here" for name in names)
             return f"the server (process {pid}) is another engine ({differs}); start it again"
         return self._client, pid
+
+    def _how_it_died(self) -> str | None:
+        """What its watcher says, which may come a moment after the socket's end; None where it runs, or has none."""
+        note, end = self._data.server_death_note, time.monotonic() + _NOTE_S
+        while note.exists() and time.monotonic() < end:
+            if told := read_death(note):
+                return told
+            time.sleep(_NOTE_S / 20)
+        return None
 
     def _hang_up(self) -> None:
         if self._client is not None:

@@ -97,7 +97,7 @@ class Recipe(BaseModel):
     kept_checkpoints: int = Field(default=3, ge=1, le=100)
     """Adapters that are kept to choose among, evenly spaced, the last one included."""
     sample_interval: int = Field(default=50, ge=1)
-    """Iterations between samples. Changes nothing in the adapter."""
+    """Iterations between samples; more than `iterations`: none are drawn. Changes nothing in the adapter."""
     sample_prompts: tuple[_Line, ...] = Field(default=(), max_length=16, strict=False)
     """What is drawn while it trains. Left out: the tier's first four verification prompts. Changes nothing in the
     adapter."""
@@ -106,6 +106,11 @@ class Recipe(BaseModel):
     def scale(self) -> float:
         """What the trained matrices' product is multiplied with: alpha / rank."""
         return 1.0 if self.alpha is None else self.alpha / self.rank
+
+    @property
+    def draws_samples(self) -> bool:
+        """False where no interval between samples ends."""
+        return self.sample_interval <= self.iterations
 
     def covers(self, module: str) -> bool:
         """True when a BFL module of that name is trained."""

@@ -92,7 +92,29 @@ def test_one_that_fails_is_told_of_and_left_to_the_run(tmp_path: Path) -> None:
     (tmp_path / "one.go").write_text("the disk is full")
     ahead.await_end("f1")
     ahead.close()
-    assert said == ["one: the training in a process of its own ended early (the disk is full); it goes on here"]
+    told = "one: the training in a process of its own ended early"
+    assert said == [f"{told} (the disk is full); it goes on here, after its last checkpoint"]
+
+
+def test_one_that_a_signal_ended_is_told_of_by_the_signal_s_name(tmp_path: Path) -> None:
+    said: list[str] = []
+    ahead = TrainingAhead(command(tmp_path), 1, said.append)
+    ahead.begin([("one", "f1")])
+    os.kill(pid_of(tmp_path, "one"), signal.SIGKILL)
+    ahead.await_end("f1")
+    ahead.close()
+    assert len(said) == 1
+    assert "ended by SIGKILL (often: memory ran out" in said[0]
+
+
+def test_its_warnings_are_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    script = "import sys; sys.stderr.write('a note\\nwarning: no sample after iteration 4\\n')"
+    ahead = TrainingAhead(lambda *_, **__: [sys.executable, "-c", script], 1, said.append)
+    ahead.begin([("one", "f1")])
+    eventually(lambda: bool(said))
+    ahead.close()
+    assert said == ["one: warning: no sample after iteration 4"]
 
 
 def test_on_one_core_nothing_begins(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from sq_pipeline.common.deaths import read_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import is_run_lock_free
 
@@ -27,11 +28,13 @@ def report_dead_runs(data: DataDir, instance: DagsterInstance, now: datetime, gr
     if not is_run_lock_free(data):
         return []
     dead = [run_id for run_id in suspects if run_id in _started_runs(instance)]
+    told = read_death(data.death_note)
+    how = f"its process is gone: {told}" if told else "its process is gone"
     for run_id in dead:
         run = instance.get_run_by_id(run_id)
         if run is not None:
-            instance.report_run_failed(run, "its process is gone")
-    return [f"run {run_id[:8]}: its process is gone" for run_id in dead]
+            instance.report_run_failed(run, how)
+    return [f"run {run_id[:8]}: {how}" for run_id in dead]
 
 
 def _started_runs(instance: DagsterInstance) -> dict[str, float]:

@@ -184,8 +184,13 @@ def verify_prompts_of(context: Context, adapter: Adapter) -> VerifyPrompts:
 
 
 def sample_prompts_of(context: Context, adapter: Adapter) -> tuple[str, ...]:
-    """What samples are drawn of while training: the recipe's prompts, or the tier's first ones with the trigger."""
+    """What samples are drawn of while training: the recipe's prompts, or the tier's first ones with the trigger.
+
+    None where the recipe wants no samples.
+    """
     recipe = recipe_of(context, adapter)
+    if not recipe.draws_samples:
+        return ()
     if recipe.sample_prompts:
         return recipe.sample_prompts
     prompts = [item.prompt for item in verify_prompts_of(context, adapter).prompts[:_SAMPLES]]

@@ -11,6 +11,7 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import training_base_of
+from sq_pipeline.common.deaths import telling_where_it_goes_on
 from sq_pipeline.common.errors import ContentError, DivergedError, Fault
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
@@ -95,7 +96,8 @@ def _make(making: Making) -> Record:
         prompts = _sample_prompts(making)
         trainer = context.engines.trainer(trainer_of(context, adapter))
         try:
-            result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
+            with telling_where_it_goes_on("begins this training anew"):
+                result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
         except DivergedError as error:
             note_divergence(context.data, step.fingerprint, context.engines.chip, error.faults[0])
             raise

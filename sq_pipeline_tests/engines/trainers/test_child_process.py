@@ -1,12 +1,14 @@
 """A child process: what it said last, how it ended, and that it ends when nobody waits for it any more."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from sq_pipeline.common.deaths import describe_signal
 from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
 
 
@@ -45,7 +47,9 @@ def test_all_that_it_says_is_in_the_log(script: str, lines: tuple[str, ...], tmp
         ("import sys; print('why', flush=True); print(' 5%|#| 1/20', file=sys.stderr); sys.exit(3)", "why"),
         ("raise RuntimeError('what')", "RuntimeError: what"),
         ("import sys; sys.exit(4)", "exit code 4 without a word"),
-        ("import os; os.kill(os.getpid(), 15)", "killed by SIGTERM"),
+        ("import os; os.kill(os.getpid(), 15)", f"ended by {describe_signal(signal.SIGTERM)}"),
+        # an `mlx_examples.python` may be a script that runs one
+        ("import sys; sys.exit(137)", f"ended with 137, as by {describe_signal(signal.SIGKILL)}"),
     ],
 )
 def test_its_last_words(script: str, words: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.common.atomic import disk_error, write_bytes, write_text
+from sq_pipeline.common.deaths import goes_on_after
 from sq_pipeline.common.plain_file import read_plain_text
 from sq_pipeline.engines.trainers.mflux_train.config import DATA, RUN
 
@@ -88,6 +89,11 @@ class TrainFolder:
         found = (self.folder / RUN / "checkpoints").glob("*_checkpoint.zip")
         return {int(path.name.partition("_")[0]): path for path in found}
 
+    @property
+    def last_iteration(self) -> int:
+        """The iteration of the last checkpoint that is whole, which a training is continued from; 0: there is none."""
+        return max((iteration for iteration, path in self.checkpoints().items() if is_whole(path)), default=0)
+
     def new_checkpoints(self) -> Iterator[tuple[int, Path]]:
         """Those that became whole since this was last asked, the oldest first, each there until the next is taken."""
         for iteration, path in sorted(self.checkpoints().items()):
@@ -105,6 +111,7 @@ class TrainFolder:
             write_bytes(self.kept_path(iteration), read_member(path, "_adapter.safetensors"))
         self.notes.elapsed_s[str(iteration)] = round(elapsed_s, 3)
         self._write_notes()
+        goes_on_after(iteration)
         whole = sorted(done for done, file in self.checkpoints().items() if file in self._seen)
         for old in whole[:-_KEPT_CHECKPOINTS]:
             self.checkpoints()[old].unlink(missing_ok=True)

@@ -233,7 +233,13 @@ class _Run:
         if result.exit_code == 0 and self._told < self._iterations and "non-finite" in " ".join(result.last_lines):
             return self._stopped(self._told + 1)
         problem = f"mflux-train ended after iteration {self._told} of {self._iterations}: {result.last_words}"
-        return TrainingError(Fault(RECIPE_FILE, "trainer", problem, f"all that it said is in {_LOG}"))
+        return TrainingError(
+            Fault(RECIPE_FILE, "trainer", problem, f"all that it said is in {_LOG}; {self._goes_on()}")
+        )
+
+    def _goes_on(self) -> str:
+        last = self._folder.last_iteration
+        return f"the next run goes on after iteration {last}" if last else "the next run begins anew"
 
     def _result(self) -> TrainResult:
         final = self._folder.kept_path(self._iterations)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.atomic import disk_error
+from sq_pipeline.common.deaths import goes_on_after
 from sq_pipeline.common.errors import AdapterError, Fault, StorageError
 from sq_pipeline.engines.trainers.mlx.array_bits import array_of, tensors_of, write_tensors
 from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
@@ -70,6 +71,7 @@ class CheckpointFolder:
                 _log.warning("checkpoint %s is passed over: %s", path.name, error)
                 continue
             self._own = paths[index:][::-1]
+            goes_on_after(checkpoint.state.iteration)
             return checkpoint
         return None
 
@@ -122,6 +124,7 @@ class CheckpointFolder:
         with self.telling_what_is_kept():
             write_tensors(path, tensors, metadata)
         self._own = [*(own for own in self._own if own != path), path][-_KEPT:]
+        goes_on_after(state.iteration)
         _remove(path for path in self._folder.glob("[0-9]*.safetensors") if path not in self._own)
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Samples of a training: the same prompts and seeds at each interval, as a strip. Not here: all strips."""
 
+import logging
 from pathlib import Path
 
 import mlx.core as mx
@@ -8,13 +9,17 @@ from PIL import Image
 
 from sq_pipeline.base_models.base_models import SizePx
 from sq_pipeline.common.atomic import atomic_path
+from sq_pipeline.common.errors import StorageError
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.sampler import sample_tokens
 from sq_pipeline.engines.trainers.mlx.base import TrainingBase
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
 from sq_pipeline.training.recipe import Recipe
 
+_log = logging.getLogger(__name__)
+
 _GAP_PX = 4
+_MARK = "sample.drawing"  # the iteration whose strip is being drawn
 
 
 class SampleStrips:
@@ -28,6 +33,31 @@ class SampleStrips:
         if self._dataset.sample_text is None:
             return False
         return iteration % self._recipe.sample_interval == 0 or iteration == self._recipe.iterations
+
+    def try_to_draw(self, network: Flux, iteration: int) -> Path | None:
+        """As `draw`; what is in the way is a warning, since an adapter is the same without samples.
+
+        One in which the process was ended before is not tried again: it may end it each time.
+        """
+        mark = self._folder / _MARK
+        try:
+            if mark.exists() and mark.read_text() == str(iteration):
+                _log.warning(
+                    "warning: no sample after iteration %d: the last process ended while it drew it", iteration
+                )
+                mark.unlink()
+                return None
+            mark.write_text(str(iteration))
+            try:
+                return self.draw(network, iteration)
+            finally:
+                mark.unlink()
+        except (MemoryError, RuntimeError, OSError, StorageError) as error:  # MLX has RuntimeError for most
+            told = str(error).splitlines()[0] if str(error) else "memory ran out"
+            _log.warning("warning: no sample after iteration %d (%s); the training goes on without it", iteration, told)
+            self._base.encoders.free()
+            mx.clear_cache()
+            return None
 
     def draw(self, network: Flux, iteration: int) -> Path:
         """Draw and write one strip, whole or not at all. Raises StorageError."""

@@ -179,7 +179,9 @@ class _Run:
         """Train to the end, with what is due on the way. Raises TrainingError, StorageError."""
         recipe, loop, start = self.recipe, self.loop, time.perf_counter()
         if loop.iteration == 0:
-            self._look_up(checkpoints)
+            self._measure()
+            if self._is_sampled(checkpoints):
+                self.samples.try_to_draw(self.network, loop.iteration)
         elif loop.iteration == recipe.iterations:
             on_progress(self._ended())
         while loop.iteration < recipe.iterations:
@@ -188,7 +190,11 @@ class _Run:
                 raise _diverged(problem)
             is_last = loop.iteration == recipe.iterations
             state = _checked_state(loop) if is_last else None
-            validation, sample = self._look_up(checkpoints)
+            validation = self._measure()
+            is_sampled = self._is_sampled(checkpoints)
+            if is_sampled:  # first: drawing takes memory of its own, and may end the process
+                self._keep(checkpoints, state, start)
+            sample = self.samples.try_to_draw(self.network, loop.iteration) if is_sampled else None
             elapsed_s = self.earlier_s + time.perf_counter() - start
             on_progress(
                 TrainProgress(
@@ -201,15 +207,23 @@ class _Run:
                     sample,
                 )
             )
-            if checkpoints is None or (is_last and not self._keeps_end()):
-                continue
-            if loop.iteration in recipe.kept_iterations() and not is_last:
-                with checkpoints.telling_what_is_kept():
-                    save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
-            is_due = is_last or _is_due(checkpoints, loop.iteration, recipe)
-            if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
-                told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.validation)
-                checkpoints.save(Checkpoint(state or _checked_state(loop), *told))
+            if not is_sampled:
+                self._keep(checkpoints, state, start)
+
+    def _keep(self, checkpoints: CheckpointFolder | None, state: LoopState | None, start: float) -> None:
+        """Save the adapter and the checkpoint that are due after this iteration."""
+        recipe, loop = self.recipe, self.loop
+        is_last = loop.iteration == recipe.iterations
+        if checkpoints is None or (is_last and not self._keeps_end()):
+            return
+        if loop.iteration in recipe.kept_iterations() and not is_last:
+            with checkpoints.telling_what_is_kept():
+                save_adapter(self._kept_path(loop.iteration), self.network, recipe.rank)
+        is_due = is_last or _is_due(checkpoints, loop.iteration, recipe)
+        if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
+            elapsed_s = self.earlier_s + time.perf_counter() - start
+            told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.validation)
+            checkpoints.save(Checkpoint(state or _checked_state(loop), *told))
 
     def _keeps_end(self) -> bool:
         place = self.request.checkpoints
@@ -227,15 +241,17 @@ class _Run:
             sample=samples[-1][1] if samples else None,
         )
 
-    def _look_up(self, checkpoints: CheckpointFolder | None) -> tuple[float | None, Path | None]:
-        """The validation loss and the samples, where they are due now."""
+    def _measure(self) -> float | None:
+        """The validation loss, where it is due now."""
         iteration = self.loop.iteration
         is_due = iteration % self.recipe.checkpoint_interval == 0 or iteration == self.recipe.iterations
         validation = self.meter.measure(self.network) if is_due else None
         if validation is not None:
             self.validation.append((iteration, validation))
-        is_drawn = checkpoints is not None and self.samples.is_due(iteration)
-        return validation, self.samples.draw(self.network, iteration) if is_drawn else None
+        return validation
+
+    def _is_sampled(self, checkpoints: CheckpointFolder | None) -> bool:
+        return checkpoints is not None and self.samples.is_due(self.loop.iteration)
 
     def kept(self) -> tuple[KeptAdapter, ...]:
         """The adapters that were kept on the way."""

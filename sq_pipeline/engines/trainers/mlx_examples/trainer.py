@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file
+from sq_pipeline.common.deaths import describe_exit
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.common.guarded_process import CannotStart, run_guarded
 from sq_pipeline.common.layout import DataDir
@@ -228,12 +229,13 @@ class _Training:
 
     def _failed(self, code: int) -> TrainingError:
         log = self._log_path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        problem = f"mlx-examples failed: {last_error(log)}" if code > 0 else f"mlx-examples was ended by signal {-code}"
+        by_signal = describe_exit(code)
+        problem = f"mlx-examples was {by_signal}" if by_signal else f"mlx-examples failed: {last_error(log)}"
         hint = (
             f"its whole output is in {self._log_path}" if self.request.checkpoints is not None else "see its checkout"
         )
-        if code < 0:
-            hint = f"the system may have been out of memory; {hint}"
+        if by_signal:
+            hint = f"the next run begins anew, it cannot be continued; {hint}"
         return TrainingError(Fault("", "", problem, hint))
 
     def _adopt(self) -> tuple[int, tuple[KeptAdapter, ...]]:
