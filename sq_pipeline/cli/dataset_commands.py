@@ -73,18 +73,18 @@ def _later_stages(place: _Place, recipe: "Recipe | None") -> "LaterStages":
 
 
 def _fit_memory(folder: Path, recipe: "Recipe", base_model: "BaseModel", place: _Place) -> "TrainingFit | None":
-    """What the training needs of this machine; None over tiny-flux, which always fits, and where it is not known."""
+    """What the training needs of this machine; None where it is not known."""
     from sq_pipeline.base_models.base_models import Flux1Model, training_base_of
     from sq_pipeline.engines import factory
     from sq_pipeline.pipeline.adapters.training_needs import fit_training
     from sq_pipeline.training.dataset import read_captions
 
     over = training_base_of(base_model)
-    if over.name == "tiny-flux" or not isinstance(over, Flux1Model) or (recipe.trainer or place.trainer) != "mlx":
+    if not isinstance(over, Flux1Model) or (recipe.trainer or place.trainer) != "mlx":
         return None
     captions = [text for _, text in read_captions(folder, str(folder))]
-    memory_bytes = factory.usable_memory_bytes()
-    return fit_training(str(folder), recipe, over, memory_bytes, pairs=len(captions), captions=len(set(captions)))
+    counts = {"pairs": len(captions), "captions": len(set(captions))}
+    return fit_training(str(folder), recipe, over, factory.usable_memory_bytes(), factory.computing_dtype(), **counts)
 
 
 def _steps_of(recipe: "Recipe | None") -> dict[str, int]:

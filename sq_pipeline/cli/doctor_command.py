@@ -82,8 +82,10 @@ def collect_trainings(data_root: Path) -> dict[str, Any]:
 
     data = DataDir(data_root.resolve())
     usable_bytes = factory.usable_memory_bytes()
-    fits, faults = fit_trainings(Context(data, real_engines(data)), usable_bytes)
-    return {"usable_memory_bytes": usable_bytes, "trainings": [fit.as_json() for fit in fits], "faults": faults}
+    dtype = factory.computing_dtype()
+    fits, faults = fit_trainings(Context(data, real_engines(data)), usable_bytes, dtype)
+    trainings = [fit.as_json() for fit in fits]
+    return {"usable_memory_bytes": usable_bytes, "dtype": dtype, "trainings": trainings, "faults": faults}
 
 
 def _show_trainings(report: dict[str, Any]) -> None:
@@ -92,10 +94,14 @@ def _show_trainings(report: dict[str, Any]) -> None:
     for row in report["trainings"]:
         optimizer = row["adapter_bytes"] + row["gradients_bytes"] + row["optimizer_bytes"]
         activations = row["activations_bytes"] + row["margin_bytes"]
-        parts = " + ".join(map(_gib, (row["weights_bytes"], optimizer, activations)))
+        samples = row["samples_bytes"] + row["beyond_step_bytes"]
+        parts = " + ".join(map(_gib, (row["weights_bytes"], optimizer, activations, samples)))
         name = row["name"] if row["name"] == row["base_model"] else f"{row['name']} ({row['base_model']})"
-        rows.append((name, row["fits_with"], parts, _gib(row["encoders_bytes"]), _gib(row["total_bytes"])))
-    print_table(("training", "fits with", "weights + optimizer + activations", "encoding", "needs"), rows)
+        rows.append(
+            (name, row["dtype"], row["fits_with"], parts, _gib(row["encoders_bytes"]), _gib(row["total_bytes"]))
+        )
+    parts = "weights + optimizer + activations + samples"
+    print_table(("training", "computes in", "fits with", parts, "encoding", "needs"), rows)
     for row in report["trainings"]:
         for fault in row["faults"]:
             print_line(f"{row['name']}: {fault}")

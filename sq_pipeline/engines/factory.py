@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sq_pipeline.base_models.base_models import resolve_base_model
+from sq_pipeline.base_models.base_models import Dtype, resolve_base_model
 from sq_pipeline.base_models.files import base_model_folder
 from sq_pipeline.base_models.ports import TokenCounter
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
@@ -69,7 +69,8 @@ def _check_mlx(_data: DataDir, plan: TrainingPlan) -> Iterator[Fault]:
         return
     try:
         # over tiny-flux everything fits, and MLX need not be asked
-        plan.settings(_ENOUGH if plan.base_model.name == "tiny-flux" else usable_memory_bytes())
+        is_tiny = plan.base_model.name == "tiny-flux"
+        plan.settings(_ENOUGH, "float32") if is_tiny else plan.settings(usable_memory_bytes(), computing_dtype())
     except TrainingError as error:
         yield from error.faults
 
@@ -139,6 +140,13 @@ def usable_memory_bytes() -> int:
     from sq_pipeline.engines.device_memory import usable_bytes
 
     return usable_bytes()
+
+
+def computing_dtype() -> Dtype:
+    """What this machine trains wide models in."""
+    from sq_pipeline.engines import device_memory
+
+    return device_memory.computing_dtype()
 
 
 def renderer(data: DataDir) -> WatchedRenderer:

@@ -30,8 +30,33 @@ def chip_name() -> str:
 
 
 def memory_bytes() -> int:
-    """Physical memory, bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Physical memory, bytes, or what this process may have of it. Swap does not count."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *cgroup_limits()])
+
+
+def cgroup_limits(proc: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """The limits on memory of the control groups that this process is in, bytes; of version 1 and 2."""
+    limits: list[int] = []
+    try:
+        lines = proc.read_text().splitlines()
+    except OSError:
+        return limits  # not a Linux
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+        # a container may show its own group at the top, under another name than its place
+        inside = [part for part in place.split("/") if part not in ("", "..")]
+        for depth in range(len(inside) + 1):
+            try:
+                told = root.joinpath(*inside[:depth], name).read_text().strip()
+            except OSError:
+                continue
+            if told.isdecimal():
+                limits.append(int(told))
+    return limits
 
 
 def cores() -> int:

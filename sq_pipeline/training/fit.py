@@ -5,7 +5,7 @@ Here: the choice and its words. Not here: what a training needs (`training.memor
 
 from collections.abc import Iterator
 
-from sq_pipeline.base_models.base_models import BaseModel, Flux1Model
+from sq_pipeline.base_models.base_models import BaseModel, Dtype, Flux1Model
 from sq_pipeline.common.errors import Fault, TrainingError
 from sq_pipeline.training.buckets import training_resolution
 from sq_pipeline.training.memory import MemoryNeed, TrainingSettings, encoded_bytes_of, image_tokens_of, training_need
@@ -36,21 +36,22 @@ def tokens_of_recipe(recipe: Recipe, base_model: Flux1Model) -> int:
 
 
 def settings_for(
-    recipe: Recipe, base_model: BaseModel, memory_bytes: int, *, pairs: int, captions: int
+    recipe: Recipe, base_model: BaseModel, memory_bytes: int, dtype: Dtype, *, pairs: int, captions: int
 ) -> TrainingSettings:
-    """The settings of a training of so many pictures with so many different captions on a machine with that memory.
+    """The settings of a training of so many pictures with so many different captions on a machine with that memory,
+    which computes in `dtype`.
 
     Raises TrainingError where nothing fits, see `choose_settings`; that is known of FLUX.1 alone.
     """
     if not isinstance(base_model, Flux1Model):
-        return _settings_by_size(recipe, memory_bytes)
+        return _settings_by_size(recipe, memory_bytes // (2 if dtype == "float32" else 1))
     tokens = tokens_of_recipe(recipe, base_model)
-    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions)
-    return choose_settings(recipe, base_model, tokens, memory_bytes, encoded_bytes=encoded)
+    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions, dtype=dtype)
+    return choose_settings(recipe, base_model, tokens, memory_bytes, dtype=dtype, encoded_bytes=encoded)
 
 
 def _settings_by_size(recipe: Recipe, memory_bytes: int) -> TrainingSettings:
-    """For Z-Image and FLUX.2: mflux-train wants all of a model in memory, text encoder and VAE too."""
+    """For Z-Image and FLUX.2, in bfloat16: mflux-train wants all of a model in memory, text encoder and VAE too."""
     fitting = 16 if memory_bytes >= 48 * _GIB else 8 if memory_bytes >= 24 * _GIB else 4
     bits = fitting if recipe.base_bits == "auto" else recipe.base_bits
     saves = memory_bytes < 64 * _GIB if recipe.gradient_checkpointing == "auto" else recipe.gradient_checkpointing
@@ -58,21 +59,23 @@ def _settings_by_size(recipe: Recipe, memory_bytes: int) -> TrainingSettings:
 
 
 def choose_settings(
-    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, *, encoded_bytes: int = 0
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, *, dtype: Dtype, encoded_bytes: int = 0
 ) -> TrainingSettings:
     """The first settings that fit `memory_bytes`: the base model whole, then with checkpointing, then 8 bits, 4 bits.
 
-    `tokens` are the image tokens of the largest picture. What the recipe says is kept; `auto` is what is chosen. Raises
-    TrainingError with a fault for each thing that would help, and what it would give.
+    `tokens` are the image tokens of the largest picture, `dtype` is what the machine computes in. What the recipe says
+    is kept; `auto` is what is chosen. Raises TrainingError with a fault for each thing that would help, and what it
+    would give.
     """
     if base_model.name == "tiny-flux" and recipe.base_bits not in ("auto", 16):
         problem = f"{recipe.base_bits} bits, and tiny-flux is trained in full precision only"
         raise TrainingError(Fault("lora.yaml", "base_bits", problem, "remove it, or write 16"))
     candidates = _candidates(recipe, base_model)
     for settings in candidates:
-        if training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded_bytes).total_bytes <= memory_bytes:
+        need = training_need(base_model, recipe, tokens, settings, dtype=dtype, encoded_bytes=encoded_bytes)
+        if need.total_bytes <= memory_bytes:
             return settings
-    raise TrainingError(_faults(recipe, base_model, tokens, memory_bytes, encoded_bytes))
+    raise TrainingError(_faults(recipe, base_model, tokens, memory_bytes, dtype, encoded_bytes))
 
 
 def _candidates(recipe: Recipe, base_model: Flux1Model) -> list[TrainingSettings]:
@@ -89,29 +92,36 @@ def _candidates(recipe: Recipe, base_model: Flux1Model) -> list[TrainingSettings
     return [s for s in options if wanted_checkpointing in ("auto", s.gradient_checkpointing)]
 
 
-def least_need(recipe: Recipe, base_model: Flux1Model, tokens: int, encoded_bytes: int = 0) -> MemoryNeed:
+def least_need(
+    recipe: Recipe, base_model: Flux1Model, tokens: int, *, dtype: Dtype, encoded_bytes: int = 0
+) -> MemoryNeed:
     """The need with the most sparing settings that the recipe allows."""
     needs = (
-        training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded_bytes)
+        training_need(base_model, recipe, tokens, settings, dtype=dtype, encoded_bytes=encoded_bytes)
         for settings in _candidates(recipe, base_model)
     )
     return min(needs, key=lambda need: need.total_bytes)
 
 
 def _faults(
-    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, encoded_bytes: int
+    recipe: Recipe, base_model: Flux1Model, tokens: int, memory_bytes: int, dtype: Dtype, encoded_bytes: int
 ) -> Iterator[Fault]:
-    now = least_need(recipe, base_model, tokens, encoded_bytes)
+    now = least_need(recipe, base_model, tokens, dtype=dtype, encoded_bytes=encoded_bytes)
     lacking = f"needs {describe_gib(now.total_bytes)} at least, and there are {describe_gib(memory_bytes)}"
     if now.encoders > memory_bytes:
         encoders = describe_gib(now.encoders)
-        problem = f"encoding pictures and captions for {base_model.name} takes {encoders}, and there are "
+        problem = (
+            f"encoding pictures and captions for {base_model.name} takes {encoders} in {now.dtype}, and there are "
+        )
         yield Fault("lora.yaml", "base_model", problem + describe_gib(memory_bytes), "train on a larger machine")
         return
 
     faults: list[Fault] = []
     for field, ways in _ways_out(recipe, base_model, tokens).items():
-        needs = [(value, least_need(change, base_model, fewer, encoded_bytes)) for value, change, fewer in ways]
+        needs = [
+            (value, least_need(change, base_model, fewer, dtype=dtype, encoded_bytes=encoded_bytes))
+            for value, change, fewer in ways
+        ]
         fitting = [(value, need) for value, need in needs if need.total_bytes <= memory_bytes]
         value, need = (fitting or needs[-1:])[0]
         if need.total_bytes < _WORTH_SAYING * now.total_bytes:
@@ -137,6 +147,8 @@ def _ways_out(recipe: Recipe, base_model: Flux1Model, tokens: int) -> dict[str, 
         add("batch_size", "1", 1)
     if recipe.rank > _SMALL_RANK:
         add("rank", str(_SMALL_RANK), _SMALL_RANK)
+    if recipe.draws_samples:
+        add("sample_interval", str(recipe.iterations + 1), recipe.iterations + 1)
     for side in _SMALLER_SIDES_PX:
         if image_tokens_of(side, side) < tokens:
             add("resolution", f"[{side}, {side}]", (side, side), image_tokens_of(side, side))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sq_pipeline.base_models.base_models import BaseModel, SizePx, resolve_base_model, training_base_of
+from sq_pipeline.base_models.base_models import BaseModel, Dtype, SizePx, resolve_base_model, training_base_of
 from sq_pipeline.training.buckets import training_sizes
 from sq_pipeline.training.fit import settings_for
 from sq_pipeline.training.memory import TrainingSettings
@@ -72,10 +72,12 @@ class TrainingPlan:
         """Those of the dataset's items that are held out, in its order."""
         return [items[index] for index in self.validation]
 
-    def settings(self, memory_bytes: int) -> TrainingSettings:
-        """What `auto` is on a machine with so much memory; raises TrainingError with what would help if none fits."""
+    def settings(self, memory_bytes: int, dtype: Dtype) -> TrainingSettings:
+        """What `auto` is on a machine with so much memory that computes in `dtype`; raises TrainingError with what
+        would help if none fits.
+        """
         pairs = len(self.trained) + len(self.validation)
-        return settings_for(self.recipe, self.base_model, memory_bytes, pairs=pairs, captions=self.captions)
+        return settings_for(self.recipe, self.base_model, memory_bytes, dtype, pairs=pairs, captions=self.captions)
 
 
 def plan_training(recipe: Recipe, base_model: str, captions: Sequence[str]) -> TrainingPlan:

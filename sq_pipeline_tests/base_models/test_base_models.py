@@ -133,7 +133,7 @@ def test_a_training_for_one_is_counted_as_one_over_the_full_weights(data: DataDi
     write_yaml(data.genre_root("west") / "visual_style.yaml", style)
     write_yaml(data.genre_root("west") / "worlds/old/history.yaml", {"chapters": []})
     write_dataset(data.datasets_root / "west/landscape", "west", 1)
-    fits, faults = fit_trainings(Context(data, FastEngines()(data)), 1 << 40)
+    fits, faults = fit_trainings(Context(data, FastEngines()(data)), 1 << 40, "bfloat16")
     assert not faults
     assert [fit.base_model for fit in fits] == ["flux1-dev", "flux1-schnell", "tiny-flux", "tiny-flux"]
     assert fits[-1].settings == fits[-2].settings

@@ -199,6 +199,7 @@ def show_flux() -> None:
                         Recipe(rank=rank),
                         image_tokens_of(side, side),
                         TrainingSettings(bits, is_checkpointed),
+                        dtype="bfloat16",
                     )
                     for bits in (16, 8, 4)
                 ]

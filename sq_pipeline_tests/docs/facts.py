@@ -8,6 +8,7 @@ from sq_pipeline.base_models.base_models import (
     DEFAULT_BASE_MODEL,
     FLUX1_MODELS,
     BaseModel,
+    Dtype,
     training_base_of,
 )
 from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier
@@ -101,11 +102,19 @@ def _base_model_row(model: BaseModel) -> tuple[str, ...]:
 
 
 def memory_table() -> str:
-    """What a training of FLUX.1-dev needs, by size, rank, checkpointing and bits of the base model."""
+    """What a training of FLUX.1-dev needs, by dtype, size, rank, checkpointing and bits of the base model."""
     bits: tuple[BaseBits, ...] = get_args(BaseBits)
-    head = ("size", "rank", "checkpointing", *("bfloat16" if count == 16 else f"{count} bits" for count in bits))
+    dtypes: tuple[Dtype, ...] = ("bfloat16", "float32")
+    head = ("computed in", "size", "rank", "checkpointing", *("whole" if b == 16 else f"{b} bits" for b in bits))
     rows = [
-        (f"{side}²", str(rank), "yes" if is_on else "no", *(_gib(side, rank, TrainingSettings(b, is_on)) for b in bits))
+        (
+            dtype,
+            f"{side}²",
+            str(rank),
+            "yes" if is_on else "no",
+            *(_gib(side, rank, TrainingSettings(b, is_on), dtype) for b in bits),
+        )
+        for dtype in dtypes
         for side in (512, 768)
         for rank in (8, 16)
         for is_on in (False, True)
@@ -113,8 +122,9 @@ def memory_table() -> str:
     return table(head, rows)
 
 
-def _gib(side: int, rank: int, settings: TrainingSettings) -> str:
-    need = training_need(FLUX1_MODELS["flux1-dev"], Recipe(rank=rank), image_tokens_of(side, side), settings)
+def _gib(side: int, rank: int, settings: TrainingSettings, dtype: Dtype) -> str:
+    tokens = image_tokens_of(side, side)
+    need = training_need(FLUX1_MODELS["flux1-dev"], Recipe(rank=rank), tokens, settings, dtype=dtype)
     return f"{need.training_bytes / 2**30:.1f}"
 
 

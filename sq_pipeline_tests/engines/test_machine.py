@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.common import stat_cache
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines import factory
+from sq_pipeline.engines import factory, machine
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX brings its own BLAS")
@@ -138,3 +139,34 @@ def test_openblas_gets_one_thread_for_tiny_flux_and_every_core_for_wide_models(
     for line, threads in zip(answer.stdout.splitlines(), wanted, strict=True):
         found, told, cores = line.split()
         assert (found, told) == (cores if threads == "all" else threads,) * 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limits"),
+    [
+        ("0::/\n", {"memory.max": "8589934592\n"}, [8589934592]),
+        ("0::/a/b\n", {"a/memory.max": "max\n", "a/b/memory.max": "4096\n"}, [4096]),
+        ("0::/a/b\n", {"a/memory.max": "1024\n", "a/b/memory.max": "max\n"}, [1024]),
+        ("0::/not/shown/here\n", {"memory.max": "2048\n"}, [2048]),
+        ("0::/../other\n", {"other/memory.max": "77\n"}, [77]),
+        ("4:memory:/d\n3:cpu:/d\n", {"memory/d/memory.limit_in_bytes": "512\n"}, [512]),
+        ("0::/\n", {"memory.max": "max\n"}, []),
+        ("0::/\n", {}, []),
+        ("", {"memory.max": "5\n"}, []),
+    ],
+)
+def test_a_group_s_limit_on_memory_counts(
+    groups: str, files: dict[str, str], limits: list[int], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / "mounted" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "cgroup").write_text(groups)
+    assert machine.cgroup_limits(tmp_path / "cgroup", tmp_path / "mounted") == limits
+
+
+def test_the_smaller_of_machine_and_limit_is_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert machine.cgroup_limits(tmp_path / "none", tmp_path) == []  # no Linux
+    monkeypatch.setattr(machine, "cgroup_limits", lambda: [1 << 20, 1 << 60])
+    assert machine.memory_bytes() == 1 << 20

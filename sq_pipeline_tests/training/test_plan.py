@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sq_pipeline.base_models.base_models import SizePx, as_flux1, resolve_base_model
+from sq_pipeline.base_models.base_models import Dtype, SizePx, as_flux1, resolve_base_model
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.training.buckets import training_sizes
 from sq_pipeline.training.fit import choose_settings, tokens_of_recipe
@@ -51,14 +51,15 @@ def test_buckets_and_crops_are_the_recipes() -> None:
     assert len(crops.sizes) > 1
 
 
-@pytest.mark.parametrize("memory_gib", [200, 60, 40, 24])
-def test_settings_over_flux1_are_those_that_fit(memory_gib: int) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("memory_gib", [200, 60, 40, 26])
+def test_settings_over_flux1_are_those_that_fit(memory_gib: int, dtype: Dtype) -> None:
     recipe, base_model = Recipe(), as_flux1(resolve_base_model("flux1-dev"), "a test")
     plan = plan_training(recipe, "flux1-dev", ["a", "b", "a", "c"] * 10)
     tokens = tokens_of_recipe(recipe, base_model)
-    encoded = encoded_bytes_of(base_model, recipe, tokens, 40, 3)
-    wanted = choose_settings(recipe, base_model, tokens, memory_gib * GIB, encoded_bytes=encoded)
-    assert plan.settings(memory_gib * GIB) == wanted
+    encoded = encoded_bytes_of(base_model, recipe, tokens, 40, 3, dtype=dtype)
+    wanted = choose_settings(recipe, base_model, tokens, memory_gib * GIB, dtype=dtype, encoded_bytes=encoded)
+    assert plan.settings(memory_gib * GIB, dtype) == wanted
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_settings_over_flux1_are_those_that_fit(memory_gib: int) -> None:
 def test_settings_over_the_other_families_go_by_the_machine(
     memory_gib: int, recipe: dict[str, Any], settings: TrainingSettings
 ) -> None:
-    assert plan_training(Recipe(**recipe), "z-image", []).settings(memory_gib * GIB) == settings
+    assert plan_training(Recipe(**recipe), "z-image", []).settings(memory_gib * GIB, "bfloat16") == settings
+    # the same twice as wide
+    assert plan_training(Recipe(**recipe), "z-image", []).settings(2 * memory_gib * GIB, "float32") == settings
 
 
 def test_a_request_has_one_plan_and_the_meter_the_same() -> None:

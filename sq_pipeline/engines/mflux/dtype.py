@@ -3,6 +3,8 @@
 import mlx.core as mx
 from mflux.models.common.config.model_config import ModelConfig
 
+from sq_pipeline.engines.device_memory import computing_dtype
+
 
 def use_float32() -> None:
     """Let mflux compute in float32 on a CPU, see `rendering_dtype`.
@@ -13,8 +15,5 @@ def use_float32() -> None:
 
 
 def rendering_dtype() -> mx.Dtype:
-    """What pictures are rendered in here: mflux's own choice, but float32 on a CPU.
-
-    bfloat16 products do not go through BLAS there.
-    """
-    return mx.float32 if mx.default_device() == mx.Device(mx.cpu) else ModelConfig.precision
+    """What pictures are rendered in here: mflux's own choice, but float32 where `computing_dtype` is."""
+    return mx.float32 if computing_dtype() == "float32" else ModelConfig.precision

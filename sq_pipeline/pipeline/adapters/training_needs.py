@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sq_pipeline.base_models.base_models import BASE_MODELS, Flux1Model, training_base_of
+from sq_pipeline.base_models.base_models import BASE_MODELS, Dtype, Flux1Model, training_base_of
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.pipeline.adapters.facts import base_model_for, recipe_of
 from sq_pipeline.pipeline.context import Context
@@ -44,28 +44,38 @@ class TrainingFit:
     def describe(self) -> str:
         """One line."""
         need = f"{describe_gib(self.need.total_bytes)} of memory"
-        return f"needs {need}: {self.settings}" if self.settings else f"needs {need} at least"
+        told = f"needs {need}: {self.settings}" if self.settings else f"needs {need} at least"
+        return f"{told}, computed in {self.need.dtype}"
 
 
 def fit_training(
-    name: str, recipe: Recipe, base_model: Flux1Model, memory_bytes: int, *, pairs: int = 0, captions: int = 0
+    name: str,
+    recipe: Recipe,
+    base_model: Flux1Model,
+    memory_bytes: int,
+    dtype: Dtype,
+    *,
+    pairs: int = 0,
+    captions: int = 0,
 ) -> TrainingFit:
-    """A recipe on a machine with so much memory, over a FLUX.1; with the encoded dataset where its size is given."""
+    """A recipe on a machine with so much memory that computes in `dtype`, over a FLUX.1; with the encoded dataset where
+    its size is given.
+    """
     tokens = tokens_of_recipe(recipe, base_model)
-    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions)
+    encoded = encoded_bytes_of(base_model, recipe, tokens, pairs, captions, dtype=dtype)
     try:
-        settings = choose_settings(recipe, base_model, tokens, memory_bytes, encoded_bytes=encoded)
+        settings = choose_settings(recipe, base_model, tokens, memory_bytes, dtype=dtype, encoded_bytes=encoded)
     except TrainingError as error:
-        least = least_need(recipe, base_model, tokens, encoded)
+        least = least_need(recipe, base_model, tokens, dtype=dtype, encoded_bytes=encoded)
         return TrainingFit(name, base_model.name, recipe.rank, tokens, None, least, error.faults)
-    need = training_need(base_model, recipe, tokens, settings, encoded_bytes=encoded)
+    need = training_need(base_model, recipe, tokens, settings, dtype=dtype, encoded_bytes=encoded)
     return TrainingFit(name, base_model.name, recipe.rank, tokens, settings, need)
 
 
-def fit_trainings(context: Context, memory_bytes: int) -> tuple[list[TrainingFit], list[str]]:
+def fit_trainings(context: Context, memory_bytes: int, dtype: Dtype) -> tuple[list[TrainingFit], list[str]]:
     """Each FLUX.1 with the default recipe, then each adapter that is trained here; and the recipes that are faulty."""
     fits = [
-        fit_training(base_model.name, Recipe(), base_model, memory_bytes)
+        fit_training(base_model.name, Recipe(), base_model, memory_bytes, dtype)
         for _, base_model in sorted(BASE_MODELS.items())
         if isinstance(base_model, Flux1Model)
     ]
@@ -74,7 +84,7 @@ def fit_trainings(context: Context, memory_bytes: int) -> tuple[list[TrainingFit
         if isinstance(found, SqPipelineError):
             faults += [str(fault) for fault in found.faults]
         else:
-            fits.append(fit_training(name, *found, memory_bytes))
+            fits.append(fit_training(name, *found, memory_bytes, dtype))
     return fits, faults
 
 

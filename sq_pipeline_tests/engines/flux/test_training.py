@@ -7,7 +7,7 @@ import pytest
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.safetensors_file import open_safetensors
-from sq_pipeline.base_models.base_models import BASE_MODELS, SizePx
+from sq_pipeline.base_models.base_models import BASE_MODELS, Dtype, SizePx
 from sq_pipeline.common.errors import TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import device_memory, factory
@@ -16,6 +16,7 @@ from sq_pipeline.engines.flux.training_parts import open_flux_parts
 from sq_pipeline.engines.flux.weights import dims_of
 from sq_pipeline.engines.trainers.mlx import base, trainer
 from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
+from sq_pipeline.training.memory import BaseBits, TrainingSettings, weight_bytes
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainRequest, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
 
@@ -23,6 +24,7 @@ from sq_pipeline.training.recipe import Recipe
 # after our engines package, which makes BLAS ready before MLX is loaded
 import mlx.core as mx
 from mlx import nn
+from mlx.utils import tree_flatten
 
 from sq_pipeline_tests.engines.flux.encoder_folders import SMALL, write_encoders
 from sq_pipeline_tests.engines.flux.flux_files import diffusers_arrays, write_diffusers
@@ -144,6 +146,22 @@ def test_checkpointing_changes_nothing_and_is_continued_as_itself(
     assert result.resumed_at == (2,)
     assert result.settings["gradient_checkpointing"] is True
     assert result.losses == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.parametrize(("computing", "dtype"), [("float32", mx.float32), ("bfloat16", mx.bfloat16)])
+@pytest.mark.parametrize("bits", [16, 4])
+def test_it_is_loaded_in_what_its_memory_is_counted_in(
+    computing: Dtype, dtype: mx.Dtype, bits: BaseBits, models: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "computing_dtype", lambda: computing)
+    opened = base.open_training_base(DEV, models)
+    network = opened.load_network(TrainingSettings(bits, gradient_checkpointing=False))
+    arrays = dict(tree_flatten(network.parameters()))
+    assert opened.dtype == dtype
+    assert {array.dtype for array in arrays.values()} == {dtype} | ({mx.uint32} if bits == 4 else set())
+    # the width of T5 and of CLIP is a small one here
+    widths = (4096 - DIMS.text_size + 768 - DIMS.pooled_size) * DEV.hidden_size * dtype.size
+    assert weight_bytes(DEV, bits, computing) - widths == sum(array.nbytes for array in arrays.values())
 
 
 def test_what_does_not_fit_is_said_before_anything_is_loaded(

@@ -24,7 +24,8 @@ from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines import machine, versions
+from sq_pipeline.engines import versions
+from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.trainers.mflux_train import config as train_config
 from sq_pipeline.engines.trainers.mflux_train.config import DATA, CheckpointPlan
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, losses_of
@@ -71,7 +72,7 @@ class MfluxTrainTrainer:
         assert checkpoints is not None  # said above otherwise
         weights = files.base_model_folder(base_model, self._data)
         _insist_on_assistant(base_model)
-        settings = plan.settings(machine.memory_bytes())
+        settings = plan.settings(usable_bytes(), computing_dtype())
         samples = bool(request.sample_prompts)
         config = train_config.write_config(plan, base_model, settings, weights, pictures, checkpoints.interval, samples)
         with tempfile.TemporaryDirectory() as scratch:

@@ -26,11 +26,11 @@ _DTYPE_OF = {name: dtype for dtype, name, _ in _DTYPES}
 
 
 def tensors_of(arrays: Mapping[str, mx.array]) -> list[Tensor]:
-    """Header entry and bits of each array, by name. Raises KeyError for a dtype that no file here holds."""
+    """Header entry and bits of each array, by name; no copy. Raises KeyError for a dtype that no file here holds."""
     tensors: list[Tensor] = []
     for name, array in sorted(arrays.items()):
         dtype, bits = _NAME_OF[array.dtype]
-        tensors.append((TensorInfo(name, dtype, array.shape), np.array(array.view(bits))))
+        tensors.append((TensorInfo(name, dtype, array.shape), np.array(array.view(bits), copy=False)))
     return tensors
 
 

@@ -18,15 +18,15 @@ from sq_pipeline.base_models.base_models import BaseModel, Flux1Model, SizePx
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import blas
+from sq_pipeline.engines.device_memory import computing_dtype
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.timestep_sampling import TimeCurve, logit_normal, quarters, shifted_uniform
 from sq_pipeline.engines.flux.training_parts import open_flux_parts
-from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.tiny_flux import mflux_build
 from sq_pipeline.engines.tiny_flux import model as tiny_model
 from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
 from sq_pipeline.engines.trainers.mlx.support import family_fault
-from sq_pipeline.training.memory import TrainingSettings
+from sq_pipeline.training.memory import TrainingSettings, training_dtype
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -86,8 +86,13 @@ def open_training_base(base_model: BaseModel, data: DataDir) -> TrainingBase:
     return _open_tiny(base_model, data) if base_model.mflux_name is None else _open_flux(base_model, data)
 
 
+def _dtype_of(base_model: Flux1Model) -> mx.Dtype:
+    """By what the memory of a training is counted with."""
+    return {"float32": mx.float32, "bfloat16": mx.bfloat16}[training_dtype(base_model, computing_dtype())]
+
+
 def _open_flux(base_model: Flux1Model, data: DataDir) -> TrainingBase:
-    dtype = rendering_dtype()
+    dtype = _dtype_of(base_model)
     parts = open_flux_parts(base_model, data, dtype)
 
     def load_network(settings: TrainingSettings) -> Flux:
@@ -116,7 +121,7 @@ def _open_tiny(base_model: Flux1Model, data: DataDir) -> TrainingBase:
 
     return TrainingBase(
         base_model=base_model,
-        dtype=mx.float32,
+        dtype=_dtype_of(base_model),
         time_curve=logit_normal(tiny_model.TIME_SHIFT, tiny_model.TIME_SPREAD),
         encoders=encoders,
         load_network=load_network,

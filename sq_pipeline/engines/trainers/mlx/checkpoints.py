@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +25,7 @@ from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.atomic import disk_error
 from sq_pipeline.common.deaths import goes_on_after
 from sq_pipeline.common.errors import AdapterError, Fault, StorageError
-from sq_pipeline.engines.trainers.mlx.array_bits import array_of, tensors_of, write_tensors
+from sq_pipeline.engines.trainers.mlx.array_bits import Tensor, array_of, tensors_of, write_tensors
 from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
 
 _log = logging.getLogger(__name__)
@@ -79,13 +80,21 @@ class CheckpointFolder:
         file = open_safetensors(path)
         if file.metadata.get("identity") != self._identity:
             raise ValueError("it is of another training")
-        tensors = [(file.tensors[name], file.read(name)) for name in sorted(file.tensors)]
-        if file.metadata.get("content") != _content_hash(tensors, file.metadata.get("position", "")):
+        arrays: dict[str, mx.array] = {}
+        lists: dict[str, npt.NDArray[Any]] = {}
+
+        def read() -> Iterator[Tensor]:
+            for name, info in sorted(file.tensors.items()):
+                values = file.read(name)  # one at a time: all of them twice would not fit where the training just does
+                yield info, values
+                if name in (_LOSSES, _ORDER):
+                    lists[name] = values
+                else:
+                    arrays[name] = array_of(info, values)
+
+        if file.metadata.get("content") != _content_hash(read(), file.metadata.get("position", "")):
             raise ValueError("its content is not what was written")
-        bits = {info.name: values for info, values in tensors}
-        losses = bits.pop(_LOSSES).view(np.float64)
-        order = bits.pop(_ORDER).view(np.int64)
-        arrays = {name: array_of(file.tensors[name], values) for name, values in bits.items()}
+        losses, order = lists[_LOSSES].view(np.float64), lists[_ORDER].view(np.int64)
         position: dict[str, Any] = json.loads(file.metadata["position"])
         iteration: int = position["iteration"]
         if len(losses) != iteration or int(path.stem) != iteration:
@@ -149,7 +158,7 @@ def _remove(paths: Iterable[Path]) -> None:
             raise disk_error(path, error) from error
 
 
-def _content_hash(tensors: list[tuple[TensorInfo, npt.NDArray[Any]]], position: str) -> str:
+def _content_hash(tensors: Iterable[Tensor], position: str) -> str:
     digest = hashlib.sha256(f"{position}\n".encode())
     for info, bits in tensors:
         digest.update(f"{info.name} {info.dtype} {info.shape}\n".encode())

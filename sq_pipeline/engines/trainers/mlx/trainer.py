@@ -19,7 +19,7 @@ from sq_pipeline.common.errors import DivergedError, Fault
 from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import versions
-from sq_pipeline.engines.device_memory import usable_bytes
+from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base
 from sq_pipeline.engines.trainers.mlx.checkpoints import Checkpoint, CheckpointFolder
@@ -67,7 +67,7 @@ class MlxLoraTrainer:
         recipe, plan = request.recipe, request.plan
         refuse_unsupported(recipe, SUPPORT)
         base = open_training_base(plan.base_model, self._data)
-        settings = plan.settings(usable_bytes())
+        settings = plan.settings(usable_bytes(), computing_dtype())
         network, dataset = prepare(base, settings, request, self._identity(request, settings, _encoded_from(request)))
         encode_s = time.perf_counter() - start
         mx.random.seed(recipe.seed)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.engines.device_memory import usable_bytes
+from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
@@ -75,7 +75,7 @@ class MlxValidationMeter:
         if dataset is None:
             return None
         base.encoders.free()
-        network = base.load_network(plan.settings(usable_bytes()))
+        network = base.load_network(plan.settings(usable_bytes(), computing_dtype()))
         meter = ValidationLoss(dataset, request.recipe, base.time_curve)
         switch = AdapterSwitch(network)
         losses: list[float] = []
