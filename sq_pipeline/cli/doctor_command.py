@@ -1,5 +1,7 @@
 """`sq-pipeline doctor`: what this machine is, and what is ready on it. Not here: how engines find their files."""
 
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +13,14 @@ from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.common.hints import command
 
 _SLOW_GFLOPS = 30.0
+# reported in https://github.com/ml-explore/mlx/issues/3267, with what helped; caffeinate(8), pmset(1)
+_MAC_NIGHT = (
+    "sleep: while it trains, `caffeinate -i` keeps this Mac awake, unless its lid is closed. Pages that wait for the "
+    "night are to be kept awake by you: `caffeinate -i sq-pipeline ui`",
+    "GPU watchdog: macOS can end a training (SIGABRT, Impacting Interactivity) while the display is on: turn it off "
+    "with `pmset displaysleepnow`. Some were helped by `AGX_RELAX_CDM_CTXSTORE_TIMEOUT=1 sq-pipeline run`, at the cost "
+    "of a display that answers slowly. See https://github.com/ml-explore/mlx/issues/3267",
+)
 
 
 def collect(named: Path | None) -> dict[str, Any]:
@@ -26,8 +36,8 @@ def collect(named: Path | None) -> dict[str, Any]:
     blas_report = blas.preload()
     gflops = blas.measure_gflops()
     advice: list[str] = []
-    if gflops < _SLOW_GFLOPS:
-        advice.append(f"MLX multiplies at {gflops:.0f} GFLOP/s only: {blas_report.note}")
+    if gflops < _SLOW_GFLOPS and blas_report.mend:
+        advice.append(f"MLX multiplies at {gflops:.0f} GFLOP/s only: `{blas_report.mend}` makes it faster")
     models = [
         {
             "name": name,
@@ -41,7 +51,7 @@ def collect(named: Path | None) -> dict[str, Any]:
     if named is None:
         advice.append(f"no data directory is named (--data, SQ_DATA): {command('demo', 'DIR')} makes one")
     elif not (root / "content").is_dir():
-        advice.append(f"{named} is not a data directory: {command('demo', named)} makes one")
+        advice.append(f"{named} is not a data directory: {command('demo', _free_place(named))} makes one")
     return {
         "chip": machine.chip_name(),
         "memory_bytes": machine.memory_bytes(),
@@ -55,8 +65,25 @@ def collect(named: Path | None) -> dict[str, Any]:
         },
         "work": _share_work(),
         "base_models": models,
+        "night": night_notes(sys.platform),
         "advice": advice,
     }
+
+
+def _free_place(named: Path) -> Path:
+    """Where `demo` can make a data directory: there, or beside what is there already."""
+    beside = (named.with_name(f"{named.name}-{number}") for number in range(2, 1000))
+    free = (place for place in (named, *beside) if not place.exists() or (place.is_dir() and not any(place.iterdir())))
+    return next(free, named)
+
+
+def night_notes(platform: str) -> list[str]:
+    """What to know of a machine that is to train through a night: its sleep, and what ends GPU work."""
+    if platform == "darwin":
+        return list(_MAC_NIGHT)
+    inhibits = shutil.which("systemd-inhibit")
+    way = f"; `{inhibits} --what=idle:sleep sq-pipeline run` does" if inhibits else ", its own settings decide"
+    return [f"sleep: nothing is started here to keep the machine awake{way}", "GPU watchdog: only macOS has one"]
 
 
 def _share_work() -> list[dict[str, Any]]:
@@ -130,7 +157,7 @@ def _show(report: dict[str, Any]) -> None:
     print_line(
         f"each is rendered from the same files at 8 or 4 bits under another name, such as {' or '.join(example)}"
     )
-    for line in report["advice"]:
+    for line in (*report["night"], *report["advice"]):
         print_line(line)
 
 

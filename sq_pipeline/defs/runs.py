@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
+from sq_pipeline.common.awake import kept_awake
 from sq_pipeline.common.deaths import told_of_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
@@ -88,8 +90,8 @@ def bring_up_to_date(
     with hold_run_lock(data, say), told_of_death("the run", data.death_note, say):
         pipeline = Context(data, make_engines(data))
         try:
-            with event_files(instance) as new_run:
-                report = _bring_up_to_date(pipeline, instance, new_run, world, tier, say, make_engines)
+            with event_files(instance) as new_run, ExitStack() as stay:
+                report = _bring_up_to_date(pipeline, instance, new_run, world, tier, say, make_engines, stay)
         finally:
             if pipeline.engines.training_ahead is not None:
                 pipeline.engines.training_ahead().close()
@@ -105,9 +107,12 @@ def _bring_up_to_date(
     tier: str | None,
     say: Say,
     make_engines: MakeEngines,
+    stay: ExitStack,
 ) -> RunReport:
     report, made = RunReport(), set[str]()
     plan = make_plan(pipeline, world, tier)
+    if any(map(_is_training, plan.steps())):
+        stay.enter_context(kept_awake())  # for all of it: what follows a training belongs to its night
     report.skipped = plan.fresh
     for line in clear_removed_pictures(pipeline):
         say(line)

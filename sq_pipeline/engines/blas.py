@@ -6,6 +6,7 @@ Here: finding and loading the library, and measuring what it gives. Not here: an
 import ctypes
 import importlib.util
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -19,16 +20,20 @@ from sq_pipeline.engines.plain_symbols import REVISION, without_prefix
 from sq_pipeline.engines.user_folders import cache_folder
 
 _PACKAGE, _LIBRARY, _PREFIX = "scipy_openblas32", "lib/libscipy_openblas.so", "scipy_"
-_THREADS = "OPENBLAS_NUM_THREADS"
+_THREADS, _KERNELS = "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"
 
 
 @dataclass(frozen=True)
 class BlasReport:
-    """Which BLAS this process gave MLX. `path` is None where none was loaded; `note` says why or how."""
+    """Which BLAS this process gave MLX. `path` is None where none was loaded; `note` says why or how.
+
+    `mend` is a command that gives a faster one, where there is one.
+    """
 
     name: str
     path: Path | None
     note: str
+    mend: str | None = None
 
 
 _report: BlasReport | None = None
@@ -76,18 +81,32 @@ def preload() -> BlasReport:
         return _report
     path = _library()
     if path is None:
-        _report = BlasReport("reference", None, "scipy-openblas32 is not installed: `uv sync` brings it")
+        _report = BlasReport("reference", None, "scipy-openblas32 is not installed", _install())
         return _report
     _is_set_by_person = os.environ.get(_THREADS, "").isdecimal()
     try:
         _openblas = _load(path)
     except OSError as error:
-        _report = BlasReport("reference", None, f"OpenBLAS did not load: {error}")
+        _report = BlasReport("reference", None, f"OpenBLAS did not load: {error}", _install("--reinstall "))
         return _report
     _openblas.openblas_get_corename.restype = ctypes.c_char_p
     kernels = _openblas.openblas_get_corename().decode()
-    _report = BlasReport("OpenBLAS", path, f"kernels for {kernels}, as this processor asks for")
+    named = os.environ.get(_KERNELS)
+    how = f"as {_KERNELS} says" if named else "as this processor asks for"
+    _report = BlasReport(
+        "OpenBLAS", path, f"kernels for {kernels}, {how}", f"unset {_KERNELS}" if named else _threads()
+    )
     return _report
+
+
+def _install(how: str = "") -> str:
+    return f"uv pip install --python {shlex.quote(sys.executable)} {how}{_PACKAGE.replace('_', '-')}"
+
+
+def _threads() -> str | None:
+    """How a person's own number of threads, where it is less than the cores, is given up."""
+    is_fewer = _is_set_by_person and int(os.environ[_THREADS]) < machine.cores()
+    return f"unset {_THREADS}" if is_fewer else None
 
 
 def use_threads_for(base_model: BaseModel) -> None:

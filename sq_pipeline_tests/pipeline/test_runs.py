@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sq_pipeline.common.errors import Fault, RenderError, SelectionError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Subject, World
+from sq_pipeline.defs import runs
 from sq_pipeline.defs.runs import RunReport
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
@@ -60,6 +63,23 @@ def test_second_run_makes_nothing(done: Game) -> None:
     assert report.model_loads == 0
     assert report.skipped == done.plan()["fresh"]
     assert len(done.engines.renderer.requests) == requests
+
+
+def test_the_machine_is_kept_awake_for_a_run_that_trains(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started, and where, is in `common/test_awake.py`."""
+    asked: list[str] = []
+
+    @contextmanager
+    def kept_awake() -> Iterator[None]:
+        asked.append("begins")
+        yield
+        asked.append("ends")
+
+    monkeypatch.setattr(runs, "kept_awake", kept_awake)
+    game.run()
+    assert asked == ["begins", "ends"]
+    game.run()
+    assert asked == ["begins", "ends"]
 
 
 def test_the_report_repeats_what_the_plan_warns_of(game: Game) -> None:

@@ -65,6 +65,7 @@ def test_a_server_killed_in_the_middle_of_a_run_costs_no_picture(
         said = capfd.readouterr().err + "".join(path.read_text() for path in data.dagster_home.rglob("*.err"))
         assert f"pictures are rendered by the render server (process {process.pid})" in said
         assert f"THE RENDER SERVER (process {process.pid}) DIED with a picture in hand" in said
+        assert "as by SIGKILL (often: memory ran out" in said
         assert not report.failed
         assert sorted(item["poi"] for item in report.rendered) == sorted(name.lower() for name in NAMES)
         key = AssetKey(["west", "worlds", "old", "poi_images"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import training_base_of
+from sq_pipeline.common.awake import kept_awake
 from sq_pipeline.common.deaths import telling_where_it_goes_on
 from sq_pipeline.common.errors import ContentError, DivergedError, Fault
 from sq_pipeline.content.records import Adapter
@@ -96,7 +97,7 @@ def _make(making: Making) -> Record:
         prompts = _sample_prompts(making)
         trainer = context.engines.trainer(trainer_of(context, adapter))
         try:
-            with telling_where_it_goes_on("begins this training anew"):
+            with telling_where_it_goes_on("begins this training anew"), kept_awake():
                 result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
         except DivergedError as error:
             note_divergence(context.data, step.fingerprint, context.engines.chip, error.faults[0])
