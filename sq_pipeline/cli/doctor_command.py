@@ -1,6 +1,5 @@
 """`sq-pipeline doctor`: what this machine is, and what is ready on it. Not here: how engines find their files."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
