@@ -4,11 +4,14 @@ JSON is one object on stdout; tables and lines for people go to stdout too; prog
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
+
+_COMMAND = re.compile(r"`(sq-pipeline [^`]+)`")
 
 
 def print_json(value: Any) -> None:
@@ -17,17 +20,27 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose cells wrap and lose nothing; without rows, nothing."""
+    """A table whose cells wrap and lose nothing; without rows, nothing. A command that had to be wrapped comes whole
+    below it, since nobody can paste it out of a cell.
+    """
     # imported here: rich takes longer to import than most commands that print JSON take to run
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
     table = Table(*(Column(name, overflow="fold") for name in columns), show_header=any(columns))
+    ways: dict[str, None] = {}
     for row in rows:
         table.add_row(*map(Text, row))
+        ways |= dict.fromkeys(way for cell in row for way in _COMMAND.findall(cell))
     if table.row_count:
-        Console().print(table)
+        console = Console()
+        with console.capture() as shown:
+            console.print(table)
+        sys.stdout.write(shown.get())
+        for way in ways:
+            if way not in shown.get():
+                print_line(f"  {way}")
 
 
 def print_markdown(text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sq_pipeline.cli.printing import print_table
 from sq_pipeline.cli.ui_command import _insist_free
 from sq_pipeline.common.errors import ContentError, SelectionError
 from sq_pipeline.common.layout import DataDir
@@ -285,6 +286,16 @@ def test_a_manifest_that_says_nothing_is_moved_away(stands: Path) -> None:
         read_manifest(data, "west")
     path.rename(stands / "aside")
     assert read_manifest(data, "west") == {}
+
+
+@pytest.mark.parametrize("columns", [60, 400])
+def test_a_command_in_a_table_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    way = "sq-pipeline adapter promote west_land --by WHO --data '/somewhere/far away/in a folder/my game'"
+    print_table(("what", "why"), [("west/loras/west_land/promoted_adapter", f"waits for a person: `{way}`")])
+    assert capsys.readouterr().out.count(way) == 1
 
 
 def test_a_port_that_is_taken_is_not_asked_for_again() -> None:
