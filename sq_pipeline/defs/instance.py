@@ -8,8 +8,10 @@ from pathlib import Path
 from dagster import DagsterInstance
 
 from sq_pipeline.common.atomic import write_text
+from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_instance_lock
+from sq_pipeline.common.strict_yaml import load_mapping
 from sq_pipeline.defs.sqlite_engines import keep_engines
 
 SETTINGS = """\
@@ -47,12 +49,20 @@ retention:
 
 
 def prepare_home(data: DataDir) -> Path:
-    """The instance's folder, made with its settings where it has none."""
+    """The instance's folder, made with its settings where it has none.
+
+    Raises ContentError for settings that are no YAML, StorageError for a database that is no file: Dagster would wait
+    for a pipe without an end.
+    """
     home = data.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
         write_text(settings, SETTINGS)
+    load_mapping(settings, str(settings))
+    strange = [path for path in home.rglob("*.db") if path.exists() and not path.is_file()]
+    if strange:
+        raise StorageError(Fault(str(path), "", "is no plain file", "move it away") for path in strange)
     return home
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError, boun
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import read_holder
 from sq_pipeline.common.plain_file import read_plain_text
+from sq_pipeline.defs.instance import prepare_home
 from sq_pipeline.training.checkpoint_folders import divergence_of
 from sq_pipeline_tests.pipeline.fast import write_game, write_yaml
 
@@ -136,3 +138,27 @@ def test_a_pipe_is_waited_for_by_nobody(place: str, act: Callable[[DataDir, Path
 def test_a_device_is_no_text() -> None:
     with pytest.raises(OSError, match="is no plain file"):
         read_plain_text(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("dagster.yaml", "a: [", "dagster.yaml: line 2"),
+        ("dagster.yaml", "- a\n", "its top level is a list"),
+        ("dagster.yaml", None, "is no plain file"),
+        ("history/runs.db", None, "runs.db: is no plain file; move it away"),
+        ("schedules/schedules.db", None, "is no plain file"),
+    ],
+)
+def test_what_is_no_home_of_dagsters_is_told_in_a_line(name: str, text: str | None, told: str, data: DataDir) -> None:
+    home = prepare_home(data)
+    path = home / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    with pytest.raises(SqPipelineError, match=re.escape(told)) as caught:
+        prepare_home(data)
+    assert len(caught.value.faults) == 1
