@@ -95,6 +95,32 @@ class Pages:
             for event in told["assetMaterializations"]
         ]
 
+    def select(self, partitions: list[str], *assets: str) -> str:
+        """What “Materialize” does with partitions that are chosen in its dialog; the selection's id."""
+        query = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename
+          ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+        keys = [{"path": asset.split("/")} for asset in assets]
+        told = self.ask(query, p={"assetSelection": keys, "partitionNames": partitions})["launchPartitionBackfill"]
+        assert "backfillId" in told, told
+        return told["backfillId"]
+
+    def selection(self, selected: str) -> str:
+        """How far a selection is, such as `COMPLETED_SUCCESS`."""
+        query = """query($i: String!) { partitionBackfillOrError(backfillId: $i) {
+          ... on PartitionBackfill { status } } }"""
+        return self.ask(query, i=selected)["partitionBackfillOrError"]["status"]
+
+    def cancel_selection(self, selected: str) -> None:
+        """What “Cancel backfill” does."""
+        query = "mutation($i: String!) { cancelPartitionBackfill(backfillId: $i) { __typename } }"
+        told = self.ask(query, i=selected)["cancelPartitionBackfill"]["__typename"]
+        assert told == "CancelBackfillSuccess", told
+
+    def terminate(self, run: str) -> None:
+        """What “Terminate” does."""
+        query = "mutation($r: String!) { terminateRun(runId: $r) { __typename } }"
+        assert self.ask(query, r=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+
     def partitions(self, asset: str) -> tuple[list[str], dict[str, int]]:
         """An asset's partitions, and how many are materialized, failed, in all."""
         query = """query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {

@@ -22,8 +22,8 @@ from sq_pipeline.cli import (
     ui_command,
     verify_image_command,
 )
-from sq_pipeline.cli.endings import explain_end
 from sq_pipeline.cli.interrupts import insist_on_interrupts
+from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
 

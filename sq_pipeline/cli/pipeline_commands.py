@@ -11,7 +11,7 @@ from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
-from sq_pipeline.common.text import drop_context
+from sq_pipeline.common.text import gist
 
 _MOST_NAMES = 6
 
@@ -21,20 +21,15 @@ def plan_rows(items: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for item in items:
         name, _, slug = item["asset"].partition(":")
-        key = (name, item["status"], *map(_gist, item["reasons"])) if slug else (item["asset"],)
+        key = (name, item["status"], *map(gist, item["reasons"])) if slug else (item["asset"],)
         groups.setdefault(key, []).append(item)
     return [(_names(group), "\n".join(_reasons(group))) for group in groups.values()]
-
-
-def _gist(reason: str) -> str:
-    """The reason without what is of one place only: the words around a change, and the seed, which is its own."""
-    return "seed: changed" if reason.startswith("seed: ") else drop_context(reason)
 
 
 def _reasons(group: Sequence[dict[str, Any]]) -> list[str]:
     reasons: list[str] = group[0]["reasons"]
     is_one_for_all = all(item["reasons"] == reasons for item in group)
-    return reasons if is_one_for_all else list(map(_gist, reasons))
+    return reasons if is_one_for_all else list(map(gist, reasons))
 
 
 def _names(group: Sequence[dict[str, Any]]) -> str:

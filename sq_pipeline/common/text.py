@@ -89,6 +89,11 @@ def drop_context(line: str) -> str:
     return f"{name}: … {' … '.join(changes)} …" if changes and is_whole else line
 
 
+def gist(reason: str) -> str:
+    """The reason without what is of one place only: the words around a change, and the seed, which is its own."""
+    return "seed: changed" if reason.startswith("seed: ") else drop_context(reason)
+
+
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     for word in text.split():

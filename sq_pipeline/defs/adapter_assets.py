@@ -17,8 +17,11 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     DataVersion,
+    Failure,
+    Field,
     MaterializeResult,
     MetadataValue,
+    Noneable,
     asset,
 )
 
@@ -26,14 +29,17 @@ from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.defs.asset_events import Parent
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
-from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pictures.sheets import thumbnail_markdown
-from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck, PersonsWord
 from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS, assets_of
+from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.sources import Source
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.progress import TrainingSnapshot
@@ -42,6 +48,13 @@ Results = Iterator[MaterializeResult | AssetCheckResult]
 
 # Of what can be made, first what was begun: while an adapter is scored and verified, another process may train.
 _PRIORITY = {name: str(place - 1 if place else 9) for place, name in enumerate(ADAPTER_ASSETS)}
+
+
+# What a person may say in the launchpad.
+_SAID = {
+    name: Field(Noneable(kind), is_required=False, description=PersonsWord.model_fields[name].description)
+    for name, kind in (("by", str), ("iteration", int))
+}
 
 
 def adapter_key(adapter: Adapter, name: str) -> AssetKey:
@@ -75,6 +88,7 @@ def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
         group_name=adapter.asset_folder.partition("/")[0],
         pool=GPU_POOL if kind.uses_gpu else None,
         check_specs=[AssetCheckSpec(check.name, asset=key, blocking=True)] if check else None,
+        config_schema={name: _SAID[name] for name in kind.hears},
         op_tags={"dagster/priority": _PRIORITY[kind.name]},
         required_resource_keys={PIPELINE},
         description=kind.description(adapter),
@@ -86,13 +100,17 @@ def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
             # an observation shows on the asset's page while the training still runs
             context.log_event(AssetObservation(key, metadata=_shown_while_training(snapshot)))
 
+        step = adapter_steps_of(pipeline, adapter)[kind.name]
+        word = PersonsWord.model_validate(context.op_execution_context.op_config or {})
+        told = why(step) if word.by is None else f"said by {word.by}"
+        note_steps(context.instance, context.run_id, [step], said="" if word.by is None else f"{kind.name}: {told}")
         try:
-            record, is_made = make_adapter_asset(pipeline, adapter, kind.name, context.log, publish)
+            record, is_made = make_adapter_asset(pipeline, adapter, kind.name, context.log, publish, word)
         except SqPipelineError as error:
             if check is not None and check.refusal is not None and isinstance(error, check.refusal):
                 yield _refused(check, key, error)
-            raise
-        shown = {**shown_of(pipeline, kind, record), MADE_NOW: is_made}
+            raise Failure("\n".join(map(str, error.faults)), allow_retries=False) from None
+        shown = {REASONS: told, **shown_of(pipeline, kind, record), MADE_NOW: is_made}
         yield MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
         if verdict := verdict_of(kind, key, record):
             yield verdict

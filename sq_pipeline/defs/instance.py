@@ -12,6 +12,7 @@ from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_instance_lock
 from sq_pipeline.common.strict_yaml import load_mapping
+from sq_pipeline.defs.resources import GPU_POOL
 from sq_pipeline.defs.sqlite_engines import keep_engines
 
 SETTINGS = """\
@@ -76,5 +77,8 @@ def open_instance(data: DataDir) -> Iterator[DagsterInstance]:
         instance = DagsterInstance.from_config(str(home))
         # each of them makes its tables when it is first asked for
         assert all((instance.run_storage, instance.event_log_storage, instance.schedule_storage))
+        # a pool that the daemon has never met limits nothing in its first round
+        if GPU_POOL not in instance.event_log_storage.get_concurrency_keys():
+            instance.event_log_storage.initialize_concurrency_limit_to_default(GPU_POOL)
     with instance:
         yield instance

@@ -11,6 +11,7 @@ from sq_pipeline.pipeline.context import Context, Engines
 
 PIPELINE = "pipeline"
 MADE_NOW = "made_now"  # metadata: false where the store had it already
+REASONS = "reasons"  # metadata: why it was made
 GPU_POOL = "gpu"  # one at a time: training, verifying and rendering share one GPU
 MakeEngines = Callable[[DataDir], Engines]
 

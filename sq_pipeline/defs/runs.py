@@ -2,10 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, Definitions
@@ -19,9 +18,9 @@ from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.event_files import NewRun, event_files
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
+from sq_pipeline.defs.places import range_tags
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.told import tell
-from sq_pipeline.defs.world_assets import RANGE_END_TAG, RANGE_START_TAG
 from sq_pipeline.pipeline.chain import is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
@@ -186,8 +185,8 @@ def _run_world(graph: _Graph, state: WorldState, say: Say, report: RunReport) ->
         wanted = {slug for kind in kinds for slug, step in kind.steps(state).items() if step.is_to_do}
         if not state.lacks_stack:
             say(f"{state.key}: {len(wanted)} pictures to make")
-        for start, end in _stretches(ordered, wanted):
-            tags, before = {RANGE_START_TAG: start, RANGE_END_TAG: end}, len(report.failed)
+        if tags := range_tags(ordered, wanted):
+            before = len(report.failed)
             made |= _execute(graph, [*first, *chosen], tags, report)
             if {item["asset"] for item in report.failed[before:]} & set(first):
                 made |= _execute(graph, chosen, tags, report)  # Dagster left out what follows what failed
@@ -197,31 +196,29 @@ def _run_world(graph: _Graph, state: WorldState, say: Say, report: RunReport) ->
     return made
 
 
-def _stretches(ordered: Sequence[str], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
-    """First and last of each run of neighbours: Dagster plans a range whole, so a range holds nothing unwanted."""
-    for is_wanted, group in groupby(ordered, key=lambda key: key in wanted):
-        keys = list(group)
-        if is_wanted:
-            yield keys[0], keys[-1]
-
-
 def _execute(graph: _Graph, assets: list[str], tags: Mapping[str, str], report: RunReport) -> set[str]:
     """One run over these assets; returns what was really made (as `asset` or `asset:slug`), notes what failed."""
     keys = [AssetKey(name.split("/")) for name in assets]
-    job = graph.defs.resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        instance=graph.instance,
-        run_id=graph.new_run(),
-        asset_selection=keys,
-        tags=tags,
-        raise_on_error=False,
-        run_config=_QUIET,
-    )
+    job, run_id = graph.defs.resolve_implicit_global_asset_job_def(), graph.new_run()
+    try:
+        result = job.execute_in_process(
+            instance=graph.instance,
+            run_id=run_id,
+            asset_selection=keys,
+            tags=tags,
+            raise_on_error=False,
+            run_config=_QUIET,
+        )
+        errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+        if any(map(_is_interrupt, errors)):
+            raise KeyboardInterrupt  # Dagster makes a failed step of Ctrl-C, and would let the next run begin
+    except KeyboardInterrupt:
+        if run := graph.instance.get_run_by_id(run_id):
+            graph.instance.report_run_canceled(run, message="stopped by Ctrl-C")
+        raise
     made: set[str] = set()
     for event in result.all_events:
         if event.is_step_failure:
-            if _is_interrupt(event.step_failure_data.error):
-                raise KeyboardInterrupt  # Dagster makes a failed step of Ctrl-C, and would let the next run begin
             asset = (event.step_key or "").replace("__", "/")
             reason = _reason(event.step_failure_data.error).removeprefix(f"{asset}: ")
             report.failed.append({"asset": asset, "reason": reason})

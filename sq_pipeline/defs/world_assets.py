@@ -26,9 +26,12 @@ from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
-from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE
+from sq_pipeline.defs.places import places_of
+from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.sources import Source
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
@@ -37,9 +40,7 @@ from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 WORLD = "world"  # leads from an asset back to the folders that it is named after
-ONLY_TAG = "sq/places"  # which partitions of its range a run is for, where that is not all of them
 
 
 def world_key(world: World, name: str) -> AssetKey:
@@ -85,9 +86,11 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
     )
     def whole(context: AssetExecutionContext) -> MaterializeResult:
         pipeline: Context = context.resources.pipeline
+        step = kind.steps(world_state_of(pipeline, _world_now(pipeline, world), tier)).get("")
+        note_steps(context.instance, context.run_id, [step] if step else [])
         (outcome,) = make_world_asset(pipeline, _world_now(pipeline, world), tier, kind.part)
         assert isinstance(outcome, Made)  # what fails raises
-        shown = shown_of(pipeline, world, kind, outcome.record)
+        shown = {REASONS: why(step) if step else "", **shown_of(pipeline, world, kind, outcome.record)}
         return MaterializeResult(data_version=DataVersion(outcome.record.data_version), metadata=shown)
 
     return whole
@@ -138,12 +141,13 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
         pool=GPU_POOL,
     )
     def shown(context: AssetExecutionContext) -> Iterator[AssetMaterialization]:
-        slugs = set(context.partition_keys)
-        if only := context.run.tags.get(ONLY_TAG):
-            slugs &= set(only.split(","))
-        for kind in kinds:
-            if keys[kind.part] in context.selected_asset_keys:
-                yield from _make(context, world, tier, kind, keys[kind.part], slugs)
+        chosen = [kind for kind in kinds if keys[kind.part] in context.selected_asset_keys]
+        slugs = places_of(context, str(subjects_of(world, tier).name), [keys[kind.part] for kind in chosen])
+        state = world_state_of(context.resources.pipeline, _world_now(context.resources.pipeline, world), tier)
+        steps = [step for kind in chosen for slug, step in kind.steps(state).items() if slug in slugs]
+        note_steps(context.instance, context.run_id, steps)
+        for kind in chosen:
+            yield from _make(context, world, tier, kind, keys[kind.part], slugs)
 
     return shown
 
@@ -154,9 +158,10 @@ def _make(
     """Yields each as it is made: what is only logged reaches Dagster at the end, and not after a failure."""
     pipeline: Context = context.resources.pipeline
     state = world_state_of(pipeline, _world_now(pipeline, world), tier)
+    steps = kind.steps(state)
     failed: dict[str, str] = {}
     events = AssetEvents(context.instance)
-    tell_inputs(events, kind, key, {slug: kind.steps(state).get(slug) for slug in slugs})
+    tell_inputs(events, kind, key, {slug: steps.get(slug) for slug in slugs})
     provenance = Provenance(events, parents_of(world, tier, kind))
     renderer = pipeline.engines.renderer() if kind.uses_gpu else None
     loads, made = renderer.model_loads if renderer else 0, 0
@@ -168,28 +173,27 @@ def _make(
             failed[outcome.subject.slug] = outcome.reason
         else:
             made += outcome.is_made
-            yield _describe(pipeline, state, kind, key, outcome, provenance)
+            yield _explain(context, kind, _describe(pipeline, state, kind, key, outcome, provenance), steps)
     if renderer is not None:
         loads = renderer.model_loads - loads
         context.log.info(f"{made} pictures rendered, base model loaded {loads} times")
         tags = {"sq/rendered": str(made), "sq/failed": str(len(failed)), "sq/model_loads": str(loads)}
         context.instance.add_run_tags(context.run_id, tags)
     if failed:
-        # Dagster would show what it planned and did not see made as failed: here, places between those of a run
-        others = set(context.partition_keys) - set(slugs)
-        for outcome in _fresh(world_state_of(pipeline, state.world, tier), kind, others):
-            yield _describe(pipeline, state, kind, key, outcome, provenance)
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
         raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
 
 
-def _fresh(state: WorldState, kind: WorldAsset, slugs: Collection[str]) -> Iterator[Made]:
-    """Those of these subjects that are there as they should be."""
-    steps = kind.steps(state)
-    for subject in state.subjects:
-        step = steps.get(subject.slug)
-        if subject.slug in slugs and step is not None and step.status == "fresh" and step.record is not None:
-            yield Made(step.record, is_made=False, subject=subject)
+def _explain(
+    context: AssetExecutionContext, kind: WorldAsset, event: AssetMaterialization, steps: Mapping[str, Step]
+) -> AssetMaterialization:
+    """With why it was made; why nothing was, and how to get another one, is said in the run's log, too."""
+    step = steps[str(event.partition)]
+    told = why(step)
+    if step.status == "fresh" and kind.another:
+        told += f"; {kind.another}"
+        context.log.info(f"{event.partition}: {told}")
+    return event.with_metadata({REASONS: told, **event.metadata})
 
 
 def _describe(

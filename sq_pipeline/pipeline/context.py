@@ -159,6 +159,10 @@ class Context:
             self._memory[key] = make()
         return self._memory[key]
 
+    def forget(self, key: Any) -> None:
+        """Read again what `remember` has: it was just changed."""
+        self._memory.pop(key, None)
+
     def tell(self, line: str) -> None:
         """Let a person hear of something that was done for them, once."""
         if line not in self.told:

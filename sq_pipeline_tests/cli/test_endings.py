@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from sq_pipeline import cli
-from sq_pipeline.cli.endings import explain_end
+from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline_tests.conftest import link_shipped

@@ -213,7 +213,7 @@ def test_a_choice_that_cannot_be_used_blocks_the_step(kept: Game, old: str, new:
 
 @pytest.mark.parametrize(
     ("iteration", "by", "told"),
-    [(5, "Ada", ["--iteration: iteration 5 was not kept; choose 1 or 2 or 3"]), (5, " ", ["--iteration", "--by"])],
+    [(5, "Ada", ["iteration: iteration 5 was not kept; choose 1 or 2 or 3"]), (5, " ", ["iteration", "by"])],
 )
 def test_what_cannot_be_chosen_is_told_all_at_once(kept: Game, iteration: int, by: str, told: list[str]) -> None:
     with pytest.raises(SelectionError) as caught:

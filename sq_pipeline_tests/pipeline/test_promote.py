@@ -102,7 +102,7 @@ def test_another_adapter_s_entry_stays_and_the_own_is_replaced(data: DataDir, so
 @pytest.mark.parametrize("by", ["", "  ", "\n"])
 def test_somebody_must_be_named(data: DataDir, source: Path, by: str) -> None:
     (fault,) = faults_of(lambda: promote_adapter(data, source, _promotion(by=by)), VerificationError)
-    assert (fault.file, fault.field) == ("western/western_land", "--by")
+    assert (fault.file, fault.field) == ("western/western_land", "by")
     assert names_below(data.root) == []
 
 

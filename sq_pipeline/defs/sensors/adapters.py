@@ -32,14 +32,18 @@ def adapter_sensor(
         pipeline = Context(data, make_engines(data), looks_ahead=False)
         runs = Runs(context.instance, clock())
         answers: list[Answer] = []
-        waiting: list[str] = []
+        waiting: dict[str, list[str]] = {}
         for adapter, steps in _lines(pipeline, known):
-            waiting += [f"{step.asset} waits: {step.reasons[0]}" for step in steps.values() if step.status == "waiting"]
+            told = [f"{step.asset} waits: {'; '.join(step.reasons)}" for step in steps.values() if _waits(step)]
+            if told:
+                is_one = sum(other.name == adapter.name for other in pipeline.catalog.adapters.values()) == 1
+                waiting[adapter.name if is_one else adapter.key] = told
             due = list(_until_training(steps))
             if due:
                 answers.append(runs.ask(adapter_folder(adapter), due, [step.asset for step in due], {}))
         pipeline.files.save()
-        return finish_tick(context, answers, waiting)
+        notes = [f"waits for your yes: {', '.join(waiting)}"] if waiting else []
+        return finish_tick(context, answers, [*notes, *(line for told in waiting.values() for line in told)])
 
     return adapters
 
@@ -82,6 +86,11 @@ def _lines(pipeline: Context, known: Catalog) -> Iterator[tuple[Adapter, dict[st
     for adapter in pipeline.catalog.adapters.values():
         if known.adapters.get(adapter.key) == adapter:
             yield adapter, adapter_steps_of(pipeline, adapter)
+
+
+def _waits(step: Step) -> bool:
+    """True for what nothing but a person's word is missing to."""
+    return step.status == "waiting" and step.because is None
 
 
 def _until_training(steps: dict[str, Step]) -> Iterator[Step]:

@@ -4,7 +4,7 @@ Each tick: partitions in step with what worlds show; pictures of what was remove
 with something to make, one run. Pictures stand on what is promoted; training is left to the night and to people.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterator
 
 from dagster import (
     DagsterInstance,
@@ -16,13 +16,13 @@ from dagster import (
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Catalog
 from sq_pipeline.defs.partitions import PartitionChange, partition_changes, partitions_after
+from sq_pipeline.defs.places import range_tags
 from sq_pipeline.defs.resources import MakeEngines
 from sq_pipeline.defs.sensors.dead_runs import report_dead_runs
-from sq_pipeline.defs.sensors.requests import Answer, Runs
+from sq_pipeline.defs.sensors.requests import Answer, Runs, resting
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.told import tell
-from sq_pipeline.defs.world_assets import ONLY_TAG, RANGE_END_TAG, RANGE_START_TAG
-from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
@@ -44,7 +44,9 @@ def content_sensor(
         runs = Runs(context.instance, clock())
         plan = make_plan(pipeline, None)
         states = plan.worlds
-        answers = [_ask_for_world(runs, state, changes, context.instance, known) for state in states]
+        answers = [
+            answer for state in states for answer in _ask_for_world(runs, state, changes, context.instance, known)
+        ]
         notes = [
             *dead,
             *news_of(pipeline.catalog, known),
@@ -54,7 +56,7 @@ def content_sensor(
         waiting = [step for state in states for step in state.pictures.values() if step.status == "waiting"]
         notes += [f"{step.asset} waits: {step.reasons[0]}" for step in waiting]
         notes += [str(fault) for faults in pipeline.catalog.faults.values() for fault in faults]
-        return finish_tick(context, [answer for answer in answers if answer is not None], notes, changes)
+        return finish_tick(context, answers, notes, changes)
 
     return content
 
@@ -76,39 +78,26 @@ def news_of(catalog: Catalog, known: Catalog) -> list[str]:
 
 def _ask_for_world(
     runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
-) -> Answer | None:
-    """One run for a tier's stack, prompts and pictures; then one for its gallery. None: nothing to make."""
+) -> Iterator[Answer]:
+    """One run for a tier's stack, prompts and pictures; then one for its gallery. Nothing where nothing is to make."""
     line = world_folder(state.world)
     if state.tier != "landscape":
         line += f"/{state.tier}"
     loaded = known.worlds.get(state.world.key)
     if loaded is None or loaded.tiers != state.world.tiers:
-        return None  # `news_of` tells
-    stack = [state.stack] if state.stack.status == "stale" else []
-    shown = [step for step in (*state.prompts.values(), *state.pictures.values()) if step.status == "stale"]
-    if not stack and not shown:
-        gallery = state.gallery
-        if gallery is None or gallery.status != "stale":
-            return None
-        return runs.ask(line, [gallery], [gallery.asset], {})
-    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in (*stack, *shown)))
-    tags = _range_tags(partitions_after(changes, instance, state.world, state.tier), set(map(_slug, shown)))
-    return runs.ask(line, [*stack, *shown], assets, tags)
-
-
-def _slug(step: Step) -> str:
-    return step.asset.partition(":")[2]
-
-
-def _range_tags(ordered: list[str], wanted: Collection[str]) -> dict[str, str]:
-    """The range around the wanted partitions and, where it holds others too, which of it are meant.
-
-    Dagster runs ranges only; one run over a range with gaps loads the model once, several runs would not.
-    """
-    chosen = [slug for slug in ordered if slug in wanted]
-    if not chosen:
-        return {}
-    tags = {RANGE_START_TAG: chosen[0], RANGE_END_TAG: chosen[-1]}
-    if ordered.index(chosen[-1]) - ordered.index(chosen[0]) + 1 > len(chosen):
-        tags[ONLY_TAG] = ",".join(chosen)
-    return tags
+        return  # `news_of` tells
+    stale = [
+        step for step in (state.stack, *state.prompts.values(), *state.pictures.values()) if step.status == "stale"
+    ]
+    if not stale:
+        if state.gallery is not None and state.gallery.status == "stale":
+            yield runs.ask(line, [state.gallery], [state.gallery.asset], {})
+        return
+    stopped = [step for step in stale if runs.is_cancelled(step)]
+    due = [step for step in stale if not runs.is_cancelled(step)]
+    if due and stopped:
+        yield resting(line, stopped)
+    due = due or stopped  # `ask` says what became of them
+    assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in due))
+    ordered = partitions_after(changes, instance, state.world, state.tier)
+    yield runs.ask(line, due, assets, range_tags(ordered, {step.asset.partition(":")[2] for step in due}))

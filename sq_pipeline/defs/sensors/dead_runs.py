@@ -17,7 +17,7 @@ _END_S = 3  # from letting it go to the run's last event
 
 
 def report_dead_runs(data: DataDir, instance: DagsterInstance, now: datetime, grace_s: float) -> list[str]:
-    """Mark them as failed, so that they are made up for; a line for each.
+    """Mark them as failed, so that they are made up for, or as cancelled, where a person stopped them; a line for each.
 
     A run may be `grace_s` old before it holds the lock, or waits for it.
     """
@@ -32,7 +32,9 @@ def report_dead_runs(data: DataDir, instance: DagsterInstance, now: datetime, gr
     how = f"its process is gone: {told}" if told else "its process is gone"
     for run_id in dead:
         run = instance.get_run_by_id(run_id)
-        if run is not None:
+        if run is not None and run.status is DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, message=how)
+        elif run is not None:
             instance.report_run_failed(run, how)
     return [f"run {run_id[:8]}: {how}" for run_id in dead]
 

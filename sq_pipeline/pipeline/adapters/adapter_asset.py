@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context, Step
@@ -17,6 +19,18 @@ from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.progress import TrainingSnapshot
 
 Steps = Mapping[str, Step]
+
+
+class PersonsWord(BaseModel):
+    """What a person may say when an asset is to be made; which of it is heard is the asset's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str | None = Field(default=None, description="Who says so.")
+    iteration: int | None = Field(default=None, description="The kept checkpoint that is to be used.")
+
+
+NO_WORD = PersonsWord()
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,10 @@ def _nothing(_making: Making) -> None:
     return
 
 
+def _enter_nothing(_context: Context, _adapter: Adapter, _steps: Steps, _word: PersonsWord) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class AdapterAsset:
     """A kind of asset of an adapter.
@@ -73,7 +91,9 @@ class AdapterAsset:
     `upstream`: the kinds it is made from, the nearest first; it waits for these alone. `sources`: where its own inputs
     come from, see `pipeline.sources`. `inputs`: what it would be made from now, once those upstream are there.
     `make`: makes it, and returns its record. `refine`: what else decides how it stands, such as a person's yes.
-    `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page shows.
+    `hears`: the fields of a person's word that its launchpad asks for; `enter`: writes down what was said, before it is
+    made. `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page
+    shows.
     `can_lack`: objects of its record that nothing is made from, so it is not made again for them.
     `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
     """
@@ -89,6 +109,8 @@ class AdapterAsset:
     sources: tuple[str, ...] = ()
     refine: Callable[[Context, Adapter, Step, Steps], Step] = _as_it_is
     tidy: Callable[[Making], None] = _nothing
+    hears: tuple[str, ...] = ()
+    enter: Callable[[Context, Adapter, Steps, PersonsWord], None] = _enter_nothing
     can_lack: tuple[str, ...] = ()
     is_for_trained: bool = False
     is_placed: bool = False

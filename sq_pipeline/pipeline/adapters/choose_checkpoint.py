@@ -11,10 +11,10 @@ from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import asset_name
-from sq_pipeline.pipeline.adapters.kept_checkpoints import KeptCheckpoint, kept_checkpoints, not_kept
+from sq_pipeline.pipeline.adapters.kept_checkpoints import KeptCheckpoint, enter_choice, kept_checkpoints
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices, write_choices
+from sq_pipeline.training.checkpoint_choices import read_choices, write_choices
 
 
 def choose_checkpoint(context: Context, adapter: Adapter, iteration: int, by: str) -> dict[str, Any]:
@@ -24,16 +24,7 @@ def choose_checkpoint(context: Context, adapter: Adapter, iteration: int, by: st
     """
     training = _training_of(context, adapter)
     kept = kept_checkpoints(context, training)
-    faults: list[Fault] = []
-    if iteration not in kept:
-        faults.append(not_kept("", "--iteration", iteration, kept))
-    if not by.strip():
-        faults.append(Fault("", "--by", "nobody is named", "say who chooses it"))
-    if faults:
-        raise SelectionError(faults)
-    choices = read_choices(context.data, adapter.genre)
-    choices[adapter.name] = CheckpointChoice(iteration=iteration, by=by.strip(), training=training.data_version)
-    write_choices(context.data, adapter.genre, choices)
+    enter_choice(context, adapter, training, iteration, by)
     return {**_summary(context, adapter, kept), "iteration": iteration, "by": by.strip()}
 
 

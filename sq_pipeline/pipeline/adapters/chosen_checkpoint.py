@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, PersonsWord, Steps, made
 from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_only_one, write_table
 from sq_pipeline.pipeline.adapters.checkpoint_scoring import ScoringRequest, score_checkpoints
 from sq_pipeline.pipeline.adapters.facts import (
@@ -26,6 +27,7 @@ from sq_pipeline.pipeline.adapters.facts import (
 from sq_pipeline.pipeline.adapters.kept_checkpoints import (
     KeptCheckpoint,
     choice_for,
+    enter_choice,
     kept_checkpoints,
     outdated_choice,
     score_limits,
@@ -70,6 +72,18 @@ def _scores_inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
         context.engines.renderer_versions,
         context.trainer_versions("mlx"),
     )
+
+
+def _enter(context: Context, adapter: Adapter, steps: Steps, word: PersonsWord) -> None:
+    """Write down a person's choice; raises SelectionError."""
+    training = steps["mlx_adapter"].record
+    if training is None:
+        reason = "; ".join(steps["mlx_adapter"].reasons)
+        raise SelectionError(Fault(steps["mlx_adapter"].asset, "", f"is not trained yet: {reason}", "materialize it"))
+    if word.iteration is None:
+        kept = " or ".join(map(str, kept_checkpoints(context, training)))
+        raise SelectionError(Fault("", "iteration", "say which checkpoint", f"choose {kept}"))
+    enter_choice(context, adapter, training, word.iteration, word.by or "")
 
 
 def _make(making: Making) -> Record:
@@ -195,6 +209,8 @@ ASSET = AdapterAsset(
         f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice."
     ),
     shows=(ShownText("table"), ShownPicture("grid", "checkpoints", 960)),
+    hears=("iteration", "by"),
+    enter=_enter,
     is_for_trained=True,
     uses_gpu=True,
 )

@@ -1,6 +1,6 @@
-"""Which checkpoints of a training were kept, what they are scored with, and which one a person chose. Only reads.
+"""Which checkpoints of a training were kept, what they are scored with, and which one a person chose.
 
-Not here: scoring (`checkpoint_scores`), making the choice (`adapters.chosen_checkpoint`).
+Not here: scoring (`checkpoint_scores`), what comes of a choice (`chosen_checkpoint`).
 """
 
 import re
@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
-from sq_pipeline.common.errors import ContentError, Fault
+from sq_pipeline.common.errors import ContentError, Fault, SelectionError
 from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices
+from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices, write_choices
 from sq_pipeline.training.checkpoint_scores import SCORED_PROMPTS, ScoreLimits
 from sq_pipeline.verification.prompts import VerifyPrompts
 from sq_pipeline.verification.thresholds import Thresholds
@@ -88,6 +88,22 @@ def choice_for(
 def not_kept(file: str, field: str, iteration: int, kept: Mapping[int, KeptCheckpoint]) -> Fault:
     """The fault of an iteration that was not kept, with those that were."""
     return Fault(file, field, f"iteration {iteration} was not kept", f"choose {' or '.join(map(str, kept))}")
+
+
+def enter_choice(context: Context, adapter: Adapter, training: Record, iteration: int, by: str) -> None:
+    """Write down a person's choice; raises SelectionError where nobody is named, or for what was not kept."""
+    kept = kept_checkpoints(context, training)
+    faults: list[Fault] = []
+    if iteration not in kept:
+        faults.append(not_kept("", "iteration", iteration, kept))
+    if not by.strip():
+        faults.append(Fault("", "by", "nobody is named", "say who chooses it"))
+    if faults:
+        raise SelectionError(faults)
+    choices = read_choices(context.data, adapter.genre)
+    choices[adapter.name] = CheckpointChoice(iteration=iteration, by=by.strip(), training=training.data_version)
+    write_choices(context.data, adapter.genre, choices)
+    context.forget(("choices", adapter.genre))
 
 
 def outdated_choice(context: Context, adapter: Adapter, training: Record) -> Fault | None:

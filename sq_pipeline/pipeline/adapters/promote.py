@@ -3,6 +3,7 @@
 from sq_pipeline.common.errors import Fault, VerificationError
 from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
+from sq_pipeline.pipeline.adapters.adapter_asset import PersonsWord
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.chain import problems_of
@@ -22,4 +23,4 @@ def promote(context: Context, adapter: Adapter, by: str | None = None) -> tuple[
         raise VerificationError(fault)
     if step.status == "blocked":
         raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), "an adapter that failed is never used"))
-    return make_adapter_asset(context, adapter, "promoted_adapter", by=by)
+    return make_adapter_asset(context, adapter, "promoted_adapter", word=PersonsWord(by=by))

@@ -59,7 +59,7 @@ def promote_adapter(
         problem = f"did not pass verification ({'; '.join(failed) or 'none was made'})"
         raise VerificationError(Fault(adapter.key, "", problem, "look at its report; train it again"))
     if not promotion.promoted_by.strip():
-        raise VerificationError(Fault(adapter.key, "--by", "nobody is named", "say who promotes it"))
+        raise VerificationError(Fault(adapter.key, "by", "nobody is named", "say who promotes it"))
     manifest = read_manifest(data, adapter.genre)
     manifest[adapter.name] = {
         "file": adapter.file,
@@ -81,10 +81,6 @@ def promote_adapter(
     return target
 
 
-def _promote(adapter: Adapter) -> str:
-    return command("adapter promote", adapter.name, "--by", "WHO")
-
-
 def _inputs(_context: Context, _adapter: Adapter, steps: Steps) -> Inputs:
     return promotion_inputs(made(steps, "mflux_adapter").data_version, made(steps, "verification").data_version)
 
@@ -101,7 +97,7 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
         return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
     path, file = context.data.root / adapter.place, adapter.place
     if theirs := _why_theirs(context, adapter, step):
-        way = f"Move it away, or put the promoted one there: {_promote(adapter)}"
+        way = f"Move it away, or put the promoted one there: {_way(adapter)}"
         return replace(step, status="waiting", reasons=(f"{file} {theirs}; it stays. {way}", *step.reasons))
     if step.status == "fresh" and not path.is_file():
         return replace(step, status="stale", reasons=(f"{file} is gone",))
@@ -112,9 +108,15 @@ def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Ste
         reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
         step = replace(step, status="stale", record=None, reasons=(reason,))
     if step.status == "stale" and step.record is None and is_manual:
-        reason = f"waits for a person: {_promote(adapter)}"
+        reason = f"waits for a person: {_way(adapter)}"
         return replace(step, status="waiting", reasons=(reason, *step.reasons))
     return step
+
+
+def _way(adapter: Adapter) -> str:
+    """How a person says yes."""
+    said = command("adapter promote", adapter.name, "--by", "WHO")
+    return f"{said}, or launch `promoted_adapter` with `by` in its config"
 
 
 def _holds(context: Context, adapter: Adapter, promoted: Record) -> bool:
@@ -164,7 +166,7 @@ def _make(making: Making) -> Record:
     before = step.record.info["promoted_by"] if step.record is not None and not theirs else None
     by = making.by or before
     if by is None and (theirs or context.settings.promotion != "automatic"):
-        raise VerificationError([Fault(step.asset, "", reason, "") for reason in step.reasons])
+        raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), ""))
     remapped, verification = making.upstream("mflux_adapter"), making.upstream("verification")
     stored = remapped.objects["adapter"]
     promotion = Promotion(
@@ -207,5 +209,6 @@ ASSET = AdapterAsset(
     make=_make,
     description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",
     refine=_refine,
+    hears=("by",),
     is_placed=True,
 )

@@ -206,7 +206,7 @@ ASSET = WorldAsset(
     steps=lambda state: state.pictures,
     make=_make,
     description=lambda _, tier: (
-        f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to make or renew them."
+        f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to bring them up to date."
     ),
     figures=lambda record: {
         "prompt": record.inputs["positive_prompt"],
@@ -215,6 +215,7 @@ ASSET = WorldAsset(
         "fingerprint": record.fingerprint,
     },
     shows=(ShownPicture("picture", "", 256),),
+    another="for another picture change its prompt, or `base_seed` in visual_style.yaml for all of them",
     is_by_subject=True,
     uses_gpu=True,
 )

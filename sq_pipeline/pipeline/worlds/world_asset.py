@@ -51,7 +51,8 @@ class WorldAsset:
     `upstream`: the kinds it is made from. `sources`: where its own inputs come from, see `pipeline.sources`.
     `enter_status`: enters how it stands into the state, after those upstream.
     `steps`: where it entered that, by slug, or under `""`. `make`: makes those of these slugs that the store has not;
-    one that is not by subject raises where it cannot be made. `figures` and `shows`: what its page shows.
+    one that is not by subject raises where it cannot be made. `figures` and `shows`: what its page shows. `another`:
+    how a person gets another one than is there.
     """
 
     part: Part
@@ -63,6 +64,7 @@ class WorldAsset:
     description: Callable[[World, Tier], str]
     figures: Callable[[Record], Mapping[str, Any]] = _inputs_and_info
     shows: tuple[Shown, ...] = ()
+    another: str = ""
     is_by_subject: bool = False
     uses_gpu: bool = False
 

@@ -1,4 +1,4 @@
-"""How a command ends that the system refused something, or a database of Dagster's: one line and a way out.
+"""How a command or a tick ends that the system refused something, or a database of Dagster's: one line, a way out.
 
 Such an error reaches the end from a library, with a traceback through it that tells nobody anything. Not here: errors
 of our own, which have their faults already, and bugs, which keep their traceback.

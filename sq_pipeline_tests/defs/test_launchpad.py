@@ -1,0 +1,129 @@
+"""A person's yes and choice from the launchpad: what they write into an asset's config."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance
+
+from sq_pipeline.pipeline.adapters.adapter_asset import PersonsWord
+from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS
+from sq_pipeline.pipeline.manifests import read_manifest
+from sq_pipeline.training.checkpoint_choices import read_choices
+from sq_pipeline_tests.defs.ticks import Ticks, launch, reasons_of, run_of
+from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
+from sq_pipeline_tests.pipeline.fast import write_yaml
+from sq_pipeline_tests.pipeline.game import Game
+from sq_pipeline_tests.pipeline.test_checkpoint_choice import keep_checkpoints
+
+LAND = "west/loras/west_land"
+PROMOTED, CHOSEN = f"{LAND}/promoted_adapter", f"{LAND}/chosen_checkpoint"
+
+
+@pytest.fixture
+def waits(game: Game) -> Ticks:
+    """Verified, and not promoted."""
+    write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
+    game.run()
+    return Ticks(game)
+
+
+@pytest.fixture
+def kept(done: Game, tmp_path: Path) -> Ticks:
+    """Trained with three checkpoints to choose among."""
+    keep_checkpoints(done, tmp_path)
+    return Ticks(done)
+
+
+def failure(ticks: Ticks, instance: DagsterInstance, run_id: str) -> str:
+    """What the run's page shows of its failed step."""
+    (event,) = [
+        entry.dagster_event.step_failure_data
+        for entry in instance.all_logs(run_id)
+        if entry.dagster_event is not None and entry.dagster_event.is_step_failure
+    ]
+    assert event.user_failure_data is not None  # a refusal, not a crash
+    return event.user_failure_data.description or ""
+
+
+def test_the_tick_says_whose_yes_is_missing(waits: Ticks) -> None:
+    requests, told = waits.tick("adapters")
+    assert not requests
+    assert told.splitlines()[0] == "waits for your yes: west_land, paper_land"
+
+
+def test_without_a_name_it_is_refused_in_a_line(waits: Ticks) -> None:
+    result = launch(waits, PROMOTED)
+    assert not result.success
+    told = failure(waits, waits.game.instance, result.run_id)
+    assert len(told.splitlines()) == 1
+    assert "waits for a person" in told
+    assert "or launch `promoted_adapter` with `by` in its config" in told
+    assert "Traceback" not in told
+
+
+def test_with_a_name_it_is_promoted(waits: Ticks) -> None:
+    result = launch(waits, PROMOTED, config={"by": "Ana"})
+    assert result.success
+    assert read_manifest(waits.game.data, "west")["west_land"]["promoted_by"] == "Ana"
+    assert reasons_of(result) == {PROMOTED: "said by Ana"}
+    assert run_of(waits, result).tags["sq/reasons"] == "promoted_adapter: said by Ana"
+    assert waits.tick("adapters")[1].splitlines()[0] == "waits for your yes: paper_land"
+
+
+@pytest.mark.parametrize("by", ["", "  ", None])
+def test_no_name_is_no_yes(waits: Ticks, by: str | None) -> None:
+    before = read_manifest(waits.game.data, "west")
+    assert not launch(waits, PROMOTED, config={"by": by}).success
+    assert read_manifest(waits.game.data, "west") == before
+
+
+def test_what_failed_is_not_promoted_by_anybody(game: Game) -> None:
+    write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_changed_max": 0.001}})
+    game.run()
+    ticks = Ticks(game)
+    result = launch(ticks, PROMOTED, config={"by": "Ana"})
+    assert not result.success
+    assert "did not pass verification" in failure(ticks, game.instance, result.run_id)
+    assert "waits for your yes" not in ticks.tick("adapters")[1]
+
+
+def test_another_checkpoint_is_chosen(kept: Ticks) -> None:
+    result = launch(kept, CHOSEN, config={"iteration": 2, "by": "Ana"})
+    assert result.success
+    choice = read_choices(kept.game.data, "west")["west_land"]
+    assert (choice.iteration, choice.by) == (2, "Ana")
+    (made,) = result.asset_materializations_for_node(CHOSEN.replace("/", "__"))
+    assert made.metadata["iteration"].value == 2
+    assert made.metadata["chosen_by"].value == "Ana"
+    assert any(item["asset"] == f"{LAND}/mflux_adapter" for item in kept.game.plan()["stale"])
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"iteration": 5, "by": "Ana"}, "iteration: iteration 5 was not kept; choose 1 or 2 or 3"),
+        ({"iteration": 0, "by": "Ana"}, "iteration: iteration 0 was not kept; choose 1 or 2 or 3"),
+        ({"iteration": 2}, "by: nobody is named; say who chooses it"),
+        ({"iteration": 2, "by": " "}, "by: nobody is named; say who chooses it"),
+        ({"by": "Ana"}, "iteration: say which checkpoint; choose 1 or 2 or 3"),
+        ({"iteration": 5}, "by: nobody is named; say who chooses it"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(kept: Ticks, config: dict[str, Any], told: str) -> None:
+    result = launch(kept, CHOSEN, config=config)
+    assert not result.success
+    assert told in failure(kept, kept.game.instance, result.run_id)
+    assert read_choices(kept.game.data, "west") == {}
+
+
+def test_without_a_word_all_is_as_ever(kept: Ticks) -> None:
+    assert launch(kept, CHOSEN).success
+    assert launch(kept, CHOSEN, config={}).success
+    assert read_choices(kept.game.data, "west") == {}
+
+
+def test_what_an_asset_hears_is_in_its_record() -> None:
+    heard = {kind.name: kind.hears for kind in ADAPTER_ASSETS.values() if kind.hears}
+    assert heard == {"chosen_checkpoint": ("iteration", "by"), "promoted_adapter": ("by",)}
+    assert all(set(names) <= set(PersonsWord.model_fields) for names in heard.values())
