@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     def serve(data: DataOption = None) -> None:
         """Hold the base model warm and render what runs and others ask for; Ctrl-C finishes the picture in hand."""
         from sq_pipeline.cli.parents import end_with_parent
-        from sq_pipeline.common.deaths import told_of_death
+        from sq_pipeline.common.processes.deaths import told_of_death
         from sq_pipeline.engines import factory
         from sq_pipeline.serve.server import serve as serve_renders
         from sq_pipeline.serve.worker import ServedEngines

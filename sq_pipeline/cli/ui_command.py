@@ -30,10 +30,10 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
     ) -> None:
         """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
-        from sq_pipeline.common.deaths import describe_exit
-        from sq_pipeline.common.guarded_process import run_guarded
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
+        from sq_pipeline.common.processes.deaths import describe_exit
+        from sq_pipeline.common.processes.guarded_process import run_guarded
         from sq_pipeline.defs.instance import open_instance, prepare_home
         from sq_pipeline.defs.partitions import sync_partitions
         from sq_pipeline.pipeline.context import read_content

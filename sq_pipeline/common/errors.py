@@ -24,11 +24,11 @@ class Fault:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-_MOST = 100
+_MOST = 500
 
 
 def bounded(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """The faults, at most a hundred of them and one that counts the rest: nobody reads 50,000."""
+    """The faults, at most 500 of them and one that counts the rest: nobody reads 50,000."""
     found = tuple(faults)
     if len(found) <= _MOST + 1:
         return found

@@ -58,7 +58,7 @@ class DataDir:
 
     @property
     def death_note(self) -> Path:
-        """What is left of a run that was ended by a signal, see `common.deaths`."""
+        """What is left of a run that was ended by a signal, see `common.processes.deaths`."""
         return self.store_root / "run.death"
 
     @property

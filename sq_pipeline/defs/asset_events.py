@@ -13,6 +13,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     AssetObservation,
+    AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
 )
@@ -30,15 +31,24 @@ _MATERIALIZATION, _OBSERVATION = DagsterEventType.ASSET_MATERIALIZATION, Dagster
 
 @dataclass(frozen=True)
 class AssetEvent:
-    """The latest event of an asset or of one of its partitions. `version` is empty where it names none."""
+    """The latest event of an asset or of one of its partitions. `version` is empty where it names none.
+
+    `tags` say what it was made from; empty where an event was looked at among many.
+    """
 
     storage_id: int
     version: str
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def made_from(self, inputs: AssetKey) -> str | None:
-        """The data version that a materialization without a partition says it was made from."""
+        """The data version of its inputs that a materialization names."""
         return self.tags.get(f"{_INPUT_TAG}{inputs.to_user_string()}")
+
+    @property
+    def inputs(self) -> set[AssetKey] | None:
+        """All that a materialization says it was made from; None where that is not known."""
+        named = {AssetKey(tag.removeprefix(_INPUT_TAG).split("/")) for tag in self.tags if tag.startswith(_INPUT_TAG)}
+        return named or None
 
 
 @dataclass(frozen=True)
@@ -74,11 +84,17 @@ class AssetEvents:
                 for slug, storage_id in ids.items()
                 if slug
             }
-        for record in self._instance.fetch_materializations(key, limit=1).records:
+        found = self.made_of(key)
+        return {"": found} if found else {}
+
+    def made_of(self, key: AssetKey, slug: str = "") -> AssetEvent | None:
+        """The latest materialization of one partition with all that it says, or of an asset without any."""
+        wanted = AssetRecordsFilter(key, asset_partitions=[slug]) if slug else key
+        for record in self._instance.fetch_materializations(wanted, limit=1).records:
             event = record.asset_materialization
             tags = (event.tags if event else None) or {}
-            return {"": AssetEvent(record.storage_id, tags.get(VERSION_TAG, ""), tags)}
-        return {}
+            return AssetEvent(record.storage_id, tags.get(VERSION_TAG, ""), tags)
+        return None
 
     def observe(self, key: AssetKey, slug: str, version: str, reasons: Sequence[str] = ()) -> None:
         """Tell the data version of what is observed, and what changed in it.

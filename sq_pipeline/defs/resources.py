@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 from dagster import InitResourceContext, ResourceDefinition
 
-from sq_pipeline.common.deaths import told_of_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
+from sq_pipeline.common.processes.deaths import told_of_death
 from sq_pipeline.pipeline.context import Context, Engines
 
 PIPELINE = "pipeline"

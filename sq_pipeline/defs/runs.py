@@ -10,10 +10,10 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, Definitions
 from dagster_shared.error import SerializableErrorInfo
 
-from sq_pipeline.common.awake import kept_awake
-from sq_pipeline.common.deaths import told_of_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
+from sq_pipeline.common.processes.awake import kept_awake
+from sq_pipeline.common.processes.deaths import told_of_death
 from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.event_files import NewRun, event_files

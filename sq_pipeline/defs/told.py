@@ -15,7 +15,7 @@ from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Adapter, World
 from sq_pipeline.defs import adapter_assets, world_assets
-from sq_pipeline.defs.asset_events import AssetEvent, AssetEvents, Parent, Provenance
+from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key
 from sq_pipeline.defs.partitions import sync_partitions
 from sq_pipeline.defs.resources import MADE_NOW
@@ -169,13 +169,20 @@ def _tell_asset(events: AssetEvents, pipeline: Context, asset: _Told, budget: _B
     late: dict[str, Record] = {}
     wanted: dict[str, str] = {}
     for slug, step in asset.steps.items():
+        if budget.is_spent:
+            break
         there = made.get(slug)
+        # what is told of as made is told of what it is made from first, so most need no look of their own
+        is_as_told = step.status == "fresh" and versions.get(slug) == step.fingerprint
+        if there is not None and by_subject and not is_as_told:
+            there = events.made_of(asset.key, slug) or there
         record = step.record if step.status == "fresh" else _last_record(pipeline, step)
-        came_from = _made_from(inputs, there, versions.get(slug), record, by_subject)
+        came_from = step.fingerprint if there and by_subject and is_as_told else there and there.made_from(inputs)
         is_other = there is not None and record is not None and there.version != record.data_version
         # Dagster would go by what was told last of upstream, which may be about to be put back as it was
         is_overtaken = there is not None and step.status == "fresh" and upstream.newest(slug) > there.storage_id
-        is_told = came_from is not None and not is_other and not is_overtaken
+        is_rewired = there is not None and there.inputs not in (None, {parent.key for parent in asset.parents})
+        is_told = came_from is not None and not (is_other or is_overtaken or is_rewired)
         if record is not None and not is_told and (there is not None or step.status == "fresh"):
             late[slug], came_from = record, record.fingerprint
         if step.is_to_do and there is not None:
@@ -187,21 +194,6 @@ def _tell_asset(events: AssetEvents, pipeline: Context, asset: _Told, budget: _B
         if versions.get(slug) != version and not budget.is_spent:
             events.observe(inputs, slug, version, asset.steps[slug].reasons)
             budget.told += 1
-
-
-def _made_from(
-    inputs: AssetKey, there: AssetEvent | None, version: str | None, record: Record | None, by_subject: bool
-) -> str | None:
-    """Which data version of its inputs Dagster thinks an asset was made from; None where it was told of none.
-
-    Of one with partitions the events are many. What is told of as made is told of what it is made from first, so where
-    anything was told of that, it is what the store has.
-    """
-    if there is None:
-        return None
-    if not by_subject:
-        return there.made_from(inputs)
-    return record.fingerprint if version is not None and record is not None else None
 
 
 def _last_record(pipeline: Context, step: Step) -> Record | None:

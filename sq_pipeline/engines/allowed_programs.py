@@ -14,6 +14,7 @@ from typing import Any, cast
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.user_folders import config_folder
 
@@ -50,7 +51,7 @@ def not_allowed(program: Program, data: DataDir, field: str) -> Iterator[Fault]:
     is_changed = any(entry.get("command") == list(program.command) for entry in known.values())
     why = "has changed since you allowed it" if is_changed else "you have not allowed yet"
     problem = f"a training would run `{shlex.join(program.command)}`, which {why}"
-    hint = f"look at it, then `sq-pipeline allow --data {shlex.quote(str(data.root.resolve()))}`"
+    hint = f"look at it, then {command('allow', '--data', data.root.resolve())}"
     yield Fault(data.relative(data.settings_file), field, problem, hint)
 
 

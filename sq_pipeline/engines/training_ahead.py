@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sq_pipeline.base_models.ports import EngineDescription
-from sq_pipeline.common.deaths import describe_exit
-from sq_pipeline.common.guarded_process import run_guarded
+from sq_pipeline.common.processes.deaths import describe_exit
+from sq_pipeline.common.processes.guarded_process import run_guarded
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.support import TrainerSupport
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.ports import EngineDescription
-from sq_pipeline.common.deaths import read_death
 from sq_pipeline.common.errors import Fault, NoMatchError, RenderError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.deaths import read_death
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, Renderer, RenderRequest
 from sq_pipeline.serve.client import ANSWER_S, RenderClient, ServerGoneError, ServerSilentError, open_client
 from sq_pipeline.serve.picture_files import read_pixels

@@ -216,7 +216,7 @@ WRONG: dict[str, tuple[str, Edit, list[str]]] = {
     "an unknown field": (
         "mlx-to-mflux.yaml",
         lambda v: v.update(loader_version=">=0.19"),
-        ["loader_version: unknown key; did you mean `loader_versions`?"],
+        ["loader_version: unknown key; `loader_versions` is there already; remove this one"],
     ),
     "an unknown field in a rule": (
         "mlx-to-mflux.yaml",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.common import awake
-from sq_pipeline.common.awake import kept_awake
+from sq_pipeline.common.processes import awake
+from sq_pipeline.common.processes.awake import kept_awake
 
 _PATIENCE_S = 30
 # in place of caffeinate: says who it is and what it was asked for, and ends with the process that is named
@@ -85,7 +85,7 @@ def test_it_ends_however_the_block_does(error: type[BaseException], program: Pat
 
 def test_it_is_not_left_behind_by_a_process_that_is_killed(program: Path, tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom sq_pipeline.common.awake import kept_awake\n"
+        "import sys, time\nfrom sq_pipeline.common.processes.awake import kept_awake\n"
         "with kept_awake('darwin', {'darwin': (sys.argv[1], '-i', '-w')}): time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(program)])

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.common.deaths import describe_exit, describe_signal, read_death, told_of_death
+from sq_pipeline.common.processes.deaths import describe_exit, describe_signal, read_death, told_of_death
 
 _DYING = """
 import os, signal, sys, time
 from pathlib import Path
-from sq_pipeline.common.deaths import goes_on_after, telling_where_it_goes_on, told_of_death
+from sq_pipeline.common.processes.deaths import goes_on_after, telling_where_it_goes_on, told_of_death
 with told_of_death("the run", Path(sys.argv[2]), print):
     with told_of_death("something inside"):
         pass

@@ -80,8 +80,13 @@ def _threshold(game: Game) -> None:
 
 
 def _verify_prompts(game: Game) -> None:
-    path = game.data.verify_prompts_root / "landscape.yaml"
-    path.write_text(path.read_text().replace("prompt: ", "prompt: wide ", 1))
+    folder = game.data.verify_prompts_root
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    folder.unlink()  # a link to what is shipped
+    folder.mkdir()
+    texts["landscape.yaml"] = texts["landscape.yaml"].replace("prompt: ", "prompt: wide ", 1)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
 
 
 def _weights(game: Game) -> None:

@@ -206,6 +206,11 @@ CASES: tuple[Case, ...] = (
         "add pictures, or set `min_pairs` in lora.yaml", {RECIPE: "trigger: old_west\nmin_pairs: 8\n"}, {RECIPE: _STYLE}
     ),
     Case("remove one of the two", at("000.TXT", "old_west"), without("000.TXT")),
+    Case(
+        "rename it to new.txt",
+        {**picture(lambda: make_image(70), "new.png"), **at("New.txt", "old_west")},
+        lambda root: (root / FOLDER / "New.txt").rename(root / FOLDER / "new.txt"),
+    ),
     Case("rename one of the two", picture(lambda: make_image(70), "000.jpg"), lambda root: _apart(root)),
     Case('put `ignore: ["*-masklabel.png"]` in lora.yaml', picture(lambda: make_image(70), "000-masklabel.png")),
     Case(
@@ -244,7 +249,6 @@ CASES: tuple[Case, ...] = (
     Case("get the picture itself again", at("000.png", b"<html>no</html>"), again("000.png")),
     Case("run `git lfs pull`", at("000.png", b"version https://git-lfs.github.com/spec/v1\n"), again("000.png")),
     Case("unpack it", at("000.png", b"PK\x03\x04" + b"\0" * 60), again("000.png")),
-    Case("save it again as PNG", at("000.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 60), again("000.png")),
     Case(
         "save it as 8-bit RGB", picture(lambda: Image.fromarray(np.full((96, 128), 900, np.uint16))), again("000.png")
     ),
@@ -269,7 +273,7 @@ CASES: tuple[Case, ...] = (
         again("000.png"),
     ),
     Case(
-        "remove one",
+        "keep one of them",
         at("001.png", lambda path: shutil.copy(path.with_name("000.png"), path)),
         without("001.png", "001.txt"),
     ),

@@ -17,6 +17,7 @@ from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.told import tell
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
+from sq_pipeline.pipeline.worlds.world_state import world_asset
 from sq_pipeline_tests.defs.staleness import stale_in_dagster
 from sq_pipeline_tests.mutation.bench import at_machine, bring_up, engines_of
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
@@ -55,6 +56,11 @@ class Pages:
             steps = list(found.steps())
             planned = {step.asset for step in steps if step.is_to_do}
             stopped = {step.asset for step in steps if step.status in ("waiting", "blocked")}
+            # of what is blocked nobody asks how its prompt or gallery is
+            for of in found.worlds:
+                unknown = {subject.slug for subject in of.subjects} - of.prompts.keys()
+                stopped |= {world_asset(of.world, of.names.prompts, slug) for slug in unknown}
+                stopped |= {world_asset(of.world, of.names.gallery)} if of.gallery is None else set()
             return stale_in_dagster(defs, self._instance), planned, stopped
 
 

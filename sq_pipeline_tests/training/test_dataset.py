@@ -509,7 +509,9 @@ def test_cli_prints_one_line_for_each_fault(
     if option:
         assert len(json.loads(output.out)["faults"]) == 3
     else:
-        assert output.out == "not fit to train; judged over tiny-flux (of the default)\n"
+        verdict, need = output.out.splitlines()
+        assert verdict == "not fit to train; judged over tiny-flux (of the default)"
+        assert need.startswith("needs 0.")
     lines = output.err.splitlines()
     assert len(lines) == 3
     for line, name in zip(lines, ("000.png", "001.png", "002.txt"), strict=True):

@@ -4,6 +4,7 @@ A remap for a person stops at each, and goes on where they allow it. Not here: w
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 from sq_pipeline.adapters.base_named import other_base
 from sq_pipeline.adapters.inspect.family_fit import other_model
@@ -15,7 +16,7 @@ from sq_pipeline.adapters.inspect.scale_findings import judge_patches
 from sq_pipeline.adapters.source import AdapterSource
 from sq_pipeline.base_models.base_models import Flux1Model
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.common.hints import pass_option
+from sq_pipeline.common.hints import command, pass_option
 
 _IS_IT_FLUX1 = f"was it trained for FLUX.1? {pass_option('--allow', Doubt.BASE)} if it was"
 
@@ -32,7 +33,8 @@ def find_doubts(
     fitted = fit(pairs.pairs, base_models)
     misfits = [finding for finding in fitted.findings if finding.kind == "width"]
     model = other_model(adapter.file, pairs.pairs) if misfits else None
-    way = f"it is of {model}, which no target here is for; `adapter inspect` says who loads it as it is"
+    inspect = command("adapter inspect", Path(path))
+    way = f"it is of {model}, which no target here is for; {inspect} says who loads it as it is"
     for line in lines_of(misfits, modules):
         yield Fault(path, "", line, way if model else "check the base model it was trained for")
     for doubt, line, hint in _doubts(adapter, zeros):

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from sq_pipeline.common.deaths import read_death
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import is_run_lock_free
+from sq_pipeline.common.processes.deaths import read_death
 
 _END_S = 3  # from letting it go to the run's last event
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import training_base_of
-from sq_pipeline.common.awake import kept_awake
-from sq_pipeline.common.deaths import telling_where_it_goes_on
 from sq_pipeline.common.errors import ContentError, DivergedError, Fault
+from sq_pipeline.common.processes.awake import kept_awake
+from sq_pipeline.common.processes.deaths import telling_where_it_goes_on
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
 from sq_pipeline.pipeline.adapters.facts import (

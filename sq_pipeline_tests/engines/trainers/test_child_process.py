@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sq_pipeline.common.deaths import describe_signal
-from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
+from sq_pipeline.common.processes.deaths import describe_signal
+from sq_pipeline.common.processes.guarded_process import CannotStart, ChildResult, run_child
 
 
 def run(script: str, folder: Path, on_tick=lambda: False) -> ChildResult:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.common.atomic import disk_error, write_bytes, write_text
-from sq_pipeline.common.deaths import goes_on_after
 from sq_pipeline.common.plain_file import read_plain_text
+from sq_pipeline.common.processes.deaths import goes_on_after
 from sq_pipeline.engines.trainers.mflux_train.config import DATA, RUN
 
 _log = logging.getLogger(__name__)

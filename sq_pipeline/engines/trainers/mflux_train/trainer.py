@@ -22,8 +22,8 @@ from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file, write_text
 from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint
-from sq_pipeline.common.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.guarded_process import CannotStart, ChildResult, run_child
 from sq_pipeline.engines import versions
 from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.trainers.mflux_train import config as train_config

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.common.atomic import disk_error
-from sq_pipeline.common.deaths import goes_on_after
 from sq_pipeline.common.errors import AdapterError, Fault, StorageError
+from sq_pipeline.common.processes.deaths import goes_on_after
 from sq_pipeline.engines.trainers.mlx.array_bits import Tensor, array_of, tensors_of, write_tensors
 from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
 

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.atomic import copy_file
-from sq_pipeline.common.deaths import describe_exit
 from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
-from sq_pipeline.common.guarded_process import CannotStart, run_guarded
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.deaths import describe_exit
+from sq_pipeline.common.processes.guarded_process import CannotStart, run_guarded
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.trainers.mlx_examples.adapter import check_adapter
 from sq_pipeline.engines.trainers.mlx_examples.checkout import (

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sq_pipeline.common.atomic import disk_error
-from sq_pipeline.common.deaths import describe_exit
+from sq_pipeline.common.processes.deaths import describe_exit
 
 _GRACE_S = 5  # between being asked to end, and being ended
 
