@@ -172,8 +172,12 @@ def _tell_asset(events: AssetEvents, pipeline: Context, asset: _Told, budget: _B
         if budget.is_spent:
             break
         there = made.get(slug)
-        # what is told of as made is told of what it is made from first, so most need no look of their own
-        is_as_told = step.status == "fresh" and versions.get(slug) == step.fingerprint
+        # what is told of as made is told of what it is made from before, so most need no look of their own
+        said = observed.get(slug)
+        is_as_told = bool(
+            step.status == "fresh" and there and said
+            and said.version == step.fingerprint and said.storage_id < there.storage_id
+        )  # fmt: skip
         if there is not None and by_subject and not is_as_told:
             there = events.made_of(asset.key, slug) or there
         record = step.record if step.status == "fresh" else _last_record(pipeline, step)

@@ -27,7 +27,8 @@ from sq_pipeline_tests.mutation.test_mutation import Bench, _fast, bench, finish
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
 EDITS = [*OTHER_EDITS, *TIER_EDITS]
-TURNS, SEQUENCES = 12, 12
+TURNS, SEQUENCES = 6, 6
+EACH = 2  # a look takes a second: every other edit, and the sequences meet the rest
 
 
 class Pages:
@@ -89,7 +90,7 @@ def in_turn(count: int) -> list[Any]:
 @pytest.mark.parametrize("turn", in_turn(TURNS))
 def test_every_edit_and_what_was_made_of_the_one_before(turn: int, pages: Pages, bench: Bench) -> None:  # noqa: F811
     first = bench.game
-    for edit in EDITS[turn::TURNS]:
+    for edit in EDITS[turn :: EACH * TURNS]:
         game = copy.deepcopy(first)
         edit.change(game)
         pages.write(game)
