@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, order=True)
@@ -24,28 +24,30 @@ class Fault:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-_MOST = 500
+_MOST, _MOST_OF_FILE = 100, 1000
 
 
-def bounded(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """The faults, at most 500 of them and one that counts the rest: nobody reads 50,000."""
+def bounded(faults: Iterable[Fault], most: int = _MOST) -> tuple[Fault, ...]:
+    """The faults, at most `most` of them and one that counts the rest: nobody reads 50,000."""
     found = tuple(faults)
-    if len(found) <= _MOST + 1:
+    if len(found) <= most + 1:
         return found
-    rest = found[_MOST:]
+    rest = found[most:]
     file = rest[0].file if len({fault.file for fault in rest}) == 1 else ""
-    return (*found[:_MOST], Fault(file, "", f"{len(rest)} more faults", "correct these first, then look again"))
+    return (*found[:most], Fault(file, "", f"{len(rest)} more faults", "correct these first, then look again"))
 
 
 class SqPipelineError(Exception):
-    """Base of the family; carries the faults that were found (`bounded`), and prints one line for each."""
+    """Base of the family; carries the faults that were found (`most` of them), and prints one line for each."""
+
+    most: ClassVar[int] = _MOST
 
     def __init__(self, faults: Iterable[Fault] | Fault | str):
         if isinstance(faults, str):
             faults = (Fault("", "", faults, ""),)
         elif isinstance(faults, Fault):
             faults = (faults,)
-        self.faults: tuple[Fault, ...] = bounded(faults)
+        self.faults: tuple[Fault, ...] = bounded(faults, self.most)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
     # Exceptions cross process borders in Dagster; keep the faults when they do.
@@ -79,11 +81,15 @@ class DatasetError(SqPipelineError, ValueError):
 
 
 class KeymapError(SqPipelineError, ValueError):
-    """A keymap is not well formed, or does not fit what it is applied to."""
+    """A keymap is not well formed, or does not fit what it is applied to. Each module is named: they are hundreds."""
+
+    most = _MOST_OF_FILE
 
 
 class AdapterError(SqPipelineError, ValueError):
-    """An adapter file cannot be read, remapped or applied."""
+    """An adapter file cannot be read, remapped or applied. Each module is named: they are hundreds."""
+
+    most = _MOST_OF_FILE
 
 
 class VerificationError(SqPipelineError, ValueError):

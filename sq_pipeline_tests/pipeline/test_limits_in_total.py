@@ -74,18 +74,18 @@ def test_thousands_of_faults_are_a_hundred_and_a_count(
 
 
 @pytest.mark.parametrize("name", ["{}.txt", "{}.png", "{}.psd"])
-def test_thousands_of_faulty_files_are_hundreds_and_a_count(name: str, game: DataDir) -> None:
+def test_thousands_of_faulty_files_are_a_hundred_and_a_count(name: str, game: DataDir) -> None:
     folder = game.datasets_root / "west/landscape"
     for number in range(MANY):
         (folder / name.format(number + 1000)).write_text("west")
     assert len(said(game, "dataset", "check", str(folder))) < 100_000
 
 
-def test_hundreds_of_faults_and_a_count() -> None:
+def test_a_hundred_faults_and_a_count() -> None:
     faults = [Fault("a.yaml", f"key{number}", "is wrong", "mend it") for number in range(1000)]
-    assert bounded(faults[:501]) == tuple(faults[:501])
+    assert bounded(faults[:101]) == tuple(faults[:101])
     few = bounded(faults)
-    assert few == (*faults[:500], Fault("a.yaml", "", "500 more faults", "correct these first, then look again"))
+    assert few == (*faults[:100], Fault("a.yaml", "", "900 more faults", "correct these first, then look again"))
     assert bounded(few) == few
     assert pickle.loads(pickle.dumps(ContentError(faults))).faults == few
     assert bounded([*faults, Fault("b.yaml", "", "is wrong", "")])[-1].file == ""

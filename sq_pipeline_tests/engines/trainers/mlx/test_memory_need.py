@@ -112,7 +112,7 @@ def test_a_training_over_tiny_flux_needs_what_is_said(
         peaks.append(factory.trainer(shipped).train(request, lambda _: None).peak_memory_bytes - before)
     need = need_of(recipe, len(examples), TrainingSettings(16, is_checkpointed))
     # the second takes up the end, and reads the checkpoint
-    assert max(peaks) < need.total_bytes < 1.5 * max(peaks)
+    assert max(peaks) < need.total_bytes < 1.6 * max(peaks)
 
 
 @pytest.mark.parametrize("bits", [8, 4])
