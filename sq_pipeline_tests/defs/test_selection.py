@@ -58,7 +58,7 @@ def test_a_selection_that_is_cancelled_rests(automat: Automat) -> None:
     """After its first picture; the sensor, switched on, says so and begins nothing."""
     change_all(automat, "stopped")
     known = len(work_done(automat.data))
-    steer(automat.data, delay_s=10)
+    steer(automat.data, hangs_after=known + 1)
     selected = automat.pages.select(["mill", "inn"], *ASSETS)
     wait(lambda: len(work_done(automat.data)) > known, _PATIENCE_S, "the first picture")
     automat.pages.cancel_selection(selected)

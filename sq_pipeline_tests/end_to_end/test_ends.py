@@ -55,6 +55,14 @@ def _is_over(data: DataDir) -> Callable[[], bool]:
     return lambda: not _left(data)
 
 
+@pytest.fixture(autouse=True)
+def _hears_hanging_up() -> Iterator[None]:
+    """What these tests start inherits it: tests that run under `nohup` ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextmanager
 def _started(data: DataDir, *command: str) -> Iterator["subprocess.Popen[Any]"]:
     log = (data.root.parent / f"{time.monotonic_ns()}.log").open("w")
