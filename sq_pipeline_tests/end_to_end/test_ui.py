@@ -58,7 +58,8 @@ def _edit(data: DataDir, old: str, new: str) -> None:
 
 def test_everything_is_green(pages: Pages) -> None:
     """Every asset of the demo is in the graph, materialized by the command line, and every check has passed."""
-    query = """{ assetNodes { isMaterializable assetKey { path } partitionStats { numMaterialized numPartitions numFailed }
+    query = """{ assetNodes { assetKey { path } isMaterializable
+      partitionStats { numMaterialized numPartitions numFailed }
       assetMaterializations(limit: 1) { timestamp }
       assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } }"""
     nodes = [node for node in pages.ask(query)["assetNodes"] if node["isMaterializable"]]
