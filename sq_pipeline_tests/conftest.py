@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def shipped() -> DataDir:
     """The repository's own `data/`; tests read it and never write there."""
     return DataDir(shipped_data_root())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_stays(shipped: DataDir) -> Iterator[None]:
+    """Tests' data directories link to it: one that wrote through a link would change what all others stand on."""
+    before = _texts_of(shipped)
+    yield
+    assert _texts_of(shipped) == before
+
+
+def _texts_of(data: DataDir) -> dict[Path, bytes]:
+    folders = (data.keymaps_root, data.verify_prompts_root)
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def link_shipped(root: Path, shipped: DataDir) -> DataDir:

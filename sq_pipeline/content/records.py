@@ -143,6 +143,11 @@ class Catalog:
     faults: Mapping[str, tuple[Fault, ...]]
     warnings: tuple[Fault, ...] = ()
 
+    def first_world_of(self, adapter: Adapter) -> World | None:
+        """The first world whose style has the adapter; its base model is what the adapter is for."""
+        worlds = (world for world in self.worlds.values() if world.genre == adapter.genre)
+        return next((world for world in worlds if any(entry.name == adapter.name for entry in world.entries)), None)
+
     def select(self, world: str | None) -> tuple[World, ...]:
         """The world that is meant, or all; raises SelectionError for one that is not there."""
         if world is None:

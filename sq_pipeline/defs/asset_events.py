@@ -18,14 +18,13 @@ from dagster import (
     DagsterInstance,
 )
 
-from sq_pipeline.common.text import brief_both
+from sq_pipeline.defs.resources import REASONS
 
 VERSION_TAG = "dagster/data_version"
 _CODE_TAG = "dagster/code_version"
 _INPUT_TAG = "dagster/input_data_version/"
 _POINTER_TAG = "dagster/input_event_pointer/"
 _NEVER = "INITIAL", "NULL"  # Dagster's words for what has no event yet
-_REASON_CHARACTERS = 800
 _MATERIALIZATION, _OBSERVATION = DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION
 
 
@@ -96,12 +95,12 @@ class AssetEvents:
             return AssetEvent(record.storage_id, tags.get(VERSION_TAG, ""), tags)
         return None
 
-    def observe(self, key: AssetKey, slug: str, version: str, reasons: Sequence[str] = ()) -> None:
+    def observe(self, key: AssetKey, slug: str, version: str, reasons: str = "") -> None:
         """Tell the data version of what is observed, and what changed in it.
 
         Of one without partitions that nothing executes Dagster compares materializations only, so it is told of one.
         """
-        metadata = {"reasons": brief_both("; ".join(reasons), "", _REASON_CHARACTERS)[0]} if reasons else {}
+        metadata = {REASONS: reasons} if reasons else {}
         event = AssetObservation if slug else AssetMaterialization
         told = event(key, partition=slug or None, metadata=metadata, tags={VERSION_TAG: version})
         self._instance.report_runless_asset_event(told)

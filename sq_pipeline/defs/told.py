@@ -22,6 +22,7 @@ from sq_pipeline.defs.resources import MADE_NOW
 from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
+from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.settled import settled_key
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS
@@ -196,7 +197,7 @@ def _tell_asset(events: AssetEvents, pipeline: Context, asset: _Told, budget: _B
     _materialize(events, asset, late, versions, budget)
     for slug, version in wanted.items():
         if versions.get(slug) != version and not budget.is_spent:
-            events.observe(inputs, slug, version, asset.steps[slug].reasons)
+            events.observe(inputs, slug, version, why(asset.steps[slug]))
             budget.told += 1
 
 

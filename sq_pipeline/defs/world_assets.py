@@ -222,4 +222,4 @@ def tell_inputs(events: AssetEvents, kind: WorldAsset, key: AssetKey, steps: Map
         if step is None or step.status not in ("fresh", "stale"):
             continue
         if slug not in known or known[slug].version != step.fingerprint:
-            events.observe(inputs_key(key), slug, step.fingerprint, step.reasons)
+            events.observe(inputs_key(key), slug, step.fingerprint, why(step))

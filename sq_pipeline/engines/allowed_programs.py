@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from sq_pipeline.common.archive import archive_edited
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.fingerprints import fingerprint
@@ -56,12 +57,20 @@ def not_allowed(program: Program, data: DataDir, field: str) -> Iterator[Fault]:
 
 
 def allow(program: Program) -> Path:
-    """Keep a person's yes to this program as it is now; the file that it is kept in. Raises StorageError."""
+    """Keep a person's yes to this program as it is now; the file that it is kept in. Raises StorageError.
+
+    A file that says anything else than we would write, such as a damaged one, is kept in `archive/` beside it.
+    """
     file, known = allowed_file(), _read()
+    archive_edited(file, _text(known))
     known[program.identity] = {"command": list(program.command), "since": time.strftime("%Y-%m-%d")}
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_text(file, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    write_text(file, _text(known))
     return file
+
+
+def _text(known: Mapping[str, Mapping[str, Any]]) -> str:
+    return json.dumps(known, indent=1, ensure_ascii=False) + "\n"
 
 
 def _read() -> dict[str, dict[str, Any]]:

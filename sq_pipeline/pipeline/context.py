@@ -203,9 +203,9 @@ class Context:
 
     def base_model_of_adapter(self, adapter: Adapter) -> BaseModel:
         """What an adapter is trained over where its recipe names nothing: that of the first world using it."""
-        for world in self.catalog.worlds.values():
-            if world.genre == adapter.genre and any(entry.name == adapter.name for entry in world.entries):
-                return self.base_model_of_world(world)
+        world = self.catalog.first_world_of(adapter)
+        if world is not None:
+            return self.base_model_of_world(world)
         return resolve_base_model(self.settings.base_model or DEFAULT_BASE_MODEL)
 
     def adapter(self, key: str) -> Adapter:

@@ -13,6 +13,7 @@ from sq_pipeline.common.errors import Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.names import key_parts
+from sq_pipeline.common.tiers import find_tier
 from sq_pipeline.content.records import Adapter, Catalog, World
 from sq_pipeline.pipeline.adapters.facts import asset_name, external_file, folder_inputs, recipe_of
 from sq_pipeline.pipeline.context import Context
@@ -80,7 +81,7 @@ class Sources:
             SETTINGS: _settings(),
             "keymaps": Source("keymaps", "How adapters of all dialects are read and written.", _version_of_keymaps),
             "verify_prompts": _file(
-                f"verify_prompts/{key_parts([adapter.tier])[adapter.tier]}",
+                f"verify_prompts/{_tier_part(adapter.tier)}",
                 self._data.verify_prompts_root / f"{adapter.tier}.yaml",
                 self._data,
             ),
@@ -104,8 +105,7 @@ class Sources:
                     return named
             except SqPipelineError:
                 return None  # its step says why
-        worlds = (world for world in self._catalog.worlds.values() if world.genre == adapter.genre)
-        first = next((world for world in worlds if any(entry.name == adapter.name for entry in world.entries)), None)
+        first = self._catalog.first_world_of(adapter)
         return self._settings.base_model or (first.style.preferred_model if first else None)
 
     def _base_model(self, name: str | None) -> dict[str, Source]:
@@ -116,6 +116,12 @@ class Sources:
         what, key = f"The weights of {base_model.name}.", base_model.name.replace("-", "_").replace(".", "_")
         source = Source(f"base_models/{key}", what, lambda context: context.weights_hash(base_model))
         return {"base_model": source}
+
+
+def _tier_part(tier: str) -> str:
+    """A tier as a part of a key. One that a person made up ends in digits of a hash, so that no other key is alike."""
+    other = f"{tier}, made up"
+    return tier if find_tier(tier) else key_parts([other])[other]
 
 
 def _settings() -> Source:

@@ -9,7 +9,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.packs import read_catalog
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.partitions import sync_partitions
-from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, poi, write_game, write_yaml
+from sq_pipeline_tests.pipeline.fast import FastEngines, chapter, lora, poi, write_game, write_yaml
 
 WORLD_ASSETS = ("stack", "prompts", "poi_images", "gallery")
 STEPS = ["training_dataset", "mlx_adapter", "chosen_checkpoint", "mflux_adapter", "verification", "promoted_adapter"]
@@ -120,6 +120,17 @@ def test_an_external_adapter_starts_at_the_remap(game: DataDir) -> None:
     assert "west/loras/west_land/mlx_adapter" not in loaded
     assert {f"west/loras/west_land/{step}" for step in STEPS[3:]} <= loaded
     assert parents(load(game), "west/loras/west_land/verification") == {"west/loras/west_land/mflux_adapter"}
+
+
+def test_a_genre_and_a_tier_that_are_called_like_sources_load(game: DataDir) -> None:
+    """Shared sources have keys of two parts, as a genre's style has."""
+    for name in ("verify_prompts", "base_models", "keymaps", "sq_yaml", "sources"):
+        entry = lora(f"{name}_land", f"{name}/visual_style", applies_to=["visual_style", "landscape"])
+        write_yaml(game.genre_root(name) / "visual_style.yaml", {"positive_suffix": "wide", "loras": [entry]})
+        write_yaml(game.genre_root(name) / "history.yaml", {"chapters": [chapter(poi("Reef"))]})
+    loaded = keys(load(game))
+    assert {"verify_prompts/visual_style", "keymaps", "keymaps/visual_style", "sq_yaml/visual_style"} <= loaded
+    assert sum(name.startswith("verify_prompts/visual_style_made_up") for name in loaded) == 1
 
 
 def test_an_empty_data_directory_loads(data: DataDir) -> None:

@@ -206,6 +206,10 @@ def test_a_yes_is_for_one_place_and_nothing_else_says_it(place: Place, tmp_path:
         assert len(faults(place)) == 1
     allow(place)
     assert faults(place) == []
+    (aside,) = (allowed_file().parent / "archive").iterdir()
+    assert aside.read_text() == damaged  # what a person allowed may still be read out of it
+    allow(place)
+    assert list((allowed_file().parent / "archive").iterdir()) == [aside]
 
 
 def test_compiled_files_beside_the_sources_are_not_read(place: Place, tmp_path: Path) -> None:
