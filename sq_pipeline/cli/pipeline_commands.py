@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sq_pipeline.cli.causes import causes_of, tell_more
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
@@ -26,16 +27,32 @@ def plan_rows(items: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(_names(group), "\n".join(_reasons(group))) for group in groups.values()]
 
 
+def blocked_rows(items: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """As `plan_rows`, of what cannot be made: each cause is one row, which counts what else waits for it."""
+    rows: list[tuple[str, str]] = []
+    for cause in causes_of(items):
+        name = _name(cause.first[0])
+        group = [item for item in cause.first if _name(item) == name]
+        more = tell_more(cause.more + 1 - len(group))
+        rows.append((f"{_names(group)}{more}", "\n".join(group[0]["reasons"])))
+    return rows
+
+
 def _reasons(group: Sequence[dict[str, Any]]) -> list[str]:
     reasons: list[str] = group[0]["reasons"]
     is_one_for_all = all(item["reasons"] == reasons for item in group)
     return reasons if is_one_for_all else list(map(gist, reasons))
 
 
+def _name(item: dict[str, Any]) -> str:
+    """Its asset, without the place."""
+    return item["asset"].partition(":")[0]
+
+
 def _names(group: Sequence[dict[str, Any]]) -> str:
     if len(group) == 1:
         return group[0]["asset"]
-    name = group[0]["asset"].partition(":")[0]
+    name = _name(group[0])
     slugs = [item["asset"].partition(":")[2] for item in group]
     more = len(slugs) - _MOST_NAMES
     return f"{name}: {', '.join(slugs[:_MOST_NAMES])} {f'… and {more} more' if more > 0 else f'({len(slugs)})'}"
@@ -66,12 +83,18 @@ def _show_report(report: dict[str, Any]) -> None:
     loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
     fresh = f"; {report['skipped']} were fresh" if report["skipped"] or not is_at_fault else ""
     print_line(f"{done}{fresh}{loads}; {report['wall_s']} s")
-    for kind in ("failed", "blocked", "waiting"):
-        for item in report[kind]:
-            what = "" if item["reason"].startswith(item["asset"]) else f"{item['asset']}: "  # a fault names its file
-            print_line(f"{kind}: {what}{item['reason']}")
+    for item in report["failed"]:
+        print_line(f"failed: {_told(item)}")
+    for kind in ("blocked", "waiting"):
+        for cause in causes_of(report[kind]):
+            print_line(f"{kind}: {_told(cause.first[0])}{tell_more(cause.more)}")
     for line in report["warnings"]:
         print_line(f"warning: {line}")
+
+
+def _told(item: dict[str, Any]) -> str:
+    """What it is, and why; a fault names its file itself."""
+    return item["reason"] if item["reason"].startswith(item["asset"]) else f"{item['asset']}: {item['reason']}"
 
 
 def _finish(report: dict[str, Any], *, as_json: bool) -> None:
@@ -146,20 +169,21 @@ def register(app: typer.Typer) -> None:
 
 
 def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
-    """What makes the exit code 1 goes to stderr too, whatever stdout is read by: faults, and what is blocked first."""
+    """What makes the exit code 1 goes to stderr too, whatever stdout is read by: faults, and each cause once."""
     if as_json:
         print_json(result)
     else:
-        for title, kind in (("stale", "stale"), ("cannot be made", "blocked")):
-            print_table((title, "why"), plan_rows(result[kind]))
+        print_table(("stale", "why"), plan_rows(result["stale"]))
+        print_table(("cannot be made", "why"), blocked_rows(result["blocked"]))
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")
     for line in result["faults"]:
         say(f"fault: {line}")
-    for item in result["blocked"]:
-        if item["status"] == "blocked" and not item["chain"]:
-            for reason in item["reasons"]:
-                if reason not in result["faults"]:
-                    say(f"blocked: {item['asset']}: {reason}")
+    for cause in causes_of(item for item in result["blocked"] if item["status"] == "blocked"):
+        first = cause.first[0]
+        told = [reason for reason in first["reasons"] if reason not in result["faults"]]
+        for number, reason in enumerate(told):
+            more = tell_more(cause.more) if number == 0 else ""
+            say(f"blocked: {first['asset']}: {reason}{more}")

@@ -21,7 +21,7 @@ from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.places import range_tags
 from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
 from sq_pipeline.defs.told import tell
-from sq_pipeline.pipeline.chain import is_waiting
+from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
@@ -42,7 +42,8 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class RunReport:
     """What a `run` did. `failed` was tried; `blocked` could not be, for a fault; `waiting` is for a person.
 
-    `warnings` are the plan's, as it was in the end.
+    Of what could not be made, `chain` is what led there, from the nearest asset to the first one. `warnings` are the
+    plan's, as it was in the end.
     """
 
     trained: list[str] = field(default_factory=list)
@@ -51,8 +52,8 @@ class RunReport:
     rendered: list[dict[str, Any]] = field(default_factory=list)
     skipped: int = 0
     failed: list[dict[str, str]] = field(default_factory=list)
-    blocked: list[dict[str, str]] = field(default_factory=list)
-    waiting: list[dict[str, str]] = field(default_factory=list)
+    blocked: list[dict[str, Any]] = field(default_factory=list)
+    waiting: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     model_loads: int = 0
     wall_s: float = 0.0
@@ -282,7 +283,7 @@ def _note_blocked(plan: Plan, report: RunReport) -> None:
     for state in plan.worlds:
         steps += [state.stack] if state.lacks_stack else state.steps()
     for step in steps:
-        line = {"asset": step.asset, "reason": "; ".join(step.reasons)}
+        line = {"asset": step.asset, "reason": "; ".join(step.reasons), "chain": list(chain_of(step))}
         if is_waiting(step):
             report.waiting.append(line)
         elif step.status == "blocked" and step.reasons and told.issuperset(step.reasons):

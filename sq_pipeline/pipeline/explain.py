@@ -17,6 +17,8 @@ _MOST_REASONS = 2  # of the first step of a chain
 _NAME = 100  # characters shown of a name
 _REASON = 200  # … of a reason within a chain
 
+_BECAUSE = "because "  # how a chain begins
+
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _ABSENT = object()  # no value: None is one
 
@@ -52,7 +54,12 @@ def describe_chain(chain: Sequence[str], reasons: Sequence[str]) -> str:
     why = [_shorten(reason) for reason in reasons[:_MOST_REASONS]]
     if len(reasons) > _MOST_REASONS:
         why.append(f"and {len(reasons) - _MOST_REASONS} more")
-    return f"because {' ← '.join(shown)} ({'; '.join(why)})"
+    return f"{_BECAUSE}{' ← '.join(shown)} ({'; '.join(why)})"
+
+
+def is_chain(reason: str) -> bool:
+    """True for what `describe_chain` says."""
+    return reason.startswith(_BECAUSE)
 
 
 def _shorten(reason: str) -> str:

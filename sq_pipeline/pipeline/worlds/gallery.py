@@ -8,7 +8,7 @@ from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.pictures.sheets import draw_gallery
 from sq_pipeline.pipeline.chain import follow, is_waiting
-from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
@@ -25,8 +25,7 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
     ):
         gallery = replace(follow(waiting, asset, "gallery"), status="waiting")
     elif not any(step.record for step in state.pictures.values()):
-        cause = next(iter(sorted(state.pictures.values(), key=is_waiting)), None)
-        gallery = Step(asset, "gallery", "blocked", reasons=("there are no pictures",), because=cause)
+        gallery = follow(sorted(state.pictures.values(), key=is_waiting), asset, "gallery")
     else:
         gallery = context.step(asset, "gallery", _inputs(state))
     return replace(state, gallery=gallery)
