@@ -37,8 +37,8 @@ class Exhibit:
     """One bad file. `build` writes it into a folder.
 
     `inspect` is in one line of what `adapter inspect` says: on stderr, with exit 1, where `is_unreadable`; as a fault
-    of the report otherwise. `remap` is in an error line of `adapter remap`, which then writes nothing; None where a
-    remap to mflux is right.
+    of the report otherwise, or as a remark where the words begin so. `remap` is in an error line of `adapter remap`,
+    which then writes nothing; None where a remap to mflux is right.
     """
 
     build: Build
@@ -321,7 +321,7 @@ GALLERY: dict[str, Exhibit] = {
                 }
             )
         ),
-        "of a text encoder; mflux does not load it",
+        "remark: 1 of 33 modules are of a text encoder",
         "is of a text encoder, which no target here holds",
     ),
     "a model, not an adapter": _faulty(

@@ -40,7 +40,8 @@ def _check_inspect(exhibit: Exhibit, path: Path, code: int, out: str, err: str) 
         told = err.splitlines()
     else:
         assert (code, err) == (0, "")
-        told = [line for line in out.splitlines() if line.startswith("fault: ")]
+        kind = "remark: " if exhibit.inspect.startswith("remark: ") else "fault: "
+        told = [line for line in out.splitlines() if line.startswith(kind)]
     assert len([line for line in told if exhibit.inspect in line]) == 1, told
     assert all(line.isprintable() for line in told)
 

@@ -3,7 +3,7 @@
 Not here: finding it (`pairs`, `flux_fit`, `scale_findings`, `metadata_text`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,6 +68,8 @@ _ALL = {
 
 _STRENGTHS = {"strong", "weak", "negative", "extreme"}
 _REMARKS = {"strong", "weak", "zero"}
+# what a file may hold beside what mflux loads: what is said of `n` modules in one line
+_BESIDE = {"text encoder": "are of a text encoder", "outside": "are not of FLUX.1's blocks"}
 
 
 class Doubt(StrEnum):
@@ -129,6 +131,26 @@ def told_apart(findings: Iterable[Finding], modules: int) -> tuple[list[str], li
     remarks = [one for one in findings if one.is_remark and not (is_nothing and one.kind == "zero")]
     faults = [one for one in findings if one not in remarks]
     return lines_of(faults, modules), lines_of(remarks, modules)
+
+
+def set_aside(
+    findings: Iterable[Finding], norms: Mapping[str, float | None], modules: int
+) -> tuple[list[Finding], list[str]]:
+    """The findings but for what a file holds beside what mflux loads, and a line for each kind of that, with its share.
+
+    `norms`: of each module's update, by its name; None, or not there, where nobody knows. The share is of the squares.
+    """
+    found = list(findings)
+    total = sum(norm**2 for norm in norms.values() if norm is not None)
+    lines: list[str] = []
+    for kind, words in _BESIDE.items():
+        if names := [finding.name for finding in found if finding.kind == kind]:
+            known = [norm for name in names if (norm := norms.get(name)) is not None]
+            is_known = total > 0 and len(known) == len(names)
+            share = f", {sum(norm**2 for norm in known) / total:.1%} of the update" if is_known else ""
+            told = _some(names, 2) if len(names) > _NAMED else ", ".join(names)
+            lines.append(f"{len(names)} of {modules} modules {words}{share}: mflux leaves them out ({told})")
+    return [finding for finding in found if finding.kind not in _BESIDE], lines
 
 
 def _told_together(kind: str, detail: str, group: Sequence[Finding], modules: int) -> str:

@@ -23,7 +23,7 @@ from sq_pipeline.adapters.dialects import (
 )
 from sq_pipeline.adapters.inspect import scale_findings
 from sq_pipeline.adapters.inspect.family_fit import other_model
-from sq_pipeline.adapters.inspect.findings import Finding, lines_of, told_apart
+from sq_pipeline.adapters.inspect.findings import Finding, lines_of, set_aside, told_apart
 from sq_pipeline.adapters.inspect.flux_fit import FluxFit, fit
 from sq_pipeline.adapters.inspect.loader_verdicts import LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
@@ -89,7 +89,6 @@ def report_adapter(
     findings.extend(_judge_alphas(dialect, scales))
     modules = len(pairs.pairs)
     named = list(_named(file, method))
-    faults, remarks = told_apart(findings, modules)
     broken = _broken(path, findings, modules or len(named), fitted.misfit)
     if strength_faults and not broken:
         broken = f"its strength is in doubt: {strength_faults[0]}"
@@ -97,6 +96,12 @@ def report_adapter(
     facts = LoaderFacts(
         list(file.tensors), scales, file.metadata, fitted.hidden_size, broken, method, {*dtypes}, model, path.suffix
     )
+    loads_in = loader_verdicts(facts)
+    beside: list[str] = []
+    has_more = bool(model) or any(pair.module for pair in pairs.pairs)
+    if has_more and any(verdict.answer in ("yes", "part") for verdict in loads_in):
+        findings, beside = set_aside(findings, {row.name: row.update_norm for _, row, _ in measured}, modules)
+    faults, remarks = told_apart(findings, modules)
     faults = [*faults, *_whole_file_faults(file, modules or len(named), fitted.misfit), *strength_faults]
     if modules and not fitted.misfit and not model and (said := other_base(file)):
         faults.append(f"{said}; its names and shapes are FLUX.1's")
@@ -114,9 +119,9 @@ def report_adapter(
         dtypes=dtypes,
         metadata=file.metadata,
         rows=tuple(row for _, row, _ in measured),
-        loads_in=loader_verdicts(facts),
+        loads_in=loads_in,
         faults=tuple(faults),
-        remarks=(*named, *notes, *remarks),
+        remarks=(*named, *beside, *notes, *remarks),
         method=method or "LoRA",
     )
 

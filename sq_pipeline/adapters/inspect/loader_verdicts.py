@@ -104,7 +104,7 @@ def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict
         return _judge_method(loader, facts)
     unread = unread_names(loader, facts.names)
     beside = [name for name in unread if is_of_text_encoder(name) or is_outside(name) or name_extra(name)]
-    if len(unread) > len(beside):
+    if len(unread) > len(beside) or len(beside) == len(facts.names):  # a part that is nothing is none
         return Verdict(loader, "no", _unread(unread, len(facts.names)))
     if facts.hidden_size not in (None, _REAL_HIDDEN_SIZE) and not loader.startswith("mflux"):
         reason = f"it knows FLUX.1 at hidden size {_REAL_HIDDEN_SIZE} only, not {facts.hidden_size}"

@@ -34,7 +34,7 @@ class AdapterReport:
     """All of it. `modules` counts them by the file's names, parts apart; `rows` are those whose matrices fit.
 
     `faults`: a line each, and every fault of a kind in one line where there are many. `remarks`: what is to be known of
-    its strength, and is no fault.
+    it, and is no fault: its strength, and what a loader that applies the rest leaves out.
     """
 
     file: str
