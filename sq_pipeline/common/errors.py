@@ -24,23 +24,29 @@ class Fault:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-_MOST, _MOST_OF_FILE = 100, 1000
+MOST_TOLD = 100  # faults of one thing
+_MOST_OF_FILE = 1000
 
 
-def bounded(faults: Iterable[Fault], most: int = _MOST) -> tuple[Fault, ...]:
+def bounded(faults: Iterable[Fault], most: int = MOST_TOLD) -> tuple[Fault, ...]:
     """The faults, at most `most` of them and one that counts the rest: nobody reads 50,000."""
     found = tuple(faults)
     if len(found) <= most + 1:
         return found
     rest = found[most:]
     file = rest[0].file if len({fault.file for fault in rest}) == 1 else ""
-    return (*found[:most], Fault(file, "", f"{len(rest)} more faults", "correct these first, then look again"))
+    return (*found[:most], more_faults(file, len(rest)))
+
+
+def more_faults(file: str, count: int) -> Fault:
+    """What is told of faults that are only counted."""
+    return Fault(file, "", f"{count} more faults", "correct these first, then look again")
 
 
 class SqPipelineError(Exception):
     """Base of the family; carries the faults that were found (`most` of them), and prints one line for each."""
 
-    most: ClassVar[int] = _MOST
+    most: ClassVar[int] = MOST_TOLD
 
     def __init__(self, faults: Iterable[Fault] | Fault | str):
         if isinstance(faults, str):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.errors import MOST_TOLD, Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.strict_yaml import near_miss, type_name, wrong
 from sq_pipeline.content.pack_parts import PackFile, PackPart, as_text
@@ -90,7 +90,7 @@ class Cultures:
                 problem, hint = f"{file.file} says no `aesthetic`; it is left out of the prompt", "write one there"
             else:
                 known = sorted(self.files)
-                guess = near_miss(stem.lower(), known)
+                guess = near_miss(stem.lower(), known) if len(self.warnings) <= MOST_TOLD else None
                 problem = f"{stem!r} is no file in {self.folder}/; it is left out of the prompt"
                 hint = f"did you mean {guess}?" if guess else f"there are {', '.join(known) or 'none'}"
             self.warnings.append(Fault(subject.file, where, problem, hint))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.errors import MOST_TOLD, Fault
 from sq_pipeline.common.strict_yaml import near_miss
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.pack_parts import PackFile
@@ -54,12 +54,12 @@ def said_twice(files: Sequence[SubjectFile]) -> list[Fault]:
 
 
 def lost_backdrops(subjects: Mapping[Tier, tuple[Subject, ...]]) -> list[Fault]:
-    """A warning for each backdrop that is no place of its world."""
+    """A warning for each backdrop that is no place of its world. Of very many the first are compared with places."""
     places = {place.slug for place in subjects.get("landscape", ())}
     warnings: list[Fault] = []
     for subject in (subject for found in subjects.values() for subject in found):
         if subject.backdrop and subject.backdrop not in places:
-            guess = near_miss(subject.backdrop, places)
+            guess = near_miss(subject.backdrop, places) if len(warnings) <= MOST_TOLD else None
             hint = f"did you mean {guess}?" if guess else "name the slug of a place"
             problem = f"{subject.backdrop!r} is no place of this world"
             warnings.append(Fault(subject.file, f"{subject.where}.backdrop_poi", problem, hint))

@@ -13,12 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from sq_pipeline.cli import app
-from sq_pipeline.common.errors import ContentError, Fault, SqPipelineError, bounded
+from sq_pipeline.common import strict_yaml
+from sq_pipeline.common.errors import ContentError, DatasetError, Fault, SqPipelineError, bounded
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import read_holder
 from sq_pipeline.common.plain_file import read_plain_text
 from sq_pipeline.defs.instance import prepare_home
+from sq_pipeline.pipeline.context import read_content
 from sq_pipeline.training.checkpoint_folders import divergence_of
+from sq_pipeline.training.dataset_files import read_recipe
 from sq_pipeline_tests.pipeline.fast import write_game, write_yaml
 
 MANY = 2_000
@@ -71,6 +74,55 @@ def test_thousands_of_faults_are_a_hundred_and_a_count(
     text = said(game, *command)
     assert len(text) < 250_000
     assert max(map(len, text.splitlines())) < 5_000
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were compared with those that may be meant."""
+    texts: list[str] = []
+    find = strict_yaml.difflib.get_close_matches
+
+    def counted(text: str, *arguments: Any, **named: Any) -> list[str]:
+        texts.append(text)
+        return find(text, *arguments, **named)
+
+    monkeypatch.setattr(strict_yaml.difflib, "get_close_matches", counted)
+    strict_yaml._near_miss.cache_clear()
+    return texts
+
+
+def _people(**more: str) -> dict[str, Any]:
+    each = [{key: text.format(number) for key, text in more.items()} for number in range(MANY)]
+    return {"characters": [{"name": f"Bo {number}", "appearance": "x", **keys} for number, keys in enumerate(each)]}
+
+
+PEOPLE, RECIPE = "genre_packs/west/worlds/old/portrait_manifest.yaml", "lora-datasets/west/landscape/lora.yaml"
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "most"),
+    [
+        (RECIPE, KEYS, 101),
+        (STYLE, KEYS, 1000),
+        (PEOPLE, _people(backdrop_poi="mil_{}"), 101),
+        (PEOPLE, _people(culture="old_{}"), 101),
+    ],
+    ids=["a recipe", "a style", "backdrops", "cultures"],
+)
+def test_of_thousands_of_slips_the_first_are_compared_with_what_may_be_meant(
+    file: str, value: Any, most: int, game: DataDir, compared: list[str]
+) -> None:
+    """Half a millisecond each: 50,000 keys took half a minute."""
+    culture = game.content_root / "genre_packs/west/worlds/old/cultures/old_folk.yaml"
+    culture.parent.mkdir()
+    culture.write_text("aesthetic: grey cloth\n")
+    (game.content_root / file).write_text(json.dumps(value))
+    if file == RECIPE:
+        with pytest.raises(DatasetError):
+            read_recipe(game.datasets_root / "west/landscape", "west")
+    else:
+        read_content(game)
+    assert most - 10 <= len(compared) <= most + 10  # the pack's other keys and files are compared too
 
 
 @pytest.mark.parametrize("name", ["{}.txt", "{}.png", "{}.psd"])
