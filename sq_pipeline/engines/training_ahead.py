@@ -16,6 +16,7 @@ from typing import Protocol
 from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.processes.deaths import describe_exit
 from sq_pipeline.common.processes.guarded_process import run_guarded
+from sq_pipeline.common.processes.headway import Watch
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.support import TrainerSupport
 
@@ -98,8 +99,10 @@ class TrainingAhead:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+            # it tells of its progress nowhere, so that silence says nothing
+            watch = Watch(f"{key}: the training in a process of its own", self._say)
             try:
-                with run_guarded(command, folder, environment, folder / "log") as process:
+                with run_guarded(command, folder, environment, folder / "log", watch=watch) as process:
                     code = None
                     while code is None and not self._is_closed.is_set():
                         code = process.wait_for(_TICK_S)

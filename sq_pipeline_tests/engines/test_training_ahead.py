@@ -6,11 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sq_pipeline.common.processes.headway import Watch
+from sq_pipeline.engines import training_ahead
 from sq_pipeline.engines.training_ahead import CommandOf, TrainingAhead
+from sq_pipeline_tests.common.stops import STOPS, CarriesOut
 
 _PATIENCE_S = 60
 # writes its number into a file named after the training, and stays until a file lets it go
@@ -105,6 +109,18 @@ def test_one_that_a_signal_ended_is_told_of_by_the_signal_s_name(tmp_path: Path)
     ahead.close()
     assert len(said) == 1
     assert "ended by SIGKILL (often: memory ran out" in said[0]
+
+
+def test_one_that_is_stopped_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_ahead, "Watch", partial(Watch, look_s=0.05))
+    say = CarriesOut()
+    ahead = TrainingAhead(lambda *_, **__: [sys.executable, "-c", STOPS], 1, say)
+    ahead.begin([("one", "f1")])
+    eventually(lambda: bool(say.told))
+    ahead.await_end("f1")
+    ahead.close()
+    (told,) = say.told  # it ended in order
+    assert told.startswith("one: the training in a process of its own (process ")
 
 
 def test_its_warnings_are_told(tmp_path: Path) -> None:

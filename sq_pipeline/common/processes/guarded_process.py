@@ -16,6 +16,7 @@ from typing import IO
 
 from sq_pipeline.common.atomic import disk_error
 from sq_pipeline.common.processes.deaths import describe_exit
+from sq_pipeline.common.processes.headway import Watch, watched
 
 _GRACE_S = 5  # between being asked to end, and being ended
 
@@ -67,13 +68,20 @@ class GuardedProcess:
 
 @contextmanager
 def run_guarded(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path | None, *, reads_lines: bool = False
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path | None,
+    *,
+    reads_lines: bool = False,
+    watch: Watch | None = None,
 ) -> Iterator[GuardedProcess]:
     """Run a command in `folder`, its errors and its output in the file `log`, as long as the block lasts.
 
     Without a `log` it writes where this process does.
     With `reads_lines` the output comes through `GuardedProcess.lines`; otherwise the command writes it there itself, so
     that what it says stays in its order.
+    With a `watch` it is told of where it is stopped, or says nothing; it is waited for all the same.
     What still runs when the block is left, in whatever way, is asked to end (SIGTERM), then ended (SIGKILL).
     Raises CannotStart where it cannot be started, StorageError where the log cannot be written.
     """
@@ -82,7 +90,8 @@ def run_guarded(
         child = None
         try:
             child = _start(command, folder, environment, opened, guard.pid, subprocess.PIPE if reads_lines else opened)
-            yield GuardedProcess(child, opened, log)
+            with watched(watch, child.pid, log):
+                yield GuardedProcess(child, opened, log)
         finally:
             _end(guard, child)
 
@@ -175,15 +184,20 @@ class ChildResult:
 
 
 def run_child(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, on_tick: Callable[[], bool]
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    on_tick: Callable[[], bool],
+    watch: Watch | None = None,
 ) -> ChildResult:
     """Run a program in `folder` until it ends, or `on_tick`, asked a few times a second and at the end, says True.
 
-    All it says is in the file `log`. An exception of `on_tick`, and KeyboardInterrupt, end it and pass through. Raises
-    CannotStart where it cannot be started, StorageError where the log cannot be opened.
+    All it says is in the file `log`; `watch` as in `run_guarded`. An exception of `on_tick`, and KeyboardInterrupt, end
+    it and pass through. Raises CannotStart where it cannot be started, StorageError where the log cannot be opened.
     """
     exit_code: int | None = None
-    with run_guarded(command, folder, environment, log) as process:
+    with run_guarded(command, folder, environment, log, watch=watch) as process:
         while exit_code is None:
             exit_code = process.wait_for(_TICK_S)
             if on_tick() and exit_code is None:

@@ -24,6 +24,7 @@ from sq_pipeline.common.errors import BaseModelError, Fault, TrainingError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.processes.guarded_process import CannotStart, ChildResult, run_child
+from sq_pipeline.common.processes.headway import SILENCE_S, Watch
 from sq_pipeline.engines import versions
 from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.trainers.mflux_train import config as train_config
@@ -41,6 +42,7 @@ _log = logging.getLogger(__name__)
 # -P: it runs in a folder of the data directory, from which nothing is imported
 _COMMAND = (sys.executable, "-P", "-m", "sq_pipeline.engines.trainers.mflux_train.process")
 _LOG = "mflux-train.log"
+_WATCH = Watch("mflux-train", _log.warning, SILENCE_S)
 _HINT_LOSS = "lower it"
 OnProgress = Callable[[TrainProgress], None]
 
@@ -154,7 +156,7 @@ class _Run:
     def _run(self, command: Sequence[str]) -> None:
         folder = self._folder.folder
         try:
-            result = run_child(command, folder, child_environment(), folder / _LOG, self._look)
+            result = run_child(command, folder, child_environment(), folder / _LOG, self._look, _WATCH)
         except CannotStart as error:
             problem = f"{command[0]} cannot be started ({error.strerror})"
             raise TrainingError(Fault(RECIPE_FILE, "trainer", problem, "install mflux again")) from error

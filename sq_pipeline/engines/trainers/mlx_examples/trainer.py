@@ -19,6 +19,7 @@ from sq_pipeline.common.errors import Fault, SqPipelineError, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.processes.deaths import describe_exit
 from sq_pipeline.common.processes.guarded_process import CannotStart, run_guarded
+from sq_pipeline.common.processes.headway import SILENCE_S, Watch
 from sq_pipeline.engines import machine
 from sq_pipeline.engines.trainers.mlx_examples.adapter import check_adapter
 from sq_pipeline.engines.trainers.mlx_examples.checkout import (
@@ -51,6 +52,7 @@ _log = logging.getLogger(__name__)
 
 LOG = "mlx-examples.log"
 _TAIL_BYTES = 1 << 16
+_WATCH = Watch("mlx-examples", _log.warning, SILENCE_S)
 _Made = TypeVar("_Made")
 
 
@@ -139,7 +141,7 @@ class _Training:
         self._log_choices()
         try:
             with run_guarded(
-                command, self.checkout.folder, _environment(bytecode), self._log_path, reads_lines=True
+                command, self.checkout.folder, _environment(bytecode), self._log_path, reads_lines=True, watch=_WATCH
             ) as process:
                 for line in process.lines():
                     self._read(line)

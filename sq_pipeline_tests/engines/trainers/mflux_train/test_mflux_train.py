@@ -17,6 +17,7 @@ from sq_pipeline.base_models.base_models import BASE_MODELS, SizePx
 from sq_pipeline.common.errors import BaseModelError, TrainingError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory, versions
+from sq_pipeline.engines.trainers.mflux_train import trainer as mflux_trainer
 from sq_pipeline.engines.trainers.mflux_train.config import plan_checkpoints, trained_modules
 from sq_pipeline.engines.trainers.mflux_train.folder import TrainFolder, is_whole
 from sq_pipeline.engines.trainers.mflux_train.pictures import cut_picture
@@ -28,6 +29,7 @@ from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
 from sq_pipeline.verification.thresholds import FidelityThresholds
 from sq_pipeline.verification.verdicts import judge_fidelity
+from sq_pipeline_tests.common.stops import STOPS, CarriesOut
 from sq_pipeline_tests.engines.mflux.small_families import small, small_sizes, write_folder
 
 SMALL_TRAIN = (sys.executable, "-m", "sq_pipeline_tests.engines.trainers.mflux_train.small_mflux_train")
@@ -194,6 +196,20 @@ def test_a_failure_of_the_child_is_one_clear_error(
     with pytest.raises(TrainingError, match=problem):
         trainer.train(asked, lambda _progress: None)
     assert not asked.output_path.exists()
+
+
+def test_a_child_that_is_stopped_is_told_of_and_waited_for(
+    small_data: DataDir, pictures: tuple[TrainingExample, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say = CarriesOut()
+    monkeypatch.setattr(mflux_trainer, "_WATCH", replace(mflux_trainer._WATCH, say=say, look_s=0.05))
+    script = f"{STOPS}; raise ValueError('went on')"
+    with pytest.raises(TrainingError, match="went on"):
+        MfluxTrainTrainer(small_data, (sys.executable, "-c", script)).train(
+            request("z-image", pictures, tmp_path), lambda _progress: None
+        )
+    (told,) = say.told
+    assert told.startswith("mflux-train (process ")
 
 
 def test_the_child_asks_no_hub(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from PIL import Image
 
 from sq_pipeline.common.errors import TrainingError
 from sq_pipeline.engines import factory
+from sq_pipeline.engines.trainers.mlx_examples import trainer
 from sq_pipeline.engines.trainers.mlx_examples.output import last_error
 from sq_pipeline.engines.trainers.mlx_examples.recipe import checkpoint_every
 from sq_pipeline.training.ports import TrainingExample, TrainProgress
+from sq_pipeline_tests.common.stops import CarriesOut
 from sq_pipeline_tests.engines.trainers.mlx_examples.mlx_examples_place import RECIPE, Place, draw_pictures, make_place
 
 GIB = 1024**3
@@ -206,6 +209,18 @@ def test_a_loss_that_is_no_number_stops_it(place: Place, pictures: tuple[Trainin
     last = place.data.root / "checkpoints/0000020_adapters.safetensors"
     assert f"learning_rate: the loss became nan by iteration 30; the last good adapter is {last};" in fault
     assert has_ended(place.data.root / "pid")
+
+
+def test_one_that_is_stopped_is_told_of_and_waited_for(
+    place: Place, pictures: tuple[TrainingExample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say = CarriesOut()
+    monkeypatch.setattr(trainer, "_WATCH", replace(trainer._WATCH, say=say, look_s=0.05))
+    place.switch(stop_at=15)
+    result = factory.trainer(place.data, "mlx-examples").train(place.request(pictures), lambda _: None)
+    assert result.tensors > 0
+    (told,) = say.told
+    assert told.startswith("mlx-examples (process ")
 
 
 def has_ended(pid: Path) -> bool:

@@ -1,14 +1,15 @@
 """Stands for mlx-examples' trainer in tests: the same arguments, lines and files, and no training.
 
 `FAKE` in the environment is a JSON object: `form` ("new", "old": nothing final is saved), `hidden_size` and blocks of
-the adapters, `fail_at`, `nan_at`, `hang_at` (iterations), `damage` of what is saved last, `told` (a file that gets the
-arguments and what was seen of the dataset), `pid` (a file that gets its number; `hangs` comes beside it).
+the adapters, `fail_at`, `nan_at`, `hang_at`, `stop_at` (iterations), `damage` of what is saved last, `told` (a file
+that gets the arguments and what was seen of the dataset), `pid` (a file that gets its number; `hangs` comes beside it).
 """
 
 import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -123,6 +124,8 @@ def main():
         if at == SWITCHES.get("hang_at"):
             Path(SWITCHES["pid"]).with_name("hangs").touch()
             time.sleep(300)
+        if at == SWITCHES.get("stop_at"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         loss = math.nan if at == SWITCHES.get("nan_at") else 1 / at
         if at % 10 == 0:
             print(f"Iter: {at} Loss: {loss:.3f} It/s: 20.000 Peak mem: {1 + at / 1000:.3f} GB", flush=True)
