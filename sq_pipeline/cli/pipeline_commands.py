@@ -67,7 +67,7 @@ def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
 
     end_with_parent()
     data = open_data_dir(root)
-    with open_instance(data) as instance:
+    with open_instance(data, say) as instance:
         return asdict(bring_up_to_date(data, instance, world, say, tier=tier))
 
 

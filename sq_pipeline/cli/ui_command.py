@@ -13,6 +13,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption
 from sq_pipeline.cli.parents import end_with_parent
+from sq_pipeline.cli.printing import say
 from sq_pipeline.common.hints import option
 from sq_pipeline.common.layout import data_root
 
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
         directory = open_data_dir(data_root(data))
         with _signals_as_interrupts(), hold_pages_lock(directory, f"http://{_HOST}:{port}"):
             _insist_free(port)
-            with open_instance(directory) as instance:
+            with open_instance(directory, say) as instance:
                 sync_partitions(read_content(directory), instance)
             home = prepare_home(directory).resolve()
             environment = {**os.environ, "SQ_DATA": str(directory.root.resolve()), "DAGSTER_HOME": str(home)}

@@ -4,6 +4,8 @@ The lock is the operating system's, so it falls with the process that holds it, 
 """
 
 import os
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +17,15 @@ from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.plain_file import read_plain_text
+from sq_pipeline.common.processes.headway import is_stopped, tell_stopped
+from sq_pipeline.common.text import printable
 
 _POLL_S = 0.5
+_OPENING_S = 2  # an instance is open in a tenth of that
+_MOST_SHOWN = 60  # characters of a command
+_PID = re.compile(r"process (\d+) ")
+
+Say = Callable[[str], None]
 
 
 def read_holder(path: Path, unknown: str = "another process") -> str:
@@ -28,11 +37,12 @@ def read_holder(path: Path, unknown: str = "another process") -> str:
 
 
 @contextmanager
-def hold_instance_lock(data: DataDir) -> Iterator[None]:
-    """Keep others from opening the Dagster instance meanwhile: two that make its tables at once fail."""
-    path = data.store_root / "instance.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, thread_local=False, is_singleton=True):
+def hold_instance_lock(data: DataDir, say: Say = lambda _line: None) -> Iterator[None]:
+    """Keep others from opening the Dagster instance meanwhile: two that make its tables at once fail.
+
+    `say` is told once, whom it waits for, where that takes longer than opening does.
+    """
+    with _hold(data.store_root / "instance", "is opening Dagster's records of this data directory", say, _OPENING_S):
         yield
 
 
@@ -72,23 +82,44 @@ def is_run_lock_free(data: DataDir) -> bool:
 
 
 @contextmanager
-def hold_run_lock(data: DataDir, say: Callable[[str], None]) -> Iterator[None]:
+def hold_run_lock(data: DataDir, say: Say) -> Iterator[None]:
     """Wait until no other process runs on this data directory, and keep others waiting while the block runs.
 
     `say` is told once, whom it waits for. Inside a block of the same process it returns at once.
     """
-    path, holder = data.store_root / "run.lock", data.store_root / "run.holder"
+    with _hold(data.store_root / "run", "is running on this data directory", say):
+        yield
+
+
+@contextmanager
+def _hold(stem: Path, does: str, say: Say, moment_s: float = 0) -> Iterator[None]:
+    """Hold the lock at `<stem>.lock`; `<stem>.holder` says who does. Who waits longer than a moment is told."""
+    path, holder = stem.with_suffix(".lock"), stem.with_suffix(".holder")
     path.parent.mkdir(parents=True, exist_ok=True)
     # one lock object a process and not one a thread: what holds it may look for it again anywhere inside
     lock = FileLock(path, thread_local=False, is_singleton=True)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=moment_s)
     except Timeout:
-        say(f"{read_holder(holder)} is running on this data directory; waiting for it to end")
+        say(f"{_told_of(holder)} {does}; waiting for it to end")
         lock.acquire(poll_interval=_POLL_S)
     try:
         with suppress(StorageError):  # only who it is would be missing from another's message
-            write_text(holder, f"process {os.getpid()} (since {time.strftime('%H:%M:%S')})\n")
+            write_text(holder, f"{_who_this_is()}\n")
         yield
     finally:
         lock.release()
+
+
+def _who_this_is() -> str:
+    script, *words = sys.orig_argv[1:] or [""]
+    command = printable(" ".join([Path(script).name, *words]))
+    shown = command if len(command) <= _MOST_SHOWN else f"{command[:_MOST_SHOWN]}…"
+    return f"process {os.getpid()} ({shown}, since {time.strftime('%H:%M:%S')})"
+
+
+def _told_of(holder: Path) -> str:
+    """The holder as it said, and whether it was stopped."""
+    told = read_holder(holder)
+    pid = _PID.match(told)
+    return f"{told}: {tell_stopped(int(pid[1]))}. It" if pid and is_stopped(int(pid[1])) else told

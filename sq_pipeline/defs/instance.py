@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.common.locks import hold_instance_lock
+from sq_pipeline.common.locks import Say, hold_instance_lock
 from sq_pipeline.common.strict_yaml import load_mapping
 from sq_pipeline.defs.resources import GPU_POOL
 from sq_pipeline.defs.sqlite_engines import keep_engines
@@ -68,12 +68,15 @@ def prepare_home(data: DataDir) -> Path:
 
 
 @contextmanager
-def open_instance(data: DataDir) -> Iterator[DagsterInstance]:
-    """The persistent instance of a data directory, the one that `sq-pipeline ui` shows."""
+def open_instance(data: DataDir, say: Say = lambda _line: None) -> Iterator[DagsterInstance]:
+    """The persistent instance of a data directory, the one that `sq-pipeline ui` shows.
+
+    `say` is told whom it waits for, where another process takes long to open it.
+    """
     home = prepare_home(data)
     os.environ["DAGSTER_HOME"] = str(home)
     keep_engines()
-    with hold_instance_lock(data):
+    with hold_instance_lock(data, say):
         instance = DagsterInstance.from_config(str(home))
         # each of them makes its tables when it is first asked for
         assert all((instance.run_storage, instance.event_log_storage, instance.schedule_storage))

@@ -132,7 +132,8 @@ def test_a_run_waits_for_another_and_says_whom_it_waits_for(done: Game) -> None:
     assert is_quiet(done.run())
     assert time.monotonic() - start > 0.5
     (line,) = [line for line in done.said if "waiting" in line]
-    assert line.startswith(f"process {holder.pid} (since ")
+    assert line.startswith(f"process {holder.pid} (-c \\nimport sys, time")
+    assert ", since " in line
     assert line.endswith("is running on this data directory; waiting for it to end")
     assert holder.wait() == 0
 
