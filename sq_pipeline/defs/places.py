@@ -67,7 +67,7 @@ def _take_over(context: AssetExecutionContext, name: str, own: set[str]) -> set[
     if not queued:
         return set()
     ordered = list(instance.get_dynamic_partitions(name))
-    more = {slug for other in queued for slug in _planned(other, ordered)}
+    more = {slug for other in queued for slug in planned_places(other, ordered)}
     instance.add_run_tags(run.run_id, {PLACES_TAG: ",".join(slug for slug in ordered if slug in own | more)})
     for other in queued:
         context.log.info(f"this run also makes what run {other.run_id[:8]} was to make")
@@ -86,8 +86,10 @@ def _wait_for_all(instance: DagsterInstance, selected: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def _planned(run: DagsterRun, ordered: Sequence[str]) -> Sequence[str]:
-    """The partitions of a run's tags."""
+def planned_places(run: DagsterRun, ordered: Sequence[str]) -> Sequence[str]:
+    """The partitions that a run's tags say it is for, of those that are `ordered` as in Dagster."""
+    if told := run.tags.get(PLACES_TAG):
+        return told.split(",")
     if one := run.tags.get(PARTITION_NAME_TAG):
         return [one]
     first, last = (run.tags.get(tag) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))

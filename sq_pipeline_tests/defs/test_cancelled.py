@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dagster import DagsterRunStatus
+from dagster import AssetKey, DagsterRunStatus
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.dagster_run import DagsterRun
 
+from sq_pipeline.defs.places import planned_places
+from sq_pipeline.defs.sensors import unbegun
 from sq_pipeline_tests.defs.ticks import MIDNIGHT, Ticks, assets, burn_the_mill, launch, run_of
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_dataset
 from sq_pipeline_tests.pipeline.game import Game
 
-OLD = "west/worlds/old"
+OLD, LORAS = "west/worlds/old", "west/loras/west_land"
 ASSETS = (f"{OLD}/poi_images", f"{OLD}/prompts")
+PLACES = ("mill", "mine", "inn")
 ALL = {"dagster/asset_partition_range_start": "mill", "dagster/asset_partition_range_end": "inn"}
 
 
@@ -157,3 +160,98 @@ def test_cancelled_tries_are_no_failures(ticks: Ticks) -> None:
     ticks.pretend(request, DagsterRunStatus.FAILURE)  # by a person's click
     told = ticks.tick("content")[1]
     assert "failed with these inputs" in told
+
+
+def queue(ticks: Ticks, tags: dict[str, str], *names: str) -> DagsterRun:
+    """Launched from the pages, and waiting for its turn: it has said nothing."""
+    keys = frozenset(AssetKey(name.split("/")) for name in names)
+    run = DagsterRun("__ASSET_JOB", asset_selection=keys, tags=tags, status=DagsterRunStatus.NOT_STARTED)
+    ticks.game.instance.add_run(run)
+    return run
+
+
+def one(slug: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": slug, "dagster/asset_partition_range_end": slug}
+
+
+@pytest.mark.parametrize(
+    ("tags", "rests"),
+    [
+        (ALL, ["mill", "mine", "inn"]),
+        (one("mine"), ["mine"]),
+        ({"dagster/partition": "inn"}, ["inn"]),
+        ({**one("mill"), "sq/places": "mill,inn"}, ["mill", "inn"]),
+    ],
+    ids=["a range", "one of a range", "one", "no neighbours"],
+)
+def test_a_run_that_was_cancelled_before_it_began_is_a_word_too(
+    ticks: Ticks, tags: dict[str, str], rests: list[str]
+) -> None:
+    change_all(ticks.game)
+    run = queue(ticks, tags, *ASSETS)
+    ticks.game.instance.report_run_canceled(run)
+    requests, told = ticks.tick("content")
+    line = f"{OLD}: cancelled by you: {', '.join(rests)}; begun again after a change, or by your click"
+    assert line in ([told] if len(rests) == 3 else ticks.logged)
+    asked = {slug for request in requests for slug in planned_places(run.with_tags(request.tags), PLACES)}
+    assert asked == {*PLACES} - {*rests}
+    found = ticks.game.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert "positive_prompt" in found.tags["sq/reasons"]
+
+
+def test_a_change_after_it_is_made_and_what_it_was_not_for_too(ticks: Ticks) -> None:
+    change_all(ticks.game)
+    ticks.game.instance.report_run_canceled(queue(ticks, one("mine"), *ASSETS))
+    (request,) = ticks.tick("content")[0]
+    assert launch(ticks, *assets(request), tags=request.tags).success
+    assert not ticks.tick("content")[0]
+    change_all(ticks.game, "other")
+    (request,) = ticks.tick("content")[0]
+    assert request.tags["dagster/asset_partition_range_start"] == "mill"
+    assert request.tags["dagster/asset_partition_range_end"] == "inn"
+
+
+def test_what_was_as_it_should_be_then_is_made_when_it_changes(ticks: Ticks) -> None:
+    """The run was for the inn too, of which nothing was to make when it was cancelled."""
+    burn_the_mill(ticks.game)
+    ticks.game.instance.report_run_canceled(queue(ticks, ALL, *ASSETS))
+    assert "cancelled by you: mill;" in ticks.tick("content")[1]
+    places = [poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn", "a new inn")]
+    ticks.game.edit("worlds/old/history.yaml", {"chapters": [chapter(*places)]})
+    (request,) = ticks.tick("content")[0]
+    assert request.tags["dagster/asset_partition_range_start"] == "inn"
+
+
+def test_a_training_that_waited_for_its_turn(ticks: Ticks) -> None:
+    write_dataset(ticks.game.data.datasets_root / "west/landscape", "west", 9)
+    ticks.now = MIDNIGHT
+    run = queue(ticks, {}, f"{LORAS}/training_dataset", f"{LORAS}/mlx_adapter")
+    ticks.game.instance.report_run_canceled(run)
+    assert "cancelled by you" in ticks.tick("adapters")[1]
+    requests, told = ticks.tick("night")
+    assert not requests
+    assert told.startswith(f"{LORAS}: cancelled by you: ")
+    write_dataset(ticks.game.data.datasets_root / "west/landscape", "west", 10)
+    assert len(ticks.tick("night")[0]) == 1
+
+
+def test_a_run_that_still_waits_is_no_cancelled_one(ticks: Ticks) -> None:
+    change_all(ticks.game)
+    run = queue(ticks, ALL, *ASSETS)
+    assert "is at it" in ticks.tick("content")[1]
+    found = ticks.game.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert "sq/wants" not in found.tags
+
+
+def test_it_is_said_once_for_each_run(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that was for nothing that is to make, too: no tick plans twice for what it has noted."""
+    noted: list[str] = []
+    note = unbegun.note_steps
+    monkeypatch.setattr(unbegun, "note_steps", lambda *given: (noted.append(given[1]), note(*given)))
+    run = queue(ticks, ALL, *ASSETS)
+    ticks.game.instance.report_run_canceled(run)
+    for sensor in ("content", "adapters", "content"):
+        ticks.tick(sensor)
+    assert noted == [run.run_id]

@@ -30,7 +30,7 @@ def adapter_sensor(
     )
     def adapters(context: SensorEvaluationContext) -> SensorResult:
         pipeline = Context(data, make_engines(data), looks_ahead=False)
-        runs = Runs(context.instance, clock())
+        runs = Runs(context.instance, clock(), pipeline)
         answers: list[Answer] = []
         waiting: dict[str, list[str]] = {}
         for adapter, steps in _lines(pipeline, known):
@@ -67,7 +67,7 @@ def night_sensor(
         if window is None:
             opens = next_start(now, start).astimezone().strftime("%H:%M")
             return finish_tick(context, [], [f"to be trained from {opens} on, or by your click: {names}"])
-        runs = Runs(context.instance, now)
+        runs = Runs(context.instance, now, pipeline)
         if trainings := [asset for asset in runs.active_assets if asset.endswith("/mlx_adapter")]:
             return finish_tick(context, [], [f"{trainings[0]} is being trained; one at a time"])
         answers: list[Answer] = []

@@ -41,7 +41,7 @@ def content_sensor(
         changes = partition_changes(pipeline.catalog, context.instance, known)
         removed = clear_removed_pictures(pipeline)
         dead = report_dead_runs(data, context.instance, clock(), max(15, 2 * interval_s))
-        runs = Runs(context.instance, clock())
+        runs = Runs(context.instance, clock(), pipeline)
         plan = make_plan(pipeline, None)
         states = plan.worlds
         answers = [

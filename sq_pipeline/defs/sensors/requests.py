@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunRecord, RunRequest, RunsFilter
 
 from sq_pipeline.defs.run_tags import LINE_TAG, asset_of, tags_for, want_of, wants_in
-from sq_pipeline.pipeline.context import Step
+from sq_pipeline.defs.sensors.unbegun import note_unbegun
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.reasons import why_all
 
 _UNFINISHED = [
@@ -40,7 +41,7 @@ class Answer:
 class Runs:
     """The runs of an instance, as a sensor needs them; asked once a tick."""
 
-    def __init__(self, instance: DagsterInstance, now: datetime) -> None:
+    def __init__(self, instance: DagsterInstance, now: datetime, pipeline: Context) -> None:
         self._instance = instance
         self._now = now
         self.active: dict[str, str] = {}
@@ -52,6 +53,7 @@ class Runs:
             lines = {tag} if tag else {"/".join(key.path[:-1]) for key in keys}
             self.active |= dict.fromkeys(lines, run.run_id)
             self.active_assets |= dict.fromkeys((key.to_user_string() for key in keys), run.run_id)
+        note_unbegun(instance, pipeline)
         self._cancelled = _last_cancelled(instance)
 
     def is_cancelled(self, step: Step) -> bool:
