@@ -62,6 +62,7 @@ def real_engines(data: DataDir) -> Engines:
         renderer=lambda: _renderer(data.root),
         fidelity_meter=lambda: factory.fidelity_meter(data),
         validation_meter=lambda: factory.validation_meter(data),
+        loss_meter=lambda: factory.loss_meter(data),
         trainer_versions=lambda name: factory.trainer_versions(data, name),
         renderer_versions=versions.describe_renderer().versions,
         mflux_version=machine.version_of("mflux"),

@@ -5,14 +5,14 @@ Here: a renderer, two meters, a trainer. Not here: anything a test of the real e
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.form import AdapterUse, UpdateSource
 from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.ports import EngineDescription
@@ -23,7 +23,7 @@ from sq_pipeline.training.ports import TrainProgress, TrainRequest, TrainResult,
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.support import TrainerSupport
 from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity, missed
-from sq_pipeline.verification.ports import FidelityRequest
+from sq_pipeline.verification.ports import FidelityRequest, LossRequest
 
 Pixels = npt.NDArray[np.uint8]
 ADAPTER_MODULES = ("double_blocks.0.img_attn.proj", "single_blocks.0.linear2")
@@ -150,6 +150,17 @@ class FakeValidationMeter:
         pairs = len(request.plan.validation) if self.pairs is None else self.pairs
         losses = tuple(float(_numbers(use.path.read_bytes(), use.lora_scale).random()) for use in request.adapters)
         return ValidationLosses(1.0, losses, pairs) if pairs else None
+
+    def measure_losses(self, request: LossRequest) -> Sequence[tuple[float, ...]]:
+        """1 for the base model, and for each adapter what its numbers and the captions settle, below it."""
+        return [
+            (1.0, *(self._loss_of(source, scale, captions) for source, scale in request.adapters))
+            for captions in request.captions
+        ]
+
+    def _loss_of(self, source: UpdateSource, scale: float, captions: tuple[str, ...]) -> float:
+        numbers = [source.numbers(patch.up).tobytes() for patch in source.patches.values()]
+        return float(_numbers(*numbers, scale, *captions).random())
 
 
 _FOLLOWS_ALL = TrainerSupport("mlx", frozenset(Recipe.model_fields))

@@ -26,7 +26,7 @@ from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.training.support import unsupported_faults
-from sq_pipeline.verification.ports import FidelityMeter
+from sq_pipeline.verification.ports import FidelityMeter, LossMeter
 
 _ENOUGH = 2**62  # bytes
 
@@ -129,6 +129,14 @@ def training_faults(data: DataDir, name: TrainerName, plan: TrainingPlan) -> lis
 
 def validation_meter(data: DataDir) -> ValidationMeter:
     """The meter of validation losses over the base models of this data directory; loads nothing yet."""
+    from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
+
+    take_kernel_folder()
+    return MlxValidationMeter(data)
+
+
+def loss_meter(data: DataDir) -> LossMeter:
+    """The meter of losses over the base models of this data directory; loads nothing yet."""
     from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
 
     take_kernel_folder()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-_LABEL_PX, _GAP_PX = 16, 6
+_LABEL_PX, _GAP_PX, _TITLE_PX = 16, 6, 22
 
 
 _PAPER, _INK = (250, 250, 248), (40, 40, 44)
@@ -23,18 +23,22 @@ class Tile:
     label: str
 
 
-def draw_sheet(rows: Sequence[Sequence[Tile]], max_tile_px: int = 320) -> Image.Image:
-    """Rows of labelled pictures. Pictures wider than `max_tile_px` are scaled down, small ones doubled."""
+def draw_sheet(rows: Sequence[Sequence[Tile]], max_tile_px: int = 320, title: str = "") -> Image.Image:
+    """Rows of labelled pictures, `title` above. Those wider than `max_tile_px` are scaled down, small ones doubled."""
     first = rows[0][0].pixels
     scale = min(1.0, max_tile_px / first.shape[1]) if first.shape[1] > max_tile_px / 2 else 2.0
     width, height = round(first.shape[1] * scale), round(first.shape[0] * scale)
     columns = max(map(len, rows))
     step_x, step_y = width + _GAP_PX, height + _LABEL_PX + _GAP_PX
-    sheet = Image.new("RGB", (columns * step_x + _GAP_PX, len(rows) * step_y + _GAP_PX), _PAPER)
+    wide, top = columns * step_x + _GAP_PX, _TITLE_PX if title else 0
+    sheet = Image.new("RGB", (wide, len(rows) * step_y + _GAP_PX + top), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    if title:
+        large = ImageFont.load_default(size=14)
+        draw.text((_GAP_PX, _GAP_PX), _fit(title, draw, large, wide - 2 * _GAP_PX), fill=_INK, font=large)
     for row_index, row in enumerate(rows):
         for column, tile in enumerate(row):
-            x, y = _GAP_PX + column * step_x, _GAP_PX + row_index * step_y
+            x, y = _GAP_PX + column * step_x, _GAP_PX + top + row_index * step_y
             sheet.paste(Image.fromarray(tile.pixels).resize((width, height), Image.Resampling.LANCZOS), (x, y))
             draw.text((x + 1, y + height + 1), _fit(tile.label, draw, font, width), fill=_INK, font=font)
     return sheet

@@ -32,7 +32,7 @@ from sq_pipeline.settings import Settings, load_settings
 from sq_pipeline.training.plan import TrainingPlan
 from sq_pipeline.training.ports import Trainer, ValidationMeter
 from sq_pipeline.training.recipe import TrainerName
-from sq_pipeline.verification.ports import FidelityMeter
+from sq_pipeline.verification.ports import FidelityMeter, LossMeter
 
 Status = Literal["fresh", "stale", "pending", "blocked", "waiting"]
 
@@ -53,7 +53,7 @@ class TrainsAhead(Protocol):
 
 @dataclass(frozen=True)
 class Engines:
-    """The doors to the engines. Only the first four load anything, and only when what they give is used.
+    """The doors to the engines. Only the first five load anything, and only when what they give is used.
 
     `trainer` and `trainer_versions` take a trainer's name, and raise TrainingError or ContentError for one that is
     not there; the versions enter fingerprints and are cheap. `training_ahead`: what begins trainings in other
@@ -65,6 +65,7 @@ class Engines:
     renderer: Callable[[], Renderer]
     fidelity_meter: Callable[[], FidelityMeter]
     validation_meter: Callable[[], ValidationMeter]
+    loss_meter: Callable[[], LossMeter]
     trainer_versions: Callable[[TrainerName], Mapping[str, str]]
     renderer_versions: Mapping[str, str]
     mflux_version: str

@@ -9,10 +9,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from sq_pipeline.adapters.keymap import Keymap
-from sq_pipeline.base_models.base_models import BaseModel, RenderSettings
+from sq_pipeline.base_models.base_models import BaseModel, RenderSettings, SizePx
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.prompts import Prompt
+from sq_pipeline.pictures.ports import RenderRequest
 from sq_pipeline.training.recipe import Recipe, trained_values
 
 Inputs = dict[str, Any]
@@ -22,7 +23,8 @@ Inputs = dict[str, Any]
 REMAP_REVISION = 2
 
 
-VERIFY_REVISION = 2
+VERIFY_REVISION = 3
+_VERIFY_REVISION_BEFORE = 2  # which asked whether a picture changed, and not what to
 
 
 RENDER_REVISION = 1
@@ -145,12 +147,14 @@ def verification_inputs(
     weights_hash: str,
     tier: str,
     renderer_versions: Mapping[str, str],
+    gate: Mapping[str, Any] | None,
 ) -> Inputs:
     """A verification: the adapter at its own strength (scale 1), whatever scale a world applies it with, with what
     the base model itself has for the tier.
 
     `source_version` is what it is held against, the adapter as it was before the remap, and `reading` the rules that
-    say what that one means, or the name of a family's.
+    say what that one means, or the name of a family's. `gate`: the pictures that the style is held against, and the
+    limits; None for what the gate of before asked, which knew neither.
     """
     return {
         "adapter": adapter_version,
@@ -159,8 +163,25 @@ def verification_inputs(
         "trigger": trigger,
         "verify_prompts": dict(prompts),
         **{f"threshold.{name}": value for name, value in thresholds.items()},
-        "verify": VERIFY_REVISION,
+        "verify": _VERIFY_REVISION_BEFORE if gate is None else VERIFY_REVISION,
+        **({} if gate is None else {f"gate.{name}": value for name, value in gate.items()}),
         **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
+    }
+
+
+def base_picture_inputs(
+    request: RenderRequest, base_model: BaseModel, weights_hash: str, renderer_versions: Mapping[str, str]
+) -> Inputs:
+    """A picture of a base model without any adapter; the tier makes no difference to it."""
+    size = SizePx(request.width_px, request.height_px)
+    settings = RenderSettings(size, request.num_inference_steps, request.guidance)
+    texts = {"negative_prompt": request.negative_prompt, "clip_prompt": request.clip_prompt}
+    return {
+        "positive_prompt": request.positive_prompt,
+        **{name: text for name, text in texts.items() if text is not None},
+        "seed": request.seed,
+        "render": RENDER_REVISION,
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
     }
 
 

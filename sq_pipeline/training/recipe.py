@@ -33,6 +33,8 @@ class Recipe(BaseModel):
     """`style`: every caption is exactly the trigger. `subject`: each is a sentence of its own that holds it."""
     trigger: str | None = None
     """The word that wakes the adapter. A dataset without one is an error."""
+    trigger_required: bool = False
+    """The style must show only where the trigger is called; a verification fails where it shows unasked."""
     base_model: str | None = None
     """The base model to train over. Left out: the world's."""
     trainer: TrainerName | None = None
@@ -152,6 +154,7 @@ _NOT_TRAINED = {
     "min_pairs",
     "ignore",
     "trigger",
+    "trigger_required",
     "kind",
     "base_model",
     "trainer",

@@ -64,24 +64,46 @@ def threshold_lines(thresholds: FidelityThresholds) -> list[str]:
     return lines
 
 
-_MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
+def limit_lines(report: VerificationReport) -> list[str]:
+    """Every limit of the picture checks that a person set, with the reason."""
+    own = {name: value for name, value in report.limits.as_json().items() if report.limits.is_own(name)}
+    if not own:
+        return []
+    lines = ["| limit | value | reason |", "|---|---|---|"]
+    return [*lines, *(f"| gate.{name} | {limit['limit']:g} | {cell(limit['reason'])} |" for name, limit in own.items())]
+
+
+_MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "skipped": "–"}
 
 
 def write_markdown(report: VerificationReport) -> str:
-    """The report as Markdown: verdicts, layers, thresholds with their reasons, then each prompt's similarities."""
-    result = "passed" if report.has_passed else "failed"
+    """The report as Markdown: the verdict in a sentence, every check with its null, layers, limits and why."""
     lines = [
-        f"# {report.adapter}: verification {result}",
+        f"# {report.adapter}: {report.sentence}",
         "",
-        f"Base model {report.base_model}, trigger {report.trigger or 'none'}, adapter `{report.adapter_version}`.",
+        f"Base model {report.base_model}, trigger {report.trigger or 'none'}, adapter `{report.adapter_version}`, "
+        f"{report.pictures_rendered} pictures with an adapter.",
         "",
-        "| check | outcome | figure | wanted | detail |",
-        "|---|---|---|---|---|",
+        "| check | outcome | figure | nothing gives | good ones give | wanted | what it means |",
+        "|---|---|---|---|---|---|---|",
     ]
     for verdict in report.verdicts:
-        outcome = f"{_MARKS[verdict.outcome]} {verdict.outcome}"
-        shown = figure(verdict.figure)
-        lines.append(f"| {verdict.check} | {outcome} | {shown} | {verdict.threshold} | {cell(verdict.detail)} |")
+        cells = (
+            verdict.check,
+            f"{_MARKS[verdict.outcome]} {verdict.outcome}",
+            figure(verdict.figure),
+            figure(verdict.null),
+            figure(verdict.good),
+            verdict.threshold,
+            cell(verdict.detail),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    if not report.limits.is_calibrated:
+        lines += [
+            "",
+            f"The limits are not calibrated for {report.base_model} and this tier: what falls short of them is a "
+            "warning.",
+        ]
     if report.remarks:
         lines += ["", *(f"* {cell(remark)}" for remark in report.remarks)]
     if report.verdicts[0].check == FIDELITY and report.verdicts[0].outcome == "failed":
@@ -92,31 +114,28 @@ def write_markdown(report: VerificationReport) -> str:
     if report.fidelity is not None:
         lines += ["", *layer_lines(report.fidelity)]
     lines += ["", *threshold_lines(report.thresholds.fidelity)]
-    if report.pictures:
-        lines += [
-            "",
-            "SSIM, 1 = the same picture. *Changed*: without against with the adapter. *Trigger*: trigger against",
-            "control word. *Leak*: without the adapter against the control word; far below 1, the style shows unasked.",
-            "",
-            "| prompt | seed | changed | trigger | leak |",
-            "|---|---|---|---|---|",
-        ]
-    for item in report.pictures:
-        trigger, leak = ("" if value is None else f"{value:.4f}" for value in (item.ssim_trigger, item.ssim_leak))
-        lines.append(f"| {cell(item.prompt)} | {item.seed} | {item.ssim_changed:.4f} | {trigger} | {leak} |")
+    if own := limit_lines(report):
+        lines += ["", *own]
     return "\n".join(lines) + "\n"
 
 
 def draw_report_sheet(report: VerificationReport) -> bytes | None:
-    """A PNG: a row a prompt; without the adapter, with it, with the control word. None without pictures."""
-    if not report.pictures:
+    """A PNG that a person judges at a glance: a row a prompt with the dataset, the base model and the adapter, both
+    with the trigger and with the control word; the verdict above. None without pictures.
+    """
+    shown = report.pictures
+    if shown is None:
         return None
     rows: list[list[Tile]] = []
-    for item in report.pictures:
-        row = [Tile(item.without_adapter, "without"), Tile(item.with_trigger, f"with, SSIM {item.ssim_changed:.2f}")]
-        if item.with_control is not None:
-            row.append(Tile(item.with_control, f"control word, SSIM {item.ssim_trigger:.2f}"))
+    for index, (base, styled) in enumerate(zip(shown.base, shown.styled, strict=True)):
+        row = [Tile(report.dataset[index], "dataset")] if index < len(report.dataset) else []
+        row += [Tile(base, "base"), Tile(styled, "with")]
+        if shown.styled_with_control:
+            row += [
+                Tile(shown.base_with_control[index], "base, control word"),
+                Tile(shown.styled_with_control[index], "with, control word"),
+            ]
         rows.append(row)
     buffer = io.BytesIO()
-    draw_sheet(rows).save(buffer, format="PNG")
+    draw_sheet(rows, title=f"{report.adapter}: {report.sentence}").save(buffer, format="PNG")
     return buffer.getvalue()

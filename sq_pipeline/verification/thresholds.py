@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.base_models.base_models import Dtype
 from sq_pipeline.common.fingerprints import counted_fields
+from sq_pipeline.verification.gate_limits import GateOverrides
 
 
 class _Strict(BaseModel):
@@ -69,9 +70,24 @@ class Thresholds(_Strict):
     ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
     """SSIM with and without the adapter below which a picture counts as changed."""
     ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
-    """SSIM with the trigger and with a control word below which the trigger counts as answered."""
+    """SSIM with the trigger and with a control word below which a checkpoint counts as answering. The verification
+    goes by `gate` instead."""
     fidelity: FidelityThresholds = FidelityThresholds()
     """What the loader must apply of the update."""
+    gate: GateOverrides = GateOverrides()
+    """Limits of the picture checks, in place of the calibrated ones."""
+    gate_for: dict[str, GateOverrides] = Field(default_factory=dict[str, GateOverrides])
+    """The same for one tier, or one adapter (`GENRE/NAME`), by its name."""
+
+    def overrides_for(self, *names: str) -> GateOverrides:
+        """A person's limits for an adapter: those for all, then what is said for each of these names."""
+        found = self.gate
+        for name in names:
+            own = self.gate_for.get(name)
+            if own is not None:
+                said = {field: getattr(own, field) for field in own.model_fields_set}
+                found = found.model_copy(update=said)
+        return found
 
 
 # The fields of version 0.1.0, which every fingerprint holds. A later one is not to be added: see `counted_fields`.
@@ -83,5 +99,6 @@ _FIRST_FIELDS = frozenset({"ssim_changed_max", "ssim_trigger_max", "fidelity"}) 
 
 
 def threshold_values(thresholds: Thresholds) -> dict[str, Any]:
-    """The thresholds that a verification's fingerprint holds, by name."""
-    return counted_fields(thresholds, _FIRST_FIELDS)
+    """The thresholds that a verification's fingerprint holds, by name, without the gate's own limits."""
+    values = counted_fields(thresholds, _FIRST_FIELDS)
+    return {name: value for name, value in values.items() if name not in ("gate", "gate_for")}

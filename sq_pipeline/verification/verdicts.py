@@ -12,18 +12,25 @@ from sq_pipeline.verification.thresholds import FidelityThresholds, Thresholds
 FIDELITY = "adapter fidelity"  # the name of check 1
 _MOST_NAMES = 3
 
-Outcome = Literal["passed", "failed", "skipped"]
+Outcome = Literal["passed", "warned", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One check: its figure, what it had to be, and the outcome. `figure` is None where nothing was measured."""
+    """One check: its figure, what it had to be, and the outcome. `figure` is None where nothing was measured.
+
+    `limit` is the number in `threshold`; `null` what nothing at all would have given, `good` what good adapters gave.
+    `warned`: it fell short of a limit that nobody calibrated, or that is advice.
+    """
 
     check: str
     outcome: Outcome
     figure: float | None
     threshold: str
     detail: str
+    limit: float | None = None
+    null: float | None = None
+    good: float | None = None
 
 
 def judge_fidelity(report: FidelityReport | None, thresholds: FidelityThresholds, problem: str = "") -> Verdict:
@@ -60,18 +67,11 @@ def judge_change(ssims: Sequence[float], thresholds: Thresholds) -> Verdict:
     return _judge_ssim("picture changed", ssims, max(ssims, default=1.0), thresholds.ssim_changed_max, "largest")
 
 
-def judge_trigger(ssims: Sequence[float], thresholds: Thresholds, trigger: str | None) -> Verdict:
-    """The trigger against a control word, both with the adapter. The *mean* counts: some scenes have little style."""
-    if trigger is None:
-        return Verdict("trigger discriminates", "skipped", None, "", "the adapter has no trigger")
-    mean = sum(ssims) / len(ssims) if ssims else 1.0
-    return _judge_ssim("trigger discriminates", ssims, mean, thresholds.ssim_trigger_max, "mean")
-
-
 def _judge_ssim(check: str, ssims: Sequence[float], figure: float, limit: float, kind: str) -> Verdict:
     each = ", ".join(f"{ssim:.4f}" for ssim in ssims)
     outcome: Outcome = "passed" if ssims and figure < limit else "failed"
-    return Verdict(check, outcome, figure, f"{kind} SSIM < {limit}", f"SSIM {each}" if each else "no pictures")
+    detail = f"SSIM {each}" if each else "no pictures"
+    return Verdict(check, outcome, figure, f"{kind} SSIM < {limit}", detail, limit, 1.0)
 
 
 def has_passed(verdicts: Sequence[Verdict]) -> bool:
@@ -81,8 +81,12 @@ def has_passed(verdicts: Sequence[Verdict]) -> bool:
 
 
 def verdicts_version(verdicts: Sequence[Verdict], adapter_version: str) -> str:
-    """The data version of a verification: outcomes and the adapter, without figures or thresholds."""
-    return fingerprint({"adapter": adapter_version, "outcomes": {v.check: v.outcome for v in verdicts}})
+    """The data version of a verification: the adapter, and which checks failed; no figures, no thresholds.
+
+    A check that was not made, or only warned, stops nothing downstream, and so counts as one that passed.
+    """
+    failed = {verdict.check: verdict.outcome for verdict in verdicts if verdict.outcome == "failed"}
+    return fingerprint({"adapter": adapter_version, "outcomes": failed})
 
 
 def _faults(report: FidelityReport, thresholds: FidelityThresholds, limit: float) -> Iterator[str]:

@@ -1,67 +1,48 @@
-"""Verification: is all of this adapter applied, does it do something, and when it is called? Verdicts on it."""
+"""Verification: does this adapter earn its place? All checks in the order of their price, until the verdict is clear.
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+Not here: what each check asks (`checks`), the pictures (`camera`), where references come from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
 from sq_pipeline.common.hints import without_place
-from sq_pipeline.common.tiers import shown_tier
-from sq_pipeline.pictures.ports import AppliedAdapter, Renderer, RenderRequest
+from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.telemetry.spans import span
+from sq_pipeline.verification.camera import Camera, OnPicture, Pictures
+from sq_pipeline.verification.checks import table
 from sq_pipeline.verification.fidelity import FidelityReport
+from sq_pipeline.verification.gate_limits import Limits
+from sq_pipeline.verification.look import Look, VerifyRequest, skipped
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
-from sq_pipeline.verification.prompts import VerifyPrompt, VerifyPrompts
+from sq_pipeline.verification.ports import LossMeter
 from sq_pipeline.verification.thresholds import Thresholds
 from sq_pipeline.verification.verdicts import (
     Verdict,
     has_passed,
-    judge_change,
     judge_fidelity,
     judge_matching,
-    judge_trigger,
     verdicts_version,
 )
 
-Pixels = npt.NDArray[np.uint8]
-OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
+__all__ = ["VerificationReport", "VerifyRequest", "verify_adapter"]
 
-
-@dataclass(frozen=True)
-class VerifyRequest:
-    """What is verified, for which base model and tier, by which prompts and limits. `adapter`: its name for people.
-
-    `remarks`: what is to be told of it beside the verdicts.
-    """
-
-    adapter: str
-    use: AdapterUse
-    adapter_version: str
-    trigger: str | None
-    base_model: BaseModel
-    tier: str
-    prompts: VerifyPrompts
-    thresholds: Thresholds
-    remarks: tuple[str, ...] = ()
+CLEAR = "the verdict is clear without it"
 
 
 @dataclass(frozen=True)
 class PromptPictures:
-    """One prompt's pictures, each `(height, width, 3)` uint8, and their similarities (SSIM, 1 = the same)."""
+    """One prompt's pictures, each `(height, width, 3)` uint8: the base model's and the adapter's, with the trigger and
+    with the control word. Empty tuples where they were not needed.
+    """
 
-    prompt: str
-    seed: int
-    without_adapter: Pixels
-    with_trigger: Pixels
-    with_control: Pixels | None
-    ssim_changed: float
-    ssim_trigger: float | None
-    ssim_leak: float | None
+    prompts: tuple[str, ...]
+    base: Pictures
+    styled: Pictures
+    base_with_control: Pictures
+    styled_with_control: Pictures
 
 
 @dataclass(frozen=True)
@@ -69,6 +50,7 @@ class VerificationReport:
     """The verdicts on one adapter, and the measurements and pictures they stand on.
 
     `fidelity` is None where the source or the file could not be read; there are no pictures where it fell short.
+    `dataset`: some of the reference's pictures. `pictures_rendered`: with an adapter, beside the base model's.
     """
 
     adapter: str
@@ -77,14 +59,28 @@ class VerificationReport:
     base_model: str
     verdicts: tuple[Verdict, ...]
     thresholds: Thresholds
+    limits: Limits
     fidelity: FidelityReport | None = None
-    pictures: tuple[PromptPictures, ...] = ()
+    pictures: PromptPictures | None = None
+    dataset: Pictures = ()
+    seeds: Mapping[str, int] = field(default_factory=dict[str, int])
+    pictures_rendered: int = 0
     remarks: tuple[str, ...] = ()
 
     @property
     def has_passed(self) -> bool:
         """True when nothing failed."""
         return has_passed(self.verdicts)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence: the first check that failed, or was short of advice, else what was found."""
+        for outcome, word in (("failed", "FAIL"), ("warned", "PASS, with a warning")):
+            for verdict in self.verdicts:
+                if verdict.outcome == outcome:
+                    return f"{word}: {verdict.detail}"
+        told = {verdict.check: verdict.detail for verdict in self.verdicts if verdict.outcome == "passed"}
+        return f"PASS: {told.get('style shown') or next(iter(reversed(told.values())), 'nothing was checked')}"
 
     @property
     def data_version(self) -> str:
@@ -99,41 +95,29 @@ class VerificationReport:
             "trigger": self.trigger,
             "base_model": self.base_model,
             "has_passed": self.has_passed,
+            "sentence": self.sentence,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "remarks": list(self.remarks),
             "thresholds": self.thresholds.model_dump(),
+            "limits": self.limits.as_json(),
+            "pictures_rendered": self.pictures_rendered,
             "fidelity": None if self.fidelity is None else self.fidelity.as_json(most_layers),
-            "prompts": [
-                {
-                    "prompt": pictures.prompt,
-                    "seed": pictures.seed,
-                    "ssim_changed": pictures.ssim_changed,
-                    "ssim_trigger": pictures.ssim_trigger,
-                    "ssim_without_adapter_to_control": pictures.ssim_leak,
-                }
-                for pictures in self.pictures
-            ],
+            "prompts": [{"prompt": prompt, "seed": seed} for prompt, seed in self.seeds.items()],
         }
 
 
-def ssim(first: Pixels, second: Pixels) -> float:
-    """Structural similarity of two RGB pictures, 1 for equal ones (Wang et al. 2004, as scikit-image computes it)."""
-    if first.shape != second.shape:
-        raise ValueError(f"pictures of {first.shape} and {second.shape} cannot be compared")
-    from skimage.metrics import structural_similarity  # with SciPy half a second, which `plan` does not need
-
-    similarity: Any = structural_similarity(first, second, channel_axis=-1, data_range=255)
-    return float(similarity)
-
-
 def verify_adapter(
-    request: VerifyRequest, measure: MeasureFidelity, renderer: Renderer, on_picture: OnPicture | None = None
+    request: VerifyRequest,
+    measure: MeasureFidelity,
+    renderer: Renderer,
+    meter: LossMeter,
+    on_picture: OnPicture | None = None,
 ) -> VerificationReport:
-    """Measure the fidelity; then render each prompt without the adapter, with it, and with the control word; judge.
+    """Make the checks in the order of their price, and stop rendering when one has failed.
 
     An adapter that falls short of its fidelity, or that the renderer does not apply whole, is a failed verdict, not an
-    exception; after the former nothing is rendered. Change is measured on the same text, trigger included, so that only
-    the adapter differs.
+    exception; after the former nothing is rendered. What needs no further picture is judged all the same. Everything is
+    compared on the same text and seed, so that only the adapter differs.
     """
     asked = {
         "verify.adapter": request.adapter,
@@ -141,15 +125,16 @@ def verify_adapter(
         "verify.tier": request.tier,
     }
     with span("flux_mlx.verify_adapter", asked) as told:
-        report = _verify(request, measure, renderer, on_picture)
-        told.set({"verify.has_passed": report.has_passed, "verify.pictures": len(report.pictures)})
+        camera = Camera(request.base_model, request.tier, request.prompts, renderer, on_picture)
+        report = _verify(request, measure, camera, meter)
+        report = replace(report, pictures_rendered=camera.taken)
+        told.set({"verify.has_passed": report.has_passed, "verify.pictures": camera.taken})
         return report
 
 
-def _verify(
-    request: VerifyRequest, measure: MeasureFidelity, renderer: Renderer, on_picture: OnPicture | None
-) -> VerificationReport:
-    fidelity, first = _check_fidelity(measure, request.thresholds)
+def _verify(request: VerifyRequest, measure: MeasureFidelity, camera: Camera, meter: LossMeter) -> VerificationReport:
+    fidelity, first = _check_fidelity(request, measure)
+    notes = request.reference.notes if request.reference is not None else ()
     report = VerificationReport(
         request.adapter,
         request.adapter_version,
@@ -157,85 +142,53 @@ def _verify(
         request.base_model.name,
         (first,),
         request.thresholds,
+        request.limits,
         fidelity,
-        remarks=request.remarks,
+        seeds={item.prompt: item.seed for item in request.prompts.prompts},
+        remarks=(*request.remarks, *notes),
     )
-    if first.outcome == "failed":
+    if first.outcome == "failed" or fidelity is None:
         return report
-    camera = _Camera(request, renderer, on_picture)
-    # all pictures without the adapter first: one swap of adapters instead of one a prompt
-    plain = [camera.take(request.trigger, item, with_adapter=False) for item in request.prompts.prompts]
+    look = Look(request, camera, fidelity, meter)
+    verdicts = [first]
+    for check in table.BEFORE_PICTURES:
+        verdicts.append(check.judge(look))
+        if verdicts[-1].outcome == "failed" and check.name == table.BEFORE_PICTURES[0].name:
+            return replace(report, verdicts=tuple(verdicts))
+    look.base  # noqa: B018  without the adapter first: one swap of adapters instead of one a prompt, and not its fault
     try:
-        pictures = _take_pictures(request, camera, plain)
+        look.styled  # noqa: B018
     except RenderError as error:
         matching = judge_matching(None, "; ".join(fault.problem for fault in error.faults))
-        return replace(report, verdicts=(first, matching))
+        return replace(report, verdicts=(*verdicts, matching))
     worst = min(camera.applied, key=lambda item: (item.is_whole, item.keys_matched))
-    ssim_trigger = [item.ssim_trigger for item in pictures if item.ssim_trigger is not None]
-    verdicts = (
-        first,
-        judge_matching(worst),
-        judge_change([item.ssim_changed for item in pictures], request.thresholds),
-        judge_trigger(ssim_trigger, request.thresholds, request.trigger),
+    verdicts.append(judge_matching(worst))
+    for check in table.ON_PICTURES:
+        is_clear = any(verdict.outcome == "failed" for verdict in verdicts)
+        needs_more = not all(camera.has_styled(*shot) for shot in check.shots(look))
+        verdicts.append(skipped(check.name, CLEAR) if is_clear and needs_more else check.judge(look))
+    return replace(report, verdicts=tuple(verdicts), pictures=_pictures(look), dataset=_dataset(look))
+
+
+def _pictures(look: Look) -> PromptPictures:
+    request, camera = look.request, look.camera
+    control = look.prompts.control_word
+    has_control = camera.has_styled(request.use, control)
+    return PromptPictures(
+        prompts=tuple(item.prompt for item in look.prompts.prompts),
+        base=look.base,
+        styled=look.styled,
+        base_with_control=look.base_with_control if has_control else (),
+        styled_with_control=camera.styled(request.use, control) if has_control else (),
     )
-    return replace(report, verdicts=verdicts, pictures=pictures)
 
 
-class _Camera:
-    """Renders what a verification asks for, and keeps what was `applied` of the adapter each time."""
-
-    def __init__(self, request: VerifyRequest, renderer: Renderer, on_picture: OnPicture | None) -> None:
-        self._request, self._renderer, self._on_picture = request, renderer, on_picture
-        self._tier = shown_tier(request.tier)
-        self._settings = request.base_model.settings_for(self._tier)
-        self._done, self._total = 0, len(request.prompts.prompts) * (3 if request.trigger else 2)
-        self.applied: list[AppliedAdapter] = []
-
-    def take(self, word: str | None, item: VerifyPrompt, *, with_adapter: bool) -> Pixels:
-        """A prompt's picture with a word before it."""
-        use, size = self._request.use, self._settings.size
-        asked = RenderRequest(
-            base_model=self._request.base_model.name,
-            positive_prompt=f"{word}, {item.prompt}" if word else item.prompt,
-            seed=item.seed,
-            num_inference_steps=self._settings.num_inference_steps,
-            width_px=size.width_px,
-            height_px=size.height_px,
-            guidance=self._settings.guidance,
-            adapters=(use,) if with_adapter else (),
-            tier=self._tier,
-            must_be_whole=False,
-        )
-        image = self._renderer.render(asked)
-        if with_adapter:
-            # a renderer that says nothing of the adapter has not applied it
-            self.applied.extend(image.applied or (AppliedAdapter(use.path, use.lora_scale, 0, 0, 0, 0),))
-        self._done += 1
-        if self._on_picture is not None:
-            self._on_picture(self._done, self._total)
-        return image.pixels
-
-
-def _take_pictures(request: VerifyRequest, camera: _Camera, plain: Sequence[Pixels]) -> tuple[PromptPictures, ...]:
-    pictures: list[PromptPictures] = []
-    for item, without in zip(request.prompts.prompts, plain, strict=True):
-        styled = camera.take(request.trigger, item, with_adapter=True)
-        control = None
-        if request.trigger:
-            control = camera.take(request.prompts.control_word, item, with_adapter=True)
-        pictures.append(
-            PromptPictures(
-                prompt=item.prompt,
-                seed=item.seed,
-                without_adapter=without,
-                with_trigger=styled,
-                with_control=control,
-                ssim_changed=ssim(without, styled),
-                ssim_trigger=None if control is None else ssim(styled, control),
-                ssim_leak=None if control is None else ssim(without, control),
-            )
-        )
-    return tuple(pictures)
+def _dataset(look: Look) -> Pictures:
+    reference = look.request.reference
+    if reference is None or not reference.pictures:
+        return ()
+    settings = look.request.base_model.settings_for(look.camera.tier)
+    return reference.read(settings.size)[: len(look.prompts.prompts)]
 
 
 def _way_on(fault: Fault) -> str:
@@ -243,11 +196,12 @@ def _way_on(fault: Fault) -> str:
     return f"; {without_place(fault.hint, fault.file)}" if fault.file and fault.hint.startswith("`") else ""
 
 
-def _check_fidelity(measure: MeasureFidelity, thresholds: Thresholds) -> tuple[FidelityReport | None, Verdict]:
+def _check_fidelity(request: VerifyRequest, measure: MeasureFidelity) -> tuple[FidelityReport | None, Verdict]:
+    limits = request.thresholds.fidelity
     try:
         report = measure()
     except AdapterError as error:
         # without the file's name: it is a path on this machine, and reports are kept
         problems = [": ".join(filter(None, (fault.field, fault.problem))) + _way_on(fault) for fault in error.faults]
-        return None, judge_fidelity(None, thresholds.fidelity, "; ".join(problems))
-    return report, judge_fidelity(report, thresholds.fidelity)
+        return None, judge_fidelity(None, limits, "; ".join(problems))
+    return report, judge_fidelity(report, limits)

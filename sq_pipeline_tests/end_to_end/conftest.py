@@ -15,6 +15,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.shipped import copy_shipped_data
 from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.painter.datasets import DEMO_DATASETS, draw_dataset
+from sq_pipeline_tests.builders import loose_gate
 from sq_pipeline_tests.conftest import made_once
 
 _SHORT_RECIPE = """\
@@ -85,7 +86,7 @@ def _write_small(data: DataDir) -> None:
         path.write_text(yaml.safe_dump({**prompts, "prompts": prompts["prompts"][:1]}))
     # an adapter that has learned next to nothing changes a picture little, and answers to any word
     text = data.settings_file.read_text()
-    thresholds = "thresholds: {ssim_changed_max: 0.9999, ssim_trigger_max: 1.0}\n"
+    thresholds = yaml.safe_dump({"thresholds": loose_gate()})
     data.settings_file.write_text(f"{text}{thresholds}{_FEW_STEPS}")
 
 

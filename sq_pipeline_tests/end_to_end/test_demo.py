@@ -98,7 +98,10 @@ def test_promotion_is_on_record(demo: Demo) -> None:
             assert entry["verified"]["adapter fidelity"].startswith("passed: 52 of 52 layers, largest relative error ")
             assert entry["verified"]["keys matched"] == "passed: 64 of 64 keys, 52 of 52 layers"
             assert entry["verified"]["picture changed"].startswith("passed")
-            assert entry["verified"]["trigger discriminates"].startswith("passed")
+            assert entry["verified"]["style shown"].startswith("passed: pictures show ")
+            assert entry["verified"]["trigger"].startswith(
+                ("passed: always on", "passed: answers", "passed: only with")
+            )
             assert (demo.data.lora_root / entry["file"]).is_file()
 
 
@@ -150,11 +153,10 @@ def test_nothing_half_written_and_no_path_of_this_machine(demo: Demo) -> None:
 
 def test_reports_of_the_verification_are_in_the_store(demo: Demo) -> None:
     texts = [path.read_text() for path in (demo.data.store_root / "objects").rglob("*.md")]
-    reports = [text for text in texts if ": verification " in text.partition("\n")[0]]
+    reports = [text for text in texts if ": PASS" in text.partition("\n")[0]]
     assert len(reports) == 3
     for text in reports:
-        assert "verification passed" in text
-        for check in ("adapter fidelity", "keys matched", "picture changed", "trigger discriminates"):
+        for check in ("adapter fidelity", "adapter file", "keys matched", "picture changed", "style shown", "trigger"):
             assert f"| {check} | ✓ passed |" in text
 
 

@@ -133,8 +133,7 @@ def test_a_promoted_adapter_verifies_and_a_zero_one_does_not(small: Demo, tmp_pa
     answer = run_command("adapter", "verify", nothing, *trigger)
     assert answer.code == 1
     outcomes = {verdict["check"]: verdict["outcome"] for verdict in answer.report["verdicts"]}
-    assert outcomes["keys matched"] == "passed"
-    assert outcomes["picture changed"] == "failed"
+    assert outcomes == {"adapter fidelity": "passed", "adapter file": "failed"}
 
 
 def count_records(data: DataDir, kind: str) -> int:

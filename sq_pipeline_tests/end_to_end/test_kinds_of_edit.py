@@ -21,6 +21,7 @@ from sq_pipeline.engines import versions
 from sq_pipeline.painter.scenes import paint, random_scene
 from sq_pipeline.painter.styles import STYLES
 from sq_pipeline.pipeline import inputs
+from sq_pipeline_tests.builders import loose_gate
 from sq_pipeline_tests.pipeline.fast import chapter, lora, write_yaml
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=110)]
@@ -80,7 +81,7 @@ def game(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> Iterator
     data = DataDir(tmp_path_factory.mktemp("kinds") / "data")
     for name in ("keymaps", "verify_prompts", "models"):
         shutil.copytree(shipped.root / name, data.root / name)
-    settings = {"promotion": "automatic", "thresholds": {"ssim_changed_max": 0.9999, "ssim_trigger_max": 1.0}}
+    settings = {"promotion": "automatic", "thresholds": loose_gate()}
     write_yaml(data.settings_file, settings)
     genre = data.genre_root("west")
     loras = [lora(WEST, "west/landscape", trigger="west")]

@@ -165,6 +165,7 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
         renderer=lambda: TracedRenderer(painter),
         fidelity_meter=lambda: FakeMeter(METER_ERROR),
         validation_meter=FakeValidationMeter,
+        loss_meter=FakeValidationMeter,
         trainer_versions=lambda _name: machine.trainer,
         renderer_versions=machine.renderer,
         mflux_version=machine.mflux,

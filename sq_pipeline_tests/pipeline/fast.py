@@ -60,6 +60,7 @@ class FastEngines:
             renderer=lambda: TracedRenderer(self.renderer),
             fidelity_meter=lambda: self.meter,
             validation_meter=FakeValidationMeter,
+            loss_meter=FakeValidationMeter,
             trainer_versions=self._trainer_versions,
             renderer_versions=self.renderer_versions,
             mflux_version="0.24.0",

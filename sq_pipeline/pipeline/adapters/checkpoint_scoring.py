@@ -23,9 +23,10 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import ScoredPrompts
 from sq_pipeline.training.checkpoint_scores import CONTROL_PROMPTS, CheckpointScore, measure_separation
 from sq_pipeline.training.ports import TrainingExample, ValidationLosses, ValidationMeter, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
-from sq_pipeline.verification.verify import OnPicture, ssim
+from sq_pipeline.verification.ssim import ssim
 
 Pixels = npt.NDArray[np.uint8]
+OnPicture = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 @dataclass(frozen=True)

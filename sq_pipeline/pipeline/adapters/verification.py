@@ -1,24 +1,38 @@
 """The asset `verification`: the gate's verdict over an mflux adapter. How it judges: `verification.verify`."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.common.fingerprints import canonical_json
+from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck, Making, Steps, made
 from sq_pipeline.pipeline.adapters.facts import (
+    asset_name,
     base_model_for,
     family_names_of,
     remarks_of,
     source_keymap_of,
     verify_prompts_of,
 )
+from sq_pipeline.pipeline.adapters.reference import reference_of
 from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source_file, source_version
+from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.verification.gate_files import load_calibration
+from sq_pipeline.verification.gate_limits import (
+    GateOverrides,
+    Limits,
+    calibration_values,
+    limits_for,
+)
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
+from sq_pipeline.verification.null_file import open_with_null
 from sq_pipeline.verification.prompts import verify_prompt_values
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
@@ -28,19 +42,43 @@ _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
 
 def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    """What the gate of before has judged stands, until anything of it changes: an upgrade verifies nothing again."""
     base_model = base_model_for(context, adapter)
-    return verification_inputs(
-        made(steps, "mflux_adapter").data_version,
-        source_version(context, adapter, steps),
-        source_keymap_of(context, adapter) or family_names_of(base_model),
-        adapter.trigger,
-        verify_prompt_values(verify_prompts_of(context, adapter)),
-        threshold_values(context.settings.thresholds),
-        base_model,
-        context.weights_hash(base_model),
-        adapter.tier,
-        context.engines.renderer_versions,
-    )
+
+    def inputs(gate: Mapping[str, Any] | None) -> Inputs:
+        return verification_inputs(
+            made(steps, "mflux_adapter").data_version,
+            source_version(context, adapter, steps),
+            source_keymap_of(context, adapter) or family_names_of(base_model),
+            adapter.trigger,
+            verify_prompt_values(verify_prompts_of(context, adapter)),
+            threshold_values(context.settings.thresholds),
+            base_model,
+            context.weights_hash(base_model),
+            adapter.tier,
+            context.engines.renderer_versions,
+            gate,
+        )
+
+    before, is_usual = inputs(None), overrides_of(context, adapter) == GateOverrides()
+    if is_usual and context.store.read_current_fingerprint(asset_name(adapter, "verification")) == fingerprint(before):
+        return before
+    reference = made(steps, "training_dataset").data_version if adapter.dataset is not None else "none"
+    limits = calibration_values(limits_of(context, adapter), overrides_of(context, adapter))
+    return inputs({"reference": reference, **limits})
+
+
+def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
+    """A person's limits for an adapter: for its tier, then for itself."""
+    return context.settings.thresholds.overrides_for(adapter.tier, adapter.key)
+
+
+def limits_of(context: Context, adapter: Adapter) -> Limits:
+    """The limits that it is judged by. Raises BaseModelError, ContentError."""
+    base_model = base_model_for(context, adapter)
+    calibration = context.remember(("gate", base_model.name), lambda: load_calibration(context.data, base_model.name))
+    weights_hash = context.weights_hash(base_model)
+    return limits_for(calibration, weights_hash, adapter.tier, overrides_of(context, adapter))
 
 
 def _make(making: Making) -> Record:
@@ -50,23 +88,30 @@ def _make(making: Making) -> Record:
     use = AdapterUse(context.adapter_file(remapped.objects["adapter"]), 1.0)
     source, base_model = source_file(context, adapter, making.steps), base_model_for(context, adapter)
     meter, reading = context.engines.fidelity_meter(), source_keymap_of(context, adapter)
-    request = VerifyRequest(
-        adapter=adapter.key,
-        use=use,
-        adapter_version=remapped.data_version,
-        trigger=adapter.trigger,
-        base_model=base_model,
-        tier=adapter.tier,
-        prompts=verify_prompts_of(context, adapter),
-        thresholds=context.settings.thresholds,
-        remarks=remarks_of(context, adapter),
-    )
-    report = verify_adapter(
-        request,
-        lambda: measure_fidelity(use, source, base_model, meter, reading),
-        context.engines.renderer(),
-        lambda done, total: making.log.debug("verification picture %d of %d", done, total),
-    )
+    with TemporaryDirectory() as folder:
+        opened, null_file = open_with_null(use.path, base_model, Path(folder))
+        request = VerifyRequest(
+            adapter=adapter.key,
+            use=use,
+            adapter_version=remapped.data_version,
+            trigger=adapter.trigger,
+            base_model=base_model,
+            tier=adapter.tier,
+            prompts=verify_prompts_of(context, adapter),
+            thresholds=context.settings.thresholds,
+            limits=limits_of(context, adapter),
+            reference=reference_of(context, adapter, making.steps),
+            source=opened,
+            null_file=null_file,
+            remarks=remarks_of(context, adapter),
+        )
+        report = verify_adapter(
+            request,
+            lambda: measure_fidelity(use, source, base_model, meter, reading),
+            BasePictures(context, context.engines.renderer()),
+            context.engines.loss_meter(),
+            lambda done: making.log.debug("verification picture %d", done),
+        )
     insist_same_source(adapter, source, making.step)
     objects = {
         "report": context.store.put_bytes(write_markdown(report).encode(), ".md"),
@@ -84,7 +129,8 @@ def _verdicts(record: Record) -> dict[str, Any]:
 
 ASSET = AdapterAsset(
     name="verification",
-    upstream=("mflux_adapter", "chosen_checkpoint"),  # the second is what the remapped adapter is held against
+    # the second is what the remapped adapter is held against, the third has the pictures of its style
+    upstream=("mflux_adapter", "chosen_checkpoint", "training_dataset"),
     sources=("verify_prompts", "base_model", "sq_yaml"),
     inputs=_inputs,
     make=_make,

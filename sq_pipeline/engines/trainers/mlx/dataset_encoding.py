@@ -6,6 +6,7 @@ Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -59,6 +60,28 @@ def encode_validation(
     number_of = {text: number for number, text in enumerate(texts)}
     ((text, pooled),) = _encode_texts(base, [texts])
     return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, plan.crops))
+
+
+def encode_looks(
+    base: TrainingBase, pictures: Sequence[Path], captions: Sequence[Sequence[str]], crops: Crops
+) -> list[EncodedDataset]:
+    """Pictures that are only looked at, once for each list of their captions; every picture and text encoded once."""
+    texts = sorted({text for each in captions for text in each})
+    number_of = {text: number for number, text in enumerate(texts)}
+    ((text, pooled),) = _encode_texts(base, [texts])
+    plain = plan_plain_crops(pictures, crops)
+    buckets = _encode(base.encoders, plain, range(len(plain)))
+    return [
+        EncodedDataset(
+            (), text, pooled, tuple(_with_captions(bucket, [number_of[t] for t in each]) for bucket in buckets)
+        )
+        for each in captions
+    ]
+
+
+def _with_captions(bucket: Bucket, numbers: Sequence[int]) -> Bucket:
+    """A bucket whose captions are the pictures' numbers, with the texts' numbers in their place."""
+    return replace(bucket, caption_of=tuple(numbers[picture] for picture in bucket.caption_of))
 
 
 def _encode_texts(base: TrainingBase, groups: Sequence[Sequence[str]]) -> list[tuple[mx.array, mx.array]]:

@@ -5,14 +5,16 @@ rank) and `<module>.lora_b` (rank, outputs), the update is `x @ lora_a @ lora_b`
 metadata `lora_rank` and `lora_blocks` (−1: all).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
+import numpy.typing as npt
 from mlx import nn
 from mlx.utils import tree_flatten
 
+from sq_pipeline.adapters.form import Patch, UpdateSource, parts_of
 from sq_pipeline.adapters.safetensors_file import open_safetensors, write_safetensors
 from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.flux_modules import pattern_faults
@@ -116,6 +118,44 @@ class AdapterSwitch:
             layer = LoRALinear(self._bare[name], lora_a.shape[1], scale)
             layer.lora_a, layer.lora_b = lora_a, lora_b
             put_module(self._network, name, layer)
+
+    def apply_updates(self, source: UpdateSource, scale: float = 1.0) -> None:
+        """Let exactly what an opened adapter adds apply, whatever its dialect; parts of a module are put together.
+
+        Updates of modules outside of the blocks, which this network does not train, are left out. Raises AdapterError
+        for one of other widths than its layer's, and leaves none on.
+        """
+        self.apply(None)
+        by_module: dict[str, list[Patch]] = {}
+        for patch in source.patches.values():
+            if patch.module in self._bare:
+                by_module.setdefault(patch.module, []).append(patch)
+        layers = {name: self._layer_of(name, patches, source, scale) for name, patches in by_module.items()}
+        for name, layer in layers.items():
+            put_module(self._network, name, layer)
+
+    def _layer_of(self, name: str, patches: Sequence[Patch], source: UpdateSource, scale: float) -> LoRALinear:
+        linear = self._bare[name]
+        inputs, outputs = _widths(linear)
+        rows, shares = {"": slice(0, outputs)}, parts_of(name)
+        unit, start = outputs // (sum(share for _, share in shares) or 1), 0
+        for part, share in shares:
+            rows[part] = slice(start, start + unit * share)
+            start += unit * share
+        downs: list[npt.NDArray[np.float32]] = []
+        ups: list[npt.NDArray[np.float32]] = []
+        for patch in patches:
+            taken = rows[patch.part]
+            if (patch.down.columns, patch.up.rows) != (inputs, taken.stop - taken.start):
+                raise AdapterError(Fault("", patch.slot, "is no layer of this base model", "is it another model's?"))
+            up = np.zeros((outputs, patch.rank), np.float32)
+            up[taken] = source.numbers(patch.up) * np.float32(patch.scale)
+            ups.append(up)
+            downs.append(source.numbers(patch.down))
+        layer = LoRALinear(linear, sum(patch.rank for patch in patches), scale)
+        layer.lora_a = mx.array(np.concatenate(downs, axis=0).T)
+        layer.lora_b = mx.array(np.concatenate(ups, axis=1).T)
+        return layer
 
 
 def adapter_tensors(network: Flux) -> dict[str, mx.array]:

@@ -3,21 +3,25 @@
 Not here: which pictures those are (`training.validation_split`).
 """
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 import numpy as np
 
-from sq_pipeline.base_models.base_models import Flux1Model
+from sq_pipeline.base_models.base_models import Flux1Model, training_base_of
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines.device_memory import computing_dtype, usable_bytes
 from sq_pipeline.engines.flux.network import Flux
 from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.base import open_training_base
-from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_validation
+from sq_pipeline.engines.trainers.mlx.dataset_encoding import encode_looks, encode_validation
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset
 from sq_pipeline.engines.trainers.mlx.loop import flow_matching_loss
 from sq_pipeline.engines.trainers.mlx.lora_layers import AdapterSwitch
+from sq_pipeline.training.plan import crops_of, plan_training
 from sq_pipeline.training.ports import ValidationLosses, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.verification.ports import LossRequest
 
 _SEED = 20
 
@@ -86,3 +90,28 @@ class MlxValidationMeter:
             losses.append(loss)
             mx.clear_cache()
         return ValidationLosses(losses[0], tuple(losses[1:]), meter.pairs)
+
+    def measure_losses(self, request: LossRequest) -> Sequence[tuple[float, ...]] | None:
+        """As `LossMeter` says: encoders and network are loaded once, whatever the number of captions and adapters."""
+        model = training_base_of(request.base_model)
+        if not isinstance(model, Flux1Model):
+            return None
+        base = open_training_base(model, self._data)
+        recipe = Recipe(guidance=request.guidance, background=request.background)
+        crops = crops_of(recipe, request.size)
+        datasets = encode_looks(base, request.pictures, request.captions, crops)
+        base.encoders.free()
+        plan = plan_training(recipe, model.name, [])
+        network = base.load_network(plan.settings(usable_bytes(), computing_dtype()))
+        meters = [ValidationLoss(dataset, recipe, base.time_curve) for dataset in datasets]
+        switch = AdapterSwitch(network)
+        losses: list[list[float]] = [[] for _ in meters]
+        for adapter in (None, *request.adapters):
+            if adapter is not None:
+                switch.apply_updates(*adapter)
+            for meter, found in zip(meters, losses, strict=True):
+                loss = meter.measure(network)
+                assert loss is not None
+                found.append(loss)
+            mx.clear_cache()
+        return [tuple(found) for found in losses]

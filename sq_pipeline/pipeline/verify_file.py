@@ -1,0 +1,62 @@
+"""The gate for any file, by `adapter verify`: the same checks and limits as for an adapter of a genre."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.adapters.tensor_scan import tensors_data_version
+from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.pipeline.adapters.reference import reference_folder
+from sq_pipeline.pipeline.base_pictures import BasePictures
+from sq_pipeline.pipeline.context import Context
+from sq_pipeline.verification.fidelity import FidelityReport
+from sq_pipeline.verification.gate_files import load_calibration
+from sq_pipeline.verification.gate_limits import limits_for
+from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
+from sq_pipeline.verification.null_file import open_with_null
+from sq_pipeline.verification.prompts import load_verify_prompts
+from sq_pipeline.verification.verify import VerificationReport, VerifyRequest, verify_adapter
+
+
+def verify_file(
+    context: Context,
+    file: Path,
+    source: Path,
+    base_model: BaseModel,
+    tier: str,
+    trigger: str | None,
+    reference: Path | None,
+) -> VerificationReport:
+    """Judge a file against what `source` says (itself, for any file without one) and a folder of pictures in its style.
+
+    Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
+    """
+    engines, thresholds = context.engines, context.settings.thresholds
+    use = AdapterUse(file.resolve(), 1.0)
+    calibration = load_calibration(context.data, base_model.name)
+    limits = limits_for(calibration, context.weights_hash(base_model), tier, thresholds.overrides_for(tier))
+    remarks = () if source != file else ("no source was named: its fidelity proves loading only",)
+
+    def measure() -> FidelityReport:
+        reading = reading_for(source, base_model, context.data.keymaps_root)
+        return measure_fidelity(use, source, base_model, engines.fidelity_meter(), reading)
+
+    with TemporaryDirectory() as folder:
+        opened, null_file = open_with_null(use.path, base_model, Path(folder))
+        request = VerifyRequest(
+            adapter=file.name,
+            use=use,
+            adapter_version=tensors_data_version(file),
+            trigger=trigger,
+            base_model=base_model,
+            tier=tier,
+            prompts=load_verify_prompts(context.data, tier),
+            thresholds=thresholds,
+            limits=limits,
+            reference=None if reference is None else reference_folder(reference, base_model),
+            source=opened,
+            null_file=null_file,
+            remarks=remarks,
+        )
+        renderer = BasePictures(context, engines.renderer())
+        return verify_adapter(request, measure, renderer, engines.loss_meter())

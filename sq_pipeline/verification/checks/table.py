@@ -1,0 +1,59 @@
+"""All checks in the order of their price, and what each needs rendered. A new one is a file and a row here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.verification.checks import change, file, loss, noise, strength, style, subject, trigger
+from sq_pipeline.verification.look import Look
+from sq_pipeline.verification.verdicts import Verdict
+
+Shots = tuple[tuple[AdapterUse, str | None, int | None], ...]  # which adapter, word, first prompts
+
+
+@dataclass(frozen=True)
+class Check:
+    """`judge` gives a verdict; `shots` are the pictures with an adapter that it looks at."""
+
+    name: str
+    judge: Callable[[Look], Verdict]
+    shots: Callable[[Look], Shots]
+
+
+def _none(_look: Look) -> Shots:
+    return ()
+
+
+def _styled(look: Look) -> Shots:
+    return ((look.request.use, look.request.trigger, None),)
+
+
+def _with_noise(look: Look) -> Shots:
+    null = look.request.null_file
+    if null is None:
+        return ()
+    use = AdapterUse(null, look.request.use.lora_scale)
+    return (*_styled(look), (use, look.request.trigger, noise.PROMPTS))
+
+
+def _with_control(look: Look) -> Shots:
+    return (*_styled(look), (look.request.use, look.prompts.control_word, None)) if look.request.trigger else ()
+
+
+def _at_scales(look: Look) -> Shots:
+    use, word = look.request.use, look.request.trigger
+    scaled = (replace(use, lora_scale=use.lora_scale * scale) for scale in strength.SCALES)
+    return (*_styled(look), *((each, word, strength.PROMPTS) for each in scaled))
+
+
+BEFORE_PICTURES = (Check(file.NAME, file.judge, _none), Check(loss.NAME, loss.judge, _none))
+ON_PICTURES = (
+    Check(change.NAME, change.judge, _styled),
+    Check(style.SHARE, style.judge_share, _styled),
+    Check(style.DIRECTION, style.judge_direction, _styled),
+    Check(style.DISTANCE, style.judge_distance, _styled),
+    Check(subject.NAME, subject.judge, _styled),
+    Check(noise.NAME, noise.judge, _with_noise),
+    Check(trigger.NAME, trigger.judge, _with_control),
+    Check(strength.NAME, strength.judge, _at_scales),
+)

@@ -1,0 +1,135 @@
+"""The limits of the gate's picture checks: calibrated ones of `gate/<base model>.yaml`, and a person's own.
+
+A calibrated limit stands between what nothing gives and what good adapters gave, see `docs/gate.md`. Where a base model
+has none for a tier, shipped ratios stand in for them, and what they find is a warning. Not here: judging (`checks`),
+reading the file (`gate_files`).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sq_pipeline.common.fingerprints import counted_fields
+
+LimitName = Literal[
+    "loss_saved", "style_share", "style_direction", "style_distance", "subject_kept", "over_noise", "trigger_effect"
+]
+IS_UPPER: frozenset[LimitName] = frozenset({"style_distance"})  # must not be passed; all others must be reached
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class GateLimit(_Strict):
+    """A limit that a person set."""
+
+    value: float = Field(allow_inf_nan=False)
+    """The limit."""
+    reason: str = Field(pattern=r"\S")
+    """Why it stands there; the report says it again."""
+
+
+class GateOverrides(_Strict):
+    """Limits in place of the calibrated ones. Left out: the calibrated one."""
+
+    loss_saved: GateLimit | None = None
+    """Least share of the base model's validation loss that the adapter saves."""
+    style_share: GateLimit | None = None
+    """Least share of the way from the base model's pictures to the dataset's."""
+    style_direction: GateLimit | None = None
+    """Least cosine between the way that pictures go and the way to the dataset's."""
+    style_distance: GateLimit | None = None
+    """Largest distance to the dataset, as a share of the base model's: above 1, pictures move away from it."""
+    subject_kept: GateLimit | None = None
+    """Least share of each prompt's own composition that is kept."""
+    over_noise: GateLimit | None = None
+    """Least change, over that of the same file with its outputs exchanged at random."""
+    trigger_effect: GateLimit | None = None
+    """Least share of the style that the trigger adds over a word that means nothing, where the trigger is required."""
+
+
+class Calibrated(_Strict):
+    """One limit, with what it stands between: the median of good adapters, and of what does nothing of the kind."""
+
+    limit: float
+    nothing: float
+    good: float
+
+
+class GateCalibration(_Strict):
+    """`gate/<base model>.yaml`: what `sq-pipeline gate calibrate` found, by tier."""
+
+    base_model: str
+    base_weights: str
+    """The hash of the weights that it was found with; for other ones it does not count."""
+    tiers: Mapping[str, Mapping[LimitName, Calibrated]] = {}
+
+
+# Ratios that hold on tiny-flux with room to spare. For a base model that was not calibrated, falling short of them is
+# a warning.
+RATIOS: Mapping[LimitName, Calibrated] = {
+    "loss_saved": Calibrated(limit=0.01, nothing=0.0, good=0.1),
+    "style_share": Calibrated(limit=0.15, nothing=0.0, good=0.5),
+    "style_direction": Calibrated(limit=0.7, nothing=0.0, good=0.9),
+    "style_distance": Calibrated(limit=1.0, nothing=1.0, good=0.6),
+    "subject_kept": Calibrated(limit=0.3, nothing=0.0, good=0.7),
+    "over_noise": Calibrated(limit=1.5, nothing=1.0, good=4.0),
+    "trigger_effect": Calibrated(limit=0.7, nothing=0.0, good=0.9),
+}
+
+
+class Limits:
+    """The limits that one verification goes by, each with where it comes from."""
+
+    def __init__(self, calibrated: Mapping[LimitName, Calibrated] | None, overrides: GateOverrides) -> None:
+        self.is_calibrated = calibrated is not None
+        self._calibrated = {**RATIOS, **(calibrated or {})}
+        self._known = frozenset(calibrated or ())
+        self._overrides = overrides
+
+    def of(self, name: LimitName) -> Calibrated:
+        """The limit, and what it stands between."""
+        own: GateLimit | None = getattr(self._overrides, name)
+        found = self._calibrated[name]
+        return found if own is None else found.model_copy(update={"limit": own.value})
+
+    def reason(self, name: LimitName) -> str:
+        """Why the limit stands where it does."""
+        own: GateLimit | None = getattr(self._overrides, name)
+        if own is not None:
+            return own.reason
+        return "calibrated" if name in self._known else "not calibrated for this base model and tier"
+
+    def is_own(self, name: str) -> bool:
+        """True for a limit that a person set."""
+        return getattr(self._overrides, name) is not None
+
+    def is_met(self, name: LimitName, figure: float) -> bool:
+        """True where a figure is on the right side; NaN never is."""
+        limit = self.of(name).limit
+        return figure <= limit if name in IS_UPPER else figure >= limit
+
+    def fails(self, name: LimitName) -> bool:
+        """True where falling short is a failure: the limit is calibrated, or a person's own. Else it is a warning."""
+        return name in self._known or getattr(self._overrides, name) is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Every limit with its reason."""
+        return {
+            name: {"limit": self.of(name).limit, "reason": self.reason(name)} for name in GateOverrides.model_fields
+        }
+
+
+def limits_for(calibration: GateCalibration | None, weights_hash: str, tier: str, overrides: GateOverrides) -> Limits:
+    """The limits for a tier of a base model; a calibration over other weights does not count."""
+    is_right = calibration is not None and calibration.base_weights == weights_hash
+    return Limits(calibration.tiers.get(tier) if calibration is not None and is_right else None, overrides)
+
+
+def calibration_values(limits: Limits, overrides: GateOverrides) -> dict[str, Any]:
+    """What of the limits a verification's fingerprint holds, by name: the numbers, and a person's reasons."""
+    numbers = {name: limits.of(name).limit for name in sorted(GateOverrides.model_fields)}
+    kinds = [name for name in sorted(GateOverrides.model_fields) if limits.fails(name)]
+    return {"limits": numbers, "failing": kinds, "reasons": counted_fields(overrides, frozenset())}
