@@ -21,7 +21,7 @@ from sq_pipeline_tests.fakes import FakeTrainer
 
 WIDTH_PX, HEIGHT_PX = 128, 96  # tiny-flux's training size
 NAME = "content/lora-datasets/western/landscape"
-STYLE_RECIPE = "trigger: old_west\nmin_pairs: 1\n"
+STYLE_RECIPE = "trigger: old_west\nmin_pairs: 1\ngrad_accumulation: 1\n"  # as many steps as nothing is noted of
 SUBJECT_RECIPE = "kind: subject\ntrigger: mccoy\nmin_pairs: 1\n"
 
 

@@ -88,15 +88,19 @@ def _fit_memory(folder: Path, recipe: "Recipe", base_model: "BaseModel", place: 
 
 
 def _steps_of(recipe: "Recipe | None") -> dict[str, int]:
-    from sq_pipeline.training.preflight.recipe_notes import count_steps
+    from sq_pipeline.training.schedule import schedule_of
 
-    return dict(zip(("optimizer_steps", "warmup_steps"), count_steps(recipe), strict=True)) if recipe else {}
+    if recipe is None:
+        return {}
+    schedule = schedule_of(recipe)
+    return {"optimizer_steps": schedule.steps, "warmup_steps": schedule.warmup}
 
 
 def _check(folder: Path, given: Path | None) -> tuple[dict[str, Any], DatasetError | None, Sequence[Fault]]:
     """The report on a dataset, the error that it is refused by, if it is, and what is worth a look."""
     from sq_pipeline.training.dataset import base_model_of, check_dataset
     from sq_pipeline.training.dataset_files import read_recipe
+    from sq_pipeline.training.preflight.recipe_notes import count_passes
 
     name, place = str(folder), _place_of(folder, given)
     recipe, base_model, fit = None, None, None
@@ -119,7 +123,8 @@ def _check(folder: Path, given: Path | None) -> tuple[dict[str, Any], DatasetErr
         told = {"faults": error.every, "warnings": error.warnings}
         report = {"dataset": name, **judged, **{kind: [str(item) for item in items] for kind, items in told.items()}}
         return report, error, error.warnings
-    return {**checked.as_json(), **judged, "faults": []}, None, checked.warnings
+    passes = round(count_passes(checked.recipe, len(checked.images)), 1)
+    return {**checked.as_json(), **judged, "passes": passes, "faults": []}, None, checked.warnings
 
 
 def _show(report: dict[str, Any], warnings: list[str]) -> None:
@@ -132,7 +137,9 @@ def _show(report: dict[str, Any], warnings: list[str]) -> None:
     if report["needs"]:
         print_line(report["needs"])
     if not report["faults"]:
-        print_line(f"{report['optimizer_steps']} optimizer steps, {report['warmup_steps']} of them warm-up")
+        steps, warmup = report["optimizer_steps"], report["warmup_steps"]
+        shown = f"{steps:,} optimizer steps, {warmup:,} of them warm-up ({warmup / steps:.0%})"
+        print_line(f"{shown}; each picture is seen {report['passes']:g} times")
     for line in warnings:
         print_line(f"warning: {line}")
 

@@ -14,6 +14,7 @@ from sq_pipeline.common.atomic import disk_error, write_text
 from sq_pipeline.common.errors import Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.plain_file import read_plain_text
+from sq_pipeline.training.schedule import SCHEDULE_REVISION
 
 ABANDONED_AFTER_S = 14 * 24 * 3600.0
 _DIVERGED = "diverged.json"
@@ -49,7 +50,8 @@ def last_checkpoint(data: DataDir, fingerprint: str) -> int | None:
 
 def note_divergence(data: DataDir, fingerprint: str, chip: str, fault: Fault) -> None:
     """Remember that the training with this fingerprint diverges on such a chip; raises StorageError."""
-    told = {"chip": chip, "problem": fault.problem, "hint": fault.hint, "field": fault.field}
+    told = {"chip": chip, "schedule": SCHEDULE_REVISION}
+    told |= {"problem": fault.problem, "hint": fault.hint, "field": fault.field}
     write_text(data.checkpoint_folder(fingerprint) / _DIVERGED, json.dumps(told) + "\n")
 
 
@@ -57,10 +59,10 @@ def divergence_of(data: DataDir, fingerprint: str, chip: str, file: str) -> Faul
     """Why the training with this fingerprint is not begun again on such a chip; None where nothing is known of it."""
     try:
         told = json.loads(read_plain_text(data.checkpoint_folder(fingerprint) / _DIVERGED))
-        same_chip = told["chip"] == chip  # another one's arithmetic may stay within bounds
-        return (
-            Fault(file, told["field"], f"the training diverged: {told['problem']}", told["hint"]) if same_chip else None
-        )
+        # another chip's arithmetic may stay within bounds, and so may other rates
+        if (told["chip"], told["schedule"]) != (chip, SCHEDULE_REVISION):
+            return None
+        return Fault(file, told["field"], f"the training diverged: {told['problem']}", told["hint"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

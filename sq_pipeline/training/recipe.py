@@ -20,7 +20,8 @@ _Line = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 class Recipe(BaseModel):
-    """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; what it does not have is off.
+    """How to train one LoRA. Defaults are mlx-examples' FLUX.1 ones; what it does not have is off. No default is to be
+    changed: what was trained without the field would be made again.
 
     The text under a field is its line in the documentation's table.
     """
@@ -53,7 +54,7 @@ class Recipe(BaseModel):
     grad_accumulation: int = Field(default=4, ge=1, le=256)
     """Iterations whose gradients are added up for one optimizer step."""
     learning_rate: float = Field(default=1e-4, gt=0, lt=1)
-    """Adam's peak learning rate. It rises linearly, then falls on a cosine to zero at the last iteration."""
+    """Adam's peak learning rate. It rises linearly, then falls on a cosine."""
     warmup_steps: int = Field(default=100, ge=0)
     """Optimizer steps over which the learning rate rises."""
     guidance: float = Field(default=4.0, ge=0)

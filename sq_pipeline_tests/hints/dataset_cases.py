@@ -14,8 +14,8 @@ from sq_pipeline_tests.hints.content_cases import Case
 
 FOLDER = "content/lora-datasets/western/landscape"
 RECIPE = f"{FOLDER}/lora.yaml"
-_STYLE = "trigger: old_west\nmin_pairs: 1\niterations: 600\n"
-_SUBJECT = "kind: subject\ntrigger: mccoy\nmin_pairs: 1\niterations: 600\n"
+_STYLE = "trigger: old_west\nmin_pairs: 1\niterations: 6000\n"
+_SUBJECT = "kind: subject\ntrigger: mccoy\nmin_pairs: 1\niterations: 6000\n"
 
 
 def recipe(more: str, base: str = _STYLE) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def recipe(more: str, base: str = _STYLE) -> dict[str, Any]:
 
 
 def trained(base_model: str, trainer: str, more: str) -> dict[str, Any]:
-    base = _STYLE.replace("iterations: 600\n", "") if "iterations" in more else _STYLE
+    base = _STYLE.replace("iterations: 6000\n", "") if "iterations" in more else _STYLE
     return recipe(f"resolution: [64, 64]\nbase_model: {base_model}\ntrainer: {trainer}\n{more}", base)
 
 
@@ -104,8 +104,8 @@ _KEYS = {  # another trainer's keys, with a value as it is written there
 CASES: tuple[Case, ...] = (
     # keys of others
     *(Case(f"write it as `{ours}`", recipe(f"{theirs}: {value}\n")) for ours, (theirs, value) in _KEYS.items()),
-    Case("write it as `iterations`", {RECIPE: "trigger: old_west\nmin_pairs: 1\nsteps: 500\n"}),
-    Case("write it as `trigger`", {RECIPE: "instance_prompt: old_west\nmin_pairs: 1\n"}),
+    Case("write it as `iterations`", {RECIPE: "trigger: old_west\nmin_pairs: 1\nsteps: 6000\n"}),
+    Case("write it as `trigger`", {RECIPE: "instance_prompt: old_west\nmin_pairs: 1\niterations: 6000\n"}),
     *(
         Case(hint, recipe(f"{key}\n"))
         for key, hint in {
@@ -121,9 +121,9 @@ CASES: tuple[Case, ...] = (
     Case(
         "write both as `resolution`, a list of two", recipe("width: 96\n"), {RECIPE: _STYLE + "resolution: [96, 64]\n"}
     ),
-    Case("it is `iterations` here, which is there already; remove this one", recipe("steps: 500\n")),
+    Case("it is `iterations` here, which is there already; remove this one", recipe("steps: 6000\n")),
     Case("it is `trigger` here, which is there already; remove this one", recipe("token: other\n")),
-    Case("`iterations` is there already; remove this one", recipe("iteration: 500\n")),
+    Case("`iterations` is there already; remove this one", recipe("iteration: 6000\n")),
     Case("a training is counted in `iterations`: epochs × pictures / batch_size; remove it", recipe("epochs: 10\n")),
     Case(
         "captions are .txt; `sq-pipeline dataset import FOLDER OUT` reads others; remove it",
@@ -143,7 +143,12 @@ CASES: tuple[Case, ...] = (
         "grey",
     ),
     Case("lower it, or raise `iterations`", recipe("warmup_steps: 10000\n"), 10),
-    Case("raise it", {RECIPE: "trigger: old_west\nmin_pairs: 1\niterations: 2\nwarmup_steps: 0\n"}, 600),
+    Case("raise it", {RECIPE: "trigger: old_west\nmin_pairs: 1\niterations: 2\nwarmup_steps: 0\n"}, 6000),
+    Case(
+        "raise it, or lower `grad_accumulation`",
+        {RECIPE: "trigger: old_west\nmin_pairs: 1\nwarmup_steps: 50\n"},
+        6000,
+    ),
     Case("remove it, or write 16", recipe("base_bits: 4\n")),
     Case("leave it out, or use `trainer: mlx`", recipe("trainer: mlx-examples\nflip: true\n")),
     Case(

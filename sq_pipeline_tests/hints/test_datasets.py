@@ -36,7 +36,7 @@ def test_the_hint_of_a_dataset_works(tmp_path: Path, shipped: DataDir, case: Cas
     (tmp_path / "sq.yaml").write_text("base_model: tiny-flux\n")
     for part in ("models", "keymaps"):
         (tmp_path / part).symlink_to(shipped.root / part)
-    write_dataset(tmp_path / FOLDER, recipe="trigger: old_west\nmin_pairs: 1\niterations: 600\n")
+    write_dataset(tmp_path / FOLDER, recipe="trigger: old_west\nmin_pairs: 1\niterations: 6000\n")
     for name, what in case.files.items():
         if callable(what) and (tmp_path / name).is_file():
             (tmp_path / name).unlink()

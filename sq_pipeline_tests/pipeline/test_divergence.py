@@ -13,6 +13,7 @@ from sq_pipeline.engines import factory
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.training import checkpoint_folders
 from sq_pipeline.training.checkpoint_folders import divergence_of, last_checkpoint, note_divergence
 from sq_pipeline.training.ports import TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.wiring import real_engines
@@ -85,12 +86,15 @@ def test_a_diverged_training_is_not_begun_again(tmp_path: Path, folder: Path) ->
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", json.dumps({"chip": "this"}), None])
-def test_a_damaged_note_of_it_is_none(tmp_path: Path, content: str | None) -> None:
+def test_a_damaged_note_of_it_is_none(tmp_path: Path, content: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     data, fault = DataDir(tmp_path), Fault("lora.yaml", "learning_rate", "it diverged", "lower it")
     note_divergence(data, "sha256:ab", "this", fault)
     assert divergence_of(data, "sha256:ab", "this", "x/lora.yaml") == replace(
         fault, file="x/lora.yaml", problem="the training diverged: it diverged"
     )
+    with monkeypatch.context() as patch:  # at other rates it may stay within bounds
+        patch.setattr(checkpoint_folders, "SCHEDULE_REVISION", 3)
+        assert divergence_of(data, "sha256:ab", "this", "x/lora.yaml") is None
     (note,) = data.checkpoint_folder("sha256:ab").iterdir()
     if content is None:
         note.unlink()

@@ -87,9 +87,9 @@ def test_what_a_later_stage_refuses_is_told_by_check_and_plan(
 
 
 NOTED = {
-    "warmup-eats-all": "50 optimizer steps, 49 of them warm-up, 49 steps at a rate above 0",
+    "warmup-eats-all": "50 optimizer steps, 49 of them warm-up: the warm-up of 100 is longer than the training",
     "warmup-beyond": "the warm-up of 10000 is longer than the training",
-    "two-iterations": "1 step at a rate above 0",
+    "two-iterations": "2 optimizer steps, 1 of them warm-up",
 }
 
 
@@ -111,7 +111,8 @@ def test_a_recipe_that_hardly_trains_is_warned_of(tmp_path: Path, shipped: DataD
     ("recipe", "is_warned"),
     [
         ({"iterations": 300, "grad_accumulation": 4, "warmup_steps": None}, True),  # the default of 100
-        ({"iterations": 600, "grad_accumulation": 4, "warmup_steps": None}, False),
+        ({"iterations": 600, "grad_accumulation": 4, "warmup_steps": None}, True),
+        ({"iterations": 800, "grad_accumulation": 4, "warmup_steps": None}, False),
         ({"iterations": 8, "grad_accumulation": 4, "warmup_steps": None}, False),  # a trial
         ({"iterations": 60, "grad_accumulation": 1, "warmup_steps": 50}, True),
         ({"iterations": 60, "grad_accumulation": 60, "warmup_steps": 0}, True),
@@ -122,7 +123,49 @@ def test_most_of_a_training_is_no_warm_up(
     tmp_path: Path, shipped: DataDir, cli: Cli, recipe: Mapping[str, Any], is_warned: bool
 ) -> None:
     code, report, _ = cli("dataset", "check", built(recipe, tmp_path, shipped))
-    assert (code, len(report["warnings"])) == (0, is_warned)
+    warnings = [line for line in report["warnings"] if "of them warm-up" in line]
+    assert (code, len(warnings)) == (0, is_warned)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        # the defaults
+        (
+            {"iterations": None, "grad_accumulation": None, "warmup_steps": None, "learning_rate": None},
+            "150 optimizer steps at a mean rate of 6.4e-05; a style takes about 1,300 of them; "
+            "raise it, or lower `grad_accumulation`",
+        ),
+        (
+            {"iterations": 300, "learning_rate": 0.0001},
+            "300 optimizer steps at a mean rate of 5.0e-05; a style takes about 1,600 of them; raise it",
+        ),
+        ({"iterations": 1500, "learning_rate": 0.0001, "warmup_steps": 50}, None),
+        ({"iterations": 49, "learning_rate": 0.0001}, None),  # a trial
+        ({"iterations": 100, "batch_size": 4, "learning_rate": 0.0015, "warmup_steps": 10}, None),  # the demo's
+    ],
+)
+def test_too_little_for_a_style_is_told_with_figures(
+    tmp_path: Path, shipped: DataDir, cli: Cli, recipe: Mapping[str, Any], told: str | None
+) -> None:
+    _, report, _ = cli("dataset", "check", built(recipe, tmp_path, shipped))
+    found = [line for line in report["warnings"] if ": iterations: " in line]
+    assert [line.partition(": iterations: ")[2] for line in found] == ([told] if told else [])
+
+
+def test_steps_and_passes_are_told(
+    tmp_path: Path, shipped: DataDir, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"iterations": 90, "grad_accumulation": 4, "batch_size": 2, "warmup_steps": 5, "held_out_pairs": 8}
+    folder = built(recipe, tmp_path, shipped)
+    _, report, _ = cli("dataset", "check", folder)
+    # 12 pictures, of which one is held out
+    assert (report["optimizer_steps"], report["warmup_steps"], report["passes"]) == (23, 5, 16.4)
+    monkeypatch.setattr(sys, "argv", ["sq-pipeline", "dataset", "check", str(folder)])
+    with pytest.raises(SystemExit):
+        main()
+    line = "23 optimizer steps, 5 of them warm-up (22%); each picture is seen 16.4 times"
+    assert line in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("case", ["batch-larger-than-set", "all-is-well"])

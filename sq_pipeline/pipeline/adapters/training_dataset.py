@@ -62,13 +62,14 @@ def _text_faults(context: Context, adapter: Adapter) -> list[Fault]:
 
 
 def dataset_warnings(context: Context, adapter: Adapter, steps: Steps) -> list[str]:
-    """What is worth a look of a dataset and its recipe: as it was found when it was checked, and of the recipe now."""
+    """What is worth a look of a dataset, as it was found when it was checked, and of its recipe, as it is said now."""
     step = steps.get("training_dataset")
     if step is None or step.status == "blocked":
         return []
     found: list[str] = step.record.info.get("warnings", []) if step.record is not None else []
-    notes = recipe_notes(recipe_of(context, adapter), f"{dataset_label(adapter)}/lora.yaml")
-    return list(dict.fromkeys([*found, *map(str, notes)]))
+    file = f"{dataset_label(adapter)}/lora.yaml"
+    notes = recipe_notes(recipe_of(context, adapter), file)
+    return [*(line for line in found if not line.startswith(f"{file}: ")), *map(str, notes)]
 
 
 def captions_of(context: Context, adapter: Adapter) -> list[tuple[str, str]]:

@@ -18,16 +18,13 @@ from sq_pipeline.engines.flux.timestep_sampling import TimeCurve
 from sq_pipeline.engines.trainers.mlx.draw_order import DrawOrder
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.schedule import schedule_of
 
 
-def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array] | float:
-    """Linear warm-up to the recipe's rate, then a cosine to zero; counted in optimizer steps."""
-    steps = max(1, recipe.iterations // recipe.grad_accumulation)
-    warmup = min(recipe.warmup_steps, steps - 1)
-    cosine = optim.cosine_decay(recipe.learning_rate, max(1, steps - warmup))
-    if not warmup:
-        return cosine
-    return optim.join_schedules([optim.linear_schedule(0.0, recipe.learning_rate, warmup), cosine], [warmup])
+def learning_rate_schedule(recipe: Recipe) -> Callable[[mx.array], mx.array]:
+    """The rate at an optimizer step, counted from 0, as MLX's optimizers ask for it."""
+    rates = mx.array([recipe.learning_rate * share for share in schedule_of(recipe).shares()])
+    return lambda step: rates[step]
 
 
 def flow_matching_loss(

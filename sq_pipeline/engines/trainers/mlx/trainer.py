@@ -34,6 +34,7 @@ from sq_pipeline.engines.trainers.mlx.validation_loss import ValidationLoss
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.ports import KeptAdapter, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.recipe import Recipe, trained_values
+from sq_pipeline.training.schedule import SCHEDULE_REVISION
 from sq_pipeline.training.support import TrainerSupport, refuse_unsupported
 
 _log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class MlxLoraTrainer:
                 "settings": settings.as_json(),
                 **encoded,
                 "trainer": dict(engine.versions),
+                "schedule": SCHEDULE_REVISION,
                 "chip": engine.chip,  # another one's arithmetic would continue another run
             }
         )

@@ -20,6 +20,7 @@ from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.common.errors import DivergedError, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory, machine, versions
+from sq_pipeline.engines.trainers.mlx import trainer
 from sq_pipeline.engines.trainers.mlx.loop import TrainingLoop
 from sq_pipeline.engines.trainers.mlx.lora_layers import LoRALinear
 from sq_pipeline.training.ports import CheckpointPlace, TrainingExample, TrainProgress, TrainRequest, TrainResult
@@ -219,11 +220,20 @@ def other_chip(request: TrainRequest, patch: pytest.MonkeyPatch) -> TrainRequest
     return request
 
 
-OTHERS = [other_identity, other_recipe, fewer_iterations, other_picture, other_caption, other_trainer, other_chip]
+def other_schedule(request: TrainRequest, patch: pytest.MonkeyPatch) -> TrainRequest:
+    patch.setattr(trainer, "SCHEDULE_REVISION", 3)
+    return request
+
+
+SETTLES_NOTHING_HERE = [other_identity, other_trainer, other_chip, other_schedule]
+OTHERS = [*SETTLES_NOTHING_HERE, other_recipe, fewer_iterations, other_picture, other_caption]
 
 
 @pytest.mark.parametrize(
-    "change", rest_is_long(OTHERS, "other_recipe", "other_caption", "other_chip", name=lambda case: case.__name__)
+    "change",
+    rest_is_long(
+        OTHERS, "other_recipe", "other_caption", "other_chip", "other_schedule", name=lambda case: case.__name__
+    ),
 )
 def test_another_training_starts_from_nothing(
     change, train, request_, undisturbed, tmp_path, monkeypatch, caplog
@@ -232,7 +242,7 @@ def test_another_training_starts_from_nothing(
     changed = change(request_, monkeypatch)
     result = train(changed)
     assert "checkpoint 0000004.safetensors is passed over: it is of another training" in caplog.text
-    if change in (other_identity, other_trainer, other_chip):  # which settle nothing in this test
+    if change in SETTLES_NOTHING_HERE:
         assert_same(result, changed, undisturbed)
     else:
         assert result.resumed_at == ()

@@ -120,18 +120,31 @@ def test_gradient_accumulation_equals_the_larger_batch(shipped: DataDir, example
         assert mx.allclose(one, other, rtol=1e-3, atol=1e-6), name
 
 
-@pytest.mark.parametrize("iterations", [1, 7, 8, 9])
-def test_learning_rate_warms_up_and_falls(iterations: int) -> None:
-    """From zero to the recipe's rate and down a cosine, counted in optimizer steps; short recipes are no exception."""
-    import mlx.core as mx
+@pytest.mark.parametrize(("iterations", "grad_accumulation"), [(5, 1), (7, 3)])
+def test_adam_has_the_rate_of_the_schedule_at_each_step(
+    iterations: int,
+    grad_accumulation: int,
+    shipped: DataDir,
+    examples: Examples,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also at the last one, which here is of fewer iterations."""
+    applied: list[float] = []
+    update = loop.TrainingLoop._update
 
-    recipe = Recipe(iterations=iterations, grad_accumulation=1, learning_rate=0.01, warmup_steps=3)
-    schedule = loop.learning_rate_schedule(recipe)
-    assert callable(schedule)
-    rates = [float(schedule(mx.array(step))) for step in range(iterations)]
-    assert max(rates) == pytest.approx(0.01, rel=1e-4) or iterations <= 3
-    assert all(0 <= rate <= 0.0100001 for rate in rates)
-    assert rates[3:] == sorted(rates[3:], reverse=True)
+    def watched(self: loop.TrainingLoop, gradient: object) -> None:
+        update(self, gradient)
+        applied.append(self._optimizer.learning_rate.item())
+
+    monkeypatch.setattr(loop.TrainingLoop, "_update", watched)
+    short = {"iterations": iterations, "grad_accumulation": grad_accumulation}
+    recipe = RECIPE.model_copy(update=short | {"batch_size": 1, "warmup_steps": 1, "learning_rate": 0.01})
+    train(shipped, examples, tmp_path / "a.safetensors", recipe)
+    steps = -(-iterations // grad_accumulation)
+    falling = [0.005 * (1 + math.cos(math.pi * step / steps)) for step in range(steps - 1)]
+    assert applied == pytest.approx([0.005, *falling], rel=1e-6)
+    assert min(applied) > 0
 
 
 def test_a_loss_that_is_no_number_stops_the_training(shipped: DataDir, examples: Examples, tmp_path: Path) -> None:
