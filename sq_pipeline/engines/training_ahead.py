@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.errors import DivergedError
 from sq_pipeline.common.processes.deaths import describe_exit
 from sq_pipeline.common.processes.guarded_process import run_guarded
 from sq_pipeline.common.processes.headway import Watch
+from sq_pipeline.training.checkpoint_folders import divergence_in
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
-from sq_pipeline.training.support import TrainerSupport
+from sq_pipeline.training.support import RECIPE_FILE, TrainerSupport
 
 _TICK_S = 0.1
 WARNING = "warning: "  # what a line begins with that such a process has for people
@@ -133,7 +135,10 @@ class AheadTrainer:
         return self._trainer.describe()
 
     def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
-        """As the trainer does."""
+        """As the trainer does. Raises DivergedError without training where the other process has noted that."""
         if request.checkpoints is not None:
             self._ahead.await_end(request.checkpoints.identity)
+            diverged = divergence_in(request.checkpoints.folder, self.describe().chip, RECIPE_FILE)
+            if diverged is not None:
+                raise DivergedError(diverged)
         return self._trainer.train(request, on_progress)

@@ -57,8 +57,13 @@ def note_divergence(data: DataDir, fingerprint: str, chip: str, fault: Fault) ->
 
 def divergence_of(data: DataDir, fingerprint: str, chip: str, file: str) -> Fault | None:
     """Why the training with this fingerprint is not begun again on such a chip; None where nothing is known of it."""
+    return divergence_in(data.checkpoint_folder(fingerprint), chip, file)
+
+
+def divergence_in(folder: Path, chip: str, file: str) -> Fault | None:
+    """`divergence_of` the training whose checkpoints are in `folder`."""
     try:
-        told = json.loads(read_plain_text(data.checkpoint_folder(fingerprint) / _DIVERGED))
+        told = json.loads(read_plain_text(folder / _DIVERGED))
         # another chip's arithmetic may stay within bounds, and so may other rates
         if (told["chip"], told["schedule"]) != (chip, SCHEDULE_REVISION):
             return None

@@ -54,6 +54,16 @@ def test_without_a_checkpoint_it_is_said_that_there_is_none(tmp_path: Path) -> N
     assert die(signal.SIGABRT, tmp_path / "note", 0).stderr.endswith("; the next run begins this training anew\n")
 
 
+def test_a_training_that_diverged_is_not_said_to_go_on(tmp_path: Path) -> None:
+    """Others of the run come after it."""
+    later = _DYING.replace("        os.kill", "        raise DivergedError('it diverged')\n    os.kill")
+    later = later.replace("        time.sleep", "    time.sleep")
+    later = later.replace("    with telling", "    with suppress(DivergedError), telling")
+    later = "from contextlib import suppress\nfrom sq_pipeline.common.errors import DivergedError\n" + later
+    told = die(signal.SIGABRT, tmp_path / "note", 4, later).stderr
+    assert told.endswith("; what was finished is kept, and the next run goes on from it\n"), told
+
+
 def test_where_nobody_could_tell_the_next_start_does(tmp_path: Path) -> None:
     """A machine that stops takes the watcher along."""
     note = tmp_path / "note"

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from sq_pipeline.base_models.ports import EngineDescription
 from sq_pipeline.common.errors import DivergedError, Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory
+from sq_pipeline.engines.training_ahead import AheadTrainer
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
+from sq_pipeline.pipeline.adapters.train_ahead import train_ahead
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.training import checkpoint_folders
 from sq_pipeline.training.checkpoint_folders import divergence_of, last_checkpoint, note_divergence
@@ -101,3 +104,36 @@ def test_a_damaged_note_of_it_is_none(tmp_path: Path, content: str | None, monke
     else:
         note.write_text(content)
     assert divergence_of(data, "sha256:ab", "this", "x/lora.yaml") is None
+
+
+def test_one_that_diverges_in_a_process_of_its_own_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:
+    trainer = Diverges()
+    context = context_of(tmp_path, trainer)
+    adapter = context.catalog.adapters[KEY]
+    make_adapter_asset(context, adapter, "training_dataset")
+    step = training(context)
+
+    class Ends:
+        """The other process: it trains while this one waits for its end."""
+
+        def await_end(self, fingerprint: str) -> None:
+            assert train_ahead(context, adapter, fingerprint)
+
+    here = replace(context.engines, trainer=lambda _name: AheadTrainer(Described(), Ends()))  # pyright: ignore[reportArgumentType]
+    waiting = Context(context.data, here)
+    with pytest.raises(DivergedError, match="learning_rate: the training diverged: the loss diverged: about 2"):
+        make_adapter_asset(waiting, waiting.catalog.adapters[KEY], "mlx_adapter")
+    assert trainer.trainings == 1
+    (reason,) = training(context_of(tmp_path, trainer)).reasons
+    assert reason.count("the training diverged: ") == 1
+    assert step.status == "stale"
+
+
+class Described(Diverges):
+    """The trainer of the process that waits, which is not to train."""
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription("mlx-lora", {}, "this")
+
+    def train(self, request: TrainRequest, on_progress: Callable[[TrainProgress], None]) -> TrainResult:
+        raise AssertionError("it is gone on with")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sq_pipeline.common.errors import DivergedError
+
 # what each often is, where it is met in trainings and renderings
 _OFTEN = {
     "SIGABRT": "native code gave up: a Metal error, such as macOS's GPU watchdog, or memory that ran out",
@@ -139,7 +141,11 @@ def told_of_death(who: str, note: Path | None = None, say: Say = lambda _line: N
 def telling_where_it_goes_on(otherwise: str) -> Iterator[None]:
     """While the block runs, a training is under way: the next run does `otherwise` with it, unless `goes_on_after`."""
     _write(f"next the next run {otherwise}")
-    yield
+    try:
+        yield
+    except DivergedError:
+        _write(f"next {_GO_ON}")  # with what else there is: this one is not gone on with
+        raise
     _write(f"next {_GO_ON}")
 
 

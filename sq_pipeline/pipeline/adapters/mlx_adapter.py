@@ -100,7 +100,8 @@ def _make(making: Making) -> Record:
             with telling_where_it_goes_on("begins this training anew"), kept_awake():
                 result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
         except DivergedError as error:
-            note_divergence(context.data, step.fingerprint, context.engines.chip, error.faults[0])
+            if _divergence(context, adapter, step) is None:  # a process that trained it ahead may have noted it
+                note_divergence(context.data, step.fingerprint, context.engines.chip, error.faults[0])
             raise
         version = tensors_data_version(output)
         objects = _training_objects(context, adapter, output, result)

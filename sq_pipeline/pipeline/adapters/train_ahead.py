@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
-from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.errors import DivergedError, SqPipelineError
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Making, Steps
 from sq_pipeline.pipeline.adapters.adapter_status import ready
@@ -17,6 +17,7 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import kept_checkpoints
 from sq_pipeline.pipeline.adapters.mlx_adapter import adapter_objects
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.training.checkpoint_folders import note_divergence
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
 from sq_pipeline.training.train import at_first, train_adapter
 
@@ -26,7 +27,8 @@ _LOG = logging.getLogger(__name__)
 def train_ahead(context: Context, adapter: Adapter, wanted: str, *, scores: bool = False) -> bool:
     """Train the adapter up to its end and leave that beside its checkpoints, for the process that will make it of it.
 
-    Only what has the fingerprint `wanted`; returns whether it was that. With `scores` the store gets the scores of its
+    Only what has the fingerprint `wanted`; returns whether it was that. A divergence is noted, and left to that process
+    to tell of. With `scores` the store gets the scores of its
     kept checkpoints too: nobody's training waits for this process then.
     """
     step, states = ready(context, adapter, "mlx_adapter")
@@ -37,7 +39,11 @@ def train_ahead(context: Context, adapter: Adapter, wanted: str, *, scores: bool
     trainer, prompts = context.engines.trainer(trainer_of(context, adapter)), sample_prompts_of(context, adapter)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
-        result = train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
+        try:
+            result = train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
+        except DivergedError as error:
+            note_divergence(context.data, wanted, context.engines.chip, error.faults[0])
+            return True
         if scores:
             with suppress(SqPipelineError):  # the run meets it too, and tells of it where it belongs
                 _score(context, adapter, step, states, output, result)

@@ -1,4 +1,5 @@
-"""The checkpoints of one training: a folder with the last two states that it can be continued from.
+"""The checkpoints of one training: a folder with the last two states that it can be continued from, and while losses
+are high with older ones, from before they were.
 
 Format: `<iteration>.safetensors` with the loop's arrays, `losses` and `order`; metadata `identity` (what the training
 is settled by), `position` (JSON: iteration, time, random state, validation losses), `content` (a hash of position and
@@ -10,7 +11,7 @@ is due (`mlx.trainer`), when the folder goes (`training.checkpoint_folders`).
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,9 @@ class CheckpointFolder:
             tuple((at, loss) for at, loss in position["held_out"]),
         )
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, whole or not at all, then remove all but the last two of its own.
+    def save(self, checkpoint: Checkpoint, wanted: Iterable[int] = ()) -> None:
+        """Write a checkpoint, whole or not at all, then remove all but the last two of its own and, for each of the
+        `wanted` iterations, the newest that is not after it.
 
         Raises StorageError, and leaves the earlier ones as they were.
         """
@@ -132,9 +134,17 @@ class CheckpointFolder:
         path = self._folder / f"{state.iteration:07d}.safetensors"
         with self.telling_what_is_kept():
             write_tensors(path, tensors, metadata)
-        self._own = [*(own for own in self._own if own != path), path][-_KEPT:]
+        own = [*(own for own in self._own if own != path), path]
+        kept = {*own[-_KEPT:], *filter(None, (_newest(own, until) for until in wanted))}
+        self._own = [path for path in own if path in kept]
         goes_on_after(state.iteration)
         _remove(path for path in self._folder.glob("[0-9]*.safetensors") if path not in self._own)
+
+    def drop_after(self, iteration: int) -> None:
+        """Remove its own checkpoints of later iterations. Raises StorageError."""
+        late = [path for path in self._own if int(path.stem) > iteration]
+        self._own = [path for path in self._own if path not in late]
+        _remove(late)
 
     @contextmanager
     def telling_what_is_kept(self) -> Iterator[None]:
@@ -148,6 +158,10 @@ class CheckpointFolder:
         last = self.last_iteration
         kept = "nothing was kept" if last is None else f"the training goes on after iteration {last}"
         return Fault(fault.file, fault.field, fault.problem, f"{fault.hint.removesuffix('; nothing was kept')}; {kept}")
+
+
+def _newest(paths: Sequence[Path], until: int) -> Path | None:
+    return max((path for path in paths if int(path.stem) <= until), default=None, key=lambda path: int(path.stem))
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -27,6 +27,16 @@ def describe_fault(losses: Sequence[float], blank_loss: float) -> str | None:
     return None
 
 
+def good_until(losses: Sequence[float], blank_loss: float) -> tuple[int, ...]:
+    """After which iterations a divergence may have begun, if the last twenty losses are a part of one: those before
+    each loss that is too high.
+
+    The first of them is the last that was good by the median that stops a training.
+    """
+    first = max(0, len(losses) - _WINDOW)
+    return tuple(at for at in range(first, len(losses)) if is_doubtful(losses[at], blank_loss))
+
+
 def is_doubtful(loss: float, blank_loss: float) -> bool:
     """True when this may be the first loss of a divergence: no moment for a checkpoint."""
     return not loss <= _SHARE * blank_loss

@@ -5,6 +5,7 @@ layers and the file (`lora_layers`), the base models (`mlx.base`), preflight and
 """
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import EncodedDataset, load_encoded, save_encoded
 from sq_pipeline.engines.trainers.mlx.loop import LoopState, TrainingLoop
 from sq_pipeline.engines.trainers.mlx.lora_layers import add_recipe_lora, save_adapter
-from sq_pipeline.engines.trainers.mlx.loss_watch import describe_fault, is_doubtful
+from sq_pipeline.engines.trainers.mlx.loss_watch import describe_fault, good_until, is_doubtful
 from sq_pipeline.engines.trainers.mlx.samples import SampleStrips
 from sq_pipeline.engines.trainers.mlx.support import SUPPORT
 from sq_pipeline.engines.trainers.mlx.validation_loss import ValidationLoss
@@ -189,6 +190,8 @@ class _Run:
         while loop.iteration < recipe.iterations:
             self.losses.append(loop.advance())
             if problem := describe_fault(self.losses, loop.blank_loss):
+                if checkpoints is not None and math.isfinite(self.losses[-1]):  # what is no number comes of one step
+                    checkpoints.drop_after(good_until(self.losses, loop.blank_loss)[0])
                 raise _diverged(problem)
             is_last = loop.iteration == recipe.iterations
             state = _checked_state(loop) if is_last else None
@@ -225,7 +228,7 @@ class _Run:
         if is_due and not is_doubtful(self.losses[-1], loop.blank_loss):
             elapsed_s = self.earlier_s + time.perf_counter() - start
             told = tuple(self.losses), elapsed_s, self.resumed_at, tuple(self.validation)
-            checkpoints.save(Checkpoint(state or _checked_state(loop), *told))
+            checkpoints.save(Checkpoint(state or _checked_state(loop), *told), good_until(self.losses, loop.blank_loss))
 
     def _keeps_end(self) -> bool:
         place = self.request.checkpoints

@@ -386,3 +386,22 @@ def test_a_loss_that_diverges_stops_the_training(train, request_) -> None:
         train(wild)
     assert not wild.output_path.exists()
     assert newest(wild).stem < "0000012"  # one from before, not the last interval's
+
+
+def test_a_checkpoint_from_within_a_divergence_is_not_kept(train, request_, monkeypatch) -> None:
+    """One low loss among high ones is a moment for a checkpoint, until the median says what it was."""
+    losses = [0.5] * 15 + [9.0] * 4 + [0.5] * 3 + [9.0] * 30
+    advance = TrainingLoop.advance
+
+    def told(self: TrainingLoop) -> float:
+        if self.iteration == 0:
+            advance(self)
+        else:
+            self.iteration += 1
+        return losses[self.iteration - 1]
+
+    monkeypatch.setattr(TrainingLoop, "advance", told)
+    recipe = request_.recipe.model_copy(update={"iterations": 50, "checkpoint_interval": 1, "grad_accumulation": 1})
+    with pytest.raises(DivergedError, match="at iteration 28"):
+        train(replace(request_, recipe=recipe))
+    assert newest(request_).stem == "0000015"
