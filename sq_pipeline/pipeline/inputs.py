@@ -37,7 +37,7 @@ PROPOSAL_REVISION = 1
 
 
 # Recipe fields that decide which pictures are held out, and how they are looked at.
-_VALIDATED_ON = ("held_out_pairs", "resolution", "aspect_buckets", "guidance")
+_VALIDATED_ON = ("held_out_pairs", "resolution", "aspect_buckets", "guidance", "caption_styles")
 
 
 def mlx_adapter_inputs(
@@ -107,7 +107,7 @@ def checkpoint_scores_inputs(
     return {
         "kept": {str(iteration): version for iteration, version in kept.items()},
         "dataset": dataset_version,
-        **{f"recipe.{name}": getattr(recipe, name) for name in _VALIDATED_ON},
+        **{f"recipe.{name}": value for name, value in trained_values(recipe).items() if name in _VALIDATED_ON},
         **_remapping(keymap, reading),
         "trigger": trigger,
         "verify_prompts": dict(prompts),

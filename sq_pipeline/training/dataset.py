@@ -18,7 +18,7 @@ from sq_pipeline.common.fingerprints import fingerprint, hash_file
 from sq_pipeline.training.buckets import training_sizes
 from sq_pipeline.training.dataset_files import RECIPE_FILE, list_as_told, read_recipe, stem_of
 from sq_pipeline.training.ports import TrainingExample
-from sq_pipeline.training.preflight.captions import check_captions, read_caption
+from sq_pipeline.training.preflight.captions import check_captions, has_own_words, read_caption
 from sq_pipeline.training.preflight.later_stages import LaterStages, judge_texts, trainer_faults
 from sq_pipeline.training.preflight.like_faults import LikeFault, group_faults
 from sq_pipeline.training.preflight.pairs import pair_up
@@ -104,8 +104,8 @@ def check_dataset(
 
     Checked: the folder; the recipe, and that its `modules` exist; pairing both ways; the number of pairs; each image
     decodes whole, is seen in RGB without a loss that nobody chose, and is at least as large as the training resolution;
-    no two show the same pixels; captions (style: exactly the trigger; subject: a sentence of its own, with the
-    trigger). A broken recipe hides only what depends on it.
+    no two show the same pixels; captions (style: the trigger, or what `caption_styles` allow; subject: a
+    sentence of its own, with the trigger). A broken recipe hides only what depends on it.
     """
     listing = list_as_told(folder, name)
     faults: list[Fault] = []
@@ -213,6 +213,11 @@ def _check_captions(images: list[DatasetImage], recipe: Recipe, name: str) -> It
         return
     captions = [(f"{name}/{image.caption_name or Path(image.name).stem + '.txt'}", image.caption) for image in images]
     yield from check_captions(captions, recipe, trigger)
+    own_words = [caption for _, caption in captions if has_own_words(caption, trigger)]
+    if recipe.kind == "style" and recipe.shows_sentences and captions and not own_words:
+        problem = "asks for sentences, and no caption has words beside the trigger"
+        hint = f"write captions such as “{trigger}, a mill at noon”, or leave it out"
+        yield Fault(f"{name}/{RECIPE_FILE}", "caption_styles", problem, hint)
     if recipe.kind == "subject" and len(images) > 1 and len({image.caption for image in images}) == 1:
         yield Fault(name, "", "all captions are equal", "describe each picture for itself")
 

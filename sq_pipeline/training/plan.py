@@ -91,5 +91,5 @@ def plan_training(recipe: Recipe, base_model: str, captions: Sequence[str]) -> T
         crops=crops_of(recipe, trained_over.training_size),
         trained=tuple(trained),
         validation=validation,
-        captions=len(set(captions)),
+        captions=len({*captions, recipe.trigger} if recipe.shows_both else set(captions)),
     )

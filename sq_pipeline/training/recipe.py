@@ -12,6 +12,8 @@ from sq_pipeline.common.fingerprints import counted_fields
 
 TrainerName = Literal["mlx", "mlx-examples", "mflux-train"]
 
+CaptionStyle = Literal["trigger", "sentence"]
+
 
 _Side = Annotated[int, Field(ge=16, le=4096, multiple_of=16)]
 
@@ -31,7 +33,8 @@ class Recipe(BaseModel):
     name: str | None = None
     """A name for people. It changes nothing."""
     kind: Literal["style", "subject"] = "style"
-    """`style`: every caption is exactly the trigger. `subject`: each is a sentence of its own that holds it."""
+    """`style`: every caption is the trigger, or what `caption_styles` allow. `subject`: each is a sentence of its own
+    that holds it."""
     trigger: str | None = None
     """The word that wakes the adapter. A dataset without one is an error."""
     trigger_required: bool = False
@@ -72,9 +75,12 @@ class Recipe(BaseModel):
     """Crops are mirrored as often as not."""
     caption_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of draws whose caption is empty."""
+    caption_styles: tuple[CaptionStyle, ...] = Field(default=("trigger",), strict=False)
+    """What a style's pictures are shown under: `trigger`, the bare word, and `sentence`, the trigger and the picture's
+    own words. Captions are then `trigger, words`. With both each draw takes one of them, as often one as the other."""
     prior_mix: float = Field(default=0.0, ge=0, lt=1)
-    """Share of draws that show pictures which the base model itself makes of `prior_prompts`. It keeps a style from
-    leaking into prompts that do not call it."""
+    """Share of draws that show pictures which the base model itself makes of `prior_prompts`. Beside `sentence` in
+    `caption_styles` it keeps a style from leaking into prompts that do not call it."""
     prior_prompts: tuple[_Line, ...] = Field(default=(), strict=False)
     """The prompts of these pictures. They must not hold the trigger."""
     prior_pictures: int = Field(default=16, ge=1, le=10_000)
@@ -111,6 +117,16 @@ class Recipe(BaseModel):
         return 1.0 if self.alpha is None else self.alpha / self.rank
 
     @property
+    def shows_sentences(self) -> bool:
+        """True where pictures are shown under captions that describe them."""
+        return self.kind == "subject" or "sentence" in self.caption_styles
+
+    @property
+    def shows_both(self) -> bool:
+        """True where each picture is shown under its own caption at times, and at times under the bare trigger."""
+        return {"trigger", "sentence"} == {*self.caption_styles}
+
+    @property
     def draws_samples(self) -> bool:
         """False where no interval between samples ends."""
         return self.sample_interval <= self.iterations
@@ -139,6 +155,14 @@ class Recipe(BaseModel):
             return name if name is None else (resolve_base_model(name) and name)
         except BaseModelError:
             raise PydanticCustomError("base_model", "use one of {known}", {"known": known_names()}) from None
+
+    @model_validator(mode="after")
+    def _check_caption_styles(self) -> Self:
+        if not self.caption_styles or len(set(self.caption_styles)) < len(self.caption_styles):
+            raise PydanticCustomError("caption_styles", "`caption_styles` are trigger, sentence, or both, each once")
+        if self.kind == "subject" and self.caption_styles != ("trigger",):
+            raise PydanticCustomError("caption_styles", "`caption_styles` are of `kind: style`: leave them out")
+        return self
 
     @model_validator(mode="after")
     def _check_prior(self) -> Self:

@@ -88,6 +88,7 @@ def _other(suffix: str, hint: str) -> Case:
 
 
 _LARGER = "use larger pictures (they are never scaled up), or set `resolution`"
+_BOTH = "caption_styles: [trigger, sentence]\n"
 _BARE = "a style's caption is exactly 'old_west'"
 _KEYS = {  # another trainer's keys, with a value as it is written there
     "rank": ("network_dim", "8"), "alpha": ("network_alpha", "8"), "learning_rate": ("lr", "0.0001"),
@@ -181,9 +182,29 @@ CASES: tuple[Case, ...] = (
     Case(_BARE, at("000.txt", "west"), at("000.txt", "old_west")),
     Case(
         f"{_BARE}; for described pictures write `kind: subject` in lora.yaml",
-        at("000.txt", "old_west, a mill"),
+        at("000.txt", "an old_west mill"),
         then="describe",
     ),
+    Case(
+        f"{_BARE}; for described pictures write `caption_styles: [trigger, sentence]` in lora.yaml",
+        at("000.txt", "old_west, a mill"),
+    ),
+    Case(
+        "write 'old_west', or “old_west, ” and what the picture shows",
+        {**recipe(_BOTH), **at("000.txt", "a mill"), **at("001.txt", "old_west, a mine")},
+        at("000.txt", "old_west, a mill"),
+    ),
+    Case(
+        "write captions such as “old_west, a mill at noon”, or leave it out",
+        recipe(_BOTH),
+        at("001.txt", "old_west, a mill at noon"),
+    ),
+    Case(
+        "leave it out, or write `caption_styles: [trigger, sentence]` and what each picture shows behind its trigger",
+        recipe("prior_mix: 0.4\nprior_prompts: [a mill at noon]\n"),
+        {**recipe(_BOTH + "prior_mix: 0.4\nprior_prompts: [a mill at noon]\n"), **at("000.txt", "old_west, a mine")},
+    ),
+    Case("write `[sentence]`", trained("flux1-dev", "mlx-examples", _BOTH), ["sentence"]),
     Case(
         f"{_BARE}; for described pictures write `kind: subject` in lora.yaml and 'old_west' into each caption",
         at("000.txt", "a mill"),

@@ -15,7 +15,7 @@ from sq_pipeline.cli import main
 from sq_pipeline.common.errors import BaseModelError, ContentError, DatasetError
 from sq_pipeline.training.dataset import fingerprint_folder
 from sq_pipeline.training.dataset_files import list_folder, read_recipe
-from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.training.recipe import Recipe, trained_values
 from sq_pipeline_tests.builders import (
     HEIGHT_PX,
     NAME,
@@ -267,6 +267,69 @@ def test_captions_of_a_subject(tmp_path: Path, captions: list[str], problems: li
         assert [image.caption for image in check(folder).images] == captions
 
 
+_WEST = ["old_west, a mill at noon", "old_west,a mine", "old_west", "old_west, "]
+
+
+@pytest.mark.parametrize(
+    ("styles", "captions", "faulty"),
+    [
+        ("[trigger]", _WEST[2:3], []),
+        ("[trigger]", _WEST, [0, 1, 3]),
+        ("[trigger, sentence]", _WEST[:3], []),
+        ("[sentence]", _WEST[:3], []),
+        ("[trigger, sentence]", [*_WEST, "a mill", "a mill in the old_west", "old_west mill", "old_western, a mill"],
+         [3, 4, 5, 6, 7]),
+    ],
+)  # fmt: skip
+def test_captions_of_a_style(tmp_path: Path, styles: str, captions: list[str], faulty: list[int]) -> None:
+    recipe = f"{STYLE_RECIPE}caption_styles: {styles}\n"
+    folder = write_dataset(tmp_path / "set", pairs=0, recipe=recipe)
+    for index, caption in enumerate(captions):
+        write_pair(folder, f"{index}", index, caption)
+    if faulty:
+        raised = faults_of(lambda: check(folder), DatasetError)
+        assert [fault.file for fault in raised] == [f"{NAME}/{index}.txt" for index in faulty] or len(raised) == 1
+        assert all("old_west" in fault.hint for fault in raised)
+    else:
+        assert [image.caption for image in check(folder).images] == captions
+
+
+def test_sentences_that_no_caption_has(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", recipe=f"{STYLE_RECIPE}caption_styles: [sentence]\n")
+    (fault,) = faults_of(lambda: check(folder), DatasetError)
+    assert (fault.file, fault.field) == (f"{NAME}/lora.yaml", "caption_styles")
+    assert fault.problem == "asks for sentences, and no caption has words beside the trigger"
+
+
+@pytest.mark.parametrize(
+    ("more", "is_warned"),
+    [
+        ("prior_prompts: [a mill at noon]\n", True),
+        ("prior_prompts: [mill, a mill at noon]\n", True),
+        ("prior_prompts: [mill, mine]\n", False),  # as short as the trigger
+        ("prior_prompts: [a mill at noon]\ncaption_styles: [trigger, sentence]\n", False),
+        ("prior_prompts: [a mill at noon]\nkind: subject\n", False),
+        ("prior_prompts: [a mill at noon]\nprior_mix: 0.0\n", False),
+    ],
+)
+def test_a_recipe_that_teaches_that_a_long_prompt_means_the_base_is_told(
+    tmp_path: Path, more: str, is_warned: bool
+) -> None:
+    mix = "" if "prior_mix" in more else "prior_mix: 0.45\n"
+    is_bare = "kind" not in more and "caption_styles" not in more
+    caption = "old_west" if is_bare else "old_west, scene {n}"
+    folder = write_dataset(tmp_path / "set", recipe=f"{STYLE_RECIPE}{mix}{more}", caption=caption)
+    told = [warning for warning in check(folder).warnings if warning.field == "prior_mix"]
+    assert len(told) == is_warned
+    assert all("a long prompt means the base model" in warning.problem for warning in told)
+
+
+def test_caption_styles_count_where_they_are_not_the_default() -> None:
+    """A recipe of before is the same, and another style of captions is another training."""
+    assert "caption_styles" not in trained_values(Recipe(trigger="old_west", caption_styles=("trigger",)))
+    assert trained_values(Recipe(caption_styles=("sentence",)))["caption_styles"] == ["sentence"]
+
+
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", pairs=8, recipe="trigger: old_west\nmin_pairs: 8\n")
     (folder / "000.txt").unlink()
@@ -306,6 +369,10 @@ def test_an_image_and_its_caption_can_both_be_at_fault(tmp_path: Path) -> None:
         ("iteration: 5", "iteration", "unknown key"),
         ("scale: 0.8", "scale", "unknown key"),
         ("iterations: 0", "iterations", "greater than or equal to 1"),
+        ("caption_styles: []", "", "or both, each once"),
+        ("caption_styles: [words]", "caption_styles[0]", "'trigger' or 'sentence'"),
+        ("caption_styles: [trigger, trigger]", "", "or both, each once"),
+        ("kind: subject\ncaption_styles: [sentence]", "", "are of `kind: style`"),
         ("iterations: many", "iterations", "valid integer"),
         ("iterations: '600'", "iterations", "valid integer"),
         ("min_pairs: true", "min_pairs", "valid integer"),

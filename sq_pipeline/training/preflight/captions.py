@@ -58,8 +58,10 @@ def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger:
     """What is wrong with captions, each with its file."""
     for file, caption in captions:
         if recipe.kind == "style":
-            if _composed(caption) != _composed(trigger):
-                yield _no_bare_trigger(file, caption, trigger)
+            if _composed(caption) == _composed(trigger) or (recipe.shows_sentences and has_own_words(caption, trigger)):
+                continue
+            fault = _no_sentence if recipe.shows_sentences else _no_bare_trigger
+            yield fault(file, caption, trigger)
         elif not caption or _composed(caption) == _composed(trigger):
             yield Fault(file, "", "does not describe its picture", "write a sentence about it")
         elif _composed(trigger) not in _composed(caption):
@@ -69,9 +71,22 @@ def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger:
             yield Fault(file, "", problem, "name the subject by its trigger, with a space around it")
 
 
+def has_own_words(caption: str, trigger: str) -> bool:
+    """True for `trigger, words`: what a style's picture is called beside its trigger."""
+    start = f"{_composed(trigger)},"
+    return _composed(caption).startswith(start) and bool(_composed(caption).removeprefix(start).strip())
+
+
+def _no_sentence(file: str, caption: str, trigger: str) -> Fault:
+    problem, hint = f"says {caption[:_SHOWN]!r}", f"write {trigger!r}, or “{trigger}, ” and what the picture shows"
+    return LikeFault(file, "", problem, hint, "is no caption of a style")
+
+
 def _no_bare_trigger(file: str, caption: str, trigger: str) -> Fault:
     hint = f"a style's caption is exactly {trigger!r}"
-    if find_word(trigger, caption) is not None:
+    if has_own_words(caption, trigger):
+        hint += "; for described pictures write `caption_styles: [trigger, sentence]` in lora.yaml"
+    elif find_word(trigger, caption) is not None:
         hint += "; for described pictures write `kind: subject` in lora.yaml"
     elif " " in caption:
         hint += f"; for described pictures write `kind: subject` in lora.yaml and {trigger!r} into each caption"

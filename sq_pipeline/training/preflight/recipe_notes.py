@@ -24,6 +24,7 @@ def count_passes(recipe: Recipe, pairs: int) -> float:
 def recipe_notes(recipe: Recipe, file: str) -> Iterator[Fault]:
     """Warnings about a recipe; `file` names it."""
     schedule = schedule_of(recipe)
+    yield from _long_means_base(recipe, file)
     found = [*_short_of_steps(recipe, schedule, file)]
     yield from found
     if all(fault.field != "iterations" for fault in found):
@@ -54,3 +55,15 @@ def _short_of_rate(recipe: Recipe, schedule: Schedule, file: str) -> Iterator[Fa
     problem = f"{_steps(schedule.steps)} at a mean rate of {mean:.1e}; a style takes about {usual:,.0f} of them"
     hint = "raise it" if recipe.grad_accumulation == 1 else "raise it, or lower `grad_accumulation`"
     yield Fault(file, "iterations", problem, hint)
+
+
+def _long_means_base(recipe: Recipe, file: str) -> Iterator[Fault]:
+    longer = [prompt for prompt in recipe.prior_prompts if len(prompt.split()) > 1]
+    if not recipe.prior_mix or recipe.shows_sentences or not longer:
+        return
+    problem = (
+        "teaches “a long prompt means the base model”: the style is shown under the bare trigger, and the base model's "
+        "pictures under sentences; the trigger with a sentence will show no style"
+    )
+    hint = "leave it out, or write `caption_styles: [trigger, sentence]` and what each picture shows behind its trigger"
+    yield Fault(file, "prior_mix", problem, hint)

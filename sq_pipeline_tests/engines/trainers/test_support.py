@@ -41,6 +41,7 @@ ON: Mapping[str, Mapping[str, Any]] = {
     "crop_min": {"crop_min": 0.5},
     "flip": {"flip": True},
     "caption_dropout": {"caption_dropout": 0.1},
+    "caption_styles": {"caption_styles": ("trigger", "sentence")},
     "prior_mix": {"prior_mix": 0.5, "prior_prompts": ("a lake",)},
     "prior_prompts": {"prior_mix": 0.5, "prior_prompts": ("a lake", "a hill")},
     "prior_pictures": {"prior_mix": 0.5, "prior_prompts": ("a lake",), "prior_pictures": 2},
@@ -61,13 +62,14 @@ WITHIN_LIMITS: Mapping[TrainerName, Mapping[str, Any]] = {
     "mlx": {},
     "mlx-examples": {
         "alpha": 8.0,
+        "caption_styles": ("sentence",),
         "base_bits": 16,
         "gradient_checkpointing": False,
         "iterations": 700,
         "sample_prompts": ("a mill",),
         "warmup_steps": 1,
     },
-    "mflux-train": {"alpha": 8.0, "crop_min": 1.0},
+    "mflux-train": {"alpha": 8.0, "crop_min": 1.0, "caption_styles": ("sentence",)},
 }
 
 

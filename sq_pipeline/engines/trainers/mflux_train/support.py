@@ -41,6 +41,9 @@ SUPPORT = TrainerSupport(
         }
     ),
     limits={
+        "caption_styles": only(
+            lambda recipe: not recipe.shows_both, "mflux-train shows a picture under one caption", "write `[sentence]`"
+        ),
         "alpha": _alpha,
         "crop_min": only(
             lambda recipe: recipe.crop_min == 1,

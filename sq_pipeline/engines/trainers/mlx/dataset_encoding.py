@@ -3,6 +3,7 @@
 Here: pictures and captions → `EncodedDataset`. Not here: which cuts are made (`mlx.crops`), the encoders.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,7 @@ from sq_pipeline.engines.trainers.mlx.crops import Picture, plan_crops, plan_pla
 from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
 from sq_pipeline.training.plan import Crops, TrainingPlan
 from sq_pipeline.training.ports import TrainingExample
+from sq_pipeline.training.recipe import Recipe
 
 _PIXELS_AT_ONCE = 1 << 19  # of one call of the encoder: two pictures of 512², forty of tiny-flux's
 
@@ -28,7 +30,8 @@ def encode_dataset(
 ) -> EncodedDataset:
     """Encode all that a training reads, evaluated; the prior's captions too, its pictures come with `add_prior`."""
     recipe, trained, measured = plan.recipe, plan.trained_of(examples), plan.validation_of(examples)
-    captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()))
+    bare = _bare(recipe)
+    captions = sorted({example.caption for example in examples} | ({""} if recipe.caption_dropout else set()) | {*bare})
     prior = recipe.prior_prompts if recipe.prior_mix else ()
     texts = list(dict.fromkeys([*captions, *prior]))
     number_of = {text: number for number, text in enumerate(texts)}
@@ -43,6 +46,7 @@ def encode_dataset(
         pooled=pooled,
         validation=_encode_measured(base.encoders, measured, number_of, plan.crops),
         empty=number_of[""] if recipe.caption_dropout else None,
+        bare=number_of[bare[0]] if bare else None,
         prior_texts=tuple(number_of[prompt] for prompt in prior),
         sample_text=sample_text,
         sample_pooled=sample_pooled,
@@ -56,10 +60,19 @@ def encode_validation(
     measured = plan.validation_of(examples)
     if not measured:
         return None
-    texts = sorted({example.caption for example in measured})
+    bare = _bare(plan.recipe)
+    texts = sorted({example.caption for example in measured} | {*bare})
     number_of = {text: number for number, text in enumerate(texts)}
     ((text, pooled),) = _encode_texts(base, [texts])
-    return EncodedDataset((), text, pooled, _encode_measured(base.encoders, measured, number_of, plan.crops))
+    looked_at = _encode_measured(base.encoders, measured, number_of, plan.crops)
+    return EncodedDataset((), text, pooled, looked_at, bare=number_of[bare[0]] if bare else None)
+
+
+def _bare(recipe: Recipe) -> tuple[str, ...]:
+    """The bare trigger, where pictures are shown under it beside their own captions."""
+    if not recipe.shows_both or recipe.trigger is None:
+        return ()
+    return (unicodedata.normalize("NFC", recipe.trigger),)  # no fingerprint tells how its é is written
 
 
 def encode_looks(

@@ -43,8 +43,9 @@ class EncodedDataset:
     """All that a training sees. `text` (captions, tokens, width) and `pooled` (captions, width) by caption.
 
     `buckets` are trained on, `prior` are the base model's own pictures of the texts `prior_texts`, `validation` is only
-    looked at. `empty` is the number of the empty caption, where captions are dropped. `sample_text` and
-    `sample_pooled` are those of the prompts that samples are drawn of.
+    looked at. `empty` is the number of the empty caption, where captions are dropped, and `bare` that of the bare
+    trigger, where pictures are shown under it as often as under their own caption. `sample_text` and `sample_pooled`
+    are those of the prompts that samples are drawn of.
     """
 
     buckets: tuple[Bucket, ...]
@@ -53,6 +54,7 @@ class EncodedDataset:
     validation: tuple[Bucket, ...] = ()
     prior: tuple[Bucket, ...] = ()
     empty: int | None = None
+    bare: int | None = None
     prior_texts: tuple[int, ...] = ()
     sample_text: mx.array | None = None
     sample_pooled: mx.array | None = None
@@ -70,7 +72,8 @@ class EncodedDataset:
             f"{kind}{number}": [bucket.grid, bucket.latent_of, bucket.caption_of]
             for kind, number, bucket in self._numbered()
         }
-        return json.dumps({"buckets": buckets, "empty": self.empty, "prior_texts": self.prior_texts})
+        numbers = {"empty": self.empty, "bare": self.bare, "prior_texts": self.prior_texts}
+        return json.dumps({"buckets": buckets, **numbers})
 
     def content_hash(self, *, with_samples: bool = True) -> str:
         """`sha256:…` of all of it, bit by bit; without the samples, of what settles a training."""
@@ -128,6 +131,7 @@ def _assemble(arrays: Mapping[str, mx.array], structure: Mapping[str, Any]) -> E
         buckets("held_out"),
         buckets("prior"),
         structure["empty"],
+        structure["bare"],
         tuple(structure["prior_texts"]),
         arrays.get(f"{_SAMPLE}text"),
         arrays.get(f"{_SAMPLE}pooled"),

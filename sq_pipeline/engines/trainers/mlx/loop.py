@@ -146,11 +146,14 @@ class TrainingLoop:
         recipe, dataset, numbers = self._recipe, self._dataset, self._numbers
         if recipe.prior_mix and dataset.prior and numbers.random() < recipe.prior_mix:
             bucket = dataset.prior[0]
-            crops = numbers.integers(len(bucket.latent_of), size=recipe.batch_size).tolist()
-        else:
-            number, crops = self._order.next_batch(recipe.batch_size)
-            bucket = dataset.buckets[number]
-        return bucket, *bucket.take(crops)
+            return bucket, *bucket.take(numbers.integers(len(bucket.latent_of), size=recipe.batch_size).tolist())
+        number, crops = self._order.next_batch(recipe.batch_size)
+        bucket = dataset.buckets[number]
+        latents, captions = bucket.take(crops)
+        if dataset.bare is not None:
+            is_bare = numbers.random(recipe.batch_size) < 0.5
+            captions = [dataset.bare if bare else own for own, bare in zip(captions, is_bare, strict=True)]
+        return bucket, latents, captions
 
     def state(self) -> LoopState:
         """What `restore` needs to go on from here."""

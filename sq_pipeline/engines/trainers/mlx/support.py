@@ -24,6 +24,7 @@ SUPPORT = TrainerSupport(
             "crop_min",
             "flip",
             "caption_dropout",
+            "caption_styles",
             "prior_mix",
             "prior_prompts",
             "prior_pictures",

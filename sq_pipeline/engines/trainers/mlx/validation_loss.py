@@ -31,7 +31,7 @@ _TIMES_EACH = 2
 
 class ValidationLoss:
     """Measures one network again and again. Each picture is looked at with two times; those of all pictures lie at even
-    shares of what is trained at.
+    shares of what is trained at. Where pictures are trained under the bare trigger too, one look has that caption.
     """
 
     def __init__(self, dataset: EncodedDataset, recipe: Recipe, time_curve: TimeCurve) -> None:
@@ -47,7 +47,10 @@ class ValidationLoss:
                 noise = mx.array(numbers.standard_normal(latents.shape).astype(np.float32))
                 mine, shares = shares[:_TIMES_EACH], shares[_TIMES_EACH:]
                 times = mx.array(time_curve(mine, latents.shape[1]).astype(np.float32))
-                self._looks.append((latents, noise, times, mx.array([caption] * _TIMES_EACH), bucket.grid))
+                captions = [caption] * _TIMES_EACH
+                if dataset.bare is not None:
+                    captions[0] = dataset.bare
+                self._looks.append((latents, noise, times, mx.array(captions), bucket.grid))
         self.pairs = pictures
 
     def measure(self, network: Flux) -> float | None:

@@ -31,6 +31,9 @@ SUPPORT = TrainerSupport(
         }
     ),
     limits={
+        "caption_styles": only(
+            lambda recipe: not recipe.shows_both, "mlx-examples shows a picture under one caption", "write `[sentence]`"
+        ),
         "alpha": only(lambda recipe: recipe.scale == 1, "mlx-examples has no alpha other than the rank"),
         "base_bits": only(lambda recipe: recipe.base_bits == 16, "mlx-examples has no quantized base model"),
         "gradient_checkpointing": only(

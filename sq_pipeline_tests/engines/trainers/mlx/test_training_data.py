@@ -1,8 +1,10 @@
 """What a training sees and shows: crops, buckets, validation losses, the prior, samples, kept adapters."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +19,10 @@ from sq_pipeline.engines.tiny_flux.encoders import TinyEncoders
 from sq_pipeline.engines.trainers.mlx.base import TrainingBase, open_training_base
 from sq_pipeline.engines.trainers.mlx.crops import plan_crops, plan_plain_crops
 from sq_pipeline.engines.trainers.mlx.dataset_encoding import add_prior, encode_dataset
-from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter
+from sq_pipeline.engines.trainers.mlx.encoded_dataset import Bucket, EncodedDataset
+from sq_pipeline.engines.trainers.mlx.loop import TrainingLoop
+from sq_pipeline.engines.trainers.mlx.lora_layers import add_recipe_lora
+from sq_pipeline.engines.trainers.mlx.validation_loss import MlxValidationMeter, ValidationLoss
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.training.memory import TrainingSettings
 from sq_pipeline.training.plan import TrainingPlan, crops_of, plan_training
@@ -129,6 +134,80 @@ def test_a_hundred_and_fifty_pictures_with_one_caption_encode_the_text_once(
     assert len(dataset.buckets[0].latent_of) == 142
 
 
+def _described(examples: Examples) -> Examples:
+    return tuple(replace(example, caption=f"test_print, scene {n}") for n, example in enumerate(examples))
+
+
+def _drawn(base: TrainingBase, dataset: EncodedDataset, recipe: Recipe, batches: int = 60) -> list[int]:
+    """The numbers of the captions that a training draws."""
+    drawn: list[int] = []
+
+    class Noting(TrainingLoop):
+        def _draw_crops(self) -> tuple[Bucket, mx.array, list[int]]:
+            found = super()._draw_crops()
+            drawn.extend(found[2])
+            return found
+
+    network = base.load_network(TrainingSettings(16, False))
+    add_recipe_lora(network, recipe)
+    loop = Noting(network, dataset, recipe, base.time_curve)
+    for _ in range(batches):
+        loop._draw()
+    return drawn
+
+
+def test_with_both_styles_half_of_the_draws_show_the_bare_trigger(base: TrainingBase, examples: Examples) -> None:
+    prior = {"prior_mix": 0.4, "prior_prompts": ("a lake at noon", "a mill"), "prior_pictures": 2}
+    recipe, given = _recipe(caption_styles=("trigger", "sentence"), **prior), _described(examples)
+    plan = _plan(given, recipe)
+    dataset = encode_dataset(base, given, plan, ())
+    dataset = add_prior(dataset, base, base.load_network(TrainingSettings(16, False)), plan)
+    assert dataset.bare is not None
+    assert dataset.text.shape[0] == plan.captions + 2 == 12 + 1 + 2
+    drawn = _drawn(base, dataset, recipe)
+    bare, prior_draws = drawn.count(dataset.bare), sum(n in dataset.prior_texts for n in drawn)
+    assert len(drawn) == 240
+    assert 0.25 < prior_draws / 240 < 0.55
+    assert 0.35 < bare / (240 - prior_draws) < 0.65  # of the dataset's; the base model's are never under it
+    assert len(set(drawn)) == 11 + 1 + 2  # one of twelve is held out
+
+
+@pytest.mark.parametrize("styles", [("trigger",), ("sentence",)])
+def test_with_one_style_each_picture_has_its_caption(
+    styles: tuple[str, ...], base: TrainingBase, examples: Examples
+) -> None:
+    recipe, given = _recipe(caption_styles=styles), _described(examples)
+    dataset = encode_dataset(base, given, _plan(given, recipe), ())
+    assert dataset.bare is None
+    (bucket,) = dataset.buckets
+    assert sorted(set(_drawn(base, dataset, recipe))) == sorted(bucket.caption_of)
+
+
+def test_the_validation_loss_is_of_captions_as_they_are_trained(
+    train: Callable[..., tuple[TrainResult, list[TrainProgress]]],
+    base: TrainingBase,
+    shipped: DataDir,
+    examples: Examples,
+    tmp_path: Path,
+) -> None:
+    # one sentence for all: tiny-flux's texts are padded to the longest of those that are encoded together
+    given = tuple(replace(example, caption="test_print, a mill at noon") for example in examples)
+    losses: dict[tuple[str, ...], float] = {}
+    for styles in (("trigger", "sentence"), ("sentence",)):
+        recipe = _recipe(caption_styles=styles, iterations=1, batch_size=1)
+        result, _ = train(tmp_path / str(len(styles)), recipe, given=given)
+        measured = MlxValidationMeter(shipped).measure(ValidationRequest("tiny-flux", given, recipe, ()))
+        assert measured is not None
+        losses[styles] = measured.base
+        assert measured.base == pytest.approx(result.validation[0][1], rel=1e-5)
+    # of two looks at a picture one has the bare trigger
+    recipe = _recipe(caption_styles=("trigger", "sentence"))
+    dataset = encode_dataset(base, given, _plan(given, recipe), ())
+    ((*_, captions, _grid),) = ValidationLoss(dataset, recipe, base.time_curve)._looks
+    assert captions.tolist() == [dataset.bare, dataset.validation[0].caption_of[0]]
+    assert len(set(losses.values())) == 2
+
+
 def test_each_picture_counts_alike_however_many_views_it_has(base: TrainingBase, tmp_path: Path) -> None:
     paths = [_picture(tmp_path, "large.png", 640, 480), _picture(tmp_path, "exact.png", 128, 96)]
     examples = [TrainingExample(path, path.stem) for path in paths]
@@ -227,6 +306,7 @@ def test_too_small_a_dataset_holds_nothing_out(
             {"aspect_buckets": True},
             {"flip": True, "num_augmentations": 3},
             {"caption_dropout": 0.5},
+            {"caption_styles": ("trigger", "sentence")},
             {"prior_mix": 0.5, "prior_prompts": ("a lake at noon",), "prior_pictures": 2},
             {"resolution": (96, 96)},
             {"alpha": 2.0},
