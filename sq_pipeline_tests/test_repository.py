@@ -29,7 +29,8 @@ def test_the_command_line_is_the_contract() -> None:
         "allow",
         "verify-image",
     }
-    wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose", "promote")}
+    wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose")}
+    wanted |= {f"adapter {name}" for name in ("promote", "history", "rollback")}
     assert set(commands()) == wanted
 
 

@@ -8,7 +8,7 @@ import typer
 
 from sq_pipeline import __version__
 from sq_pipeline.cli import (
-    adapter_verdict_commands,
+    adapter_verify_command,
     allow_command,
     choose_command,
     content_commands,
@@ -17,6 +17,7 @@ from sq_pipeline.cli import (
     fidelity_command,
     inspect_command,
     pipeline_commands,
+    promotion_commands,
     remap_command,
     serve_command,
     ui_command,
@@ -62,7 +63,8 @@ dataset_commands.register(dataset_app)
 inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
-adapter_verdict_commands.register(adapter_app)
+adapter_verify_command.register(adapter_app)
+promotion_commands.register(adapter_app)
 choose_command.register(adapter_app)
 verify_image_command.register(app)
 ui_command.register(app)

@@ -95,6 +95,10 @@ class DataDir:
         """What people chose among kept checkpoints; named so that no genre's manifest can have the same path."""
         return self.lora_root / genre / f"{_stem(genre)}.choices.yaml"
 
+    def promotion_history(self, genre: str) -> Path:
+        """Who put which version of an adapter into use; named as `checkpoint_choices` is."""
+        return self.lora_root / genre / f"{_stem(genre)}.history.yaml"
+
     def relative(self, path: Path) -> str:
         """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
         try:

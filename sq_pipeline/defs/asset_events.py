@@ -105,6 +105,10 @@ class AssetEvents:
         told = event(key, partition=slug or None, metadata=metadata, tags={VERSION_TAG: version})
         self._instance.report_runless_asset_event(told)
 
+    def note(self, key: AssetKey, metadata: Mapping[str, str]) -> None:
+        """Say something of what was made, on its page; it stays what it is."""
+        self._instance.report_runless_asset_event(AssetObservation(key, metadata=dict(metadata)))
+
     def judge(self, verdict: AssetCheckResult) -> None:
         """Tell the verdict of a blocking check over what is there."""
         assert verdict.asset_key is not None

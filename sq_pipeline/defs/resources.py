@@ -12,6 +12,7 @@ from sq_pipeline.pipeline.context import Context, Engines
 PIPELINE = "pipeline"
 MADE_NOW = "made_now"  # metadata: false where the store had it already
 REASONS = "reasons"  # metadata: why it was made
+IN_USE = "adapters in use"  # metadata: what is to be told of the adapters that pictures stand on
 GPU_POOL = "gpu"  # one at a time: training, verifying and rendering share one GPU
 MakeEngines = Callable[[DataDir], Engines]
 

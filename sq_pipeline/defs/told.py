@@ -18,13 +18,14 @@ from sq_pipeline.defs import adapter_assets, world_assets
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key
 from sq_pipeline.defs.partitions import sync_partitions
-from sq_pipeline.defs.resources import MADE_NOW
+from sq_pipeline.defs.resources import IN_USE, MADE_NOW
 from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.settled import settled_key
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.worlds.in_use import notes_of
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
@@ -32,6 +33,7 @@ from sq_pipeline.pipeline.worlds.world_status import world_state_of
 _MARK = "sq/told "  # a value that Dagster keeps for us, and loses with its events
 _REVISION = 1  # raised when our own code would tell something else of the same state
 _AGAIN = " to be made again"
+_NOTES = " notes "
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,16 @@ class _Told:
 
 @dataclass(frozen=True)
 class _Group:
-    """Assets that are told of together. `mark`: a hash of all that there is to tell."""
+    """Assets that are told of together. `mark`: a hash of all that there is to tell.
+
+    `notes`: what is to be told of the adapters in use, with what shows pictures of them (`noted`).
+    """
 
     name: str
     mark: str
     assets: Callable[[], Iterator[_Told]]
+    notes: tuple[str, ...] = ()
+    noted: tuple[AssetKey, ...] = ()
 
 
 @dataclass
@@ -84,6 +91,7 @@ def tell(instance: DagsterInstance, pipeline: Context, plan: Plan, most: int | N
             _tell_asset(events, pipeline, asset, budget)
         if budget.is_spent:
             return [f"Dagster was told of {budget.told} assets, and will be of more"]
+        _tell_notes(events, group, marks.get(f"{_MARK}{group.name}", ""))
         cursors.set_cursor_values({f"{_MARK}{group.name}": group.mark})
     return []
 
@@ -106,15 +114,41 @@ def _groups(pipeline: Context, plan: Plan) -> Iterator[_Group]:
             adapter.asset_folder, _mark_of(steps.values()), lambda a=adapter, s=steps: _of_adapter(pipeline, a, s)
         )
     for state in plan.worlds:
-        yield _Group(
-            _name(state.world, state.tier), _mark_of_world(pipeline, state), lambda s=state: _of_world(pipeline, s)
+        notes = notes_of(pipeline, state.world, state.tier, plan.adapters)
+        yield _with_notes(
+            state.world,
+            state.tier,
+            _mark_of_world(pipeline, state),
+            notes,
+            lambda s=state, n=notes: _of_world(pipeline, s, n),
         )
     for found in plan.settled:
-        yield _Group(
-            _name(found.world, found.tier),
+        notes = notes_of(pipeline, found.world, found.tier, plan.adapters)
+        yield _with_notes(
+            found.world,
+            found.tier,
             f"{_REVISION} {found.key}",
-            lambda f=found: _of_world(pipeline, world_state_of(pipeline, f.world, f.tier)),
+            notes,
+            lambda f=found, n=notes: _of_world(pipeline, world_state_of(pipeline, f.world, f.tier), n),
         )
+
+
+def _with_notes(
+    world: World, tier: Tier, mark: str, notes: tuple[str, ...], assets: Callable[[], Iterator[_Told]]
+) -> _Group:
+    """A tier of a world; its mark is as ever where there is nothing to note."""
+    noted = tuple(world_assets.world_key(world, kind.name(tier)) for kind in WORLD_ASSETS.values() if kind.shows)
+    if notes:
+        mark += f"{_NOTES}{fingerprint({'notes': notes})}"
+    return _Group(_name(world, tier), mark, assets, notes, noted)
+
+
+def _tell_notes(events: AssetEvents, group: _Group, before: str) -> None:
+    """Say it on the pages of the pictures that are there, which are not made again for it; and that it is over."""
+    if _NOTES not in before and not group.notes:
+        return
+    for key in group.noted:
+        events.note(key, {IN_USE: "; ".join(group.notes) or "the newest that were promoted"})
 
 
 def _name(world: World, tier: Tier) -> str:
@@ -145,7 +179,7 @@ def _of_adapter(pipeline: Context, adapter: Adapter, steps: Mapping[str, Step]) 
         )
 
 
-def _of_world(pipeline: Context, state: WorldState) -> Iterator[_Told]:
+def _of_world(pipeline: Context, state: WorldState, notes: tuple[str, ...]) -> Iterator[_Told]:
     subjects = {subject.slug: subject for subject in state.subjects}
     for kind in WORLD_ASSETS.values():
         steps = kind.steps(state)
@@ -156,7 +190,7 @@ def _of_world(pipeline: Context, state: WorldState) -> Iterator[_Told]:
                 steps,
                 world_assets.parents_of(state.world, state.tier, kind),
                 lambda slug, record, kind=kind: world_assets.shown_of(
-                    pipeline, state.world, kind, record, subjects.get(slug)
+                    pipeline, state.world, kind, record, subjects.get(slug), notes
                 ),
             )
 

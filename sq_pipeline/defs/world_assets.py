@@ -27,13 +27,14 @@ from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.places import places_of
-from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.resources import GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.sources import Source
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.worlds.in_use import notes_of
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
@@ -90,7 +91,8 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
         note_steps(context.instance, context.run_id, [step] if step else [])
         (outcome,) = make_world_asset(pipeline, _world_now(pipeline, world), tier, kind.part)
         assert isinstance(outcome, Made)  # what fails raises
-        shown = {REASONS: why(step) if step else "", **shown_of(pipeline, world, kind, outcome.record)}
+        notes = notes_of(pipeline, _world_now(pipeline, world), tier)
+        shown = {REASONS: why(step) if step else "", **shown_of(pipeline, world, kind, outcome.record, notes=notes)}
         return MaterializeResult(data_version=DataVersion(outcome.record.data_version), metadata=shown)
 
     return whole
@@ -165,6 +167,7 @@ def _make(
     provenance = Provenance(events, parents_of(world, tier, kind))
     renderer = pipeline.engines.renderer() if kind.uses_gpu else None
     loads, made = renderer.model_loads if renderer else 0, 0
+    notes = notes_of(pipeline, state.world, tier)
     for outcome in kind.make(pipeline, state, slugs):
         if isinstance(outcome, Failed) and outcome.waits:
             context.log.warning(f"{outcome.subject.slug} waits: {outcome.reason}")
@@ -173,7 +176,7 @@ def _make(
             failed[outcome.subject.slug] = outcome.reason
         else:
             made += outcome.is_made
-            yield _explain(context, kind, _describe(pipeline, state, kind, key, outcome, provenance), steps)
+            yield _explain(context, kind, _describe(pipeline, state, kind, key, outcome, provenance, notes), steps)
     if renderer is not None:
         loads = renderer.model_loads - loads
         context.log.info(f"{made} pictures rendered, base model loaded {loads} times")
@@ -197,10 +200,16 @@ def _explain(
 
 
 def _describe(
-    pipeline: Context, state: WorldState, kind: WorldAsset, key: AssetKey, made: Made, provenance: Provenance
+    pipeline: Context,
+    state: WorldState,
+    kind: WorldAsset,
+    key: AssetKey,
+    made: Made,
+    provenance: Provenance,
+    notes: Sequence[str],
 ) -> AssetMaterialization:
     assert made.subject is not None
-    shown = shown_of(pipeline, state.world, kind, made.record, made.subject)
+    shown = shown_of(pipeline, state.world, kind, made.record, made.subject, notes)
     if kind.uses_gpu:
         shown[MADE_NOW] = made.is_made
     tags = provenance.tags(made.record.data_version, made.subject.slug)
@@ -208,11 +217,17 @@ def _describe(
 
 
 def shown_of(
-    pipeline: Context, world: World, kind: WorldAsset, record: Record, subject: Subject | None = None
+    pipeline: Context,
+    world: World,
+    kind: WorldAsset,
+    record: Record,
+    subject: Subject | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a materialization of this record shows."""
+    """What a materialization of this record shows. `notes`: what is to be told of the adapters, beside pictures."""
     alt = world.key if subject is None else subject.name
-    return {**kind.figures(record), **metadata_of(pipeline, record, kind.shows, alt)}
+    told = {IN_USE: "; ".join(notes)} if notes and kind.shows else {}
+    return {**told, **kind.figures(record), **metadata_of(pipeline, record, kind.shows, alt)}
 
 
 def tell_inputs(events: AssetEvents, kind: WorldAsset, key: AssetKey, steps: Mapping[str, Step | None]) -> None:

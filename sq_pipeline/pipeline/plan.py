@@ -15,6 +15,7 @@ from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import Settled, find_settled, settle
+from sq_pipeline.pipeline.worlds.in_use import note_of
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
@@ -107,6 +108,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_outdated_choices(context, adapters),
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
         *_remarks(context, adapters),
+        *_in_use(context, adapters),
     )
     return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings)
 
@@ -125,3 +127,12 @@ def _remarks(context: Context, adapters: Iterable[str]) -> Iterator[Fault]:
         adapter = context.catalog.adapters[key]
         if remarks := remarks_of(context, adapter):
             yield Fault(adapter.place, "", "; ".join(remarks), "")
+
+
+def _in_use(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
+    """What is to be told of the versions in use; where a step waits or is blocked, its reasons say so already."""
+    for key, steps in adapters.items():
+        adapter = context.catalog.adapters[key]
+        note = note_of(context, adapter, steps)
+        if note is not None and steps["promoted_adapter"].status in ("fresh", "stale"):
+            yield Fault(adapter.place, "", note, "")

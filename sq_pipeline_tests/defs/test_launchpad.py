@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
 from sq_pipeline.pipeline.adapters.adapter_asset import PersonsWord
 from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS
@@ -86,6 +86,28 @@ def test_what_failed_is_not_promoted_by_anybody(game: Game) -> None:
     assert not result.success
     assert "did not pass verification" in failure(ticks, game.instance, result.run_id)
     assert "waits for your yes" not in ticks.tick("adapters")[1]
+    result = launch(ticks, PROMOTED, config={"by": "Ana", "because": " "})
+    assert "because: is empty" in failure(ticks, game.instance, result.run_id)
+    assert read_manifest(game.data, "west") == {}
+
+
+def test_what_failed_is_promoted_with_a_reason_that_its_page_keeps(game: Game) -> None:
+    write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_changed_max": 0.001}})
+    game.run()
+    ticks = Ticks(game)
+    result = launch(ticks, PROMOTED, config={"by": "Ana", "because": "it is meant to"})
+    assert result.success
+    entry = read_manifest(game.data, "west")["west_land"]
+    assert (entry["promoted_by"], entry["because"]) == ("Ana", "it is meant to")
+    (made,) = result.asset_materializations_for_node(PROMOTED.replace("/", "__"))
+    assert made.metadata["because"].value == "it is meant to"
+    assert "picture changed: " in str(made.metadata["failed"].value)
+    assert game.run().rendered
+    (sheet,) = game.instance.fetch_materializations(AssetKey(["west", "worlds", "old", "gallery"]), limit=1).records
+    assert sheet.asset_materialization is not None
+    told = str(sheet.asset_materialization.metadata["adapters in use"].value)
+    assert "promoted by Ana" in told
+    assert "because it is meant to; it did not pass: picture changed: " in told
 
 
 def test_another_checkpoint_is_chosen(kept: Ticks) -> None:
@@ -125,5 +147,29 @@ def test_without_a_word_all_is_as_ever(kept: Ticks) -> None:
 
 def test_what_an_asset_hears_is_in_its_record() -> None:
     heard = {kind.name: kind.hears for kind in ADAPTER_ASSETS.values() if kind.hears}
-    assert heard == {"chosen_checkpoint": ("iteration", "by"), "promoted_adapter": ("by",)}
+    assert heard == {"chosen_checkpoint": ("iteration", "by"), "promoted_adapter": ("by", "because")}
     assert all(set(names) <= set(PersonsWord.model_fields) for names in heard.values())
+
+
+def test_the_pages_of_pictures_say_that_a_newer_adapter_waits(done: Game) -> None:
+    """They are not made again for it."""
+    gallery = AssetKey(["west", "worlds", "old", "gallery"])
+
+    def told() -> list[str]:
+        records = done.instance.fetch_observations(AssetRecordsFilter(gallery), limit=9).records
+        found = [record.asset_observation for record in records]
+        return [str(event.metadata["adapters in use"].value) for event in found if event is not None]
+
+    assert told() == []
+    write_yaml(done.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
+    recipe = done.data.datasets_root / "west/landscape/lora.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 1", "seed: 5"))
+    assert done.run().rendered == []
+    (note,) = told()
+    assert note.startswith("west_land: in use: version ")
+    assert note.endswith(" waits for a person")
+    done.run()
+    assert len(told()) == 1
+    recipe.write_text(recipe.read_text().replace("seed: 5", "seed: 1"))
+    done.run()
+    assert told() == ["the newest that were promoted", note]

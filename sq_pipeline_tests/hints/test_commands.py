@@ -21,6 +21,7 @@ from sq_pipeline_tests.builders import make_image, write_adapter
 from sq_pipeline_tests.hints.conftest import Cli
 from sq_pipeline_tests.hints.parsing import commands_in
 from sq_pipeline_tests.pipeline.fast import FastEngines, write_game
+from sq_pipeline_tests.pipeline.line import Line
 
 
 @pytest.fixture
@@ -253,6 +254,21 @@ def test_the_way_from_training_to_promotion_is_what_the_hints_say(
     code, said = cli.carry_out(choose[0])
     assert code == 0, said
     assert not [words for words in commands_in(cli("plan", *at)[1]) if words[1] == "choose"]
+
+
+def test_what_there_is_to_put_back_is_said(stands: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    line, back = Line(DataDir(stands / "my game")), ("adapter", "rollback", "west_land", "--by", "Ann")
+    monkeypatch.setattr("sq_pipeline.wiring.real_engines", line.engines)
+    at = ("--data", "my game")
+    code, said = cli(*back, *at)
+    assert (code, [*commands_in(said)]) == (1, [["plan", *at]]), said
+    assert "west/loras/west_land/promoted_adapter" in cli.carry_out(["plan", *at])[1]
+    line.set("automatic")
+    line.bring_up()
+    code, said = cli(*back, *at)
+    assert (code, [*commands_in(said)]) == (1, [["adapter", "history", "west_land", *at]]), said
+    code, said = cli.carry_out(["adapter", "history", "west_land", *at])
+    assert (code, "in use" in said) == (0, True), said
 
 
 def _pipe(path: Path) -> None:

@@ -44,6 +44,10 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "choose again, or drop it: `sq-pipeline adapter choose … --proposed…`",
         "choose …",
     ),
+    "test_commands.test_what_there_is_to_put_back_is_said": (
+        "see `sq-pipeline plan…`",
+        "see `sq-pipeline adapter history ……`",
+    ),
     "test_commands.test_a_port_that_is_taken_is_not_asked_for_again": ("name another with `--port N`",),
 }
 
@@ -119,6 +123,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "check the base model, and the keymap",
         "check the base model, and …",
         "look at its report; train it again",
+        "look at its report; `sq-pipeline adapter promote … --by WHO --because WHY…` overrules it",
         "lower it",
         "lower it (the checkpoint after iteration … is kept)",
         "lower the learning rate, or warm up longer",
@@ -196,6 +201,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "name the file of one",
         "say who chooses it",
         "say who promotes it",
+        "say why, or leave it out",
         "correct these first, then look again",
         "get what it said back, or remove it",
         "look at it, then `sq-pipeline allow --data ……`",

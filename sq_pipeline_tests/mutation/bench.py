@@ -20,22 +20,23 @@ from sq_pipeline.adapters.tensor_header import TensorInfo
 from sq_pipeline.base_models.base_models import BASE_MODELS, BaseModel, SizePx, as_flux1
 from sq_pipeline.base_models.flux_modules import modules_of
 from sq_pipeline.base_models.ports import EngineDescription, TokenCounts
-from sq_pipeline.common.errors import BaseModelError, Fault, SqPipelineError
+from sq_pipeline.common.errors import BaseModelError, Fault, SelectionError, SqPipelineError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
 from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline import inputs as lineage
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
-from sq_pipeline.pipeline.adapters.promote import promote
+from sq_pipeline.pipeline.adapters.promote import promote, roll_back
 from sq_pipeline.pipeline.context import Context, Engines, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
+from sq_pipeline.pipeline.promotions.sign_offs import sign_offs_of
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
 from sq_pipeline.pipeline.worlds.world_asset import Failed
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer, FakeValidationMeter
-from sq_pipeline_tests.mutation.game import Game, Machine
+from sq_pipeline_tests.mutation.game import ROLLED_BACK, Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
 METER_ERROR = 1e-6  # what the loader does to every update
@@ -227,30 +228,32 @@ def bring_up(data: DataDir, game: Game) -> tuple[Made, Planned]:
         engines, painter, pupil = engines_of(game.machine)
         context = Context(data, engines)
         plan = make_plan(context, None)
+        if _roll_back(context, plan, game):
+            plan = make_plan(context, None)
         planned, made = read_plan(plan), Made()
         for _ in range(2):
-            if _has_adapter_steps(plan):
+            if has_adapter_steps(plan):
                 for key, states in plan.adapters.items():
-                    _run_adapter(context, key, states, made)
+                    run_adapter(context, key, states, made)
                 plan = make_plan(context, None)
         has_promoted = game.says_yes and _say_yes(context, plan, made)
         context.looks_ahead = False
-        if has_promoted or _has_adapter_steps(plan):
+        if has_promoted or has_adapter_steps(plan):
             plan = make_plan(context, None)  # nothing else changed it
         assert len(pupil.requests) == len(made.trained)
         before = painter.rendered
         for state in plan.worlds:
             if any(step.is_to_do for step in state.steps()):
-                _run_world(context, state, made)
+                run_world(context, state, made)
         assert painter.rendered - before == len(made.rendered)
         return made, planned
 
 
-def _has_adapter_steps(plan: Plan) -> bool:
+def has_adapter_steps(plan: Plan) -> bool:
     return any(step.is_to_do for states in plan.adapters.values() for step in states.values())
 
 
-def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: Made) -> None:
+def run_adapter(context: Context, key: str, states: Mapping[str, Step], made: Made) -> None:
     """As Dagster: in order, and nothing after a step that failed or a verification that did not pass."""
     adapter = context.catalog.adapters[key]
     for name, step in states.items():
@@ -266,6 +269,20 @@ def _run_adapter(context: Context, key: str, states: Mapping[str, Step], made: M
             return
 
 
+def _roll_back(context: Context, plan: Plan, game: Game) -> bool:
+    """Put the version before back in use, as often as the game says; False where it is done, or there is none."""
+    if ROLLED_BACK not in plan.adapters:
+        return False
+    adapter = context.catalog.adapters[ROLLED_BACK]
+    if sum(one.act == "rollback" for one in sign_offs_of(context, adapter)) >= game.rollbacks:
+        return False
+    try:
+        roll_back(context, adapter, None, "Bo")
+    except SelectionError:
+        return False
+    return True
+
+
 def _say_yes(context: Context, plan: Plan, made: Made) -> bool:
     """True where there was something to say it to."""
     waiting = [key for key, states in plan.adapters.items() if states["promoted_adapter"].status == "waiting"]
@@ -275,7 +292,7 @@ def _say_yes(context: Context, plan: Plan, made: Made) -> bool:
     return bool(waiting)
 
 
-def _run_world(context: Context, state: WorldState, made: Made) -> None:
+def run_world(context: Context, state: WorldState, made: Made) -> None:
     world = state.world
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
     if state.lacks_stack:

@@ -269,6 +269,11 @@ def swap_pictures(folder: str, first: str, second: str) -> Change:
     return change
 
 
+def roll_back(game: Game) -> None:
+    """A person puts the version of an adapter that was in use before back."""
+    game.rollbacks += 1
+
+
 def retrigger(folder: str, word: str) -> Change:
     """Another trigger in the recipe and in all captions."""
 

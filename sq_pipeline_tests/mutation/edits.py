@@ -30,6 +30,7 @@ from sq_pipeline_tests.mutation.changes import (
     rename_kept,
     rename_picture,
     retrigger,
+    roll_back,
     settings,
     style,
     swap_pictures,
@@ -132,6 +133,9 @@ EDITS = [
     trains("promotion: manual, a dataset repainted, and a person says yes", both(settings(promotion="manual"),
            picture(LAND, "b.png", look=95), lambda g: vars(g).update(says_yes=True)), "west_land", "mill mine inn"),
     Edit("promotion: a person says yes where nothing waits", lambda g: vars(g).update(says_yes=True)),
+    Edit("promotion: the version before is put back, and there is none", roll_back),
+    trains("promotion: a dataset repainted, and the version before put back once there is one", both(roll_back,
+           picture(LAND, "b.png", look=94)), "west_land", "mill mine inn"),
     # base models and engines
     trains("base model: other weights of tiny-flux", weights("tiny-flux", "sha256:" + "1" * 64), TRAINED_ADAPTERS,
            OF_WEST),

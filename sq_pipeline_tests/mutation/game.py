@@ -140,6 +140,9 @@ class Machine:
     render_revision: int = 1
 
 
+ROLLED_BACK = "west/west_land"
+
+
 @dataclass
 class Game:
     genres: dict[str, Genre]
@@ -150,6 +153,7 @@ class Game:
     settings: dict[str, Any]
     machine: Machine
     says_yes: bool = False  # a person promotes what waits, before the game is brought up to date
+    rollbacks: int = 0  # how often a person has put the version before of `ROLLED_BACK` back in use
 
     def world(self, key: str) -> World:
         genre, _, name = key.partition("/")

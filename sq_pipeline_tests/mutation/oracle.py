@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sq_pipeline_tests.mutation.bench import METER_ERROR, TOKENS, Made, Planned
-from sq_pipeline_tests.mutation.game import Dataset, Game, Genre, Lora, Person, Place, Style, World
+from sq_pipeline_tests.mutation.game import ROLLED_BACK, Dataset, Game, Genre, Lora, Person, Place, Style, World
 
 ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
 ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
@@ -192,6 +192,12 @@ class Line:
     content: str = ""
     source: Any = None  # what goes into the remap
     outcomes: tuple[str, ...] | None = None
+    base: tuple[str, ...] = ()  # what it was judged over, and its weights
+
+    @property
+    def approval(self) -> tuple[str, ...]:
+        """What a yes to it is for."""
+        return (self.entry.file, self.content, *(self.outcomes or ()), *self.base)
 
 
 def lines_of(game: Game) -> dict[str, Line]:
@@ -256,6 +262,7 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
     has_learned = dataset is None or dataset.recipe["learning_rate"] >= 1e-8
     has_changed = has_learned and thresholds["ssim_changed_max"] >= 0.5
     line.outcomes = ("passed" if has_changed else "failed",)  # a check that was not made stops nothing
+    line.base = (model, machine.weights[model])
     limit = thresholds["fidelity"].get("relative_error_float32_max", FIDELITY_DEFAULT)
     if limit["value"] < METER_ERROR:
         line.outcomes = ("failed",)  # nothing is rendered
@@ -309,14 +316,23 @@ class Expected:
     adapters: dict[str, str] = field(default_factory=dict[str, str])
 
 
+Act = tuple[tuple[str, ...], str, tuple[str, ...]]  # its approval, content and outcomes
+
+
 @dataclass
 class Oracle:
-    """What has been made so far, by keys. `promoted` is what pictures stand on, `approved` what once got a yes."""
+    """What has been made so far, by keys. `promoted` is what pictures stand on, `approved` what once got a yes.
+
+    `acts`: what was put into use of each adapter, in order; of those `held` the last was put back by a person.
+    """
 
     known: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     promoted: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict[str, tuple[str, tuple[str, ...]]])
-    approved: set[tuple[str, str, tuple[str, ...]]] = field(default_factory=set[tuple[str, str, tuple[str, ...]]])
+    approved: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
     published: dict[str, str] = field(default_factory=dict[str, str])
+    acts: dict[str, tuple[Act, ...]] = field(default_factory=dict[str, tuple[Act, ...]])
+    held: set[str] = field(default_factory=set[str])
+    rollbacks: int = 0
 
     def copy(self) -> "Oracle":
         return Oracle(*map(copy.copy, vars(self).values()))
@@ -324,6 +340,7 @@ class Oracle:
     def bring_up(self, game: Game) -> Expected:
         """What must happen now; the oracle knows afterwards that it has happened."""
         expected, lines = Expected(), lines_of(game)
+        self._roll_back(game, lines)
         tiers = [(view, tier) for view in worlds_of(game) for tier in view.shown]
         for view, tier in tiers:
             self._plan_tier(game, view, tier, lines, expected.planned)
@@ -336,18 +353,33 @@ class Oracle:
         expected.published = dict(self.published)
         return expected
 
+    def _roll_back(self, game: Game, lines: dict[str, Line]) -> None:
+        """The last act with another content than is in use is done once more, where a person wants it."""
+        key = ROLLED_BACK
+        if key not in lines or self.rollbacks >= game.rollbacks:
+            return
+        in_use = self.promoted[key][0] if key in self.promoted else None
+        others = [act for act in self.acts.get(key, ()) if act[1] != in_use]
+        if others:
+            self.rollbacks += 1
+            self.held.add(key)
+            self.acts[key] = (*self.acts[key], others[-1])
+            self.promoted[key] = others[-1][1:]
+
     def _foresee(self, game: Game, key: str, line: Line) -> str | None:
         """What pictures will stand on: an adapter's content, "" where only the run can tell, None where on nothing.
 
         Where a person's yes is to come, or the line stops, it is what they stand on now.
         """
         now = self.promoted[key][0] if key in self.promoted else None
+        if key in self.held:
+            return now
         is_automatic = game.settings["promotion"] == "automatic"
         if any(step not in self.known for step in line.steps):
             return "" if is_automatic else now
         if line.outcomes is None or "failed" in line.outcomes:
             return now
-        if (line.entry.file, line.content, line.outcomes) in self.approved:
+        if line.approval in self.approved:
             return line.content
         return "" if is_automatic else now
 
@@ -377,12 +409,21 @@ class Oracle:
             self.known.add((kind, step))
         if line.outcomes is None or "failed" in line.outcomes:
             return
-        approval = (line.entry.file, line.content, line.outcomes)
-        if approval not in self.approved:
+        acts = self.acts.get(key, ())
+        if key in self.held:
+            # what was in use before somebody put another one back needs nobody, and is not used
+            if line.approval in [act[0] for act in acts] or not game.says_yes:
+                return
+            self.held.remove(key)
+            made.promoted.add(key)
+            acts = self.acts[key] = (*acts, (line.approval, line.content, line.outcomes))
+        elif line.approval not in self.approved:
             if game.settings["promotion"] == "manual" and not game.says_yes:
                 return
-            self.approved.add(approval)
             made.promoted.add(key)
+        self.approved.add(line.approval)
+        if line.approval not in [act[0] for act in acts]:
+            self.acts[key] = (*acts, (line.approval, line.content, line.outcomes))
         self.promoted[key] = (line.content, line.outcomes)
 
     def _run_tier(self, game: Game, view: WorldView, tier: str, made: Made) -> None:

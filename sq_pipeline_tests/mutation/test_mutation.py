@@ -28,16 +28,18 @@ from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
 from sq_pipeline.pipeline import inputs, plan
-from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, promoted_adapter, verification
+from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, verification
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.promotions import sign_offs
 from sq_pipeline.pipeline.store import Store
 from sq_pipeline.pipeline.worlds import gallery, images, stack
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
 from sq_pipeline_tests.cases.damages import DAMAGES, Damage
+from sq_pipeline_tests.mutation import changes
 from sq_pipeline_tests.mutation.bench import Made, Planned, bring_up
-from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, TRAINED_ADAPTERS, Edit
+from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, LAND, TRAINED_ADAPTERS, Edit
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
 from sq_pipeline_tests.mutation.game import Game, first_game
 from sq_pipeline_tests.mutation.game_files import files_of, write_files
@@ -110,7 +112,7 @@ class Bench:
         assert made == expected.made
         assert planned == expected.planned
         self._compare_files(expected)
-        again, _ = bring_up(self.data, game)
+        again, _ = bring_up(self.data, replace(game, rollbacks=0))
         assert again == Made()
         return made
 
@@ -182,6 +184,30 @@ def test_an_edit_makes_exactly_what_depends_on_it_and_its_undo_nothing(
     assert names(made.remapped) == set(edit.remapped.split())
     assert names(made.verified) == set(edit.verified.split())
     assert bench.show(finished.game) == Made()
+
+
+def test_a_version_that_is_put_back_stays_until_a_person_promotes_another(bench: Bench) -> None:
+    game = copy.deepcopy(bench.game)
+
+    def show(*looks: int, rolls_back: bool = False, says_yes: bool = False) -> Made:
+        nonlocal game
+        game = replace(copy.deepcopy(game), says_yes=says_yes)
+        for look in looks:
+            changes.picture(LAND, "b.png", look=look)(game)
+        if rolls_back:
+            changes.roll_back(game)
+        return bench.show(game)
+
+    land, of_old = {"west/west_land"}, {"west/old/mill", "west/old/mine", "west/old/inn"}
+    assert (show(94).promoted, show(rolls_back=True)) == (land, Made())
+    made = show(95)
+    assert (made.trained, made.verified, made.promoted, made.rendered) == (land, land, set(), set())
+    made = show(says_yes=True)
+    assert (made.promoted, made.rendered) == (land, of_old)
+    assert show(96).promoted == land
+    assert show(rolls_back=True) == Made()
+    assert show(94) == Made()  # it was in use before, and is not by itself
+    assert show(rolls_back=True) == Made()
 
 
 def test_every_edit_has_its_own_name_and_changes_a_file_or_the_machine() -> None:
@@ -339,7 +365,7 @@ def _an_undo_puts_no_picture_back(patch: pytest.MonkeyPatch) -> None:
 
 def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verify.VerificationReport, "has_passed", True)
-    patch.setattr(promoted_adapter, "has_passed", lambda verdicts: True)
+    patch.setattr(sign_offs, "has_passed", lambda verdicts: True)
 
 
 def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:

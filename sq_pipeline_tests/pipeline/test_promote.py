@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sq_pipeline.common.errors import ContentError, StorageError, VerificationError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.promoted_adapter import Promotion, promote_adapter
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
-from sq_pipeline.verification.verdicts import Outcome, Verdict
+from sq_pipeline.pipeline.promotions.sign_offs import SignOff
+from sq_pipeline.verification.verdicts import Outcome
 from sq_pipeline_tests.builders import faults_of, make_data_dir, names_below, write_adapter
 
 ADAPTER = Adapter(
@@ -27,12 +29,14 @@ TARGET, MANIFEST = "content/lora/western/landscape.safetensors", "content/lora/w
 PROVENANCE = {"training_dataset": "sha256:11", "keymap": "mlx-to-mflux 1 sha256:22"}
 
 
-def _verdicts(*outcomes: Outcome) -> tuple[Verdict, ...]:
-    return tuple(Verdict(f"check {n}", outcome, 0.5, "", f"detail {n}") for n, outcome in enumerate(outcomes))
+def _verdicts(*outcomes: Outcome) -> dict[str, str]:
+    return {f"check {n}": f"{outcome}: detail {n}" for n, outcome in enumerate(outcomes)}
 
 
-def _promotion(adapter: Adapter = ADAPTER, by: str = "Ada", *outcomes: Outcome) -> Promotion:
-    return Promotion(adapter, "sha256:ab", _verdicts(*(outcomes or ("passed", "skipped"))), by, dict(PROVENANCE))
+def _promotion(adapter: Adapter = ADAPTER, by: str = "Ada", version: str = "sha256:ab", **more: Any) -> Promotion:
+    verified = _verdicts("passed", "skipped")
+    said = {"file": adapter.file, "adapter_version": version, "promoted_by": by, "verified": verified}
+    return Promotion(adapter, SignOff(**{**said, "made_from": dict(PROVENANCE), **more}))
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def test_another_adapter_s_entry_stays_and_the_own_is_replaced(data: DataDir, so
     promote_adapter(data, source, _promotion(other, "Bo"))
     promote_adapter(data, source, _promotion())
     newer = write_adapter(tmp_path / "newer.safetensors", seed=1)
-    promote_adapter(data, newer, replace(_promotion(by="Cy"), adapter_version="sha256:cd"))
+    promote_adapter(data, newer, _promotion(by="Cy", version="sha256:cd"))
     manifest = read_manifest(data, "western")
     assert {name: entry["promoted_by"] for name, entry in manifest.items()} == {"other": "Bo", "western_land": "Cy"}
     assert (data.root / TARGET).read_bytes() == newer.read_bytes()
@@ -100,10 +104,9 @@ def test_another_adapter_s_entry_stays_and_the_own_is_replaced(data: DataDir, so
 
 
 @pytest.mark.parametrize("by", ["", "  ", "\n"])
-def test_somebody_must_be_named(data: DataDir, source: Path, by: str) -> None:
-    (fault,) = faults_of(lambda: promote_adapter(data, source, _promotion(by=by)), VerificationError)
-    assert (fault.file, fault.field) == ("western/western_land", "by")
-    assert names_below(data.root) == []
+def test_somebody_must_be_named(by: str) -> None:
+    with pytest.raises(ValidationError, match="promoted_by"):
+        _promotion(by=by)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +115,20 @@ def test_somebody_must_be_named(data: DataDir, source: Path, by: str) -> None:
         (_verdicts("passed", "failed"), "check 1: detail 1"),
         (_verdicts("failed", "failed"), "check 0: detail 0; check 1: detail 1"),
         (_verdicts("skipped"), "none was made"),
-        ((), "none was made"),
+        ({}, "none was made"),
     ],
 )
-def test_what_did_not_pass_is_refused(data: DataDir, source: Path, verdicts: tuple[Verdict, ...], reason: str) -> None:
-    promotion = replace(_promotion(), verdicts=verdicts)
+def test_what_did_not_pass_is_refused(data: DataDir, source: Path, verdicts: dict[str, str], reason: str) -> None:
+    promotion = _promotion(verified=verdicts)
     (fault,) = faults_of(lambda: promote_adapter(data, source, promotion), VerificationError)
     assert fault.problem == f"did not pass verification ({reason})"
     assert names_below(data.root) == []
+
+
+def test_what_did_not_pass_is_promoted_with_a_reason_that_is_kept(data: DataDir, source: Path) -> None:
+    promote_adapter(data, source, _promotion(verified=_verdicts("passed", "failed"), because="for the dream"))
+    entry = read_manifest(data, "western")["western_land"]
+    assert (entry["because"], entry["verified"]["check 1"]) == ("for the dream", "failed: detail 1")
 
 
 def test_an_external_adapter_s_own_file_is_left_untouched(data: DataDir, source: Path) -> None:

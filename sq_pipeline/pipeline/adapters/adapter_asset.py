@@ -27,6 +27,7 @@ class PersonsWord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str | None = Field(default=None, description="Who says so.")
+    because: str | None = Field(default=None, description="Why, where a check failed.")
     iteration: int | None = Field(default=None, description="The kept checkpoint that is to be used.")
 
 

@@ -17,7 +17,6 @@ from sq_pipeline.adapters.remap.preflight import Preflight, preflight_file, pref
 from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.adapters.source import dialect_of, open_family_adapter
 from sq_pipeline.adapters.strength.stated_scales import config_text
-from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.archive import versions_of
 from sq_pipeline.common.errors import AdapterError, Fault, SqPipelineError
@@ -26,7 +25,8 @@ from sq_pipeline.common.stat_cache import code_stamp
 from sq_pipeline.content.clashes import place_in_genre
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.manifests import read_manifest
+from sq_pipeline.pipeline.promotions.sign_offs import sign_off_in_use
+from sq_pipeline.pipeline.promotions.version_files import put_into_store
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.training.dataset_files import read_recipe
@@ -233,19 +233,18 @@ def promoted_record(context: Context, adapter: Adapter) -> Record | None:
 
 
 def _promoted_by_manifest(context: Context, adapter: Adapter) -> Record | None:
-    entry = read_manifest(context.data, adapter.genre).get(adapter.name)
-    path = context.data.lora_root / adapter.file
-    if entry is None or not path.is_file() or adapter.dataset is None:
+    sign_off = sign_off_in_use(context.data, adapter)
+    if sign_off is None or (adapter.dataset is None and sign_off.adapter_sha256 is None):
         return None
-    version = tensors_data_version(path)
-    if version != entry.get("adapter_version"):
+    stored = put_into_store(context, adapter, sign_off)
+    if stored is None:
         return None
-    inputs = {"adapter": version, "manifest": True}
+    inputs = {"adapter": sign_off.adapter_version, "manifest": True}
     return Record(
         kind="promoted_adapter",
         fingerprint=fingerprint(inputs),
         inputs=inputs,
-        data_version=version,
-        objects={"adapter": context.store.put_file(path, ".safetensors")},
-        info={"promoted_by": entry.get("promoted_by"), "file": adapter.file},
+        data_version=sign_off.adapter_version,
+        objects={"adapter": stored},
+        info={"promoted_by": sign_off.promoted_by, "file": adapter.file},
     )

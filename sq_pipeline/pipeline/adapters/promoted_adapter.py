@@ -1,12 +1,12 @@
 """The asset `promoted_adapter`: an adapter that passed its verification, put where worlds find it, in somebody's name.
 
-Here: whether it may be, putting it there, and the genre's manifest. Not here: a person's yes (`promote`).
+Here: whether it may be, putting it there, and the genre's manifest. Not here: who said yes to what
+(`promotions.sign_offs`), and a person's commands (`promote`, `roll_back`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.archive import archive_version
@@ -15,28 +15,35 @@ from sq_pipeline.common.errors import AdapterError, Fault, VerificationError
 from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, Steps, made
-from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
+from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, PersonsWord, Steps, made
 from sq_pipeline.pipeline.adapters.facts import asset_name
+from sq_pipeline.pipeline.adapters.signing import failed_checks, judged_of, sign_as, sign_off_for
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import Inputs, promotion_inputs
 from sq_pipeline.pipeline.manifests import read_manifest, write_manifest
-from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.promotions.sign_offs import (
+    AUTOMATIC,
+    SignOff,
+    add_sign_off,
+    forget,
+    held_sign_off,
+    in_use,
+    now_text,
+    read_sign_offs,
+    sign_offs_of,
+    yes_for,
+)
+from sq_pipeline.pipeline.promotions.version_files import keep_replaced, put_into_store
+from sq_pipeline.pipeline.store import Record, StoredObject
 from sq_pipeline.pipeline.theirs import why_not_ours
-from sq_pipeline.verification.verdicts import Verdict, has_passed
-
-AUTOMATIC = "automatic (sq.yaml says `promotion: automatic`)"
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What the manifest says of one promoted adapter. Versions are `sha256:…`."""
+    """An adapter, and who put which version of it into use."""
 
     adapter: Adapter
-    adapter_version: str
-    verdicts: tuple[Verdict, ...]
-    promoted_by: str
-    provenance: dict[str, Any]
+    sign_off: SignOff
 
 
 def promote_adapter(
@@ -50,24 +57,16 @@ def promote_adapter(
     """Copy the adapter to `content/lora/…` and enter it in the genre's manifest; both whole or not at all.
 
     An external adapter's file is the person's own and is left as it is; only the manifest names it. Raises
-    VerificationError when a verdict failed or none was made, or nobody is named; ContentError for a broken manifest.
-    `say` hears of a manifest that was kept in the archive. With `sha256` nothing is promoted but bytes of that hash.
+    VerificationError when a verdict failed or none was made, and nobody said why it is used all the same; ContentError
+    for a broken manifest. `say` hears of a manifest that was kept in the archive. With `sha256` nothing is promoted but
+    bytes of that hash.
     """
-    adapter = promotion.adapter
-    if not has_passed(promotion.verdicts):
-        failed = [f"{v.check}: {v.detail}" for v in promotion.verdicts if v.outcome == "failed"]
-        problem = f"did not pass verification ({'; '.join(failed) or 'none was made'})"
+    adapter, sign_off = promotion.adapter, promotion.sign_off
+    if not sign_off.may_be_used:
+        problem = f"did not pass verification ({'; '.join(sign_off.failed) or 'none was made'})"
         raise VerificationError(Fault(adapter.key, "", problem, "look at its report; train it again"))
-    if not promotion.promoted_by.strip():
-        raise VerificationError(Fault(adapter.key, "by", "nobody is named", "say who promotes it"))
     manifest = read_manifest(data, adapter.genre)
-    manifest[adapter.name] = {
-        "file": adapter.file,
-        "adapter_version": promotion.adapter_version,
-        "promoted_by": promotion.promoted_by,
-        "verified": {verdict.check: f"{verdict.outcome}: {verdict.detail}" for verdict in promotion.verdicts},
-        "made_from": promotion.provenance,
-    }
+    manifest[adapter.name] = sign_off.as_entry()
     target = data.lora_root / adapter.file
     if adapter.dataset is None:
         kept = write_manifest(data, adapter.genre, manifest)
@@ -81,36 +80,105 @@ def promote_adapter(
     return target
 
 
-def _inputs(_context: Context, _adapter: Adapter, steps: Steps) -> Inputs:
+def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    """What is promoted now; a version that a person put back in use, where one is, is an input like any other."""
+    held = held_sign_off(context, adapter)
+    if held is not None:
+        return held.inputs
     return promotion_inputs(made(steps, "mflux_adapter").data_version, made(steps, "verification").data_version)
 
 
 def _refine(context: Context, adapter: Adapter, step: Step, steps: Steps) -> Step:
-    """Only what passed is promoted, by a person where `sq.yaml` says so, and stays where it was put."""
+    """Only what passed is promoted, or what a person overruled; by a person where `sq.yaml` says so; and it stays where
+    it was put. What a person put back in use stays, whatever comes of the line.
+    """
+    held = held_sign_off(context, adapter)
+    if held is not None:
+        return _held(context, adapter, context.step(step.asset, step.kind, held.inputs), steps, held)
     is_manual = context.settings.promotion == "manual"
     if step.because is not None:
         waits = step.status == "pending" and is_manual
         return replace(step, status="waiting", reasons=("then it waits for a person",)) if waits else step
-    verification = made(steps, "verification")
-    if not verification.info["has_passed"]:
-        failed = [f"{v['check']}: {v['detail']}" for v in verification.info["verdicts"] if v["outcome"] == "failed"]
-        return replace(step, status="blocked", record=None, reasons=("did not pass verification", *failed))
+    yes = yes_for(context, adapter, judged_of(steps))
+    if yes is None and not made(steps, "verification").info["has_passed"]:
+        reasons = ("did not pass verification", *failed_checks(steps), *_stays(context, adapter, steps))
+        return replace(step, status="blocked", record=None, reasons=reasons)
+    if step.record is not None and (problem := _why_no_yes(adapter, step.record, steps)):
+        # with a yes of another time it needs nobody, and is put back
+        was, reason = (None, problem) if yes is None else (step.record, yes.describe())
+        step = replace(step, status="stale", record=was, reasons=(reason,))
+    if out_of_place := _out_of_place(context, adapter, step):
+        return out_of_place
+    current = in_use(context, adapter)
+    if (
+        step.status == "fresh"
+        and yes is not None
+        and current != yes
+        and current is not None
+        and current.act == "rollback"
+    ):
+        return replace(step, status="stale", reasons=(yes.describe(),))  # promoted by now, and not only put back
+    if step.status == "stale" and step.record is None and yes is not None:
+        return replace(step, reasons=(yes.describe(), *step.reasons))
+    if step.status == "stale" and step.record is None and is_manual:
+        reasons = (f"waits for a person: {_way(adapter)}", *step.reasons, *_stays(context, adapter, steps))
+        return replace(step, status="waiting", reasons=reasons)
+    return step
+
+
+def _held(context: Context, adapter: Adapter, step: Step, steps: Steps, held: SignOff) -> Step:
+    """A version that a person put back in use: first it has to be where it belongs, then what is newer may wait."""
+    if out_of_place := _out_of_place(context, adapter, step):
+        return out_of_place
+    if step.status != "fresh" or step.record is None or step.record.info.get("file") != adapter.file:
+        return replace(step, status="stale", reasons=(held.describe(), *step.reasons))
+    if steps["verification"].record is None:
+        return step  # it is judged when it is there
+    judged = judged_of(steps)
+    if any(sign_off.is_for(judged) for sign_off in sign_offs_of(context, adapter)):
+        return step  # a person knew of it, and put another one back
+    stays = f"in use stays {held.describe()}"
+    if failed := failed_checks(steps):
+        return replace(step, status="blocked", reasons=("did not pass verification", *failed, stays))
+    return replace(step, status="waiting", reasons=(f"a newer one waits for a person: {_way(adapter)}", stays))
+
+
+def _out_of_place(context: Context, adapter: Adapter, step: Step) -> Step | None:
+    """The step where something else lies in the adapter's place, or nothing; None where all is well."""
     path, file = context.data.root / adapter.place, adapter.place
     if theirs := _why_theirs(context, adapter, step):
         way = f"Move it away, or put the promoted one there: {_way(adapter)}"
         return replace(step, status="waiting", reasons=(f"{file} {theirs}; it stays. {way}", *step.reasons))
-    if step.status == "fresh" and not path.is_file():
+    if step.status == "fresh" and adapter.dataset is not None and not path.is_file():
         return replace(step, status="stale", reasons=(f"{file} is gone",))
     if step.status == "fresh" and step.record is not None and not _holds(context, adapter, step.record):
         return replace(step, status="stale", reasons=(f"{file} is another adapter",))
-    # with a record it was promoted before, just as it is, and nobody has to say yes again; but to another file
-    if step.record is not None and step.record.info.get("file") != adapter.file:
-        reason = f"it was promoted as content/lora/{step.record.info.get('file')}"
-        step = replace(step, status="stale", record=None, reasons=(reason,))
-    if step.status == "stale" and step.record is None and is_manual:
-        reason = f"waits for a person: {_way(adapter)}"
-        return replace(step, status="waiting", reasons=(reason, *step.reasons))
-    return step
+    return None
+
+
+def _why_no_yes(adapter: Adapter, record: Record, steps: Steps) -> str | None:
+    """Why a record is no yes to what there is now: to another file, or over another base model. None where it is one.
+
+    With a record it was promoted before, just as it is, and nobody has to say yes again.
+    """
+    if record.info.get("file") != adapter.file:
+        return f"it was promoted as content/lora/{record.info.get('file')}"
+    judged = judged_of(steps)
+    base, now = (
+        (record.info.get("base_model"), record.info.get("base_weights")),
+        (judged.base_model, judged.base_weights),
+    )
+    if base in ((None, None), now):
+        return None
+    return f"it was promoted over {base[0]}" + (" with other weights" if base[0] == now[0] else f", not {now[0]}")
+
+
+def _stays(context: Context, adapter: Adapter, steps: Steps) -> tuple[str, ...]:
+    """What is in use meanwhile, where that is another version."""
+    current = in_use(context, adapter)
+    if current is None or current.adapter_version == made(steps, "mflux_adapter").data_version:
+        return ()
+    return (f"in use stays {current.describe()}",)
 
 
 def _way(adapter: Adapter) -> str:
@@ -151,54 +219,75 @@ def _why_no_adapter_of_ours(context: Context, adapter: Adapter, path: Path) -> s
     last = context.store.read_known("promoted_adapter", current) if current else None
     if last is not None and context.store.is_same_damage(last.objects["adapter"], path):
         return None  # put there from the store before anybody noticed
-    entry = read_manifest(context.data, adapter.genre).get(adapter.name, {})
-    return None if version == entry.get("adapter_version") else "is no adapter of ours"
+    ours = {sign_off.adapter_version for sign_off in sign_offs_of(context, adapter)}
+    return None if version in ours else "is no adapter of ours"
+
+
+def _enter(context: Context, adapter: Adapter, steps: Steps, word: PersonsWord) -> None:
+    """Write down a person's yes, unless it is there and in use already; raises VerificationError."""
+    sign_off = sign_as(adapter, steps, word)
+    is_in_use = steps["promoted_adapter"].status == "fresh" and held_sign_off(context, adapter) is None
+    if not is_in_use:
+        add_sign_off(context, adapter, sign_off)
 
 
 def _make(making: Making) -> Record:
-    """Promote the adapter in somebody's name; without one only where `sq.yaml` says `promotion: automatic`.
+    """Put into use what a person said yes to; without one only where `sq.yaml` says `promotion: automatic`.
 
     One that was promoted before needs nobody: it is put back. What a person put in its place goes only when one says
     so, and into the archive first. Raises VerificationError.
     """
     context, adapter, step = making.context, making.adapter, making.step
+    if read_sign_offs(context.data, adapter) != sign_offs_of(context, adapter):
+        problem = "somebody said meanwhile which version is to be used"
+        raise VerificationError(Fault(step.asset, "", problem, "run again; nothing was kept"))
     theirs = _why_theirs(context, adapter, step)
-    before = step.record.info["promoted_by"] if step.record is not None and not theirs else None
-    by = making.by or before
-    if by is None and (theirs or context.settings.promotion != "automatic"):
-        raise VerificationError(Fault(step.asset, "", "; ".join(step.reasons), ""))
-    remapped, verification = making.upstream("mflux_adapter"), making.upstream("verification")
-    stored = remapped.objects["adapter"]
-    promotion = Promotion(
-        adapter=adapter,
-        adapter_version=remapped.data_version,
-        verdicts=tuple(Verdict(**verdict) for verdict in verification.info["verdicts"]),
-        promoted_by=by or AUTOMATIC,
-        provenance=_provenance(making.steps, verification),
-    )
+    sign_off = None if step.status in ("waiting", "blocked") and making.by is None else _to_put(making)
+    stored = None if sign_off is None else _stored(making, sign_off)
+    if sign_off is None or stored is None:
+        lost = () if sign_off is None else (f"the file of {sign_off.describe()} is gone",)
+        raise VerificationError(Fault(step.asset, "", "; ".join((*lost, *step.reasons)), ""))
     path = context.data.lora_root / adapter.file
     if theirs and (path.is_symlink() or not path.is_file()):
         raise VerificationError(Fault(context.data.relative(path), "", theirs, "move it away"))
     if theirs:
         context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(archive_version(path))}")
+    sign_off = sign_off.model_copy(update={"file": adapter.file})
+    if sign_off not in sign_offs_of(context, adapter):
+        add_sign_off(context, adapter, sign_off)
+    keep_replaced(context, adapter, sign_off)
+    promotion = Promotion(adapter, sign_off)
     promote_adapter(context.data, context.adapter_file(stored), promotion, context.tell, sha256=stored.sha256)
-    info = {"promoted_by": promotion.promoted_by, "file": adapter.file}
-    return step.as_record(remapped.data_version, {"adapter": stored}, info)
+    forget(context, adapter)
+    told = ("promoted_by", "file", "act", "promoted_at", "because", "base_model", "base_weights")
+    info = {name: value for name, value in sign_off.as_entry().items() if name in told}
+    if sign_off.because is not None:
+        info["failed"] = sign_off.failed
+    return step.as_record(sign_off.adapter_version, {"adapter": stored}, info)
 
 
-def _provenance(steps: Steps, verification: Record) -> dict[str, Any]:
-    made_from: dict[str, Any] = {"verification_report": verification.objects["report"].sha256}
-    for name in ("training_dataset", "mlx_adapter", "mflux_adapter"):
-        step = steps.get(name)
-        if step is not None and step.record is not None:
-            made_from[name] = step.record.data_version
-    chosen = steps.get("chosen_checkpoint")
-    if chosen is not None and chosen.record is not None:
-        made_from["checkpoint"] = describe_choice(chosen.record.info)
-    mflux = steps["mflux_adapter"].record
-    if mflux is not None and "keymap" in mflux.info:
-        made_from["keymap"] = f"{mflux.info['keymap']} {mflux.info['keymap_version']} {mflux.info['rules_hash']}"
-    return made_from
+def _to_put(making: Making) -> SignOff | None:
+    """What goes into use: what a person put back, what got a yes, or what needs none; None where a yes is missing."""
+    context, adapter, record = making.context, making.adapter, making.step.record
+    held = held_sign_off(context, adapter)
+    if held is not None:
+        return held
+    if yes := yes_for(context, adapter, judged_of(making.steps)):
+        return yes
+    new = sign_off_for(adapter, making.steps, AUTOMATIC, now_text())
+    if record is not None and _why_no_yes(adapter, record, making.steps) is None:  # of before there was a history
+        return new.model_copy(
+            update={name: record.info.get(name) for name in ("promoted_by", "promoted_at", "because")}
+        )
+    return new if context.settings.promotion == "automatic" and new.may_be_used else None
+
+
+def _stored(making: Making, sign_off: SignOff) -> StoredObject | None:
+    """Its file in the store; from a copy, or as the line has made it again, where the store has lost it."""
+    remapped = making.steps["mflux_adapter"].record
+    is_same = remapped is not None and remapped.data_version == sign_off.adapter_version
+    again = remapped.objects["adapter"] if remapped is not None and is_same else None
+    return put_into_store(making.context, making.adapter, sign_off) or again
 
 
 ASSET = AdapterAsset(
@@ -209,6 +298,7 @@ ASSET = AdapterAsset(
     make=_make,
     description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",
     refine=_refine,
-    hears=("by",),
+    hears=("by", "because"),
+    enter=_enter,
     is_placed=True,
 )

@@ -1,4 +1,4 @@
-"""`adapter verify` and `adapter promote`: judging a file, and putting one into use by somebody's name."""
+"""`adapter verify`: judging a file."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
-from sq_pipeline.cli.printing import print_json, print_judgement, print_line
+from sq_pipeline.cli.printing import print_judgement
 from sq_pipeline.common.layout import data_root
 
 
@@ -33,7 +33,7 @@ def _verify(
 
 
 def register(adapter: typer.Typer) -> None:
-    """Add the commands to the `adapter` group."""
+    """Add the command to the `adapter` group."""
 
     @adapter.command()
     def verify(
@@ -57,27 +57,3 @@ def register(adapter: typer.Typer) -> None:
         if sheet is not None and png:
             write_bytes(sheet, png)
         print_judgement(report, markdown, as_json=as_json)
-
-    @adapter.command()
-    def promote(
-        name: Annotated[str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.")],
-        by: Annotated[str, typer.Option("--by", help="Who says yes.")],
-        data: DataOption = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Put a verified adapter into use, in somebody's name."""
-        from sq_pipeline.common.layout import open_data_dir
-        from sq_pipeline.pipeline.adapters.promote import promote as promote_by
-        from sq_pipeline.pipeline.context import Context
-        from sq_pipeline.wiring import real_engines
-
-        directory = open_data_dir(data_root(data))
-        context = Context(directory, real_engines(directory))
-        chosen = context.adapter(name)
-        record, is_made = promote_by(context, chosen, by)
-        result = {"adapter": chosen.key, "file": f"content/lora/{chosen.file}", "promoted_now": is_made, **record.info}
-        if as_json:
-            print_json(result)
-        else:
-            word = "promoted" if is_made else "was promoted already"
-            print_line(f"{chosen.key} {word}: {result['file']}")
