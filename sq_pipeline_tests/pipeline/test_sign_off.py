@@ -220,6 +220,18 @@ def test_it_is_refused(line: Line, break_it: Callable[[Line], None] | None, beca
     assert before == (line.entry(), line.data.promotion_history("west").read_bytes(), line.file.read_bytes())
 
 
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_is_not_there_yet_is_not_promoted(line: Line, is_broken: bool) -> None:
+    line.train(5)
+    if is_broken:
+        (line.data.datasets_root / "west/landscape/lora.yaml").write_text("rank: many\n")
+    before = line.entry()
+    (fault,) = faults_of(line.promote, VerificationError)
+    assert "cannot be made yet, because west/loras/west_land/verification" in fault.problem
+    assert fault.hint == ("" if is_broken else "bring it up to date with `sq-pipeline run`")
+    assert line.entry() == before
+
+
 @pytest.mark.parametrize("break_it", [lambda line: None, _missed], ids=["no picture changed", "layers missed"])
 def test_with_a_reason_it_is_used_and_the_reason_is_kept(line: Line, break_it: Callable[[Line], None]) -> None:
     break_it(line)

@@ -58,9 +58,8 @@ def sign_as(adapter: Adapter, steps: Steps, word: PersonsWord) -> SignOff:
     step, verification = steps["promoted_adapter"], steps["verification"]
     if verification.record is None:
         behind = follow([verification], step.asset, step.kind)
-        faults.append(
-            Fault(step.asset, "", "; ".join(problems_of(behind)), f"bring it up to date with {command('run')}")
-        )
+        way = f"bring it up to date with {command('run')}" if behind.status == "pending" else ""
+        faults.append(Fault(step.asset, "", "; ".join(problems_of(behind)), way))
     elif not verification.record.info["has_passed"]:
         faults += _refusals(adapter, step.asset, steps, word.because)
     if faults:
