@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
-from sq_pipeline.pipeline.adapters.reference import reference_folder
 from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.reference_pictures import reference_folder
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_files import load_calibration
 from sq_pipeline.verification.gate_limits import limits_for

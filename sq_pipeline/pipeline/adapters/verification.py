@@ -1,5 +1,6 @@
 """The asset `verification`: the gate's verdict over an mflux adapter. How it judges: `verification.verify`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,16 +13,18 @@ from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck
 from sq_pipeline.pipeline.adapters.facts import (
     asset_name,
     base_model_for,
+    dataset_label,
     family_names_of,
+    recipe_of,
     remarks_of,
     source_keymap_of,
     verify_prompts_of,
 )
-from sq_pipeline.pipeline.adapters.reference import reference_of
 from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source_file, source_version
 from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
+from sq_pipeline.pipeline.reference_pictures import as_reference
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.verification.gate_files import load_calibration
@@ -34,6 +37,7 @@ from sq_pipeline.verification.gate_limits import (
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
 from sq_pipeline.verification.null_file import open_with_null
 from sq_pipeline.verification.prompts import verify_prompt_values
+from sq_pipeline.verification.reference import Reference
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
 from sq_pipeline.verification.verify import VerifyRequest, verify_adapter
@@ -81,6 +85,19 @@ def limits_of(context: Context, adapter: Adapter) -> Limits:
     return limits_for(calibration, weights_hash, adapter.tier, overrides_of(context, adapter))
 
 
+def _reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference | None:
+    """An adapter's own dataset, as it was checked; None for an adapter from elsewhere."""
+    if adapter.dataset is None:
+        return None
+    folder = context.data.datasets_root / adapter.dataset
+    index = context.store.read_text(made(steps, "training_dataset").objects["index"])
+    pairs = [json.loads(line) for line in index.splitlines()]
+    paths, captions = [folder / pair["image"] for pair in pairs], [str(pair["prompt"]) for pair in pairs]
+    return as_reference(
+        dataset_label(adapter), paths, captions, recipe_of(context, adapter), base_model_for(context, adapter)
+    )
+
+
 def _make(making: Making) -> Record:
     """Verify the adapter. A failed verdict is a record like any other."""
     context, adapter = making.context, making.adapter
@@ -100,7 +117,7 @@ def _make(making: Making) -> Record:
             prompts=verify_prompts_of(context, adapter),
             thresholds=context.settings.thresholds,
             limits=limits_of(context, adapter),
-            reference=reference_of(context, adapter, making.steps),
+            reference=_reference_of(context, adapter, making.steps),
             source=opened,
             null_file=null_file,
             remarks=remarks_of(context, adapter),

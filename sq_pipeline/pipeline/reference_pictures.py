@@ -1,18 +1,13 @@
-"""Where the pictures come from that an adapter's style is held against: its dataset, or a folder that a person names.
+"""The pictures that an adapter's style is held against: pairs of a dataset, or a folder that a person names.
 
 Not here: what is measured on them (`verification.measures`).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel, SizePx, training_base_of
 from sq_pipeline.common.errors import DatasetError, Fault
-from sq_pipeline.content.records import Adapter
-from sq_pipeline.pipeline.adapters.adapter_asset import Steps, made
-from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, recipe_of
-from sq_pipeline.pipeline.context import Context
 from sq_pipeline.training.dataset import read_captions
 from sq_pipeline.training.dataset_files import list_as_told, read_recipe, stem_of
 from sq_pipeline.training.pictures.fitted import read_fitted
@@ -24,19 +19,6 @@ from sq_pipeline.verification.measures.features import Pixels
 from sq_pipeline.verification.reference import MOST_PICTURES, Reference
 
 _LOSS_PICTURES = 8  # of a folder whose recipe says nothing
-
-
-def reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference | None:
-    """An adapter's own dataset, as it was checked; None for an adapter from elsewhere."""
-    if adapter.dataset is None:
-        return None
-    folder = context.data.datasets_root / adapter.dataset
-    index = context.store.read_text(made(steps, "training_dataset").objects["index"])
-    pairs = [json.loads(line) for line in index.splitlines()]
-    paths, captions = [folder / pair["image"] for pair in pairs], [str(pair["prompt"]) for pair in pairs]
-    return _reference(
-        dataset_label(adapter), paths, captions, recipe_of(context, adapter), base_model_for(context, adapter)
-    )
 
 
 def reference_folder(folder: Path, base_model: BaseModel) -> Reference:
@@ -62,10 +44,10 @@ def reference_folder(folder: Path, base_model: BaseModel) -> Reference:
         raise DatasetError(Fault(str(folder), "", "holds no picture", "put the pictures themselves into the folder"))
     captions = [caption_of.get(stem_of(path), "") for path in paths]
     has_recipe = (folder / "lora.yaml").is_file()
-    return _reference(name, paths, captions, recipe, base_model, has_recipe=has_recipe, notes=notes)
+    return as_reference(name, paths, captions, recipe, base_model, has_recipe=has_recipe, notes=notes)
 
 
-def _reference(
+def as_reference(
     label: str,
     paths: Sequence[Path],
     captions: Sequence[str],
@@ -75,6 +57,9 @@ def _reference(
     has_recipe: bool = True,
     notes: Sequence[str] = (),
 ) -> Reference:
+    """Pictures with their captions ("" where there is none), as `recipe` trains them; without one nobody knows what was
+    trained on, or how.
+    """
     size = crops_of(recipe, training_base_of(base_model).training_size).resolution
     wanted = recipe.held_out_pairs if has_recipe else _LOSS_PICTURES
     held_out = validation_indices(len(paths), wanted)
