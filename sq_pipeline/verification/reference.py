@@ -1,6 +1,6 @@
 """The pictures that an adapter's style is held against: its dataset's, or a folder that a person names.
 
-Not here: reading a folder (`pipeline.adapters.reference`), what is measured (`measures`).
+Not here: reading a folder (`pipeline.reference_pictures`), what is measured (`measures`).
 """
 
 from collections.abc import Callable
