@@ -14,7 +14,7 @@ from sq_pipeline.verification.gate_files import load_calibration
 from sq_pipeline.verification.gate_limits import limits_for
 from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
 from sq_pipeline.verification.null_file import open_with_null
-from sq_pipeline.verification.prompts import load_verify_prompts
+from sq_pipeline.verification.prompts import insist_control_word, load_verify_prompts
 from sq_pipeline.verification.verify import VerificationReport, VerifyRequest, verify_adapter
 
 
@@ -35,6 +35,8 @@ def verify_file(
     use = AdapterUse(file.resolve(), 1.0)
     calibration = load_calibration(context.data, base_model.name)
     limits = limits_for(calibration, context.weights_hash(base_model), tier, thresholds.overrides_for(tier))
+    prompts = load_verify_prompts(context.data, tier)
+    insist_control_word(prompts, tier, trigger)
     remarks = () if source != file else ("no source was named: its fidelity proves loading only",)
 
     def measure() -> FidelityReport:
@@ -50,7 +52,7 @@ def verify_file(
             trigger=trigger,
             base_model=base_model,
             tier=tier,
-            prompts=load_verify_prompts(context.data, tier),
+            prompts=prompts,
             thresholds=thresholds,
             limits=limits,
             reference=None if reference is None else reference_folder(reference, base_model),

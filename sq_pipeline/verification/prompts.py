@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.fingerprints import counted_fields
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.strict_yaml import load_mapping, validate
@@ -47,3 +48,11 @@ def load_verify_prompts(data: DataDir, tier: str) -> VerifyPrompts:
     path = data.verify_prompts_root / f"{tier}.yaml"
     file = data.relative(path)
     return validate(VerifyPrompts, load_mapping(path, file), file)
+
+
+def insist_control_word(prompts: VerifyPrompts, tier: str, trigger: str | None) -> None:
+    """Raises ContentError where the word that should mean nothing is the trigger: nothing would tell the two apart."""
+    if trigger is not None and trigger.strip().lower() == prompts.control_word.strip().lower():
+        problem = f"{prompts.control_word!r} is the trigger of this adapter"
+        hint = "write another word, one that means nothing"
+        raise ContentError(Fault(f"verify_prompts/{tier}.yaml", "control_word", problem, hint))

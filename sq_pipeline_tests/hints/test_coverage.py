@@ -209,6 +209,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "put the pictures themselves into the folder",
         "write one file of them, without the `---`",
         "shorten the prompt",
+        "write another word, one that means nothing",
         "the metadata was changed",
         "use one of …, or one with … after it",
     ),

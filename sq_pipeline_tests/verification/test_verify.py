@@ -16,14 +16,14 @@ from PIL import Image
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BASE_MODELS
-from sq_pipeline.common.errors import AdapterError, Fault, RenderError
+from sq_pipeline.common.errors import AdapterError, ContentError, Fault, RenderError
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer
 from sq_pipeline.pictures.sheets import Tile, draw_gallery, draw_sheet, thumbnail_markdown
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_limits import Limits
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
-from sq_pipeline.verification.prompts import VerifyPrompts
+from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.ssim import ssim
 from sq_pipeline.verification.thresholds import Thresholds
@@ -460,3 +460,11 @@ def test_ssim_of_different_shapes_raises(shape: tuple[int, ...]) -> None:
 
 def test_an_applied_adapter_of_nothing_is_not_whole() -> None:
     assert not AppliedAdapter(Path("a"), 1.0, 0, 0, 0, 0).is_whole
+
+
+@pytest.mark.parametrize("trigger", ["harrowmere", "Harrowmere "])
+def test_a_control_word_that_is_the_trigger_tells_nothing_apart(trigger: str) -> None:
+    with pytest.raises(ContentError, match=r"control_word: .harrowmere. is the trigger"):
+        insist_control_word(PROMPTS, "landscape", trigger)
+    insist_control_word(PROMPTS, "landscape", None)
+    insist_control_word(PROMPTS, "landscape", "harrowmere_inn")

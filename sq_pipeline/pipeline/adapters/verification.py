@@ -36,7 +36,7 @@ from sq_pipeline.verification.gate_limits import (
 )
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
 from sq_pipeline.verification.null_file import open_with_null
-from sq_pipeline.verification.prompts import verify_prompt_values
+from sq_pipeline.verification.prompts import insist_control_word, verify_prompt_values
 from sq_pipeline.verification.reference import Reference
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
@@ -47,7 +47,8 @@ _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
 def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     """What the gate of before has judged stands, until anything of it changes: an upgrade verifies nothing again."""
-    base_model = base_model_for(context, adapter)
+    base_model, prompts = base_model_for(context, adapter), verify_prompts_of(context, adapter)
+    insist_control_word(prompts, adapter.tier, adapter.trigger)
 
     def inputs(gate: Mapping[str, Any] | None) -> Inputs:
         return verification_inputs(
@@ -55,7 +56,7 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
             source_version(context, adapter, steps),
             source_keymap_of(context, adapter) or family_names_of(base_model),
             adapter.trigger,
-            verify_prompt_values(verify_prompts_of(context, adapter)),
+            verify_prompt_values(prompts),
             threshold_values(context.settings.thresholds),
             base_model,
             context.weights_hash(base_model),
