@@ -10,6 +10,7 @@ from sq_pipeline.verification.fidelity import FidelityReport, LayerFidelity
 from sq_pipeline.verification.thresholds import FidelityThresholds, Thresholds
 
 FIDELITY = "adapter fidelity"  # the name of check 1
+_CHECK_OF_BEFORE = "trigger discriminates"
 _MOST_NAMES = 3
 
 Outcome = Literal["passed", "warned", "failed", "skipped"]
@@ -80,13 +81,23 @@ def has_passed(verdicts: Sequence[Verdict]) -> bool:
     return "failed" not in outcomes and "passed" in outcomes
 
 
+def failed_names(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The checks that failed, sorted: all of a verification that counts downstream.
+
+    A check that was not made, or only warned, stops nothing, and so counts as one that passed.
+    """
+    return tuple(sorted(verdict.check for verdict in verdicts if verdict.outcome == "failed"))
+
+
 def verdicts_version(verdicts: Sequence[Verdict], adapter_version: str) -> str:
     """The data version of a verification: the adapter, and which checks failed; no figures, no thresholds.
 
-    A check that was not made, or only warned, stops nothing downstream, and so counts as one that passed.
+    What the gate of before has judged, which had a check of that name, keeps the version that it had.
     """
-    failed = {verdict.check: verdict.outcome for verdict in verdicts if verdict.outcome == "failed"}
-    return fingerprint({"adapter": adapter_version, "outcomes": failed})
+    outcomes: dict[str, str] = {verdict.check: verdict.outcome for verdict in verdicts}
+    if _CHECK_OF_BEFORE not in outcomes:
+        outcomes = dict.fromkeys(failed_names(verdicts), "failed")
+    return fingerprint({"adapter": adapter_version, "outcomes": outcomes})
 
 
 def _faults(report: FidelityReport, thresholds: FidelityThresholds, limit: float) -> Iterator[str]:

@@ -54,7 +54,7 @@ def line(first: DataDir, tmp_path: Path) -> Line:
     return line
 
 
-JUDGED = Judged("sha256:ab", {"fidelity": "passed", "trigger": "skipped"}, "tiny-flux", "sha256:01")
+JUDGED = Judged("sha256:ab", (), "tiny-flux", "sha256:01")
 SAID: dict[str, Any] = {
     "file": "west/landscape.safetensors",
     "adapter_version": "sha256:ab",
@@ -76,7 +76,8 @@ SAID: dict[str, Any] = {
         ({"base_model": "flux1-dev"}, False),
         ({"base_weights": "sha256:02"}, False),
         ({"verified": {"fidelity": "failed: no", "trigger": "skipped: none"}}, False),
-        ({"verified": {"fidelity": "passed: all"}}, False),
+        ({"verified": {"fidelity": "passed: all"}}, True),  # a check that was not made stops nothing
+        ({"verified": {"fidelity": "warned: nearly", "trigger": "passed: yes"}}, True),
         ({"verified": {}}, False),
     ],
 )
@@ -86,7 +87,7 @@ def test_what_a_yes_is_for(change: dict[str, Any], counts: bool) -> None:
 
 @pytest.mark.parametrize(("because", "counts"), [(None, False), ("it is meant to", True)])
 def test_a_failed_one_counts_with_a_reason_alone(because: str | None, counts: bool) -> None:
-    judged = Judged("sha256:ab", {"fidelity": "failed"}, "tiny-flux", "sha256:01")
+    judged = Judged("sha256:ab", ("fidelity",), "tiny-flux", "sha256:01")
     assert SignOff(**{**SAID, "verified": {"fidelity": "failed: x"}, "because": because}).is_for(judged) is counts
 
 

@@ -12,6 +12,7 @@ from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
 from sq_pipeline.pipeline.chain import follow, problems_of
 from sq_pipeline.pipeline.promotions.sign_offs import Judged, SignOff, now_text
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.verification.verdicts import Verdict, failed_names
 
 
 def judged_of(steps: Steps) -> Judged:
@@ -19,7 +20,7 @@ def judged_of(steps: Steps) -> Judged:
     verification = made(steps, "verification")
     return Judged(
         adapter_version=made(steps, "mflux_adapter").data_version,
-        outcomes={verdict["check"]: verdict["outcome"] for verdict in verification.info["verdicts"]},
+        failed=failed_names([Verdict(**verdict) for verdict in verification.info["verdicts"]]),
         base_model=verification.inputs["base_model"],
         base_weights=verification.inputs["base_weights"],
     )

@@ -7,7 +7,7 @@ What only the manifest says, as one of before this file does, counts too. Not he
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,20 +20,20 @@ from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, promotion_inputs
 from sq_pipeline.pipeline.manifests import read_manifest
-from sq_pipeline.verification.verdicts import Outcome, Verdict, has_passed, verdicts_version
+from sq_pipeline.verification.verdicts import Outcome, Verdict, failed_names, has_passed, verdicts_version
 
 AUTOMATIC = "automatic (sq.yaml says `promotion: automatic`)"
 _HEAD = "# Written by sq-pipeline: every version of this genre's adapters that was put into use, the latest last.\n"
-_OUTCOMES: Mapping[str, Outcome] = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
+_OUTCOMES: Mapping[str, Outcome] = {name: name for name in get_args(Outcome)}
 _SHA = r"^sha256:[0-9a-f]+$"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a yes is for: an adapter by its data version, over a base model, as it was judged (outcomes by check)."""
+    """What a yes is for: an adapter by its data version, over a base model, and which checks it `failed`, sorted."""
 
     adapter_version: str
-    outcomes: Mapping[str, str]
+    failed: tuple[str, ...]
     base_model: str
     base_weights: str
 
@@ -92,8 +92,7 @@ class SignOff(BaseModel):
 
     def is_for(self, judged: Judged) -> bool:
         """True where it is a yes for this; one of before says no base model, and counts for any."""
-        outcomes = {verdict.check: verdict.outcome for verdict in self.verdicts}
-        is_same = (self.adapter_version, outcomes) == (judged.adapter_version, dict(judged.outcomes))
+        is_same = (self.adapter_version, failed_names(self.verdicts)) == (judged.adapter_version, judged.failed)
         base = (self.base_model, self.base_weights)
         return is_same and self.may_be_used and base in ((None, None), (judged.base_model, judged.base_weights))
 
