@@ -3,6 +3,7 @@
 Figures are taken when a check first asks for them. Not here: the checks (`checks`), their order (`checks.table`).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -159,7 +160,8 @@ class Look:
         outcome: Outcome = "passed" if is_met else "failed" if limits.fails(name) else "warned"
         sign = "≤" if name == "style_distance" else "≥"
         threshold = f"{sign} {limit.limit:.3g}{unit} ({limits.reason(name)})"
-        return Verdict(check, outcome, figure, threshold, detail, limit.limit, limit.nothing, limit.good)
+        told = figure if math.isfinite(figure) else None
+        return Verdict(check, outcome, told, threshold, detail, limit.limit, limit.nothing, limit.good)
 
 
 def skipped(check: str, why: str) -> Verdict:

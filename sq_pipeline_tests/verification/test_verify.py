@@ -5,7 +5,7 @@ Not here: what the picture checks find (`test_measures`, `end_to_end.test_gate`)
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,14 @@ from PIL import Image
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.common.errors import AdapterError, ContentError, Fault, RenderError
+from sq_pipeline.common.fingerprints import canonical_json
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer
 from sq_pipeline.pictures.sheets import Tile, draw_gallery, draw_sheet, thumbnail_markdown
+from sq_pipeline.verification.camera import Camera
 from sq_pipeline.verification.fidelity import FidelityReport
-from sq_pipeline.verification.gate_limits import Limits
+from sq_pipeline.verification.gate_limits import RATIOS, GateOverrides, Limits
+from sq_pipeline.verification.look import Look
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
 from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
@@ -468,3 +471,15 @@ def test_a_control_word_that_is_the_trigger_tells_nothing_apart(trigger: str) ->
         insist_control_word(PROMPTS, "landscape", trigger)
     insist_control_word(PROMPTS, "landscape", None)
     insist_control_word(PROMPTS, "landscape", "harrowmere_inn")
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), float("-inf")])
+def test_a_figure_that_is_no_number_meets_no_limit_and_stays_plain_json(figure: float) -> None:
+    limits = Limits(RATIOS, GateOverrides())
+    assert limits.is_met("over_noise", figure) is (figure == float("inf"))
+    assert limits.is_met("style_distance", figure) is (figure == float("-inf"))
+    request = VerifyRequest("a", AdapterUse(Path("a"), 1.0), "", None, TINY, "landscape", PROMPTS, Thresholds(), limits)
+    camera = Camera(TINY, "landscape", PROMPTS, FakeRenderer())
+    verdict = Look(request, camera, fidelity_report("a"), FakeValidationMeter()).verdict("x", "over_noise", figure, "")
+    assert verdict.figure is None
+    assert canonical_json(asdict(verdict))

@@ -145,6 +145,13 @@ def _verdicts(record: Record) -> dict[str, Any]:
     return {v["check"]: f"{v['outcome']}: {v['detail']}" for v in record.info["verdicts"]}
 
 
+def _figures(record: Record) -> dict[str, Any]:
+    """The verdict in a sentence, and each check's number, which the pages plot over time."""
+    info = record.info
+    numbers = {v["check"]: v["figure"] for v in info["verdicts"] if v["figure"] is not None}
+    return {**({"verdict": info["sentence"]} if "sentence" in info else {}), **numbers}
+
+
 ASSET = AdapterAsset(
     name="verification",
     # the second is what the remapped adapter is held against, the third has the pictures of its style
@@ -153,7 +160,7 @@ ASSET = AdapterAsset(
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",
-    figures=lambda _: {},
+    figures=_figures,
     shows=(ShownText("report"), ShownPicture("sheet", "verification", 480)),
     check=AssetCheck("verdicts", lambda record: record.info["has_passed"], _verdicts),
     uses_gpu=True,
