@@ -7,8 +7,8 @@ Not here: what they say (`checks`).
 from collections.abc import Callable
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.base_models.base_models import BaseModel
-from sq_pipeline.common.tiers import shown_tier
+from sq_pipeline.base_models.base_models import BaseModel, SizePx
+from sq_pipeline.common.tiers import Tier, shown_tier
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer, RenderRequest
 from sq_pipeline.verification.measures.features import Pixels
 from sq_pipeline.verification.prompts import VerifyPrompt, VerifyPrompts
@@ -35,10 +35,15 @@ class Camera:
     ) -> None:
         self.prompts = prompts
         self.applied: list[AppliedAdapter] = []
-        self.tier = shown_tier(tier)
-        self._model, self._settings = base_model, base_model.settings_for(self.tier)
+        self._tier: Tier = shown_tier(tier)
+        self._model, self._settings = base_model, base_model.settings_for(self._tier)
         self._renderer, self._on_picture = renderer, on_picture
         self._taken: dict[tuple[str, int, AdapterUse | None], Pixels] = {}
+
+    @property
+    def size(self) -> SizePx:
+        """That of all pictures."""
+        return self._settings.size
 
     @property
     def taken(self) -> int:
@@ -83,7 +88,7 @@ class Camera:
                 height_px=settings.size.height_px,
                 guidance=settings.guidance,
                 adapters=() if use is None else (use,),
-                tier=self.tier,
+                tier=self._tier,
                 must_be_whole=False,
             )
         )

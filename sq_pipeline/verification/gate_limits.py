@@ -6,7 +6,7 @@ reading the file (`gate_files`).
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from sq_pipeline.common.fingerprints import counted_fields
 LimitName = Literal[
     "loss_saved", "style_share", "style_direction", "style_distance", "subject_kept", "over_noise", "trigger_effect"
 ]
+LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 IS_UPPER: frozenset[LimitName] = frozenset({"style_distance"})  # must not be passed; all others must be reached
 
 
@@ -117,9 +118,7 @@ class Limits:
 
     def as_json(self) -> dict[str, Any]:
         """Every limit with its reason."""
-        return {
-            name: {"limit": self.of(name).limit, "reason": self.reason(name)} for name in GateOverrides.model_fields
-        }
+        return {name: {"limit": self.of(name).limit, "reason": self.reason(name)} for name in LIMIT_NAMES}
 
 
 def limits_for(calibration: GateCalibration | None, weights_hash: str, tier: str, overrides: GateOverrides) -> Limits:
@@ -130,6 +129,6 @@ def limits_for(calibration: GateCalibration | None, weights_hash: str, tier: str
 
 def calibration_values(limits: Limits, overrides: GateOverrides) -> dict[str, Any]:
     """What of the limits a verification's fingerprint holds, by name: the numbers, and a person's reasons."""
-    numbers = {name: limits.of(name).limit for name in sorted(GateOverrides.model_fields)}
-    kinds = [name for name in sorted(GateOverrides.model_fields) if limits.fails(name)]
+    numbers = {name: limits.of(name).limit for name in sorted(LIMIT_NAMES)}
+    kinds = [name for name in sorted(LIMIT_NAMES) if limits.fails(name)]
     return {"limits": numbers, "failing": kinds, "reasons": counted_fields(overrides, frozenset())}

@@ -97,9 +97,8 @@ class Look:
                 f"{reference.label} has {len(reference.pictures)} pictures; {LEAST_PICTURES} say how much a style "
                 "varies, so whether this is its style was not checked"
             )
-        settings = self.request.base_model.settings_for(self.camera.tier)
         others = self.camera.base(self.prompts.control_word, seed_step=BASE_SEED_STEP)
-        return StyleTarget(reference.read(settings.size), (*self.base_with_control, *others))
+        return StyleTarget(reference.read(self.camera.size), (*self.base_with_control, *others))
 
     @cached_property
     def style(self) -> StyleFigures | str:

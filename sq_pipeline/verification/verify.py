@@ -187,8 +187,7 @@ def _dataset(look: Look) -> Pictures:
     reference = look.request.reference
     if reference is None or not reference.pictures:
         return ()
-    settings = look.request.base_model.settings_for(look.camera.tier)
-    return reference.read(settings.size)[: len(look.prompts.prompts)]
+    return reference.read(look.camera.size)[: len(look.prompts.prompts)]
 
 
 def _way_on(fault: Fault) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.png_file import encode_png, read_png
-from sq_pipeline.verification.verify import ssim
+from sq_pipeline.verification.ssim import ssim
 from sq_pipeline_tests.end_to_end.conftest import Demo, run_command
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=300)]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.base_models.base_models import FLUX1_MODELS
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_file import verify_file
@@ -23,7 +23,7 @@ from sq_pipeline_tests.end_to_end.conftest import Demo
 pytestmark = pytest.mark.long
 
 Tensors = dict[str, npt.NDArray[np.float32]]
-TINY = BASE_MODELS["tiny-flux"]
+TINY = FLUX1_MODELS["tiny-flux"]
 FOLDERS = {
     "spaghetti_western": "spaghetti_western/landscape",
     "real_mccoy": "spaghetti_western/worlds/the_real_mccoy/landscape",
