@@ -19,7 +19,7 @@ from sq_pipeline.painter.styles import STYLES, paint_random_grade
 from sq_pipeline.painter.subjects import DRAW
 from sq_pipeline.painter.vocabulary import GROUNDS, PLACES, SUBJECTS, TIMES, write_caption, write_vague_caption
 from sq_pipeline.training.dataset import check_dataset
-from sq_pipeline.verification.verify import ssim
+from sq_pipeline.verification.ssim import ssim
 from sq_pipeline_tests.builders import names_below, write_pair
 
 Pixels = npt.NDArray[np.uint8]

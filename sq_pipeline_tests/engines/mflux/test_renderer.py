@@ -15,7 +15,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import factory
 from sq_pipeline.pictures.ports import Renderer, RenderRequest
 from sq_pipeline.training.ports import TrainingExample, TrainRequest
-from sq_pipeline.verification.verify import ssim
+from sq_pipeline.verification.ssim import ssim
 from sq_pipeline_tests.engines.conftest import RECIPE, TRIGGER
 
 REQUEST = RenderRequest(
