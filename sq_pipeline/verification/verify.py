@@ -73,6 +73,10 @@ class VerificationReport:
         return has_passed(self.verdicts)
 
     @property
+    def _shown(self) -> tuple[str, ...]:
+        return () if self.pictures is None else self.pictures.prompts
+
+    @property
     def sentence(self) -> str:
         """The verdict in one sentence: the first check that failed, or was short of advice, else what was found."""
         for outcome, word in (("failed", "FAIL"), ("warned", "PASS, with a warning")):
@@ -102,7 +106,7 @@ class VerificationReport:
             "limits": self.limits.as_json(),
             "pictures_rendered": self.pictures_rendered,
             "fidelity": None if self.fidelity is None else self.fidelity.as_json(most_layers),
-            "prompts": [{"prompt": prompt, "seed": seed} for prompt, seed in self.seeds.items()],
+            "prompts": [{"prompt": prompt, "seed": self.seeds[prompt]} for prompt in self._shown],
         }
 
 

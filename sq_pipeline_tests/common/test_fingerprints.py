@@ -261,13 +261,14 @@ def test_a_verification_and_a_promotion_hang_on_their_own_inputs():
         reason: str = "r",
         tier: str = "scene",
         reading: Keymap = READING,
+        gate: dict[str, Any] | None = None,
     ):
         prompts = {"control_word": "c", "prompts": [{"prompt": "p", "seed": 1}]}
         base_model = BASE_MODELS["flux1-dev"]
         thresholds = {"changed": changed, "fidelity": {"share_kept_min": {"value": 0.9, "reason": reason}}}
         return fingerprint(
             verification_inputs(
-                adapter, source, reading, trigger, prompts, thresholds, base_model, _HASHES[1], tier, {}
+                adapter, source, reading, trigger, prompts, thresholds, base_model, _HASHES[1], tier, {}, gate
             )
         )
 
@@ -281,8 +282,11 @@ def test_a_verification_and_a_promotion_hang_on_their_own_inputs():
         verification(trigger=None),
         verification(changed=0.9),
         verification(tier="portrait"),
+        verification(gate={}),  # None is the gate of before
+        verification(gate={"reference": _HASHES[0]}),
+        verification(gate={"reference": _HASHES[1]}),
     }
-    assert len(others | {verification()}) == 8
+    assert len(others | {verification()}) == 11
     assert fingerprint(promotion_inputs(_HASHES[0], _HASHES[1])) != fingerprint(
         promotion_inputs(_HASHES[1], _HASHES[0])
     )

@@ -261,5 +261,5 @@ def test_the_history_is_newest_first_and_says_all(line: Line) -> None:
     assert rows[0]["version"] == rows[2]["version"]
     assert [row["because"] for row in rows] == [None, "it is meant to", None, None]
     assert rows[1]["verdict"].startswith("failed picture changed: ")
-    assert rows[2]["verdict"] == "passed 4 checks"
+    assert rows[2]["verdict"] == "passed 7 checks"
     assert all(row["path"] and row["at"] and row["adapter_sha256"] and row["base_model"] for row in rows)

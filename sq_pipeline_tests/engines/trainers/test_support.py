@@ -24,6 +24,7 @@ ON: Mapping[str, Mapping[str, Any]] = {
     "name": {"name": "West"},
     "kind": {"kind": "subject"},
     "trigger": {"trigger": "west"},
+    "trigger_required": {"trigger_required": True},
     "base_model": {"base_model": "flux1-dev"},
     "trainer": {"trainer": "mflux-train"},
     "rank": {"rank": 3},
