@@ -60,7 +60,7 @@ class Calibrated(_Strict):
 
 
 class GateCalibration(_Strict):
-    """`gate/<base model>.yaml`: what `sq-pipeline gate calibrate` found, by tier."""
+    """`gate/<base model>.yaml`: the limits that were found, by tier."""
 
     base_model: str
     base_weights: str
