@@ -217,7 +217,9 @@ KINDS = [
     Kind("a world's base seed", lambda g: g.style(_set(base_seed=9), "paper"), PAPER),
     Kind("the negative prompt, which FLUX.1 does not read", lambda g: g.style(_set(negative_prompt="text"))),
     Kind("a scale", lambda g: g.style(_in_lora(scale=0.5)), OLD),
+    # which the adapter never saw: the verdict turns, and what is promoted stays in use
     Kind("a trigger", lambda g: g.style(_in_lora(trigger="sunset_west")), OLD, verified=W),
+    Kind("and the one that it was trained with", lambda g: g.style(_in_lora(trigger="west"))),
     Kind("applies_to without this tier", lambda g: [g.change("sq.yaml", lambda s: s.update(missing_adapter="none")),
          g.style(_in_lora(applies_to=["portrait"]))], OLD, verified=W),
     Kind("applies_to with it again", lambda g: g.style(_in_lora(applies_to=["landscape"]))),
