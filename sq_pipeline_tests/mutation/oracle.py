@@ -48,7 +48,6 @@ class WorldView:
     entries: list[Lora]
     excluded: list[Lora]
     shown: dict[str, list[Place]]
-    is_faulty: bool = False  # an entry of its adapters is: which stack it has nobody knows
 
     @property
     def key(self) -> str:
@@ -78,17 +77,14 @@ def worlds_of(game: Game) -> list[WorldView]:
             if genre.style.is_broken or own.is_broken:
                 continue
             chapters = [*world.chapters, *((genre.chapters or []) if name == "default" else [])]
-            everything: dict[str, list[Place]] = {
+            shown: dict[str, list[Place]] = {
                 "landscape": [place for chapter in chapters for place in chapter.places],
                 "portrait": [*world.people, *(genre.people if name == "default" else [])],
             }
-            shown = {tier: [place for place in all_ if not place.is_faulty] for tier, all_ in everything.items()}
             inherited = _inherited(genre)
             entries = [entry for entry in inherited if entry.name not in own.exclude] + own.add
             excluded = [entry for entry in inherited if entry.name in own.exclude]
-            is_faulty = any(entry.is_faulty for entry in [*genre.style.loras, *own.add])
-            sound = [entry for entry in entries if not entry.is_faulty]
-            views.append(WorldView(genre_name, name, _texts(genre, own), sound, excluded, shown, is_faulty))
+            views.append(WorldView(genre_name, name, _texts(genre, own), entries, excluded, shown))
     return views
 
 
@@ -293,7 +289,7 @@ def _settings_of(game: Game, view: WorldView, tier: str) -> dict[str, Any] | Non
     None where none may be rendered: without weights or a required adapter, or with a guidance that the model has not.
     """
     model, said = base_model_of(game, view), game.settings.get("tiers", {}).get(tier, {})
-    if model not in game.machine.weights or view.is_faulty or not is_allowed(game, view, tier):
+    if model not in game.machine.weights or not is_allowed(game, view, tier):
         return None
     own = _rendering(game, model, tier)
     if "guidance" in said and own["guidance"] is None:
