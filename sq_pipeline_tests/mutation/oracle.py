@@ -257,7 +257,10 @@ def _line(game: Game, entry: Lora, model: str) -> Line:
     line.steps.append(("verified", key_of(**judged, **_rendering(game, model, tier))))
     has_learned = dataset is None or dataset.recipe["learning_rate"] >= 1e-8
     has_changed = has_learned and thresholds["ssim_changed_max"] >= 0.5
-    line.outcomes = ("passed" if has_changed else "failed",)  # a check that was not made stops nothing
+    # a trigger that no caption holds is one that the adapter never saw; after a failure no more is looked at
+    captions = [picture.caption for picture in dataset.pictures.values()] if dataset is not None else []
+    is_known = not captions or entry.trigger is None or any(entry.trigger in caption for caption in captions)
+    line.outcomes = ("passed" if has_changed else "failed", "failed" if has_changed and not is_known else "passed")
     line.base = (model, machine.weights[model])
     limit = thresholds["fidelity"].get("relative_error_float32_max", FIDELITY_DEFAULT)
     if limit["value"] < METER_ERROR:
