@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.common.tiers import select_tiers
+from sq_pipeline.common.tiers import TIERS, select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
@@ -109,6 +109,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
         *_remarks(context, adapters),
         *_in_use(context, adapters),
+        *_unknown_in_gate(context),
     )
     return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings)
 
@@ -127,6 +128,16 @@ def _remarks(context: Context, adapters: Iterable[str]) -> Iterator[Fault]:
         adapter = context.catalog.adapters[key]
         if remarks := remarks_of(context, adapter):
             yield Fault(adapter.place, "", "; ".join(remarks), "")
+
+
+def _unknown_in_gate(context: Context) -> Iterator[Fault]:
+    """Limits of the gate for a name that is neither a tier nor an adapter: nobody would be held to them."""
+    known = dict.fromkeys((*TIERS, *(a.tier for a in context.catalog.adapters.values()), *context.catalog.adapters))
+    for name in context.settings.thresholds.gate_for:
+        if name not in known:
+            file = context.data.relative(context.data.settings_file)
+            problem = "is the name of no tier and of no adapter, so nobody is held to it"
+            yield Fault(file, f"thresholds.gate_for.{name}", problem, f"known are {', '.join(known)}")
 
 
 def _in_use(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

@@ -31,6 +31,7 @@ def verify_file(
 
     Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
     """
+    trigger = (trigger or "").strip() or None
     engines, thresholds = context.engines, context.settings.thresholds
     use = AdapterUse(file.resolve(), 1.0)
     calibration = load_calibration(context.data, base_model.name)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sq_pipeline.pictures.contours import contours
+
 Pixels = npt.NDArray[np.uint8]
 
 # As a world applies a style with a light hand, and as it was trained. Two, because each costs five pictures a
@@ -28,10 +30,7 @@ SEPARATION_MIN = 0.55
 # Validation losses are means over few pictures: what differs by less is alike.
 LOSS_TIE_SHARE = 0.01
 
-_ROWS = 48  # of the picture, averaged, before edges are taken: what is finer is texture
-_POOL = 4  # an edge may move this many of these rows and still be the same
 _APART = "keep subjects apart"
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -78,25 +77,14 @@ class Proposal:
     reason: str
 
 
-def edge_map(pixels: Pixels) -> npt.NDArray[np.float64]:
-    """Where a picture has edges, and in which direction: `(height, width, 3)` uint8 → a flat vector.
-
-    Luminance, averaged down to about 48 rows; absolute central differences across and down, averaged over cells of
-    4 × 4. So colours, textures and small shifts count little; what stands where counts.
-    """
-    luma = _block_mean(pixels.astype(np.float64) @ _LUMA, max(1, min(pixels.shape[:2]) // _ROWS))
-    down, across = np.gradient(luma)
-    return np.concatenate([_block_mean(np.abs(edges), _POOL).ravel() for edges in (down, across)])
-
-
 def mean_distance(pictures: Sequence[Pixels]) -> float:
-    """Mean over all pairs of 1 − the correlation of their edge maps, which knows no contrast: 0 for equal pictures.
+    """Mean over all pairs of 1 − the correlation of their contours, which knows no contrast: 0 for equal pictures.
 
     Raises ValueError for fewer than two.
     """
     if len(pictures) < 2:
         raise ValueError("a distance needs two pictures")
-    maps = [_normalise(edge_map(picture)) for picture in pictures]
+    maps = [_normalise(contours(picture)) for picture in pictures]
     return float(np.mean([_distance(first, second) for first, second in combinations(maps, 2)]))
 
 
@@ -204,12 +192,6 @@ def _describe_overtrained(taken: Mapping[int, float]) -> Iterator[str]:
 def _join(parts: Sequence[str]) -> str:
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _block_mean(values: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
-    """Means of whole `size` × `size` blocks of `(height, width)`; what is left over at the far sides is left out."""
-    height, width = (side // size * size for side in values.shape)
-    return values[:height, :width].reshape(height // size, size, width // size, size).mean(axis=(1, 3))
 
 
 def _normalise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

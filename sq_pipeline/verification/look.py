@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sq_pipeline.adapters.form import AdapterUse, UpdateSource
 from sq_pipeline.base_models.base_models import BaseModel
-from sq_pipeline.verification.camera import Camera, Pictures
+from sq_pipeline.verification.camera import Camera, Pictures, with_word
 from sq_pipeline.verification.fidelity import FidelityReport
-from sq_pipeline.verification.gate_limits import LimitName, Limits
+from sq_pipeline.verification.gate_limits import IS_UPPER, LimitName, Limits
 from sq_pipeline.verification.measures.style import StyleFigures, StyleTarget
 from sq_pipeline.verification.ports import LossMeter, LossRequest
 from sq_pipeline.verification.prompts import VerifyPrompts
@@ -115,10 +115,9 @@ class Look:
         if not reference.held_out:
             return f"no picture of {reference.label} was held out of its training"
         numbers = self._loss_numbers(reference)
-        word = f"{request.trigger}, " if request.trigger else ""
         sentences = [item.prompt for item in self.prompts.prompts]
         trained = tuple(reference.captions[number] or (request.trigger or "") for number in numbers)
-        asked = tuple(f"{word}{sentences[index % len(sentences)]}" for index in range(len(numbers)))
+        asked = tuple(with_word(request.trigger, sentences[at % len(sentences)]) for at in range(len(numbers)))
         saved = self._saved(reference, request.source, (trained, asked))
         if saved is None:
             return f"{request.base_model.name} has no measure of it yet"
@@ -152,13 +151,13 @@ class Look:
         found = self._meter.measure_losses(request)
         return None if found is None else [(base - mine) / base if base > 0 else 0.0 for base, mine in found]
 
-    def verdict(self, check: str, name: LimitName, figure: float, detail: str, *, unit: str = "") -> Verdict:
+    def verdict(self, check: str, name: LimitName, figure: float, detail: str) -> Verdict:
         """A figure against its limit. Short of one that nobody calibrated, it is a warning."""
         limits, limit = self.request.limits, self.request.limits.of(name)
         is_met = limits.is_met(name, figure)
         outcome: Outcome = "passed" if is_met else "failed" if limits.fails(name) else "warned"
-        sign = "≤" if name == "style_distance" else "≥"
-        threshold = f"{sign} {limit.limit:.3g}{unit} ({limits.reason(name)})"
+        sign = "≤" if name in IS_UPPER else "≥"
+        threshold = f"{sign} {limit.limit:.3g} ({limits.reason(name)})"
         told = figure if math.isfinite(figure) else None
         return Verdict(check, outcome, told, threshold, detail, limit.limit, limit.nothing, limit.good)
 

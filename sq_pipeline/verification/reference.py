@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sq_pipeline.base_models.base_models import SizePx
+from sq_pipeline.common.words import find_word
 from sq_pipeline.verification.measures.features import Pixels
 
 MOST_PICTURES = 48  # that the style is taken from, evenly spread; more change its means by less than their spread does
@@ -44,5 +45,5 @@ class Reference:
         return any(self.captions)
 
     def captions_hold(self, trigger: str) -> bool:
-        """True where a caption has the word in it."""
-        return any(trigger in caption for caption in self.captions)
+        """True where a caption has the word in it, for itself."""
+        return any(find_word(trigger, caption) is not None for caption in self.captions)

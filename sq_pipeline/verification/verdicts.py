@@ -75,6 +75,11 @@ def _judge_ssim(check: str, ssims: Sequence[float], figure: float, limit: float,
     return Verdict(check, outcome, figure, f"{kind} SSIM < {limit}", detail, limit, 1.0)
 
 
+def percent(share: float) -> str:
+    """A share as sentences say it."""
+    return f"{100 * share:.0f} %"
+
+
 def has_passed(verdicts: Sequence[Verdict]) -> bool:
     """True when nothing failed and at least one check was made."""
     outcomes = {verdict.outcome for verdict in verdicts}

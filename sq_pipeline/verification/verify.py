@@ -3,8 +3,7 @@
 Not here: what each check asks (`checks`), the pictures (`camera`), where references come from.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
@@ -18,6 +17,7 @@ from sq_pipeline.verification.gate_limits import Limits
 from sq_pipeline.verification.look import Look, VerifyRequest, skipped
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
 from sq_pipeline.verification.ports import LossMeter
+from sq_pipeline.verification.prompts import VerifyPrompt
 from sq_pipeline.verification.thresholds import Thresholds
 from sq_pipeline.verification.verdicts import (
     Verdict,
@@ -38,7 +38,7 @@ class PromptPictures:
     with the control word. Empty tuples where they were not needed.
     """
 
-    prompts: tuple[str, ...]
+    prompts: tuple[VerifyPrompt, ...]
     base: Pictures
     styled: Pictures
     base_with_control: Pictures
@@ -63,7 +63,6 @@ class VerificationReport:
     fidelity: FidelityReport | None = None
     pictures: PromptPictures | None = None
     dataset: Pictures = ()
-    seeds: Mapping[str, int] = field(default_factory=dict[str, int])
     pictures_rendered: int = 0
     remarks: tuple[str, ...] = ()
 
@@ -71,10 +70,6 @@ class VerificationReport:
     def has_passed(self) -> bool:
         """True when nothing failed."""
         return has_passed(self.verdicts)
-
-    @property
-    def _shown(self) -> tuple[str, ...]:
-        return () if self.pictures is None else self.pictures.prompts
 
     @property
     def sentence(self) -> str:
@@ -106,7 +101,7 @@ class VerificationReport:
             "limits": self.limits.as_json(),
             "pictures_rendered": self.pictures_rendered,
             "fidelity": None if self.fidelity is None else self.fidelity.as_json(most_layers),
-            "prompts": [{"prompt": prompt, "seed": self.seeds[prompt]} for prompt in self._shown],
+            "prompts": [] if self.pictures is None else [prompt.model_dump() for prompt in self.pictures.prompts],
         }
 
 
@@ -148,7 +143,6 @@ def _verify(request: VerifyRequest, measure: MeasureFidelity, camera: Camera, me
         request.thresholds,
         request.limits,
         fidelity,
-        seeds={item.prompt: item.seed for item in request.prompts.prompts},
         remarks=(*request.remarks, *notes),
     )
     if first.outcome == "failed" or fidelity is None:
@@ -157,11 +151,11 @@ def _verify(request: VerifyRequest, measure: MeasureFidelity, camera: Camera, me
     verdicts = [first]
     for check in table.BEFORE_PICTURES:
         verdicts.append(check.judge(look))
-        if verdicts[-1].outcome == "failed" and check.name == table.BEFORE_PICTURES[0].name:
+        if check.ends and verdicts[-1].outcome == "failed":
             return replace(report, verdicts=tuple(verdicts))
-    look.base  # noqa: B018  without the adapter first: one swap of adapters instead of one a prompt, and not its fault
+    camera.base(request.trigger)  # first: one swap of adapters instead of one a prompt, and not the adapter's fault
     try:
-        look.styled  # noqa: B018
+        camera.styled(request.use, request.trigger)
     except RenderError as error:
         matching = judge_matching(None, "; ".join(fault.problem for fault in error.faults))
         return replace(report, verdicts=(*verdicts, matching))
@@ -179,7 +173,7 @@ def _pictures(look: Look) -> PromptPictures:
     control = look.prompts.control_word
     has_control = camera.has_styled(request.use, control)
     return PromptPictures(
-        prompts=tuple(item.prompt for item in look.prompts.prompts),
+        prompts=look.prompts.prompts,
         base=look.base,
         styled=look.styled,
         base_with_control=look.base_with_control if has_control else (),

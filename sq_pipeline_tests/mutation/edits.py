@@ -211,7 +211,13 @@ EDITS = [
          look=2), OF_SEA, "", "sea_landscape", "sea_landscape"),
     Edit("stack: the author's own file, its metadata", lambda g: vars(g.externals["sea/landscape.safetensors"]).update(
          note="mine")),
+    Edit("stack: an entry is faulty, and no other", entry("west_face", is_faulty=True)),
+    Edit("stack: a world's own entry is faulty", entry("paper_land", is_faulty=True)),
     # places
+    Edit("place: one is faulty, and no other", place("Mine", is_faulty=True)),
+    Edit("place: one is faulty, and its neighbour's prompt is new", both(place("Mine", is_faulty=True),
+         place("Mill", prompt="a burnt mill")), "mill"),
+    Edit("place: all of a world are faulty", both(place("Gate", is_faulty=True), place("Dock", is_faulty=True))),
     Edit("place: added", put("old", 1, Place("Saloon", "a saloon at night")), "saloon"),
     Edit("place: removed", remove("Mill")),
     Edit("place: renamed", place("Mill", name="Old Mill"), "old_mill"),

@@ -20,6 +20,7 @@ class Place:
     slug: str | None = None
     region: str | None = None
     has_solo: bool = False  # the prompt is written as a mapping with `solo`
+    is_faulty: bool = False  # its type is no text
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Lora:
     scale: float
     applies_to: list[str]
     trigger: str | None = None
+    is_faulty: bool = False  # its scale is no number
 
 
 @dataclass

@@ -18,7 +18,8 @@ from sq_pipeline_tests.mutation.game import SIDE_PX, Chapter, Game, Keymap, Lora
 
 
 def _entry(lora: Lora) -> dict[str, Any]:
-    values = {"name": lora.name, "file": lora.file, "scale": lora.scale, "applies_to": lora.applies_to}
+    scale = "loud" if lora.is_faulty else lora.scale
+    values = {"name": lora.name, "file": lora.file, "scale": scale, "applies_to": lora.applies_to}
     return values if lora.trigger is None else {**values, "trigger": lora.trigger}
 
 
@@ -53,7 +54,7 @@ def _place(place: Place) -> dict[str, Any]:
         "slug": place.slug,
         "description": place.description or None,
         "visual_prompt": prompt,
-        "type": place.kind,
+        "type": ["no", "text"] if place.is_faulty else place.kind,
         "region": place.region,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sq_pipeline_tests.mutation.bench import METER_ERROR, TOKENS, Made, Planned
-from sq_pipeline_tests.mutation.game import ROLLED_BACK, Dataset, Game, Genre, Lora, Person, Place, Style, World
+from sq_pipeline_tests.mutation.game import ROLLED_BACK, Dataset, Game, Lora, Person, Place, Style, World
 
 ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
 ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
@@ -48,6 +48,7 @@ class WorldView:
     entries: list[Lora]
     excluded: list[Lora]
     shown: dict[str, list[Place]]
+    is_faulty: bool = False  # an entry of its adapters is: which stack it has nobody knows
 
     @property
     def key(self) -> str:
@@ -65,37 +66,49 @@ def slug_of(place: Place) -> str:
     return place.slug or place.name.lower().replace(" ", "_")
 
 
-def worlds_of(game: Game) -> list[WorldView]:
-    """The worlds that can be read, by name."""
+def styles_of(game: Game) -> dict[str, Style]:
+    """Every style that can be read, by its genre or world."""
+    styles = {name: genre.style for name, genre in game.genres.items()}
+    for name, genre in game.genres.items():
+        styles |= {f"{name}/{world}": genre.worlds[world].style or Style() for world in genre.worlds}
+    return {name: copy.deepcopy(style) for name, style in styles.items() if not style.is_broken}
+
+
+def worlds_of(game: Game, styles: dict[str, Style] | None = None) -> list[WorldView]:
+    """The worlds whose styles can be read, by name; with `styles`, of those that cannot it takes these."""
     views: list[WorldView] = []
+    known = {**(styles or {}), **styles_of(game)}
     for genre_name, genre in sorted(game.genres.items()):
-        worlds = dict(genre.worlds)
+        style, worlds = known.get(genre_name), dict(genre.worlds)
         if genre.chapters is not None or genre.people or not worlds:
             worlds.setdefault("default", World([]))
         for name, world in sorted(worlds.items()):
-            own = world.style or Style()
-            if genre.style.is_broken or own.is_broken:
+            own = known.get(f"{genre_name}/{name}") if world.style else Style()
+            if style is None or own is None:
                 continue
             chapters = [*world.chapters, *((genre.chapters or []) if name == "default" else [])]
-            shown: dict[str, list[Place]] = {
+            everything: dict[str, list[Place]] = {
                 "landscape": [place for chapter in chapters for place in chapter.places],
                 "portrait": [*world.people, *(genre.people if name == "default" else [])],
             }
-            inherited = _inherited(genre)
+            shown = {tier: [place for place in all_ if not place.is_faulty] for tier, all_ in everything.items()}
+            inherited = _inherited(style)
             entries = [entry for entry in inherited if entry.name not in own.exclude] + own.add
             excluded = [entry for entry in inherited if entry.name in own.exclude]
-            views.append(WorldView(genre_name, name, _texts(genre, own), entries, excluded, shown))
+            is_faulty = any(entry.is_faulty for entry in [*style.loras, *own.add])
+            sound = [entry for entry in entries if not entry.is_faulty]
+            views.append(WorldView(genre_name, name, _texts(style, own), sound, excluded, shown, is_faulty))
     return views
 
 
-def _texts(genre: Genre, own: Style) -> dict[str, Any]:
-    tags = {**genre.style.texts.get("visual_tag_overrides", {}), **own.texts.get("visual_tag_overrides", {})}
-    return {**genre.style.texts, **own.texts, "visual_tag_overrides": tags}
+def _texts(style: Style, own: Style) -> dict[str, Any]:
+    tags = {**style.texts.get("visual_tag_overrides", {}), **own.texts.get("visual_tag_overrides", {})}
+    return {**style.texts, **own.texts, "visual_tag_overrides": tags}
 
 
-def _inherited(genre: Genre) -> list[Lora]:
-    legacy = genre.style.legacy
-    inherited = list(genre.style.loras)
+def _inherited(style: Style) -> list[Lora]:
+    legacy = style.legacy
+    inherited = list(style.loras)
     if legacy:
         name = legacy["lora"].removesuffix(".safetensors").replace("/", "_")
         scale, trigger = legacy.get("lora_scale", 1.0), legacy.get("lora_trigger")
@@ -109,7 +122,7 @@ def is_allowed(game: Game, view: WorldView, tier: str) -> bool:
         return True
     genre = game.genres[view.genre]
     own = [entry for world in genre.worlds.values() if world.style for entry in world.style.add]
-    return not [*_inherited(genre), *own] or any(tier in entry.applies_to for entry in view.excluded)
+    return not [*_inherited(genre.style), *own] or any(tier in entry.applies_to for entry in view.excluded)
 
 
 def base_model_of(game: Game, view: WorldView) -> str:
@@ -196,10 +209,10 @@ class Line:
         return (self.entry.file, self.content, *(self.outcomes or ()), *self.base)
 
 
-def lines_of(game: Game) -> dict[str, Line]:
-    """Every adapter that a world uses, for any tier."""
+def lines_of(game: Game, styles: dict[str, Style]) -> dict[str, Line]:
+    """Every adapter that a world uses, for any tier; a style that cannot be read counts as it was when it could."""
     lines: dict[str, Line] = {}
-    for view in worlds_of(game):
+    for view in worlds_of(game, styles):
         for entry in view.entries:
             if f"{view.genre}/{entry.name}" not in lines:
                 lines[f"{view.genre}/{entry.name}"] = _line(game, entry, base_model_of(game, view))
@@ -292,7 +305,7 @@ def _settings_of(game: Game, view: WorldView, tier: str) -> dict[str, Any] | Non
     None where none may be rendered: without weights or a required adapter, or with a guidance that the model has not.
     """
     model, said = base_model_of(game, view), game.settings.get("tiers", {}).get(tier, {})
-    if model not in game.machine.weights or not is_allowed(game, view, tier):
+    if model not in game.machine.weights or view.is_faulty or not is_allowed(game, view, tier):
         return None
     own = _rendering(game, model, tier)
     if "guidance" in said and own["guidance"] is None:
@@ -329,6 +342,7 @@ class Oracle:
     promoted: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict[str, tuple[str, tuple[str, ...]]])
     approved: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
     published: dict[str, str] = field(default_factory=dict[str, str])
+    styles: dict[str, Style] = field(default_factory=dict[str, Style])  # as they last could be read
     acts: dict[str, tuple[Act, ...]] = field(default_factory=dict[str, tuple[Act, ...]])
     held: set[str] = field(default_factory=set[str])
     rollbacks: int = 0
@@ -338,7 +352,8 @@ class Oracle:
 
     def bring_up(self, game: Game) -> Expected:
         """What must happen now; the oracle knows afterwards that it has happened."""
-        expected, lines = Expected(), lines_of(game)
+        self.styles |= styles_of(game)
+        expected, lines = Expected(), lines_of(game, self.styles)
         self._roll_back(game, lines)
         tiers = [(view, tier) for view in worlds_of(game) for tier in view.shown]
         for view, tier in tiers:

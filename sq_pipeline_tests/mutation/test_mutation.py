@@ -50,8 +50,6 @@ from sq_pipeline_tests.parts import rest_is_long
 pytestmark = pytest.mark.takes(s=250)
 
 EDITS = [*OTHER_EDITS, *TIER_EDITS]
-# rollbacks have a sequence of their own below
-DRAWN = [edit for edit in EDITS if "the version before" not in edit.name]
 SEQUENCES, QUICK_SEQUENCES = 300, 15
 FILE_BYTES = 24 * 1024  # of every picture
 FOLDERS = {"landscape": "poi", "portrait": "portrait"}
@@ -270,7 +268,7 @@ def test_a_picture_of_a_persons_own_stays_and_holds_up_nothing_else(bench: Bench
     assert bench.show(bench.game) == Made()
 
 
-def play(bench: Bench, seed: int, edits: Sequence[Edit] = DRAWN) -> None:
+def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
     """Three to six edits and undos (to any earlier state); now and then two at once. A failure names them all.
 
     Now and then the store's index is lost meanwhile, which changes nothing.

@@ -26,8 +26,7 @@ from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.test_mutation import Bench, _fast, bench, finished, scratch  # noqa: F401 - fixtures
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
-# rollbacks have a sequence of their own in `test_mutation`
-EDITS = [edit for edit in (*OTHER_EDITS, *TIER_EDITS) if "the version before" not in edit.name]
+EDITS = [*OTHER_EDITS, *TIER_EDITS]
 TURNS, SEQUENCES = 6, 6
 EACH = 2  # a look takes a second: every other edit, and the sequences meet the rest
 

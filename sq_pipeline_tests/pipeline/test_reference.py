@@ -35,6 +35,21 @@ def test_pictures_captions_and_recipe_are_read(tmp_path: Path) -> None:
     assert not found.captions_hold("old_east")
 
 
+@pytest.mark.parametrize(
+    ("caption", "trigger", "holds"),
+    [
+        ("old_west", "old_west", True),
+        ("a mill in old_west, at noon", "old_west", True),
+        ("caf\u00e9 noir", "cafe\u0301", True),  # as another system writes it
+        ("westward", "west", False),  # within another word
+        ("", "old_west", False),
+    ],
+)
+def test_a_caption_holds_a_word_for_itself(caption: str, trigger: str, holds: bool, tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", 1, caption)
+    assert reference_folder(tmp_path, TINY).captions_hold(trigger) is holds
+
+
 def test_pictures_alone_will_do_and_those_of_other_sizes_are_cut_to_one(tmp_path: Path) -> None:
     for number, (width, height) in enumerate([(128, 96), (300, 60), (60, 300), (16, 16)]):
         make_image(number, width, height).save(tmp_path / f"{number}.png")

@@ -96,6 +96,19 @@ def _threshold(recording: Recording) -> None:
     recording["texts"]["sq.yaml"] += "thresholds: {ssim_changed_max: 0.9}\n"
 
 
+def _gate_limit(recording: Recording) -> None:
+    recording["texts"]["sq.yaml"] += "thresholds: {gate: {style_share: {value: 0.1, reason: it is faint}}}\n"
+
+
+def _gate_limit_of_one(recording: Recording) -> None:
+    limit = "{style_share: {value: 0.1, reason: it is faint}}"
+    recording["texts"]["sq.yaml"] += f"thresholds: {{gate_for: {{neon_tides/neon_tides_landscape: {limit}}}}}\n"
+
+
+def _gate_file(recording: Recording) -> None:
+    recording["texts"]["gate/tiny-flux.yaml"] = "base_model: tiny-flux\nbase_weights: sha256:0\n"
+
+
 def _scale(recording: Recording) -> None:
     _edit(recording, "content/genre_packs/neon_tides/visual_style.yaml", "scale: 0.9", "scale: 0.8")
 
@@ -143,6 +156,10 @@ def _form_of_an_input(recording: Recording) -> None:
         (_keymap, "chosen_checkpoint", 3),
         (_verify_prompt, "chosen_checkpoint", 3),
         (_threshold, "chosen_checkpoint", 3),
+        # what the gate of before has judged stands, but for what a person asks of the gate of today
+        (_gate_limit, "verification", 3),
+        (_gate_limit_of_one, "verification", 1),
+        (_gate_file, "verification", 3),
         (_scale, "stack", 1),
         (_prompt, "prompt", 1),
         (_size, "picture", 27),

@@ -368,6 +368,12 @@ def test_markdown_of_other_outcomes(
         assert part in text
 
 
+def test_one_text_with_two_seeds_is_two_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [{"prompt": "a mill at noon", "seed": seed} for seed in (11, 22)]
+    monkeypatch.setitem(globals(), "PROMPTS", VerifyPrompts.model_validate({**PROMPTS.model_dump(), "prompts": twice}))
+    assert _verify(tmp_path, FakeRenderer()).as_json()["prompts"] == twice
+
+
 def test_as_json_is_plain(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer()).as_json()
     assert report["has_passed"] is True

@@ -23,6 +23,7 @@ from sq_pipeline.pipeline.adapters.kept_checkpoints import ScoredPrompts
 from sq_pipeline.training.checkpoint_scores import CONTROL_PROMPTS, CheckpointScore, measure_separation
 from sq_pipeline.training.ports import TrainingExample, ValidationLosses, ValidationMeter, ValidationRequest
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.verification.camera import with_word
 from sq_pipeline.verification.ssim import ssim
 
 Pixels = npt.NDArray[np.uint8]
@@ -88,14 +89,14 @@ def score_checkpoints(
     losses = _measure_losses(request, meter, cells)
     render = _renderer_of(request, renderer, on_picture, len(cells))
     words = request.prompts.prompts
-    without = tuple(render(_with(request.trigger, prompt), None) for prompt in words)
+    without = tuple(render(with_word(request.trigger, prompt), None) for prompt in words)
     scored: list[ScoredCell] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (iteration, scale) in enumerate(cells):
             use = AdapterUse(_loadable(request, iteration, Path(folder)), scale)
-            pictures = tuple(render(_with(request.trigger, prompt), use) for prompt in words)
+            pictures = tuple(render(with_word(request.trigger, prompt), use) for prompt in words)
             controls = [
-                render(_with(request.prompts.control_word, prompt), use)
+                render(with_word(request.prompts.control_word, prompt), use)
                 for prompt in (words[:CONTROL_PROMPTS] if request.trigger else ())
             ]
             score = CheckpointScore(
@@ -159,10 +160,6 @@ def _renderer_of(
         return image.pixels
 
     return render
-
-
-def _with(word: str | None, prompt: str) -> str:
-    return f"{word}, {prompt}" if word else prompt
 
 
 def _mean_change(first: Sequence[Pixels], second: Sequence[Pixels]) -> float:

@@ -31,6 +31,7 @@ from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.dataset import base_model_of, fingerprint_folder
 from sq_pipeline.training.dataset_files import read_recipe
 from sq_pipeline.training.recipe import Recipe, TrainerName
+from sq_pipeline.verification.camera import with_word
 from sq_pipeline.verification.prompts import VerifyPrompts, load_verify_prompts
 
 _LOADS_AS_IT_IS = ("kohya", "diffusers", "mflux")  # what mflux has names for; all else is remapped
@@ -194,7 +195,7 @@ def sample_prompts_of(context: Context, adapter: Adapter) -> tuple[str, ...]:
     if recipe.sample_prompts:
         return recipe.sample_prompts
     prompts = [item.prompt for item in verify_prompts_of(context, adapter).prompts[:_SAMPLES]]
-    return tuple(f"{recipe.trigger}, {prompt}" if recipe.trigger else prompt for prompt in prompts)
+    return tuple(with_word(recipe.trigger, prompt) for prompt in prompts)
 
 
 def expected_training_s(context: Context, adapter: Adapter) -> float | None:

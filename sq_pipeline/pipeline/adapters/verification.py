@@ -27,8 +27,9 @@ from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
 from sq_pipeline.pipeline.reference_pictures import as_reference
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.verification.gate_files import load_calibration
+from sq_pipeline.verification.gate_files import load_calibration, load_shipped
 from sq_pipeline.verification.gate_limits import (
+    GateCalibration,
     GateOverrides,
     Limits,
     calibration_values,
@@ -65,12 +66,20 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
             gate,
         )
 
-    before, is_usual = inputs(None), overrides_of(context, adapter) == GateOverrides()
-    if is_usual and context.store.read_current_fingerprint(asset_name(adapter, "verification")) == fingerprint(before):
+    before, current = inputs(None), context.store.read_current_fingerprint(asset_name(adapter, "verification"))
+    if current == fingerprint(before) and not _is_set(context, adapter):
         return before
     reference = made(steps, "training_dataset").data_version if adapter.dataset is not None else "none"
     limits = calibration_values(limits_of(context, adapter), overrides_of(context, adapter))
-    return inputs({"reference": reference, **limits})
+    required = {"trigger_required": True} if recipe_of(context, adapter).trigger_required else {}
+    return inputs({"reference": reference, **limits, **required})
+
+
+def _is_set(context: Context, adapter: Adapter) -> bool:
+    """True where a person asks something that the gate of before could not be asked."""
+    is_own = _calibration_of(context, adapter) != load_shipped(base_model_for(context, adapter).name)
+    is_asked = recipe_of(context, adapter).trigger_required or overrides_of(context, adapter) != GateOverrides()
+    return is_own or is_asked
 
 
 def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
@@ -80,10 +89,13 @@ def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
 
 def limits_of(context: Context, adapter: Adapter) -> Limits:
     """The limits that it is judged by. Raises BaseModelError, ContentError."""
-    base_model = base_model_for(context, adapter)
-    calibration = context.remember(("gate", base_model.name), lambda: load_calibration(context.data, base_model.name))
-    weights_hash = context.weights_hash(base_model)
-    return limits_for(calibration, weights_hash, adapter.tier, overrides_of(context, adapter))
+    weights_hash = context.weights_hash(base_model_for(context, adapter))
+    return limits_for(_calibration_of(context, adapter), weights_hash, adapter.tier, overrides_of(context, adapter))
+
+
+def _calibration_of(context: Context, adapter: Adapter) -> GateCalibration | None:
+    name = base_model_for(context, adapter).name
+    return context.remember(("gate", name), lambda: load_calibration(context.data, name))
 
 
 def _reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference | None:

@@ -1,18 +1,15 @@
 """The captions of a dataset: reading one as it is trained, and what it must say. Not here: pairing, counting tokens."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sq_pipeline.common.errors import Fault
+from sq_pipeline.common.words import composed, find_word
 from sq_pipeline.training.preflight.like_faults import LikeFault
 from sq_pipeline.training.recipe import Recipe
 
 _BOM = "\ufeff"
-_LETTER = r"[^\W_]"  # tokenizers end a word at an underscore
-# Thai to Khmer, kana, Han: written without spaces between words
-_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _SHOWN = 60
 
 
@@ -36,35 +33,17 @@ def _is_control(character: str) -> bool:
     return (unicodedata.category(character) == "Cc" and character not in "\t\n\r") or is_no_character
 
 
-def find_word(word: str, text: str) -> int | None:
-    """Where the word ends that the text (composed) holds for itself, not within another one; None: it does not."""
-    word, text = _composed(word), _composed(text)
-    before = rf"(?<!{_LETTER})" if _ends_at_a_space(word[0]) else ""
-    after = rf"(?!{_LETTER})" if _ends_at_a_space(word[-1]) else ""
-    found = re.search(before + re.escape(word) + after, text)
-    return found.end() if found else None
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-def _ends_at_a_space(character: str) -> bool:
-    """Whether words of such characters are told apart by spaces."""
-    return re.match(_LETTER, character) is not None and not _WITHOUT_SPACES.match(character)
-
-
 def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger: str) -> Iterator[Fault]:
     """What is wrong with captions, each with its file."""
     for file, caption in captions:
         if recipe.kind == "style":
-            if _composed(caption) == _composed(trigger) or (recipe.shows_sentences and has_own_words(caption, trigger)):
+            if composed(caption) == composed(trigger) or (recipe.shows_sentences and has_own_words(caption, trigger)):
                 continue
             fault = _no_sentence if recipe.shows_sentences else _no_bare_trigger
             yield fault(file, caption, trigger)
-        elif not caption or _composed(caption) == _composed(trigger):
+        elif not caption or composed(caption) == composed(trigger):
             yield Fault(file, "", "does not describe its picture", "write a sentence about it")
-        elif _composed(trigger) not in _composed(caption):
+        elif composed(trigger) not in composed(caption):
             yield Fault(file, "", f"does not contain {trigger!r}", "name the subject by its trigger")
         elif find_word(trigger, caption) is None:
             problem = f"does not contain {trigger!r} as a word"
@@ -73,8 +52,8 @@ def check_captions(captions: Iterable[tuple[str, str]], recipe: Recipe, trigger:
 
 def has_own_words(caption: str, trigger: str) -> bool:
     """True for `trigger, words`: what a style's picture is called beside its trigger."""
-    start = f"{_composed(trigger)},"
-    return _composed(caption).startswith(start) and bool(_composed(caption).removeprefix(start).strip())
+    start = f"{composed(trigger)},"
+    return composed(caption).startswith(start) and bool(composed(caption).removeprefix(start).strip())
 
 
 def _no_sentence(file: str, caption: str, trigger: str) -> Fault:

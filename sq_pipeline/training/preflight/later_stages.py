@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from sq_pipeline.base_models.base_models import BaseModel, training_base_of
 from sq_pipeline.base_models.ports import TokenCounter
 from sq_pipeline.common.errors import BaseModelError, Fault
+from sq_pipeline.common.words import find_word
 from sq_pipeline.training.plan import TrainingPlan, plan_training
-from sq_pipeline.training.preflight.captions import find_word
 from sq_pipeline.training.preflight.like_faults import LikeFault
 from sq_pipeline.training.recipe import Recipe
 

@@ -1,7 +1,7 @@
 """Check *loss*: what the adapter saves of the base model's loss on the reference's pictures."""
 
 from sq_pipeline.verification.look import Look, skipped
-from sq_pipeline.verification.verdicts import Verdict
+from sq_pipeline.verification.verdicts import Verdict, percent
 
 NAME = "loss saved"
 
@@ -14,15 +14,11 @@ def judge(look: Look) -> Verdict:
     label = look.request.reference.label if look.request.reference is not None else "the dataset"
     if losses.as_trained < 0:
         detail = (
-            f"does not know {label}: it raises the base model's loss on its pictures by {_percent(-losses.as_trained)}"
+            f"does not know {label}: it raises the base model's loss on its pictures by {percent(-losses.as_trained)}"
         )
     else:
         detail = (
-            f"saves {_percent(losses.as_trained)} of the base model's loss on {losses.pictures} pictures of {label} as "
-            f"they are captioned, {_percent(losses.as_asked)} with a prompt's sentence"
+            f"saves {percent(losses.as_trained)} of the base model's loss on {losses.pictures} pictures of {label} as "
+            f"they are captioned, {percent(losses.as_asked)} with a prompt's sentence"
         )
     return look.verdict(NAME, "loss_saved", losses.as_trained, detail)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

@@ -2,7 +2,7 @@
 
 from sq_pipeline.verification.look import Look, skipped
 from sq_pipeline.verification.measures.subject import subject_kept
-from sq_pipeline.verification.verdicts import Verdict
+from sq_pipeline.verification.verdicts import Verdict, percent
 
 NAME = "subject kept"
 
@@ -13,5 +13,5 @@ def judge(look: Look) -> Verdict:
         return skipped(NAME, "one prompt cannot be told from another; write a second one")
     kept = subject_kept(look.styled, look.base)
     return look.verdict(
-        NAME, "subject_kept", kept, f"each picture keeps {100 * kept:.0f} % of its own prompt's composition"
+        NAME, "subject_kept", kept, f"each picture keeps {percent(kept)} of its own prompt's composition"
     )

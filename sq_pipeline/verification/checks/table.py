@@ -13,11 +13,14 @@ Shots = tuple[tuple[AdapterUse, str | None, int | None], ...]  # which adapter, 
 
 @dataclass(frozen=True)
 class Check:
-    """`judge` gives a verdict; `shots` are the pictures with an adapter that it looks at."""
+    """`judge` gives a verdict; `shots` are the pictures with an adapter that it looks at. `ends`: where it failed,
+    pictures would say nothing.
+    """
 
     name: str
     judge: Callable[[Look], Verdict]
     shots: Callable[[Look], Shots]
+    ends: bool = False
 
 
 def _none(_look: Look) -> Shots:
@@ -46,12 +49,12 @@ def _at_scales(look: Look) -> Shots:
     return (*_styled(look), *((each, word, strength.PROMPTS) for each in scaled))
 
 
-BEFORE_PICTURES = (Check(file.NAME, file.judge, _none), Check(loss.NAME, loss.judge, _none))
+BEFORE_PICTURES = (Check(file.NAME, file.judge, _none, ends=True), Check(loss.NAME, loss.judge, _none))
 ON_PICTURES = (
     Check(change.NAME, change.judge, _styled),
-    Check(style.SHARE, style.judge_share, _styled),
-    Check(style.DIRECTION, style.judge_direction, _styled),
-    Check(style.DISTANCE, style.judge_distance, _styled),
+    Check(*style.SHOWN, _styled),
+    Check(*style.DIRECTED, _styled),
+    Check(*style.NEAR, _styled),
     Check(subject.NAME, subject.judge, _styled),
     Check(noise.NAME, noise.judge, _with_noise),
     Check(trigger.NAME, trigger.judge, _with_control),

@@ -4,7 +4,7 @@ import numpy as np
 
 from sq_pipeline.verification.look import Look, skipped
 from sq_pipeline.verification.measures.features import Floats, Pixels, border_features, hue_features, light_features
-from sq_pipeline.verification.verdicts import Verdict
+from sq_pipeline.verification.verdicts import Verdict, percent
 
 NAME = "trigger"
 ONLY, ANSWERS = 0.3, 0.9  # shares of the style without the trigger, up to which it shows only, or mostly, with it
@@ -25,9 +25,7 @@ def judge(look: Look) -> Verdict:
     if problem := _never_heard(look, trigger):
         return Verdict(NAME, "failed", 0.0, "more than a word that means nothing", problem, null=0.0)
     without = share_without_trigger(look)
-    detail = (
-        f"{_describe(without)}: {100 * without:.0f} % of the style shows with a word that means nothing in its place"
-    )
+    detail = f"{_describe(without)}: {percent(without)} of the style shows with a word that means nothing in its place"
     effect = 1 - without
     if reference is None or not reference.trigger_is_required:
         return Verdict(NAME, "passed", effect, "any (the recipe does not ask for it)", detail, null=0.0)
@@ -67,6 +65,6 @@ def _never_heard(look: Look, trigger: str) -> str:
     if losses.as_trained > best:
         return ""
     return (
-        f"{trigger!r} saves {100 * losses.as_trained:.0f} % of the loss, a word that means nothing {100 * best:.0f} %: "
+        f"{trigger!r} saves {percent(losses.as_trained)} of the loss, a word that means nothing {percent(best)}: "
         "the adapter does not know it"
     )
