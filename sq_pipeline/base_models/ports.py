@@ -19,6 +19,8 @@ class TokenCounts:
     """Tokens of a prompt, end marks included, and how many of them the base model's `encoder` reads.
 
     FLUX.1's is T5, and it reads a pooled vector through CLIP besides; `clip` and its budget are None for other models.
+    `known`: tokens of the text itself that are neither blank nor the one for all that the vocabulary lacks; None where
+    nobody counted them.
     """
 
     encoder: Literal["T5", "Qwen3"]
@@ -26,6 +28,7 @@ class TokenCounts:
     budget: int
     clip: int | None = None
     clip_budget: int | None = None
+    known: int | None = None
 
     @property
     def fits(self) -> bool:
@@ -36,6 +39,10 @@ class TokenCounts:
     def is_cut_by_clip(self) -> bool:
         """True when there is a CLIP that sees the beginning only."""
         return self.clip is not None and self.clip_budget is not None and self.clip > self.clip_budget
+
+    def nothing_known_of(self, word: str) -> str:
+        """Why a word, whose counts these are, is as good as any other that is not known; empty where it is known."""
+        return f"{self.encoder} has no token for {word!r}: it reads nothing of it" if self.known == 0 else ""
 
     def as_json(self) -> dict[str, int]:
         """Counts and budgets, each under the name of its encoder: `t5_tokens`, `clip_budget`, `qwen3_tokens`."""

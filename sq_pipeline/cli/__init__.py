@@ -8,13 +8,13 @@ import typer
 
 from sq_pipeline import __version__
 from sq_pipeline.cli import (
-    adapter_verify_command,
     allow_command,
     choose_command,
     content_commands,
     dataset_commands,
     doctor_command,
     fidelity_command,
+    gate_commands,
     inspect_command,
     pipeline_commands,
     promotion_commands,
@@ -40,6 +40,7 @@ app = typer.Typer(
 )
 adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True, rich_markup_mode=None)
 dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True, rich_markup_mode=None)
+gate_app = typer.Typer(help="What adapters are judged by.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -63,7 +64,7 @@ dataset_commands.register(dataset_app)
 inspect_command.register(adapter_app)
 remap_command.register(adapter_app)
 fidelity_command.register(adapter_app)
-adapter_verify_command.register(adapter_app)
+gate_commands.register(adapter_app, gate_app)
 promotion_commands.register(adapter_app)
 choose_command.register(adapter_app)
 verify_image_command.register(app)
@@ -73,6 +74,7 @@ doctor_command.register(app)
 allow_command.register(app)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")
+app.add_typer(gate_app, name="gate")
 
 
 def main() -> None:

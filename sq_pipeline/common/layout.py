@@ -49,6 +49,14 @@ class DataDir:
         return self.root / "verify_prompts"
 
     @property
+    def gate_root(self) -> Path:
+        return self.root / "gate"
+
+    @property
+    def bench_root(self) -> Path:
+        return self.store_root / "gate-bench"
+
+    @property
     def models_root(self) -> Path:
         return self.root / "models"
 

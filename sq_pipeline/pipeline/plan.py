@@ -12,6 +12,7 @@ from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
+from sq_pipeline.pipeline.adapters.verification import sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import Settled, find_settled, settle
@@ -110,6 +111,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_remarks(context, adapters),
         *_in_use(context, adapters),
         *_unknown_in_gate(context),
+        *_unsound_scales(worlds, adapters),
     )
     return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings)
 
@@ -138,6 +140,17 @@ def _unknown_in_gate(context: Context) -> Iterator[Fault]:
             file = context.data.relative(context.data.settings_file)
             problem = "is the name of no tier and of no adapter, so nobody is held to it"
             yield Fault(file, f"thresholds.gate_for.{name}", problem, f"known are {', '.join(known)}")
+
+
+def _unsound_scales(worlds: Iterable[World], adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
+    """Scales at which worlds use an adapter, beyond those at which its verification found it sound."""
+    for world in worlds:
+        for entry in world.entries:
+            key = f"{world.genre}/{entry.name}"
+            sound = sound_scales(adapters[key]["verification"].record) if key in adapters else None
+            if sound is not None and not sound[0] <= entry.lora_scale <= sound[1]:
+                problem = f"is {entry.lora_scale:g}, and {entry.name} was found sound from {sound[0]:g} to {sound[1]:g}"
+                yield Fault(world.key, f"{entry.name}.scale", problem, "take one in between, or look at the pictures")
 
 
 def _in_use(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

@@ -11,10 +11,10 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.reference_pictures import reference_folder
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_files import load_calibration
-from sq_pipeline.verification.gate_limits import limits_for
+from sq_pipeline.verification.gate_limits import GateOverrides, limits_for
 from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
 from sq_pipeline.verification.null_file import open_with_null
-from sq_pipeline.verification.prompts import insist_control_word, load_verify_prompts
+from sq_pipeline.verification.prompts import insist_control_word, insist_trigger_is_read, load_verify_prompts
 from sq_pipeline.verification.verify import VerificationReport, VerifyRequest, verify_adapter
 
 
@@ -26,18 +26,23 @@ def verify_file(
     tier: str,
     trigger: str | None,
     reference: Path | None,
+    *,
+    overrides: GateOverrides | None = None,
 ) -> VerificationReport:
     """Judge a file against what `source` says (itself, for any file without one) and a folder of pictures in its style.
 
-    Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
+    `overrides`: limits in place of those that `sq.yaml` has for the tier. Raises AdapterError, BaseModelError,
+    ContentError, DatasetError, RenderError.
     """
     trigger = (trigger or "").strip() or None
     engines, thresholds = context.engines, context.settings.thresholds
     use = AdapterUse(file.resolve(), 1.0)
     calibration = load_calibration(context.data, base_model.name)
-    limits = limits_for(calibration, context.weights_hash(base_model), tier, thresholds.overrides_for(tier))
+    overrides = thresholds.overrides_for(tier) if overrides is None else overrides
+    limits = limits_for(calibration, context.weights_hash(base_model), tier, overrides)
     prompts = load_verify_prompts(context.data, tier)
     insist_control_word(prompts, tier, trigger)
+    insist_trigger_is_read(trigger, file.name, lambda: context.token_counter(base_model))
     remarks = () if source != file else ("no source was named: its fidelity proves loading only",)
 
     def measure() -> FidelityReport:

@@ -3,8 +3,14 @@
 from pathlib import Path
 
 from sq_pipeline.common.layout import DataDir, shipped_data_root
-from sq_pipeline.common.strict_yaml import load_mapping, validate
+from sq_pipeline.common.strict_yaml import dump_yaml, load_mapping, validate
 from sq_pipeline.verification.gate_limits import GateCalibration
+
+_HEADER = """\
+# The limits of the gate's picture checks over {base_model}, found by `sq-pipeline gate calibrate`: on adapters trained
+# in varied styles, and on the same ones broken in every way that is known. `nothing` is what an adapter without any
+# effect gives, `good` the median of good ones. A file of this name in a data directory's `gate` folder takes its place.
+"""
 
 
 def load_calibration(data: DataDir, base_model: str) -> GateCalibration | None:
@@ -20,6 +26,11 @@ def load_shipped(base_model: str) -> GateCalibration | None:
     return _read(shipped_data_root(), base_model)
 
 
+def write_calibration(calibration: GateCalibration) -> str:
+    """The file's text; equal limits give equal texts."""
+    return _HEADER.format(base_model=calibration.base_model) + dump_yaml(calibration.model_dump())
+
+
 def _read(root: Path, base_model: str) -> GateCalibration | None:
-    path, file = root / "gate" / f"{base_model}.yaml", f"gate/{base_model}.yaml"
+    path, file = DataDir(root).gate_root / f"{base_model}.yaml", f"gate/{base_model}.yaml"
     return validate(GateCalibration, load_mapping(path, file), file) if path.exists() else None

@@ -1,9 +1,11 @@
 """`verify_prompts/<tier>.yaml`: the prompts that an adapter is verified with. Strict and versioned."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sq_pipeline.base_models.ports import TokenCounter
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.fingerprints import counted_fields
 from sq_pipeline.common.layout import DataDir
@@ -48,6 +50,17 @@ def load_verify_prompts(data: DataDir, tier: str) -> VerifyPrompts:
     path = data.verify_prompts_root / f"{tier}.yaml"
     file = data.relative(path)
     return validate(VerifyPrompts, load_mapping(path, file), file)
+
+
+def insist_trigger_is_read(trigger: str | None, where: str, open_counter: Callable[[], TokenCounter]) -> None:
+    """Raises ContentError where the text encoder reads nothing of the trigger. `where`: the file that names it.
+
+    The tokenizer is opened for words that are not in plain Latin letters only: every vocabulary has those.
+    """
+    if trigger is None or trigger.isascii():
+        return
+    if problem := open_counter().count_tokens(trigger).nothing_known_of(trigger):
+        raise ContentError(Fault(where, "trigger", problem, "choose a word in plain Latin letters"))
 
 
 def insist_control_word(prompts: VerifyPrompts, tier: str, trigger: str | None) -> None:

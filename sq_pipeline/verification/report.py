@@ -6,7 +6,7 @@ import math
 from sq_pipeline.pictures.sheets import Tile, draw_sheet
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.thresholds import FidelityThresholds
-from sq_pipeline.verification.verdicts import FIDELITY
+from sq_pipeline.verification.verdicts import FIDELITY, percent
 from sq_pipeline.verification.verify import VerificationReport
 
 _MOST_LAYERS = 10
@@ -84,8 +84,8 @@ def write_markdown(report: VerificationReport) -> str:
         f"Base model {report.base_model}, trigger {report.trigger or 'none'}, adapter `{report.adapter_version}`, "
         f"{report.pictures_rendered} pictures with an adapter.",
         "",
-        "| check | outcome | figure | nothing gives | good ones give | wanted | what it means |",
-        "|---|---|---|---|---|---|---|",
+        "| check | outcome | figure | nothing gives | good ones give | wanted | margin | what it means |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for verdict in report.verdicts:
         cells = (
@@ -95,9 +95,11 @@ def write_markdown(report: VerificationReport) -> str:
             figure(verdict.null),
             figure(verdict.good),
             verdict.threshold,
+            "" if verdict.margin is None else percent(verdict.margin),
             cell(verdict.detail),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Margin: how far past its limit, in parts of the way from nothing to the median of good adapters."]
     if not report.limits.is_calibrated:
         lines += [
             "",

@@ -3,7 +3,7 @@
 Not here: what each check asks (`checks`), the pictures (`camera`), where references come from.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
@@ -95,7 +95,7 @@ class VerificationReport:
             "base_model": self.base_model,
             "has_passed": self.has_passed,
             "sentence": self.sentence,
-            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "verdicts": [verdict.as_json() for verdict in self.verdicts],
             "remarks": list(self.remarks),
             "thresholds": self.thresholds.model_dump(),
             "limits": self.limits.as_json(),

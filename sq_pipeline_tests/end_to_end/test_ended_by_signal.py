@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline_tests.cases.recipes import build_case
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES
+from sq_pipeline_tests.cases.recipes import build_data
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=90)]
 
 _ADAPTER = "content/lora/west/landscape.safetensors"
 _ITERATION = 6
+# a training of a moment shows no style, and its file is wanted all the same
+_LIMITS = "".join(
+    f"    {name}: {{value: {9 if name in IS_UPPER else -9}, reason: trained for a moment}}\n" for name in LIMIT_NAMES
+)
+_SETTINGS = f"thresholds:\n  gate:\n{_LIMITS}"
 # the command itself, with a planted end where a native library would give up
 _PLANTED = f"""
 import os, sys
@@ -40,7 +46,7 @@ def _run(root: Path, number: int) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> bytes:
     root = tmp_path_factory.mktemp("undisturbed")
-    build_case("all-is-well", root, shipped.root)
+    build_data(root, shipped.root, {}, _SETTINGS)
     done = _run(root, 0)
     assert done.returncode == 0, done.stderr
     assert "ended" not in done.stderr
@@ -51,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, shipped: DataDir) -> b
 def test_a_run_that_a_signal_ends_says_so_and_the_next_goes_on(
     number: signal.Signals, undisturbed: bytes, tmp_path: Path, shipped: DataDir
 ) -> None:
-    build_case("all-is-well", tmp_path, shipped.root)
+    build_data(tmp_path, shipped.root, {}, _SETTINGS)
     ended = _run(tmp_path, number)
     assert ended.returncode == -number
     said = [line for line in ended.stderr.splitlines() if number.name in line]

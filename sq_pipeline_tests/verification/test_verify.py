@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.base_models.base_models import BASE_MODELS, FLUX1_MODELS
 from sq_pipeline.common.errors import AdapterError, ContentError, Fault, RenderError
 from sq_pipeline.common.fingerprints import canonical_json
 from sq_pipeline.common.tiers import Tier
+from sq_pipeline.engines.mflux.token_counters import TokenizerPair
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer
 from sq_pipeline.pictures.sheets import Tile, draw_gallery, draw_sheet, thumbnail_markdown
 from sq_pipeline.verification.camera import Camera
@@ -26,7 +28,7 @@ from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_limits import RATIOS, GateOverrides, Limits
 from sq_pipeline.verification.look import Look
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
-from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word
+from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word, insist_trigger_is_read
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.ssim import ssim
 from sq_pipeline.verification.thresholds import Thresholds
@@ -477,6 +479,23 @@ def test_a_control_word_that_is_the_trigger_tells_nothing_apart(trigger: str) ->
         insist_control_word(PROMPTS, "landscape", trigger)
     insist_control_word(PROMPTS, "landscape", None)
     insist_control_word(PROMPTS, "landscape", "harrowmere_inn")
+
+
+# as T5's: pieces of words, and one token for all that it lacks
+_PIECES = [("<unk>", 0.0), ("▁", -2.0), ("▁mill", -1.0), ("é", -3.0), ("▁caf", -2.0)]
+
+
+@pytest.mark.parametrize(("trigger", "is_read"), [("mill", True), ("café", True), ("龙门", False), ("\u200b", False)])
+def test_a_trigger_that_the_encoder_has_no_token_for_is_refused(trigger: str, *, is_read: bool) -> None:
+    t5 = Tokenizer(models.Unigram(_PIECES, unk_id=0))
+    t5.pre_tokenizer = pre_tokenizers.Metaspace()
+    counter = TokenizerPair(t5, Tokenizer(models.BPE()), FLUX1_MODELS["flux1-dev"])
+    if is_read:
+        insist_trigger_is_read(trigger, "west/land", lambda: counter)
+    else:
+        with pytest.raises(ContentError, match=r"west/land: trigger: T5 has no token for .*: it reads nothing of it"):
+            insist_trigger_is_read(trigger, "west/land", lambda: counter)
+    insist_trigger_is_read(None, "west/land", lambda: counter)
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf"), float("-inf")])

@@ -24,6 +24,7 @@ class TokenizerPair:
             budget=self._base_model.t5_token_budget,
             clip=len(self._clip.encode(text).ids),
             clip_budget=self._base_model.clip_token_budget,
+            known=_known(self._t5, text),
         )
 
 
@@ -38,7 +39,16 @@ class ChatTokenizer:
         said = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, **self._template_values
         )
-        return TokenCounts(encoder="Qwen3", tokens=len(self._tokenizer(said)["input_ids"]), budget=self._budget)
+        tokens = len(self._tokenizer(said)["input_ids"])
+        return TokenCounts("Qwen3", tokens, self._budget, known=_known(self._tokenizer.backend_tokenizer, text))
+
+
+def _known(tokenizer: Tokenizer, text: str) -> int:
+    """How many tokens of the text itself say anything: neither blank, nor the one for what the vocabulary lacks."""
+    encoded = tokenizer.encode(text, add_special_tokens=False)
+    unknown = {tokenizer.token_to_id(name) for name in ("<unk>", "[UNK]")}
+    pairs = zip(encoded.ids, encoded.tokens, strict=True)  # a piece that is unknown keeps its letters among the tokens
+    return sum(1 for number, token in pairs if number not in unknown and token.strip("▁ Ġ"))
 
 
 def _open(path: Path, base_model: BaseModel) -> Tokenizer:

@@ -37,7 +37,7 @@ from sq_pipeline.verification.gate_limits import (
 )
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
 from sq_pipeline.verification.null_file import open_with_null
-from sq_pipeline.verification.prompts import insist_control_word, verify_prompt_values
+from sq_pipeline.verification.prompts import insist_control_word, insist_trigger_is_read, verify_prompt_values
 from sq_pipeline.verification.reference import Reference
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
@@ -50,6 +50,7 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     """What the gate of before has judged stands, until anything of it changes: an upgrade verifies nothing again."""
     base_model, prompts = base_model_for(context, adapter), verify_prompts_of(context, adapter)
     insist_control_word(prompts, adapter.tier, adapter.trigger)
+    insist_trigger_is_read(adapter.trigger, adapter.key, lambda: context.token_counter(base_model))
 
     def inputs(gate: Mapping[str, Any] | None) -> Inputs:
         return verification_inputs(
@@ -151,6 +152,14 @@ def _make(making: Making) -> Record:
     if sheet is not None:
         objects["sheet"] = context.store.put_bytes(sheet, ".png")
     return making.step.as_record(report.data_version, objects, report.as_json(_LAYERS_ON_RECORD))
+
+
+def sound_scales(record: Record | None) -> tuple[float, float] | None:
+    """The least and largest scale at which a verification found the adapter sound; None where it did not look."""
+    for verdict in record.info.get("verdicts", ()) if record is not None else ():
+        if found := verdict.get("sound_scales"):
+            return float(found[0]), float(found[1])
+    return None
 
 
 def _verdicts(record: Record) -> dict[str, Any]:

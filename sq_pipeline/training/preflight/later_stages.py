@@ -50,7 +50,11 @@ def judge_texts(
         problem = f"tokens of captions are not counted: {first.problem}"
         return [], [Fault(name, "", problem, first.hint)]
     faults = [*_too_long(captions, counter), *_prompts_too_long(recipe, f"{name}/lora.yaml", counter)]
-    return faults, [*_cut_triggers(recipe.trigger, captions, counter)] if recipe.trigger else []
+    if not recipe.trigger:
+        return faults, []
+    if problem := counter.count_tokens(recipe.trigger).nothing_known_of(recipe.trigger):
+        faults.append(Fault(f"{name}/lora.yaml", "trigger", problem, "choose a word in plain Latin letters"))
+    return faults, [*_cut_triggers(recipe.trigger, captions, counter)]
 
 
 def _too_long(captions: Iterable[tuple[str, str]], counter: TokenCounter) -> Iterator[Fault]:

@@ -20,6 +20,8 @@ def _check(name: str, limit: LimitName, figure: Figure, describe: Describe) -> t
             return skipped(name, "the dataset teaches a subject; how its pictures look is not held against it")
         if reference is None or isinstance(look.style, str):
             return skipped(name, str(look.style))
+        if limit != "style_distance" and not look.style.counting:
+            return skipped(name, f"{reference.label} is too like the base model's own pictures: the loss has to tell")
         return look.verdict(name, limit, figure(look.style), describe(look.style, reference.label))
 
     return name, judge

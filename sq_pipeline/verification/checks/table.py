@@ -1,10 +1,11 @@
 """All checks in the order of their price, and what each needs rendered. A new one is a file and a row here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.verification.checks import change, file, loss, noise, strength, style, subject, trigger
+from sq_pipeline.verification.gate_limits import LimitName
 from sq_pipeline.verification.look import Look
 from sq_pipeline.verification.verdicts import Verdict
 
@@ -60,3 +61,14 @@ ON_PICTURES = (
     Check(trigger.NAME, trigger.judge, _with_control),
     Check(strength.NAME, strength.judge, _at_scales),
 )
+
+# Which limit a check's figure is held against.
+LIMIT_OF: Mapping[str, LimitName] = {
+    loss.NAME: "loss_saved",
+    style.SHOWN[0]: "style_share",
+    style.DIRECTED[0]: "style_direction",
+    style.NEAR[0]: "style_distance",
+    subject.NAME: "subject_kept",
+    noise.NAME: "over_noise",
+    trigger.NAME: "trigger_effect",
+}

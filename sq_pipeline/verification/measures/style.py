@@ -13,6 +13,8 @@ from sq_pipeline.verification.measures.features import GROUPS, Floats, Pixels
 
 # A difference of less than this share of the pictures' own spread is none: the mean of a few pictures moves by as much.
 MEANS_SOMETHING = 0.5
+# A base model draws softer than a dataset is: over tiny-flux plain pictures without any style are 1.5 apart in texture.
+TEXTURE_MEANS_SOMETHING = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,14 @@ class GroupFigures:
     direction: float
     distance: float
 
-    @property
-    def counts(self) -> bool:
-        """True where the dataset differs from the base model in this group."""
-        return self.wanted >= MEANS_SOMETHING
-
 
 @dataclass(frozen=True)
 class StyleFigures:
     """All groups by name, and what they say together.
 
     `share`, `direction`: the least of the groups that count; `distance`: the largest of all but texture, which a base
-    model's own softness moves. Texture counts alone, where nothing else does.
+    model's own softness moves. Texture counts alone, where nothing else does. A faint grade may have no group that
+    counts: then pictures cannot say whether it is shown, and the loss has to.
     """
 
     groups: Mapping[str, GroupFigures]
@@ -47,8 +45,11 @@ class StyleFigures:
     @property
     def counting(self) -> tuple[str, ...]:
         """The groups that the dataset differs in from the base model; texture only where no other does."""
-        found = tuple(name for name, group in self.groups.items() if group.counts and name != "texture")
-        return found or tuple(name for name, group in self.groups.items() if group.counts)
+        colours = tuple(name for name in self.groups if name != "texture" and self._counts(name, MEANS_SOMETHING))
+        return colours or (("texture",) if self._counts("texture", TEXTURE_MEANS_SOMETHING) else ())
+
+    def _counts(self, name: str, least: float) -> bool:
+        return self.groups[name].wanted >= least
 
     @property
     def share(self) -> float:

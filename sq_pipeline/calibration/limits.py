@@ -1,0 +1,120 @@
+"""Limits from what was measured of good and bad adapters, and how they judge adapters that they were not set on.
+
+Pure: figures in, limits out. A limit stands in the middle between the worst good adapter and the nearest bad one that
+it is there to tell from it. Not here: measuring (`bench`), the table (`table`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from sq_pipeline.calibration.faults import Reason
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, Calibrated, LimitName
+
+# What an adapter without any effect gives.
+NOTHING: Mapping[LimitName, float] = {
+    "loss_saved": 0.0,
+    "style_share": 0.0,
+    "style_direction": 0.0,
+    "style_distance": 1.0,
+    "subject_kept": 0.0,
+    "over_noise": 1.0,
+    "trigger_effect": 0.0,
+}
+# Where a bad adapter comes as far as the worst good one, the limit is a tenth of the way from it to nothing.
+_ROOM = 0.1
+_DIGITS = 3
+
+LimitValues = Mapping[LimitName, Calibrated]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One adapter of the bench: its figures, and which checks without a limit failed. `reasons`: see `Candidate`.
+
+    `needs_trigger`: it was trained to show with its trigger only, so that this is asked of it. `old_gate`: whether the
+    gate of before, two similarities of pictures, let it pass; None where no picture was rendered.
+    """
+
+    name: str
+    fault: str
+    styles: frozenset[str]
+    reasons: tuple[Reason, ...]
+    figures: Mapping[LimitName, float]
+    failed: tuple[str, ...] = ()
+    needs_trigger: bool = False
+    old_gate: bool | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """True for one that an art director takes."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` takes."""
+        return {**asdict(self), "styles": sorted(self.styles)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Measured":
+        """What `as_json` gave."""
+        tuples = {name: tuple(values[name]) for name in ("reasons", "failed")}
+        return cls(**{**values, **tuples, "styles": frozenset(values["styles"])})
+
+
+def find_limits(bench: Sequence[Measured]) -> dict[LimitName, Calibrated]:
+    """A limit for every figure that some good adapter has, see the module."""
+    found: dict[LimitName, Calibrated] = {}
+    for name in LIMIT_NAMES:
+        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and _counts(m, name)]
+        if good:
+            bad = [m.figures[name] for m in bench if name in m.figures and _is_told_by(m, name)]
+            found[name] = _between(name, good, bad)
+    return found
+
+
+def _counts(measured: Measured, name: LimitName) -> bool:
+    return name != "trigger_effect" or measured.needs_trigger
+
+
+def _is_told_by(measured: Measured, name: LimitName) -> bool:
+    """True for a bad adapter that this limit is there for; of the trigger's effect, for a style that is always on."""
+    if name == "trigger_effect":
+        return measured.is_good and not measured.needs_trigger
+    return measured.reasons[:1] == (name,)
+
+
+def _between(name: LimitName, good: Sequence[float], bad: Sequence[float]) -> Calibrated:
+    nothing, sign = NOTHING[name], -1 if name in IS_UPPER else 1
+    worst = min(good, key=lambda figure: sign * figure)
+    nearest = max((*bad, nothing), key=lambda figure: sign * figure)
+    limit = (worst + nearest) / 2 if sign * nearest < sign * worst else worst + _ROOM * (nothing - worst)
+    return Calibrated(limit=round(limit, _DIGITS), nothing=nothing, good=round(median(good), _DIGITS))
+
+
+def judge(measured: Measured, limits: LimitValues) -> tuple[str, ...]:
+    """What fails of it: checks without a limit, and limits that are not met; empty for one that passes."""
+    short = [
+        name
+        for name, figure in measured.figures.items()
+        if name in limits and _counts(measured, name) and not _is_met(name, figure, limits[name].limit)
+    ]
+    return (*measured.failed, *short)
+
+
+def _is_met(name: LimitName, figure: float, limit: float) -> bool:
+    return figure <= limit if name in IS_UPPER else figure >= limit
+
+
+def judge_unseen(bench: Sequence[Measured]) -> dict[str, tuple[str, ...]]:
+    """What fails of each by limits that it had no part in: nor had any other adapter of a style that it is made of."""
+    return {
+        measured.name: judge(measured, find_limits([other for other in bench if not other.styles & measured.styles]))
+        for measured in bench
+    }
+
+
+def is_right(measured: Measured, failing: Iterable[str]) -> bool:
+    """True for a good adapter that passes, and for a bad one that fails for a reason of its own."""
+    found = set(failing)
+    return not found if measured.is_good else bool(found & set(measured.reasons))

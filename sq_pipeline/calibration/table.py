@@ -1,0 +1,55 @@
+"""The bench as Markdown: the limits with what they stand between, and every adapter with what failed of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sq_pipeline.calibration.limits import LimitValues, Measured, find_limits, is_right, judge, judge_unseen
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES
+
+
+def summarise(bench: Sequence[Measured]) -> str:
+    """How many good ones pass and bad ones fail, by limits that they had no part in, and by the gate of before."""
+    unseen = judge_unseen(bench)
+    good, bad = [m for m in bench if m.is_good], [m for m in bench if not m.is_good]
+    own = sum(is_right(m, unseen[m.name]) for m in bad)
+    return (
+        f"{sum(not unseen[m.name] for m in good)} of {len(good)} good adapters pass, "
+        f"{sum(bool(unseen[m.name]) for m in bad)} of {len(bad)} bad ones fail, {own} for a reason of their own; "
+        f"the gate of before passed {sum(m.old_gate is True for m in good)} and {sum(m.old_gate is True for m in bad)}"
+    )
+
+
+def write_table(bench: Sequence[Measured], base_model: str, tier: str) -> str:
+    """The whole bench. Judged twice: by the limits found, and by limits found without all that shares a style."""
+    limits, unseen = find_limits(bench), judge_unseen(bench)
+    lines = [f"## {base_model}, {tier}", "", f"{summarise(bench)}.", "", *_limit_lines(bench, limits), ""]
+    names = [name for name in LIMIT_NAMES if name in limits]
+    lines += [
+        f"| adapter | {' | '.join(name.replace('_', ' ') for name in names)} | verdict | unseen | gate of before |",
+        f"|---|{'---|' * len(names)}---|---|---|",
+    ]
+    lines += [_row(measured, names, judge(measured, limits), unseen[measured.name]) for measured in bench]
+    return "\n".join(lines) + "\n"
+
+
+def _limit_lines(bench: Sequence[Measured], limits: LimitValues) -> Iterator[str]:
+    yield "| figure | limit | nothing gives | the worst good one | the median of good ones |"
+    yield "|---|---|---|---|---|"
+    for name, limit in limits.items():
+        needed = name == "trigger_effect"
+        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and (m.needs_trigger or not needed)]
+        worst = max(good) if name in IS_UPPER else min(good)
+        sign = "≤" if name in IS_UPPER else "≥"
+        numbers = (f"{sign} {limit.limit:g}", f"{limit.nothing:g}", f"{worst:.3g}", f"{limit.good:g}")
+        yield f"| {name.replace('_', ' ')} | {' | '.join(numbers)} |"
+
+
+def _row(measured: Measured, names: Sequence[str], failing: Sequence[str], unseen: Sequence[str]) -> str:
+    figures: Mapping[str, float] = {str(name): figure for name, figure in measured.figures.items()}
+    cells = [f"{figures[name]:.2f}" if name in figures else "" for name in names]
+    old = {True: "passed", False: "failed", None: "no pictures"}[measured.old_gate]
+    return f"| {' | '.join((measured.name, *cells, _verdict(measured, failing), _verdict(measured, unseen), old))} |"
+
+
+def _verdict(measured: Measured, failing: Sequence[str]) -> str:
+    told = f"fails: {failing[0].replace('_', ' ')}" if failing else "passes"
+    return told if is_right(measured, failing) else f"**{told}**"

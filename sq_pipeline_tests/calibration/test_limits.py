@@ -1,0 +1,120 @@
+"""Limits from figures: where they stand, and that no adapter is judged by limits that it helped to set."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sq_pipeline.calibration.limits import Measured, find_limits, is_right, judge, judge_unseen
+from sq_pipeline.calibration.table import summarise, write_table
+from sq_pipeline.verification.gate_limits import LimitName
+
+
+def good(style: str, share: float = 0.5, distance: float = 0.6, **more: float) -> Measured:
+    figures: dict[LimitName, float] = {"style_share": share, "style_distance": distance}
+    figures.update({"trigger_effect": more["effect"]} if "effect" in more else {})
+    return Measured(style, "", frozenset({style}), (), figures)
+
+
+def bad(style: str, name: LimitName, figure: float, fault: str = "a fault") -> Measured:
+    return Measured(f"{style}: {fault}", fault, frozenset({style}), (name,), {name: figure})
+
+
+def test_a_limit_stands_in_the_middle_between_the_worst_good_one_and_the_nearest_bad_one() -> None:
+    bench = [good("a", 0.5), good("b", 0.3), bad("a", "style_share", 0.05), bad("b", "style_share", 0.1)]
+    found = find_limits(bench)["style_share"]
+    assert (found.limit, found.nothing, found.good) == (0.2, 0.0, 0.4)
+
+
+def test_without_a_bad_one_it_stands_half_way_to_nothing() -> None:
+    found = find_limits([good("a", 0.5, 0.6), good("b", 0.3, 0.8)])
+    assert (found["style_share"].limit, found["style_distance"].limit) == (0.15, 0.9)
+
+
+def test_a_bad_one_that_does_worse_than_nothing_moves_no_limit() -> None:
+    bench = [good("a", 0.4), bad("a", "style_share", -3.0)]
+    assert find_limits(bench)["style_share"].limit == 0.2
+
+
+def test_where_they_overlap_good_ones_pass_with_some_room() -> None:
+    bench = [good("a", distance=0.8), bad("b", "style_distance", 0.7)]
+    assert find_limits(bench)["style_distance"].limit == pytest.approx(0.82)
+
+
+def test_a_bad_one_counts_only_for_the_limit_that_is_there_for_it() -> None:
+    other = replace(bad("a", "style_distance", 2.0), figures={"style_distance": 2.0, "style_share": 0.39})
+    assert find_limits([good("a", 0.4), other])["style_share"].limit == 0.2
+
+
+def test_the_trigger_s_effect_is_asked_of_those_that_were_trained_for_it() -> None:
+    always_on, on_call = good("a", effect=0.1), replace(good("b", effect=0.9), needs_trigger=True)
+    bench = [always_on, on_call]
+    limits = find_limits(bench)
+    assert limits["trigger_effect"].limit == 0.5
+    assert judge(always_on, limits) == ()
+    assert judge(replace(on_call, figures={"trigger_effect": 0.2}), limits) == ("trigger_effect",)
+
+
+def test_a_check_without_a_limit_fails_whatever_the_figures_are() -> None:
+    lost = Measured("a: half of it lost", "half of it lost", frozenset({"a"}), ("adapter file",), {}, ("adapter file",))
+    assert judge(lost, find_limits([good("a")])) == ("adapter file",)
+    assert is_right(lost, ("adapter file",))
+    assert not is_right(lost, ("style_share",))
+    assert not is_right(lost, ())
+
+
+figures = st.floats(-2, 4, allow_nan=False)
+benches = st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0.05, 3), figures), min_size=2, max_size=8)
+
+
+@given(benches)
+def test_good_ones_pass_by_limits_that_they_set(drawn: list[tuple[str, float, float]]) -> None:
+    bench = [good(style, share) for style, share, _ in drawn]
+    bench += [bad(style, "style_share", figure) for style, _, figure in drawn]
+    limits = find_limits(bench)
+    # a limit is written with three decimals
+    assert all(not judge(replace(m, figures={"style_share": m.figures["style_share"] + 0.001}), limits) for m in bench
+               if m.is_good)  # fmt: skip
+
+
+@given(benches, figures, figures)
+def test_what_an_adapter_is_measured_at_moves_no_limit_that_it_is_judged_by(
+    drawn: list[tuple[str, float, float]], first: float, second: float
+) -> None:
+    others = [good(style, share) for style, share, _ in drawn] + [bad(s, "style_share", f) for s, _, f in drawn]
+    seen: list[set[str]] = []
+    for share in (first, second):
+        bench = [*others, replace(good("mine", share), styles=frozenset({"mine"})), bad("mine", "style_share", share)]
+        verdicts = judge_unseen(bench)
+        seen.append({name for name, failing in verdicts.items() if failing and not name.startswith("mine")})
+        alone = judge_unseen([*others, good("mine", 0.5)])
+        limit = find_limits(others)["style_share"].limit
+        assert (verdicts["mine"] == ()) == (share >= limit)
+        assert alone["mine"] == judge(good("mine", 0.5), find_limits(others))
+
+
+def test_a_style_is_left_out_with_everything_that_is_made_of_it() -> None:
+    mixed = replace(bad("a", "style_share", 0.45), styles=frozenset({"a", "b"}))
+    bench = [good("a", 0.5), good("b", 0.5), mixed]
+    # judged by nothing but its own kind, there is no limit that it could fail
+    assert judge_unseen(bench)["a: a fault"] == ()
+    assert judge_unseen([*bench, good("c", 0.6)])["a: a fault"] == ()
+    assert judge_unseen([*bench, good("c", 1.0)])["a: a fault"] == ("style_share",)
+
+
+def test_a_bench_is_read_back_as_it_was_written() -> None:
+    measured = replace(bad("a", "style_share", 0.1), failed=("trigger",), old_gate=True, needs_trigger=True)
+    assert Measured.from_json(measured.as_json()) == measured
+
+
+def test_the_table_names_what_failed_and_marks_what_is_wrong() -> None:
+    passes = replace(bad("b", "style_share", 0.9, "looks good"), old_gate=True)
+    bench = [good("a", 0.5), good("b", 0.6), good("c", 0.55), bad("a", "style_share", 0.1), passes]
+    lines = write_table(bench, "tiny-flux", "landscape").splitlines()
+    assert "3 of 3 good adapters pass, 1 of 2 bad ones fail, 1 for a reason of their own" in lines[2]
+    assert lines[2] == f"{summarise(bench)}."
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines if line.startswith("| ")}
+    assert rows["a"].endswith("| passes | passes | no pictures |")
+    assert rows["a: a fault"].endswith("| fails: style share | fails: style share | no pictures |")
+    assert rows["b: looks good"].endswith("| **passes** | **passes** | passed |")
