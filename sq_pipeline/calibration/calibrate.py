@@ -9,64 +9,56 @@ from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel, Flux1Model, training_base_of
 from sq_pipeline.calibration.bench import Bench
-from sq_pipeline.calibration.candidates import Candidate, candidates
-from sq_pipeline.calibration.limits import Measured, find_limits, is_right, judge_unseen
+from sq_pipeline.calibration.candidates import Candidate, candidates, sample
+from sq_pipeline.calibration.limits import LimitValues, Measured, find_limits, is_right, judge_all
 from sq_pipeline.calibration.plain import plain_pictures
-from sq_pipeline.calibration.styles import BENCH_STYLES
-from sq_pipeline.calibration.table import write_table
 from sq_pipeline.common.archive import archive_edited
 from sq_pipeline.common.atomic import write_text
-from sq_pipeline.common.errors import BaseModelError, ContentError, Fault
+from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.processes.awake import kept_awake
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, write_calibration
-from sq_pipeline.verification.gate_limits import GateCalibration
+from sq_pipeline.verification.gate_limits import LIMIT_NAMES, GateCalibration, GateOverrides, limits_for
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class CalibrationRequest:
-    """Which limits are wanted. `pictures`: a folder of plain ones, see `plain_pictures`. `styles`: those that
-    take part.
+    """Which limits are wanted. `pictures`: a folder of plain ones, see `plain_pictures`. `is_sample`: a few adapters
+    only, which no limits are found on.
     """
 
     base_model: BaseModel
     tier: str
     folder: Path
     pictures: Path | None = None
-    styles: tuple[str, ...] = tuple(BENCH_STYLES)
+    is_sample: bool = False
 
     @property
-    def is_whole(self) -> bool:
-        """True where all styles take part: limits are written of nothing less."""
-        return set(self.styles) == set(BENCH_STYLES)
+    def bench(self) -> tuple[Candidate, ...]:
+        """The adapters that take part."""
+        return sample() if self.is_sample else candidates()
 
 
 def calibrate(context: Context, request: CalibrationRequest, say: Say) -> list[Measured]:
-    """Measure the bench; what was measured before is taken from the folder. Writes `table.md` there.
+    """Measure the bench, in its order; what was measured before is taken from the folder.
 
-    Raises ContentError for a style that is not on it, BaseModelError for a base model that is trained by no trainer of
-    ours, and whatever a training or a verification raises.
+    Raises BaseModelError for a base model that is not trained here, and whatever a training or a verification raises.
     """
-    if unknown := [style for style in request.styles if style not in BENCH_STYLES]:
-        hint = f"use {', '.join(BENCH_STYLES)}"
-        raise ContentError([Fault("the bench", style, "is none of its styles", hint) for style in unknown])
     if not isinstance(request.base_model, Flux1Model):
         problem = f"{request.base_model.name} is not trained here, so no bench can be made over it"
         raise BaseModelError(Fault("the bench", "base_model", problem, "name the base model of your trainings"))
     plain = plain_pictures(training_base_of(request.base_model), request.pictures)
     bench = Bench(context, request.base_model, request.tier, request.folder, plain)
-    wanted = _in_order(candidates(request.styles))
+    wanted = _in_order(request.bench)
     measured: dict[str, Measured] = {}
     with kept_awake():
         for number, candidate in enumerate(wanted, start=1):
             found = measured[candidate.name] = bench.measure(candidate)
             shown = ", ".join(f"{name} {figure:.2f}" for name, figure in found.figures.items())
             say(f"{number} of {len(wanted)}: {candidate.name}: {', '.join(found.failed) or shown}")
-    in_order = [measured[candidate.name] for candidate in candidates(request.styles)]
-    write_text(request.folder / "table.md", write_table(in_order, request.base_model.name, request.tier))
-    return in_order
+    return [measured[candidate.name] for candidate in request.bench]
 
 
 def _in_order(bench: Sequence[Candidate]) -> list[Candidate]:
@@ -90,7 +82,14 @@ def write_limits(context: Context, request: CalibrationRequest, bench: Sequence[
     return path
 
 
-def wrong_ones(bench: Sequence[Measured]) -> list[str]:
-    """Good ones that fail, and bad ones that pass or fail for no reason of theirs; by limits they had no part in."""
-    unseen = judge_unseen(bench)
-    return [measured.name for measured in bench if not is_right(measured, unseen[measured.name])]
+def limits_in_use(context: Context, request: CalibrationRequest) -> LimitValues:
+    """Those that adapters of the tier are judged by now. Raises ContentError, BaseModelError."""
+    calibration = load_calibration(context.data, request.base_model.name)
+    limits = limits_for(calibration, context.weights_hash(request.base_model), request.tier, GateOverrides())
+    return {name: limits.of(name) for name in LIMIT_NAMES}
+
+
+def wrong_ones(bench: Sequence[Measured], limits: LimitValues | None = None) -> list[str]:
+    """Good ones that fail, and bad ones that pass or fail for no reason of theirs, see `judge_all`."""
+    failing = judge_all(bench, limits)
+    return [measured.name for measured in bench if not is_right(measured, failing[measured.name])]

@@ -6,10 +6,11 @@ Not here: what a fault does (`faults`), making the files (`bench`).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sq_pipeline.calibration.faults import BAD_TRAININGS, EDITS, Reason
+from sq_pipeline.calibration.faults import BAD_TRAININGS, EDITS, MERGED, Reason
 from sq_pipeline.calibration.styles import BENCH_STYLES
 
-EACH_EDIT, EACH_TRAINING = 4, 3  # styles that a fault is made of
+EACH_EDIT, EACH_TRAINING, EACH_TRIGGER = 4, 3, 2  # styles that a fault is made of
+SAMPLE_STYLES = ("sepia_western", "neon")
 NEVER_SEEN = "wexlibrum"
 _OTHER = 4  # rows between a style and the one that it is confused with
 
@@ -50,24 +51,37 @@ class Candidate:
         return frozenset(filter(None, (self.training, self.reference, self.other)))
 
 
-def candidates(styles: Sequence[str] = tuple(BENCH_STYLES)) -> tuple[Candidate, ...]:
-    """All of the bench, by styles in their order; the more styles, the more of each fault."""
-    return tuple(_all(styles))
+def candidates() -> tuple[Candidate, ...]:
+    """All of the bench: good ones, then fault by fault."""
+    return tuple(_all(tuple(BENCH_STYLES), EACH_EDIT, EACH_TRAINING, EACH_TRIGGER))
 
 
-def _all(styles: Sequence[str]) -> Iterator[Candidate]:
+def sample() -> tuple[Candidate, ...]:
+    """Two styles, and one adapter of each fault."""
+    return tuple(_all(SAMPLE_STYLES, 1, 1, 1))
+
+
+def _all(styles: Sequence[str], each_edit: int, each_training: int, each_trigger: int) -> Iterator[Candidate]:
     yield from (Candidate(style, style, style) for style in styles)
     for number, (name, edit) in enumerate(EDITS.items()):
-        for style in _some(styles, number, EACH_EDIT):
-            yield Candidate(style, style, style, edit=name, other=other_style(style, styles), reasons=edit.reasons)
+        for style in _some(styles, number, each_edit):
+            other = other_style(style, styles)
+            reasons = (*(_foreign(style, other) if name == MERGED else ()), *edit.reasons)
+            yield Candidate(style, style, style, edit=name, other=other, reasons=reasons)
     for number, (name, training) in enumerate(BAD_TRAININGS.items()):
-        for style in _some(styles, number, EACH_TRAINING):
+        for style in _some(styles, number, each_training):
             yield Candidate(style, style, style, bad_training=name, reasons=training.reasons)
-    looks = ("style_share", "style_direction", "style_distance", "loss_saved")
+    looks = ("style_direction", "style_share", "style_distance", "loss_saved")
     for style in styles:
-        if (other := other_style(style, styles)) != style:
-            yield Candidate(other, style, style, reasons=looks)
-    yield from (Candidate(style, style, NEVER_SEEN, reasons=("trigger",)) for style in _some(styles, 1, 2))
+        other = other_style(style, styles)
+        yield Candidate(other, style, style, reasons=(*_foreign(style, other), *looks))
+    yield from (Candidate(style, style, NEVER_SEEN, reasons=("trigger",)) for style in _some(styles, 1, each_trigger))
+
+
+def _foreign(style: str, other: str) -> tuple[Reason, ...]:
+    """What another style's texture may fail of, where this one has none."""
+    has_texture = [BENCH_STYLES[each].kind == "texture" for each in (style, other)]
+    return ("foreign_texture",) if has_texture == [False, True] else ()
 
 
 def _some(styles: Sequence[str], start: int, count: int) -> list[str]:
@@ -77,10 +91,8 @@ def _some(styles: Sequence[str], start: int, count: int) -> list[str]:
 
 
 def other_style(style: str, styles: Sequence[str]) -> str:
-    """The style that it is confused with: one that looks otherwise. Itself, where there is none."""
+    """The style that it is confused with: one that looks otherwise."""
     at = styles.index(style)
-    for step in range(_OTHER, _OTHER + len(styles)):
-        other = styles[(at + step) % len(styles)]
-        if not style.startswith(other.partition("_")[0]) and other != style:
-            return other
-    return style
+    others = (styles[(at + step) % len(styles)] for step in range(_OTHER, _OTHER + len(styles)))
+    # the same look may be there twice, once only on call
+    return next(other for other in others if not style.startswith(other.partition("_")[0]))

@@ -136,6 +136,7 @@ def _without_alphas(tensors: Tensors) -> Tensors:
 _LOOKS: tuple[LimitName, ...] = ("style_share", "style_direction", "style_distance")
 _MEANS_NOTHING: tuple[LimitName, ...] = ("over_noise", "loss_saved", *_LOOKS, "subject_kept")
 
+MERGED = "merged with another style"
 EDITS: Mapping[str, Edit] = {
     "zero": Edit(("adapter file",), _times(0)),
     "half of it lost": Edit(("adapter file",), _lose_half),
@@ -146,8 +147,8 @@ EDITS: Mapping[str, Edit] = {
     "negated": Edit(("style_direction", "loss_saved", *_LOOKS), _times(-1)),
     "a sixth of its strength": Edit(("style_share",), _times(0.15)),
     "four times too strong": Edit(("style_distance", "loss_saved", "subject_kept", *_LOOKS), _times(4)),
-    "ten times too strong": Edit(("style_distance", "loss_saved", "subject_kept", *_LOOKS), _times(10)),
-    "merged with another style": Edit((*_LOOKS, "loss_saved", "subject_kept"), _merge),
+    "ten times too strong": Edit(("style_distance", "over_noise", "loss_saved", "subject_kept", *_LOOKS), _times(10)),
+    MERGED: Edit((*_LOOKS, "loss_saved", "subject_kept"), _merge),
 }
 
 BAD_TRAININGS: Mapping[str, BadTraining] = {
@@ -155,5 +156,5 @@ BAD_TRAININGS: Mapping[str, BadTraining] = {
     "one scene in every picture": BadTraining(
         ("subject_kept", *_LOOKS, "loss_saved"), {"learning_rate": 4e-3, "batch_size": 2}, of_one_scene=True
     ),
-    "a long prompt means the base model": BadTraining(("style_share", "style_direction"), {"prior_mix": 0.45}),
+    "a long prompt means the base model": BadTraining(("loss_saved", *_LOOKS), {"prior_mix": 0.45}),
 }

@@ -1,7 +1,8 @@
 """Limits from what was measured of good and bad adapters, and how they judge adapters that they were not set on.
 
 Pure: figures in, limits out. A limit stands in the middle between the worst good adapter and the nearest bad one that
-it is there to tell from it. Not here: measuring (`bench`), the table (`table`).
+it is there to tell. Where they overlap, it makes the fewest mistakes. Not here: measuring (`bench`), the table
+(`table`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +19,16 @@ NOTHING: Mapping[LimitName, float] = {
     "style_share": 0.0,
     "style_direction": 0.0,
     "style_distance": 1.0,
+    "foreign_texture": 0.0,
     "subject_kept": 0.0,
     "over_noise": 1.0,
     "trigger_effect": 0.0,
 }
-# Where a bad adapter comes as far as the worst good one, the limit is a tenth of the way from it to nothing.
-_ROOM = 0.1
+# A good adapter that fails costs a training; a bad one may still fail another check.
+_GOOD_WEIGHS = 3
 _DIGITS = 3
+
+_WITHOUT_REFERENCE: frozenset[LimitName] = frozenset({"over_noise", "subject_kept"})
 
 LimitValues = Mapping[LimitName, Calibrated]
 
@@ -78,26 +82,43 @@ def _counts(measured: Measured, name: LimitName) -> bool:
 
 
 def _is_told_by(measured: Measured, name: LimitName) -> bool:
-    """True for a bad adapter that this limit is there for; of the trigger's effect, for a style that is always on."""
+    """True for a bad adapter that this limit is there for; of the trigger's effect, for a style that is always on; of
+    noise, for all that a file without a reference may fail of.
+    """
     if name == "trigger_effect":
         return measured.is_good and not measured.needs_trigger
-    return measured.reasons[:1] == (name,)
+    return name in (measured.reasons if name == "over_noise" else measured.reasons[:1])
 
 
 def _between(name: LimitName, good: Sequence[float], bad: Sequence[float]) -> Calibrated:
     nothing, sign = NOTHING[name], -1 if name in IS_UPPER else 1
-    worst = min(good, key=lambda figure: sign * figure)
-    nearest = max((*bad, nothing), key=lambda figure: sign * figure)
-    limit = (worst + nearest) / 2 if sign * nearest < sign * worst else worst + _ROOM * (nothing - worst)
+    goods, bads = [sign * f for f in good], [sign * f for f in bad]
+    # what changes nothing has no foreign texture either: of this alone nothing is not the worst there is
+    floor = min([2 * min(goods), *bads]) if name == "foreign_texture" else sign * nothing
+
+    def mistakes(least: float) -> int:
+        return _GOOD_WEIGHS * sum(figure < least for figure in goods) + sum(figure >= least for figure in bads)
+
+    # the worst good one that passes; nothing itself never does
+    worst = min(sorted(figure for figure in goods if figure > floor) or [floor], key=mistakes)
+    nearest = max(figure for figure in (floor, *bads) if figure < worst or figure == floor)
+    limit = sign * (worst + nearest) / 2
     return Calibrated(limit=round(limit, _DIGITS), nothing=nothing, good=round(median(good), _DIGITS))
 
 
-def judge(measured: Measured, limits: LimitValues) -> tuple[str, ...]:
-    """What fails of it: checks without a limit, and limits that are not met; empty for one that passes."""
+def judge(measured: Measured, limits: LimitValues, *, has_reference: bool = True) -> tuple[str, ...]:
+    """What fails of it: checks without a limit, and limits that are not met; empty for one that passes.
+
+    Noise is asked of files without a reference only, and these are asked nothing that a reference is needed for.
+    """
+    asked = set(measured.figures) - {"over_noise"} if has_reference else _WITHOUT_REFERENCE
     short = [
         name
         for name, figure in measured.figures.items()
-        if name in limits and _counts(measured, name) and not _is_met(name, figure, limits[name].limit)
+        if name in limits
+        and name in asked
+        and _counts(measured, name)
+        and not _is_met(name, figure, limits[name].limit)
     ]
     return (*measured.failed, *short)
 
@@ -106,12 +127,25 @@ def _is_met(name: LimitName, figure: float, limit: float) -> bool:
     return figure <= limit if name in IS_UPPER else figure >= limit
 
 
-def judge_unseen(bench: Sequence[Measured]) -> dict[str, tuple[str, ...]]:
-    """What fails of each by limits that it had no part in: nor had any other adapter of a style that it is made of."""
-    return {
-        measured.name: judge(measured, find_limits([other for other in bench if not other.styles & measured.styles]))
-        for measured in bench
-    }
+def judge_all(
+    bench: Sequence[Measured], limits: LimitValues | None = None, *, has_reference: bool = True
+) -> dict[str, tuple[str, ...]]:
+    """What fails of each, by name.
+
+    Without `limits` each is judged by such as it had no part in: nor had any other adapter of a style that it is made
+    of.
+    """
+
+    def failing(measured: Measured) -> tuple[str, ...]:
+        by = limits or find_limits([other for other in bench if not other.styles & measured.styles])
+        return judge(measured, by, has_reference=has_reference)
+
+    return {measured.name: failing(measured) for measured in bench}
+
+
+def could_fail_alone(measured: Measured) -> bool:
+    """True for a bad adapter that fails for what a file shows without a reference."""
+    return bool({*_WITHOUT_REFERENCE, "adapter file"} & set(measured.reasons))
 
 
 def is_right(measured: Measured, failing: Iterable[str]) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from sq_pipeline.painter.styles import LUMA, STYLES, Pixels, Style, blend, contrast, gradient_map, to_float, to_image
 
-STYLES_REVISION = 3  # of how they look: datasets of another one are drawn anew
+STYLES_REVISION = 4  # of how they look: datasets of another one are drawn anew
 Kind = Literal["palette", "line", "texture", "framing", "grade"]
 
 
@@ -109,11 +109,11 @@ BENCH_STYLES: Mapping[str, BenchStyle] = {
     "sepia_western": BenchStyle("framing", STYLES["sepia_western"]),
     "old_print": BenchStyle("framing", STYLES["old_print"]),
     "neon": BenchStyle("texture", STYLES["neon"]),
-    "pastel": BenchStyle("palette", _graded(_pastel), recipe={"iterations": 200}),
+    "pastel": BenchStyle("palette", _graded(_pastel), recipe={"iterations": 400}),
     "mono": BenchStyle("palette", _graded(_mono), recipe={"iterations": 200}),
     "blueprint": BenchStyle("palette", _toned(_BLUEPRINT, 6, 0.7), recipe={"rank": 4, "iterations": 150}),
     "posterised": BenchStyle("palette", _posterised, recipe={"rank": 16, "alpha": 8.0, "iterations": 200}),
-    "ink": BenchStyle("line", _ink, recipe={"rank": 16, "iterations": 250}),
+    "ink": BenchStyle("line", _ink, recipe={"rank": 16, "iterations": 500}),
     "canvas": BenchStyle("texture", _canvas, recipe={"iterations": 200}),
     "frame": BenchStyle("framing", _frame, recipe={"caption_styles": ["trigger", "sentence"]}),
     "porthole": BenchStyle("framing", _porthole),

@@ -33,12 +33,18 @@ def _verify(
 
 
 def _calibrate(
-    root: Path, base_model: str, tier: str, pictures: Path | None, folder: Path | None, styles: list[str]
+    root: Path, base_model: str, tier: str, pictures: Path | None, folder: Path | None, *, is_sample: bool
 ) -> dict[str, Any]:
     from sq_pipeline.base_models.base_models import resolve_base_model
-    from sq_pipeline.calibration.calibrate import CalibrationRequest, calibrate, write_limits, wrong_ones
-    from sq_pipeline.calibration.styles import BENCH_STYLES
-    from sq_pipeline.calibration.table import summarise
+    from sq_pipeline.calibration.calibrate import (
+        CalibrationRequest,
+        calibrate,
+        limits_in_use,
+        write_limits,
+        wrong_ones,
+    )
+    from sq_pipeline.calibration.table import summarise, write_table
+    from sq_pipeline.common.atomic import write_text
     from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.pipeline.context import Context
     from sq_pipeline.wiring import real_engines
@@ -46,14 +52,15 @@ def _calibrate(
     data, model = open_data_dir(root), resolve_base_model(base_model)
     context = Context(data, real_engines(data))
     place = folder or data.bench_root / f"{model.name}-{tier}"
-    request = CalibrationRequest(model, tier, place, pictures, tuple(styles or BENCH_STYLES))
+    request = CalibrationRequest(model, tier, place, pictures, is_sample)
     bench = calibrate(context, request, say)
-    return {
-        "summary": summarise(bench),
-        "wrong": wrong_ones(bench),
-        "table": str(place / "table.md"),
-        "limits": str(write_limits(context, request, bench)) if request.is_whole else None,
-    }
+    limits = limits_in_use(context, request) if is_sample else None
+    answer = {"summary": summarise(bench, limits), "wrong": wrong_ones(bench, limits)}
+    if is_sample:
+        return answer
+    table = place / "table.md"
+    write_text(table, write_table(bench, model.name, tier))
+    return {**answer, "table": str(table), "limits": str(write_limits(context, request, bench))}
 
 
 def register(adapter: typer.Typer, gate: typer.Typer) -> None:
@@ -94,22 +101,25 @@ def register(adapter: typer.Typer, gate: typer.Typer) -> None:
             Path | None,
             typer.Option(help="Where the bench is made and kept; otherwise in the data directory's store."),
         ] = None,
-        style: Annotated[
-            list[str] | None, typer.Option(help="Only these styles, to try it; no limits are written then.")
-        ] = None,
+        is_sample: Annotated[
+            bool, typer.Option("--sample", help="One adapter of each fault, in minutes; no limits are found.")
+        ] = False,
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Train good adapters and broken ones, measure them, and write the gate's limits for a base model and a tier.
 
-        What was trained and measured is kept: after Ctrl-C it goes on. Exit 1 where an adapter that had no part in the
-        limits is judged wrongly by them.
+        What was trained and measured is kept: after Ctrl-C it goes on. Exit 1 where an adapter is judged wrongly, by
+        limits that it had no part in; of a sample, by those in use.
         """
-        answer = _calibrate(data_root(data), base_model, tier, pictures, folder, style or [])
+        answer = _calibrate(data_root(data), base_model, tier, pictures, folder, is_sample=is_sample)
         if as_json:
             print_json(answer)
         else:
             print_line(answer["summary"])
-            print_line(f"table: {answer['table']}")
-            print_line(f"limits: {answer['limits']}" if answer["limits"] else "limits are written of all styles only")
+            for line in answer["wrong"]:
+                print_line(f"wrong: {line}")
+            for name in ("table", "limits"):
+                if name in answer:
+                    print_line(f"{name}: {answer[name]}")
         raise typer.Exit(1 if answer["wrong"] else 0)

@@ -178,6 +178,8 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")
+        if pictures := result["verification_pictures"]:
+            print_line(f"verifications render {pictures} pictures at most, and the base model's own where they lack")
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")
     for line in result["faults"]:
         say(f"fault: {line}")

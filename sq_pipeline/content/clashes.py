@@ -38,7 +38,7 @@ class Taken:
             if known == adapter or owner is world:  # two of one name in a world are faults of its style
                 continue
             file = self.data.relative(self.data.world_root(self.genre, world.name) / "visual_style.yaml")
-            problem = "another world has this name with another file or trigger"
+            problem = "another world has this name with another file, trigger or reference"
             faults.append(fault := Fault(file, adapter.name, problem, "rename one of them"))
             faulty |= {tier: (*faulty.get(tier, ()), fault) for tier in subjects if tier in entry.applies_to}
         return replace(
@@ -93,7 +93,9 @@ def _adapter(data: DataDir, world: World, entry: LoraEntry) -> Adapter:
     tier = parts[-1] if parts[-1] in entry.applies_to else entry.applies_to[0]
     folder = f"{world.genre_part}/loras/{entry.name}"
     elsewhere = _in_genre(data, world.genre, entry.file) if dataset is None else ""
-    return Adapter(world.genre, entry.name, entry.file, tier, entry.trigger, dataset, folder, elsewhere)
+    return Adapter(
+        world.genre, entry.name, entry.file, tier, entry.trigger, dataset, folder, elsewhere, entry.reference
+    )
 
 
 def place_in_genre(data: DataDir, genre: str, file: str) -> Path:

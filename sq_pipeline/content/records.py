@@ -38,13 +38,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class LoraEntry:
-    """One adapter in a style: `file` is relative to `content/lora`; `applies_to` are tiers."""
+    """One adapter in a style: `file` is relative to `content/lora`; `applies_to` are tiers; `reference` is relative to
+    `content/lora-datasets`.
+    """
 
     name: str
     file: str
     lora_scale: float
     applies_to: tuple[str, ...]
     trigger: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ class World:
 
 @dataclass(frozen=True)
 class Adapter:
-    """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file.
+    """One adapter of a genre. `dataset` is its folder under `content/lora-datasets`, None for an external file, which
+    may have `reference` there: a folder of pictures in its style.
 
     `asset_folder`: where its assets are, in Dagster's words. `elsewhere`: where its file is, if not below
     `content/lora`.
@@ -122,6 +126,7 @@ class Adapter:
     dataset: str | None
     asset_folder: str = field(default="", compare=False)
     elsewhere: str = field(default="", compare=False)
+    reference: str | None = None
 
     @property
     def key(self) -> str:

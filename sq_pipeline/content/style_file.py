@@ -42,6 +42,14 @@ def _check_signs(name: str) -> str:
     return name
 
 
+def _check_folder(folder: str) -> str:
+    """The path written one way."""
+    path = PurePosixPath(folder)
+    if "\0" in folder or path.is_absolute() or ".." in path.parts or "\\" in folder or path == PurePosixPath("."):
+        raise wrong(f"{folder!r} is no folder below content/lora-datasets", "write its path there, such as west/style")
+    return path.as_posix()
+
+
 def _check_file(file: str, info: ValidationInfo) -> str:
     """The path written one way. The context is the folder that no link may lead out of."""
     path = PurePosixPath(file)
@@ -100,6 +108,7 @@ def _join_tags(value: object) -> object:
 _Text = Annotated[str, BeforeValidator(_read_text)]
 _Filled = Annotated[_Text, AfterValidator(_fill)]
 _File = Annotated[_Filled, AfterValidator(_check_file)]
+_Folder = Annotated[_Filled, AfterValidator(_check_folder)]
 _Scale = Annotated[
     float,
     of_type((int, float), "is {type}: {value!r}, not a finite number", "write e.g. 0.8"),
@@ -127,6 +136,11 @@ class LoraKeys(PackPart):
         description=f"The tiers it is used for: {', '.join(TIERS)}."
     )
     trigger: _Filled | None = Field(default=None, description="The word that goes first in the prompt.")
+    reference: _Folder | None = Field(
+        default=None,
+        description="A folder below `content/lora-datasets` with pictures in its style, for an adapter from elsewhere: "
+        "the gate holds it against them. Captions and a `lora.yaml` are read where it has them.",
+    )
 
 
 class WorldLoras(PackPart):
@@ -287,7 +301,9 @@ def _read_entries(style: StyleFile, entries: Iterable[LoraKeys], where: str) -> 
                 style.warnings.append(Fault(style.file, f"{place}.applies_to", problem, hint))
         if not entry.faults:
             _warn_of_scale(style, f"{place}.scale", entry.scale)
-            style.entries.append(LoraEntry(entry.name, entry.file, entry.scale, entry.applies_to, entry.trigger))
+            style.entries.append(
+                LoraEntry(entry.name, entry.file, entry.scale, entry.applies_to, entry.trigger, entry.reference)
+            )
         name = getattr(entry, "name", "").strip()
         first = style.named_entries.setdefault(name, f"{place}.name") if name else f"{place}.name"
         if first != f"{place}.name":

@@ -12,7 +12,7 @@ from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
 from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
-from sq_pipeline.pipeline.adapters.verification import sound_scales
+from sq_pipeline.pipeline.adapters.verification import pictures_at_most, sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import Settled, find_settled, settle
@@ -27,6 +27,7 @@ class Plan:
     """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
 
     `worlds` are those tiers of worlds with something to do or to tell; `settled` are the others, all fresh.
+    `verification_pictures`: how many pictures verifications that are to be made render at most.
     """
 
     adapters: dict[str, dict[str, Step]]
@@ -34,6 +35,7 @@ class Plan:
     settled: tuple[Settled, ...]
     faults: tuple[Fault, ...]
     warnings: tuple[Fault | str, ...]
+    verification_pictures: int = 0
 
     def steps(self) -> Iterable[Step]:
         """Every step that was looked at, adapters first; those of settled worlds are not."""
@@ -57,6 +59,7 @@ class Plan:
             "stale": [_as_json(step) for step in steps if step.is_to_do],
             "blocked": [_as_json(step) for step in steps if step.status in ("blocked", "waiting")],
             "fresh": self.fresh,
+            "verification_pictures": self.verification_pictures,
             "faults": [str(fault) for fault in self.faults],
             "warnings": [str(warning) for warning in self.warnings],
         }
@@ -113,7 +116,12 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_unknown_in_gate(context),
         *_unsound_scales(worlds, adapters),
     )
-    return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings)
+    pictures = sum(
+        pictures_at_most(context, context.catalog.adapters[key])
+        for key, steps in adapters.items()
+        if steps["verification"].is_to_do
+    )
+    return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings, pictures)
 
 
 def _outdated_choices(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:
@@ -130,6 +138,9 @@ def _remarks(context: Context, adapters: Iterable[str]) -> Iterator[Fault]:
         adapter = context.catalog.adapters[key]
         if remarks := remarks_of(context, adapter):
             yield Fault(adapter.place, "", "; ".join(remarks), "")
+        if adapter.dataset is not None and adapter.reference is not None:
+            problem = f"is not looked at: {adapter.name} is held against its own dataset"
+            yield Fault(key, "reference", problem, "leave it out")
 
 
 def _unknown_in_gate(context: Context) -> Iterator[Fault]:

@@ -21,12 +21,14 @@ from sq_pipeline.verification.reference import MOST_PICTURES, Reference
 _LOSS_PICTURES = 8  # of a folder whose recipe says nothing
 
 
-def reference_folder(folder: Path, base_model: BaseModel) -> Reference:
+def reference_folder(folder: Path, base_model: BaseModel, name: str = "") -> Reference:
     """A folder of pictures, with captions and a recipe or without; what cannot be read as a picture is told.
+
+    `name`: what people call it; otherwise its own.
 
     Raises DatasetError where there is no folder, or no picture in it; ContentError for a broken recipe.
     """
-    name = folder.name or str(folder)
+    where, name = name or str(folder), name or folder.name or str(folder)
     listing, recipe = list_as_told(folder, name), read_recipe(folder, name)
     caption_of = {Path(file).stem: text for file, text in read_captions(folder, name)}
     paths: list[Path] = []
@@ -41,7 +43,7 @@ def reference_folder(folder: Path, base_model: BaseModel) -> Reference:
     if others := [path.name for path in listing.others if path.is_file()]:
         notes.append(f"{name}: {len(others)} files are no pictures and were not looked at ({', '.join(others[:3])})")
     if not paths:
-        raise DatasetError(Fault(str(folder), "", "holds no picture", "put the pictures themselves into the folder"))
+        raise DatasetError(Fault(where, "", "holds no picture", "put the pictures themselves into the folder"))
     captions = [caption_of.get(stem_of(path), "") for path in paths]
     has_recipe = (folder / "lora.yaml").is_file()
     return as_reference(name, paths, captions, recipe, base_model, has_recipe=has_recipe, notes=notes)

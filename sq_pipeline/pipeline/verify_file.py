@@ -28,11 +28,12 @@ def verify_file(
     reference: Path | None,
     *,
     overrides: GateOverrides | None = None,
+    measures_noise: bool = False,
 ) -> VerificationReport:
     """Judge a file against what `source` says (itself, for any file without one) and a folder of pictures in its style.
 
-    `overrides`: limits in place of those that `sq.yaml` has for the tier. Raises AdapterError, BaseModelError,
-    ContentError, DatasetError, RenderError.
+    `overrides`: limits in place of those that `sq.yaml` has for the tier. `measures_noise`: see `VerifyRequest`.
+    Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
     """
     trigger = (trigger or "").strip() or None
     engines, thresholds = context.engines, context.settings.thresholds
@@ -65,6 +66,7 @@ def verify_file(
             source=opened,
             null_file=null_file,
             remarks=remarks,
+            measures_noise=measures_noise,
         )
         renderer = BasePictures(context, engines.renderer())
         return verify_adapter(request, measure, renderer, engines.loss_meter())

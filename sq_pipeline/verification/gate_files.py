@@ -7,9 +7,9 @@ from sq_pipeline.common.strict_yaml import dump_yaml, load_mapping, validate
 from sq_pipeline.verification.gate_limits import GateCalibration
 
 _HEADER = """\
-# The limits of the gate's picture checks over {base_model}, found by `sq-pipeline gate calibrate`: on adapters trained
-# in varied styles, and on the same ones broken in every way that is known. `nothing` is what an adapter without any
-# effect gives, `good` the median of good ones. A file of this name in a data directory's `gate` folder takes its place.
+# The limits of the gate's picture checks over {base_model}, found on adapters that were trained in varied styles,
+# and on the same ones broken in every way that is known. `nothing` is what an adapter without any effect gives, `good`
+# the median of good ones. A file of this name in a data directory's `gate` folder takes its place.
 """
 
 

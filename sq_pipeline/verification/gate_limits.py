@@ -13,10 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from sq_pipeline.common.fingerprints import counted_fields
 
 LimitName = Literal[
-    "loss_saved", "style_share", "style_direction", "style_distance", "subject_kept", "over_noise", "trigger_effect"
+    "loss_saved",
+    "style_share",
+    "style_direction",
+    "style_distance",
+    "foreign_texture",
+    "subject_kept",
+    "over_noise",
+    "trigger_effect",
 ]
 LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
-IS_UPPER: frozenset[LimitName] = frozenset({"style_distance"})  # must not be passed; all others must be reached
+# Must not be passed; all others must be reached.
+IS_UPPER: frozenset[LimitName] = frozenset({"style_distance", "foreign_texture"})
 
 
 class _Strict(BaseModel):
@@ -43,6 +51,8 @@ class GateOverrides(_Strict):
     """Least cosine between the way that pictures go and the way to the dataset's."""
     style_distance: GateLimit | None = None
     """Largest distance to the dataset, as a share of the base model's: above 1, pictures move away from it."""
+    foreign_texture: GateLimit | None = None
+    """Largest power that pictures gain in a frequency where the dataset has none, in units of how it varies."""
     subject_kept: GateLimit | None = None
     """Least share of each prompt's own composition that is kept."""
     over_noise: GateLimit | None = None
@@ -75,6 +85,7 @@ RATIOS: Mapping[LimitName, Calibrated] = {
     "style_share": Calibrated(limit=0.15, nothing=0.0, good=0.5),
     "style_direction": Calibrated(limit=0.7, nothing=0.0, good=0.9),
     "style_distance": Calibrated(limit=1.0, nothing=1.0, good=0.6),
+    "foreign_texture": Calibrated(limit=1.6, nothing=0.0, good=0.2),
     "subject_kept": Calibrated(limit=0.3, nothing=0.0, good=0.7),
     "over_noise": Calibrated(limit=1.5, nothing=1.0, good=4.0),
     "trigger_effect": Calibrated(limit=0.7, nothing=0.0, good=0.9),
@@ -111,6 +122,15 @@ class Limits:
         """True where a figure is on the right side; NaN never is."""
         limit = self.of(name).limit
         return figure <= limit if name in IS_UPPER else figure >= limit
+
+    def margin(self, name: LimitName, figure: float) -> float | None:
+        """How far a figure is past its limit, in parts of the way from nothing to the median good one.
+
+        None where nothing itself meets the limit: then there is no such way.
+        """
+        found = self.of(name)
+        way = found.good - found.nothing
+        return None if not way or self.is_met(name, found.nothing) else (figure - found.limit) / way
 
     def fails(self, name: LimitName) -> bool:
         """True where falling short is a failure: the limit is calibrated, or a person's own. Else it is a warning."""

@@ -4,6 +4,7 @@ Figures are taken when a check first asks for them. Not here: the checks (`check
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +28,33 @@ MOST_LOSS_PICTURES = 8
 
 
 @dataclass(frozen=True)
+class ChosenCheckpoint:
+    """Which checkpoint of its training an adapter is, and whether its scores say that it takes over the composition."""
+
+    iteration: int
+    is_overtrained: bool
+
+
+@dataclass(frozen=True)
+class InUse:
+    """The version of an adapter that pictures are made with now: its figures by check, and its pictures of the prompts.
+
+    `pictures` is empty where they were not kept, or are of other prompts.
+    """
+
+    version: str
+    figures: Mapping[str, float | None]
+    pictures: Pictures = ()
+
+
+@dataclass(frozen=True)
 class VerifyRequest:
     """What is verified, for which base model and tier, by which prompts and limits. `adapter`: its name for people.
 
     `source`: what the file adds, opened, and `null_file` the same with its outputs exchanged at random; None for files
-    that cannot be opened so. `remarks`: what is to be told of it beside the verdicts.
+    that cannot be opened so. `remarks`: what is to be told of it beside the verdicts. `measures_noise`: also where a
+    reference tells more. `checkpoint`: None for one that was not chosen by its scores. `in_use`: what
+    the report compares it with; it counts for no verdict.
     """
 
     adapter: str
@@ -47,6 +70,9 @@ class VerifyRequest:
     source: UpdateSource | None = None
     null_file: Path | None = None
     remarks: tuple[str, ...] = ()
+    measures_noise: bool = False
+    checkpoint: ChosenCheckpoint | None = None
+    in_use: InUse | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +185,8 @@ class Look:
         sign = "≤" if name in IS_UPPER else "≥"
         threshold = f"{sign} {limit.limit:.3g} ({limits.reason(name)})"
         told = figure if math.isfinite(figure) else None
-        return Verdict(check, outcome, told, threshold, detail, limit.limit, limit.nothing, limit.good)
+        margin = limits.margin(name, figure) if told is not None else None
+        return Verdict(check, outcome, told, threshold, detail, limit.limit, limit.nothing, limit.good, margin=margin)
 
 
 def skipped(check: str, why: str) -> Verdict:

@@ -78,20 +78,23 @@ _MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "skipped": "–"}
 
 def write_markdown(report: VerificationReport) -> str:
     """The report as Markdown: the verdict in a sentence, every check with its null, layers, limits and why."""
+    used = report.in_use
     lines = [
         f"# {report.adapter}: {report.sentence}",
         "",
         f"Base model {report.base_model}, trigger {report.trigger or 'none'}, adapter `{report.adapter_version}`, "
         f"{report.pictures_rendered} pictures with an adapter.",
         "",
-        "| check | outcome | figure | nothing gives | good ones give | wanted | margin | what it means |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| check | outcome | figure |{' in use |' if used else ''} nothing gives | good ones give | wanted | margin "
+        "| what it means |",
+        f"|---|---|---|{'---|' if used else ''}---|---|---|---|---|",
     ]
     for verdict in report.verdicts:
         cells = (
             verdict.check,
             f"{_MARKS[verdict.outcome]} {verdict.outcome}",
             figure(verdict.figure),
+            *((figure(used.figures.get(verdict.check)),) if used else ()),
             figure(verdict.null),
             figure(verdict.good),
             verdict.threshold,
@@ -100,6 +103,8 @@ def write_markdown(report: VerificationReport) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Margin: how far past its limit, in parts of the way from nothing to the median of good adapters."]
+    if used:
+        lines += ["", f"In use: the figures of the version that pictures are made with now, `{used.version}`."]
     if not report.limits.is_calibrated:
         lines += [
             "",
@@ -132,6 +137,8 @@ def draw_report_sheet(report: VerificationReport) -> bytes | None:
     for index, (base, styled) in enumerate(zip(shown.base, shown.styled, strict=True)):
         row = [Tile(report.dataset[index], "dataset")] if index < len(report.dataset) else []
         row += [Tile(base, "base"), Tile(styled, "with")]
+        if report.in_use is not None and index < len(report.in_use.pictures):
+            row.append(Tile(report.in_use.pictures[index], "in use"))
         if shown.styled_with_control:
             row += [
                 Tile(shown.base_with_control[index], "base, control word"),

@@ -1,8 +1,8 @@
 """Verdicts on an adapter: figures against thresholds. Not here: pictures and SSIM (`verification.verify`)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.pictures.ports import AppliedAdapter
@@ -22,7 +22,8 @@ class Verdict:
 
     `limit` is the number in `threshold`; `null` what nothing at all would have given, `good` what good adapters gave.
     `warned`: it fell short of a limit that nobody calibrated, or that is advice. `sound_scales`: the least and the
-    largest scale at which the adapter was found to be sound.
+    largest scale at which the adapter was found to be sound. `margin`: how far the figure is past its limit, in parts
+    of the way from nothing to a good one; below 0 it is short.
     """
 
     check: str
@@ -34,26 +35,7 @@ class Verdict:
     null: float | None = None
     good: float | None = None
     sound_scales: tuple[float, float] | None = None
-
-    @property
-    def margin(self) -> float | None:
-        """How far the figure is past its limit, in parts of the way from nothing to a good one; below 0 it is short.
-
-        None where one of the four is not known.
-        """
-        if self.figure is None or self.limit is None or self.null is None or self.good is None:
-            return None
-        way = self.good - self.null
-        return (self.figure - self.limit) / way if way else None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, with the margin."""
-        return {**asdict(self), "margin": self.margin}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Verdict":
-        """What `as_json` gave."""
-        return cls(**{name: value for name, value in values.items() if name != "margin"})
+    margin: float | None = None
 
 
 def judge_fidelity(report: FidelityReport | None, thresholds: FidelityThresholds, problem: str = "") -> Verdict:

@@ -3,7 +3,7 @@
 Not here: what each check asks (`checks`), the pictures (`camera`), where references come from.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
@@ -14,7 +14,7 @@ from sq_pipeline.verification.camera import Camera, OnPicture, Pictures
 from sq_pipeline.verification.checks import table
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_limits import Limits
-from sq_pipeline.verification.look import Look, VerifyRequest, skipped
+from sq_pipeline.verification.look import ChosenCheckpoint, InUse, Look, VerifyRequest, skipped
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
 from sq_pipeline.verification.ports import LossMeter
 from sq_pipeline.verification.prompts import VerifyPrompt
@@ -27,7 +27,7 @@ from sq_pipeline.verification.verdicts import (
     verdicts_version,
 )
 
-__all__ = ["VerificationReport", "VerifyRequest", "verify_adapter"]
+__all__ = ["ChosenCheckpoint", "InUse", "VerificationReport", "VerifyRequest", "verify_adapter"]
 
 CLEAR = "the verdict is clear without it"
 
@@ -65,6 +65,7 @@ class VerificationReport:
     dataset: Pictures = ()
     pictures_rendered: int = 0
     remarks: tuple[str, ...] = ()
+    in_use: InUse | None = None
 
     @property
     def has_passed(self) -> bool:
@@ -95,7 +96,7 @@ class VerificationReport:
             "base_model": self.base_model,
             "has_passed": self.has_passed,
             "sentence": self.sentence,
-            "verdicts": [verdict.as_json() for verdict in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "remarks": list(self.remarks),
             "thresholds": self.thresholds.model_dump(),
             "limits": self.limits.as_json(),
@@ -144,6 +145,7 @@ def _verify(request: VerifyRequest, measure: MeasureFidelity, camera: Camera, me
         request.limits,
         fidelity,
         remarks=(*request.remarks, *notes),
+        in_use=request.in_use,
     )
     if first.outcome == "failed" or fidelity is None:
         return report

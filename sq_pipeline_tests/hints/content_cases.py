@@ -270,6 +270,11 @@ CASES: tuple[Case, ...] = (
         "west/landscape.safetensors",
     ),
     Case(
+        "write its path there, such as west/style",
+        loras(ENTRY.replace("scale: 0.8", "scale: 0.8, reference: ../style")),
+        "west/landscape",
+    ),
+    Case(
         "write a path below it, such as genre/landscape.safetensors",
         loras(ENTRY.replace("west/", "../")),
         "west/landscape.safetensors",

@@ -80,6 +80,10 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "split it",
     ),
     "a picture is made anew, with eyes on it": (
+        "name a folder of … plain pictures or more, each with a sentence in a .txt of its name",
+        "put pictures in its style there, or leave `reference` out",
+        "take one in between, or look at the pictures",
+        "write what each picture shows into a .txt of its name",
         "save it as sRGB",
         "save it as sRGB if its colours look wrong",
         "scale it down",
@@ -116,6 +120,8 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "…; nothing was kept",
     ),
     "a training, judged by its author": (
+        "choose a word in plain Latin letters",
+        "name the base model of your trainings",
         "an adapter that failed is never used",
         "check the base model",
         "check the base model it was trained for",

@@ -32,13 +32,14 @@ from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word,
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.ssim import ssim
 from sq_pipeline.verification.thresholds import Thresholds
-from sq_pipeline.verification.verify import VerificationReport, VerifyRequest, verify_adapter
+from sq_pipeline.verification.verdicts import Verdict
+from sq_pipeline.verification.verify import ChosenCheckpoint, InUse, VerificationReport, VerifyRequest, verify_adapter
 from sq_pipeline_tests.builders import write_adapter
 from sq_pipeline_tests.fakes import FakeRenderer, FakeValidationMeter, fidelity_report
 
 TINY = BASE_MODELS["tiny-flux"]
-BEFORE = ("adapter fidelity", "adapter file", "loss saved")
-STYLE = ("style shown", "right style", "style not overshot")
+BEFORE = ("adapter fidelity", "adapter file", "checkpoint", "loss saved")
+STYLE = ("style shown", "right style", "style not overshot", "no foreign texture")
 CHECKS = (*BEFORE, "keys matched", "picture changed", *STYLE, "subject kept", "against noise", "trigger", "strength")
 PROMPTS = VerifyPrompts.model_validate(
     {
@@ -58,12 +59,15 @@ def _verify(
     on_picture: Callable[[int], None] | None = None,
     tier: str = "landscape",
     measure: MeasureFidelity = lambda: fidelity_report("double_blocks.0.img_attn.proj", "single_blocks.0.linear2"),
+    checkpoint: ChosenCheckpoint | None = None,
+    in_use: InUse | None = None,
 ) -> VerificationReport:
     path = write_adapter(tmp_path / "adapter.safetensors")
     use = AdapterUse(path, lora_scale)
     limits = thresholds or Thresholds()
     gate = Limits(None, limits.gate)
     request = VerifyRequest("western/land", use, "sha256:ab", trigger, TINY, tier, PROMPTS, limits, gate)
+    request = replace(request, checkpoint=checkpoint, in_use=in_use)
     return verify_adapter(request, measure, renderer, FakeValidationMeter(), on_picture)
 
 
@@ -74,12 +78,16 @@ def _outcomes(report: VerificationReport) -> dict[str, str]:
 def _expected(**told: str) -> dict[str, str]:
     """All checks, passed but for those that are told, by their first word."""
     usual = dict.fromkeys(CHECKS, "passed")
-    usual |= dict.fromkeys(("loss saved", *STYLE, "against noise"), "skipped")  # there is no dataset
+    usual |= dict.fromkeys(("checkpoint", "loss saved", *STYLE, "against noise"), "skipped")  # there is no dataset
     usual["adapter file"] = "warned"  # two modules of all
     return {check: told.get(check.split()[0] if check not in STYLE else check, usual[check]) for check in CHECKS}
 
 
 # --- each verdict
+
+
+def _named(report: VerificationReport, check: str) -> Verdict:
+    return next(verdict for verdict in report.verdicts if verdict.check == check)
 
 
 def test_an_adapter_that_does_what_it_should(tmp_path: Path) -> None:
@@ -106,8 +114,8 @@ def test_an_adapter_that_changes_nothing_fails_and_no_more_is_rendered(tmp_path:
     renderer = FakeRenderer(wakes="never")
     report = _verify(tmp_path, renderer)
     assert _outcomes(report) == _expected(picture="failed", against="skipped", trigger="skipped", strength="skipped")
-    assert report.verdicts[4].figure == pytest.approx(1)
-    assert (report.verdicts[4].limit, report.verdicts[4].null) == (0.999, 1.0)
+    assert _named(report, "picture changed").figure == pytest.approx(1)
+    assert (_named(report, "picture changed").limit, _named(report, "picture changed").null) == (0.999, 1.0)
     assert not report.has_passed
     assert report.pictures_rendered == 2
     assert report.verdicts[-1].detail == "the verdict is clear without it"
@@ -128,8 +136,8 @@ def test_an_adapter_that_changes_one_of_two_pictures_fails(tmp_path: Path) -> No
 def test_an_adapter_that_is_always_on_passes_and_says_so(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(wakes="always"))
     assert report.has_passed
-    assert report.verdicts[10].detail.startswith("always on: ")
-    assert report.verdicts[10].figure == pytest.approx(0, abs=0.1)
+    assert _named(report, "trigger").detail.startswith("always on: ")
+    assert _named(report, "trigger").figure == pytest.approx(0, abs=0.1)
 
 
 def test_without_a_trigger_that_check_is_skipped_and_nothing_is_rendered_for_it(tmp_path: Path) -> None:
@@ -166,8 +174,8 @@ def test_an_adapter_that_is_not_applied_whole_is_a_failed_verdict(tmp_path: Path
 def test_a_renderer_that_only_reports_it_is_met_with_a_failed_verdict_too(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer(keys_ignored=1, is_strict=False))
     assert _outcomes(report) == _expected(keys="failed", trigger="skipped", strength="skipped")
-    assert report.verdicts[3].detail == "3 of 4 keys, 1 of 2 layers"
-    assert report.verdicts[3].figure == pytest.approx(0.75)
+    assert _named(report, "keys matched").detail == "3 of 4 keys, 1 of 2 layers"
+    assert _named(report, "keys matched").figure == pytest.approx(0.75)
     assert not report.has_passed
 
 
@@ -184,8 +192,8 @@ def test_the_worst_of_all_pictures_counts(tmp_path: Path) -> None:
             return tuple(replace(item, keys_matched=2) for item in applied) if is_last else applied
 
     report = _verify(tmp_path, Forgetful())
-    assert report.verdicts[3].outcome == "failed"
-    assert report.verdicts[3].detail.startswith("2 of 4 keys")
+    assert _named(report, "keys matched").outcome == "failed"
+    assert _named(report, "keys matched").detail.startswith("2 of 4 keys")
 
 
 def test_a_picture_that_fails_with_the_adapter_is_a_failed_verdict(tmp_path: Path) -> None:
@@ -303,11 +311,11 @@ def test_the_fake_renderer_is_settled_by_its_request(tmp_path: Path) -> None:
 
 def test_a_limit_turns_its_verdict_and_no_other(tmp_path: Path) -> None:
     report = _verify(tmp_path, FakeRenderer())
-    figure = report.verdicts[4].figure
+    figure = _named(report, "picture changed").figure
     assert figure is not None
     for shift, outcome in ((1e-6, "passed"), (-1e-6, "failed")):
         again = _verify(tmp_path, FakeRenderer(), thresholds=Thresholds(ssim_changed_max=figure + shift))
-        assert again.verdicts[4].outcome == outcome
+        assert _named(again, "picture changed").outcome == outcome
 
 
 def test_what_nobody_calibrated_warns_and_a_person_s_own_limit_fails(tmp_path: Path) -> None:
@@ -508,3 +516,28 @@ def test_a_figure_that_is_no_number_meets_no_limit_and_stays_plain_json(figure: 
     verdict = Look(request, camera, fidelity_report("a"), FakeValidationMeter()).verdict("x", "over_noise", figure, "")
     assert verdict.figure is None
     assert canonical_json(asdict(verdict))
+
+
+@pytest.mark.parametrize(("is_overtrained", "outcome"), [(True, "failed"), (False, "passed")])
+def test_what_the_choice_knows_counts(is_overtrained: bool, outcome: str, tmp_path: Path) -> None:
+    report = _verify(tmp_path, FakeRenderer(), checkpoint=ChosenCheckpoint(120, is_overtrained))
+    assert _named(report, "checkpoint").outcome == outcome
+    assert report.has_passed is not is_overtrained
+    assert "iteration 120" in _named(report, "checkpoint").detail
+
+
+def test_the_report_shows_the_version_in_use_beside_it(tmp_path: Path) -> None:
+    alone = _verify(tmp_path, FakeRenderer())
+    assert alone.pictures is not None
+    used = InUse("sha256:old", {"picture changed": 0.25}, alone.pictures.styled)
+    report = _verify(tmp_path, FakeRenderer(), in_use=used)
+    assert report.verdicts == alone.verdicts
+    text = write_markdown(report)
+    (row,) = [line for line in text.splitlines() if line.startswith("| picture changed |")]
+    assert [cell.strip() for cell in row.split("|")][4] == "0.2500"
+    assert "the version that pictures are made with now, `sha256:old`" in text
+    assert "in use" not in write_markdown(alone)
+    first, second = (draw_report_sheet(each) for each in (alone, report))
+    assert first is not None
+    assert second is not None
+    assert Image.open(io.BytesIO(second)).width > Image.open(io.BytesIO(first)).width

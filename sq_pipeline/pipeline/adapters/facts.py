@@ -91,13 +91,19 @@ def external_file(context: Context, adapter: Adapter) -> Path:
 
 
 def missing_file(context: Context, adapter: Adapter) -> tuple[Fault, ...]:
-    """The fault of a file from elsewhere that is not there; none for any other adapter."""
-    if adapter.dataset is None:
-        try:
-            external_file(context, adapter)
-        except AdapterError as error:
-            return error.faults
-    return ()
+    """The faults of a file from elsewhere, and of its reference, that are not there; none for any other adapter."""
+    if adapter.dataset is not None:
+        return ()
+    faults: tuple[Fault, ...] = ()
+    if adapter.reference is not None and not (context.data.datasets_root / adapter.reference).is_dir():
+        problem = f"is not there, and {adapter.name} names it as its `reference`"
+        hint = "put pictures in its style there, or leave `reference` out"
+        faults = (Fault(f"content/lora-datasets/{adapter.reference}", "", problem, hint),)
+    try:
+        external_file(context, adapter)
+    except AdapterError as error:
+        return (*error.faults, *faults)
+    return faults
 
 
 def reading_keymap_of(context: Context, adapter: Adapter) -> Keymap | None:

@@ -20,7 +20,7 @@ def judged_of(steps: Steps) -> Judged:
     verification = made(steps, "verification")
     return Judged(
         adapter_version=made(steps, "mflux_adapter").data_version,
-        failed=failed_names([Verdict.from_json(verdict) for verdict in verification.info["verdicts"]]),
+        failed=failed_names([Verdict(**verdict) for verdict in verification.info["verdicts"]]),
         base_model=verification.inputs["base_model"],
         base_weights=verification.inputs["base_weights"],
     )

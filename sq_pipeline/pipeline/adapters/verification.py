@@ -1,20 +1,27 @@
 """The asset `verification`: the gate's verdict over an mflux adapter. How it judges: `verification.verify`."""
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from sq_pipeline.adapters.form import AdapterUse
+from sq_pipeline.common.errors import ContentError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.content.records import Adapter
+from sq_pipeline.pictures.png_file import encode_png
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck, Making, Steps, made
 from sq_pipeline.pipeline.adapters.facts import (
     asset_name,
     base_model_for,
     dataset_label,
     family_names_of,
+    promoted_record,
     recipe_of,
     remarks_of,
     source_keymap_of,
@@ -24,9 +31,11 @@ from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source
 from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
-from sq_pipeline.pipeline.reference_pictures import as_reference
+from sq_pipeline.pipeline.reference_pictures import as_reference, reference_folder
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.training.dataset import fingerprint_folder
+from sq_pipeline.verification.checks.table import most_pictures
 from sq_pipeline.verification.gate_files import load_calibration, load_shipped
 from sq_pipeline.verification.gate_limits import (
     GateCalibration,
@@ -36,12 +45,13 @@ from sq_pipeline.verification.gate_limits import (
     limits_for,
 )
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
+from sq_pipeline.verification.measures.features import Pixels
 from sq_pipeline.verification.null_file import open_with_null
 from sq_pipeline.verification.prompts import insist_control_word, insist_trigger_is_read, verify_prompt_values
 from sq_pipeline.verification.reference import Reference
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
-from sq_pipeline.verification.verify import VerifyRequest, verify_adapter
+from sq_pipeline.verification.verify import ChosenCheckpoint, InUse, VerifyRequest, verify_adapter
 
 _LAYERS_ON_RECORD = 10  # the worst; all are in the report
 
@@ -70,17 +80,32 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     before, current = inputs(None), context.store.read_current_fingerprint(asset_name(adapter, "verification"))
     if current == fingerprint(before) and not _is_set(context, adapter):
         return before
-    reference = made(steps, "training_dataset").data_version if adapter.dataset is not None else "none"
     limits = calibration_values(limits_of(context, adapter), overrides_of(context, adapter))
     required = {"trigger_required": True} if recipe_of(context, adapter).trigger_required else {}
-    return inputs({"reference": reference, **limits, **required})
+    return inputs({"reference": _reference_version(context, adapter, steps), **limits, **required})
+
+
+def _reference_version(context: Context, adapter: Adapter, steps: Steps) -> str:
+    """What its style is held against. Raises DatasetError, ContentError."""
+    if adapter.dataset is not None:
+        return made(steps, "training_dataset").data_version
+    if adapter.reference is None:
+        return "none"
+    folder, label = context.data.datasets_root / adapter.reference, _reference_label(adapter)
+    key = ("reference", adapter.key)
+    return context.remember(key, lambda: fingerprint(fingerprint_folder(folder, label, context.files.hash_of)))
+
+
+def _reference_label(adapter: Adapter) -> str:
+    return f"content/lora-datasets/{adapter.reference}"
 
 
 def _is_set(context: Context, adapter: Adapter) -> bool:
     """True where a person asks something that the gate of before could not be asked."""
     is_own = _calibration_of(context, adapter) != load_shipped(base_model_for(context, adapter).name)
+    is_held = adapter.dataset is None and adapter.reference is not None
     is_asked = recipe_of(context, adapter).trigger_required or overrides_of(context, adapter) != GateOverrides()
-    return is_own or is_asked
+    return is_own or is_held or is_asked
 
 
 def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
@@ -100,9 +125,12 @@ def _calibration_of(context: Context, adapter: Adapter) -> GateCalibration | Non
 
 
 def _reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference | None:
-    """An adapter's own dataset, as it was checked; None for an adapter from elsewhere."""
+    """An adapter's own dataset, as it was checked; for one from elsewhere the folder that its entry names, or None."""
     if adapter.dataset is None:
-        return None
+        if adapter.reference is None:
+            return None
+        path, base_model = context.data.datasets_root / adapter.reference, base_model_for(context, adapter)
+        return reference_folder(path, base_model, _reference_label(adapter))
     folder = context.data.datasets_root / adapter.dataset
     index = context.store.read_text(made(steps, "training_dataset").objects["index"])
     pairs = [json.loads(line) for line in index.splitlines()]
@@ -110,6 +138,41 @@ def _reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference
     return as_reference(
         dataset_label(adapter), paths, captions, recipe_of(context, adapter), base_model_for(context, adapter)
     )
+
+
+def _in_use(making: Making) -> InUse | None:
+    """The promoted version, as its own verification saw it; None where it is this one, or was judged by nobody here."""
+    context, adapter = making.context, making.adapter
+    promoted, last = promoted_record(context, adapter), context.store.read_current(making.step.asset)
+    record = context.store.read_record("verification", last[0]) if last is not None else None
+    if promoted is None or record is None or promoted.data_version == making.upstream("mflux_adapter").data_version:
+        return None
+    if record.info.get("adapter_version") != promoted.data_version:
+        return None
+    figures = {verdict["check"]: verdict["figure"] for verdict in record.info["verdicts"]}
+    asked = [prompt.model_dump() for prompt in verify_prompts_of(context, adapter).prompts]
+    strip = record.objects.get("pictures") if record.info["prompts"] == asked else None
+    pictures = () if strip is None else _unstack(context.store.read_bytes(strip), len(asked))
+    return InUse(promoted.data_version, figures, pictures)
+
+
+def _stack(pictures: Sequence[Pixels]) -> bytes:
+    """Pictures of one size as one PNG, from top to bottom."""
+    return encode_png(np.concatenate(pictures), {})
+
+
+def _unstack(png: bytes, count: int) -> tuple[Pixels, ...]:
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return tuple(np.split(pixels, count)) if len(pixels) % count == 0 else ()
+
+
+def _checkpoint(making: Making) -> ChosenCheckpoint | None:
+    if making.adapter.dataset is None:
+        return None
+    chosen = making.upstream("chosen_checkpoint").info
+    if not chosen.get("is_scored"):
+        return None
+    return ChosenCheckpoint(chosen["iteration"], chosen["iteration"] in chosen["overtrained"])
 
 
 def _make(making: Making) -> Record:
@@ -135,6 +198,8 @@ def _make(making: Making) -> Record:
             source=opened,
             null_file=null_file,
             remarks=remarks_of(context, adapter),
+            checkpoint=_checkpoint(making),
+            in_use=_in_use(making),
         )
         report = verify_adapter(
             request,
@@ -151,7 +216,19 @@ def _make(making: Making) -> Record:
     sheet = draw_report_sheet(report)
     if sheet is not None:
         objects["sheet"] = context.store.put_bytes(sheet, ".png")
+    if report.pictures is not None:
+        objects["pictures"] = context.store.put_bytes(_stack(report.pictures.styled), ".png")
     return making.step.as_record(report.data_version, objects, report.as_json(_LAYERS_ON_RECORD))
+
+
+def pictures_at_most(context: Context, adapter: Adapter) -> int:
+    """How many pictures its verification renders with the adapter, if it is a clear case; 0 where nobody can tell."""
+    try:
+        prompts = verify_prompts_of(context, adapter).prompts
+    except ContentError:
+        return 0  # its step says why
+    has_reference = adapter.dataset is not None or adapter.reference is not None
+    return most_pictures(len(prompts), has_trigger=adapter.trigger is not None, has_reference=has_reference)
 
 
 def sound_scales(record: Record | None) -> tuple[float, float] | None:

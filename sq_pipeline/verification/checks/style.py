@@ -20,7 +20,7 @@ def _check(name: str, limit: LimitName, figure: Figure, describe: Describe) -> t
             return skipped(name, "the dataset teaches a subject; how its pictures look is not held against it")
         if reference is None or isinstance(look.style, str):
             return skipped(name, str(look.style))
-        if limit != "style_distance" and not look.style.counting:
+        if limit in ("style_share", "style_direction") and not look.style.counting:
             return skipped(name, f"{reference.label} is too like the base model's own pictures: the loss has to tell")
         return look.verdict(name, limit, figure(look.style), describe(look.style, reference.label))
 
@@ -43,7 +43,12 @@ def _far(found: StyleFigures, label: str) -> str:
     return f"pictures are {found.distance:.2f} times as far from {label} as the base model's (most in {farthest})"
 
 
+def _foreign(found: StyleFigures, label: str) -> str:
+    return f"in one frequency pictures gain {found.foreign_texture:.1f} spreads that {label} does not have"
+
+
 # without an adapter the share is 0, the direction 0, and the distance 1
 SHOWN = _check("style shown", "style_share", lambda found: found.share, _shown)
 DIRECTED = _check("right style", "style_direction", lambda found: found.direction, _directed)
 NEAR = _check("style not overshot", "style_distance", lambda found: found.distance, _far)
+PURE = _check("no foreign texture", "foreign_texture", lambda found: found.foreign_texture, _foreign)

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _BORDER = 12  # a border is this part of the shorter side
-_BANDS, _DIRECTIONS = 7, 4
+_BANDS, DIRECTIONS = 7, 4
 _LOWEST = 1 / 48  # cycles a pixel, at the size that is measured
 
 
@@ -59,11 +59,11 @@ def texture_features(pixels: Pixels) -> Floats:
     power = np.abs(np.fft.fft2((light - light.mean()) * window)) ** 2
     down, across = np.meshgrid(np.fft.fftfreq(height), np.fft.fftfreq(width), indexing="ij")
     radius = np.hypot(across, down)
-    sector = np.mod(np.arctan2(down, across) + np.pi / (2 * _DIRECTIONS), np.pi) // (np.pi / _DIRECTIONS)
+    sector = np.mod(np.arctan2(down, across) + np.pi / (2 * DIRECTIONS), np.pi) // (np.pi / DIRECTIONS)
     edges = np.geomspace(_LOWEST, 0.5, _BANDS + 1)
     found: list[float] = []
     for low, high in pairwise(edges):
-        for direction in range(_DIRECTIONS):
+        for direction in range(DIRECTIONS):
             chosen = power[(radius >= low) & (radius < high) & (sector == direction)]
             found.append(float(np.log(chosen.mean() + 1)) if chosen.size else 0.0)
     return np.array(found)

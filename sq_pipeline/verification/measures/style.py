@@ -9,23 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sq_pipeline.verification.measures.features import GROUPS, Floats, Pixels
+from sq_pipeline.verification.measures.features import DIRECTIONS, GROUPS, Floats, Pixels
 
 # A difference of less than this share of the pictures' own spread is none: the mean of a few pictures moves by as much.
 MEANS_SOMETHING = 0.5
-# A base model draws softer than a dataset is: over tiny-flux plain pictures without any style are 1.5 apart in texture.
-TEXTURE_MEANS_SOMETHING = 2.0
+# A base model draws softer than a dataset is: over tiny-flux plain pictures without any style are 3.8 spreads apart in
+# one frequency, those of a style that is nothing but texture 8.
+TEXTURE_MEANS_SOMETHING = 6.0
+_OWN_TEXTURE = 3.0  # spreads; a frequency in which the dataset has as much more is its own, and may be overshot
 
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """One group of features. `wanted`: how far the dataset is from the base model, in units of spread.
+    """One group of features. `wanted`: how far the dataset is from the base model, in units of spread, over all of
+    them; `peak`: in the one where it is farthest.
 
     `share` of that way that was gone; `direction`: the cosine between the way gone and the way wanted; `distance` that
     is left to the dataset, as a share of the way wanted, or of `MEANS_SOMETHING` where that is more.
     """
 
     wanted: float
+    peak: float
     share: float
     direction: float
     distance: float
@@ -37,19 +41,19 @@ class StyleFigures:
 
     `share`, `direction`: the least of the groups that count; `distance`: the largest of all but texture, which a base
     model's own softness moves. Texture counts alone, where nothing else does. A faint grade may have no group that
-    counts: then pictures cannot say whether it is shown, and the loss has to.
+    counts: then pictures cannot say whether it is shown, and the loss has to. `foreign_texture`: the most that pictures
+    gained in one frequency beyond what the dataset has there, in units of spread, 0 for the base model itself.
     """
 
     groups: Mapping[str, GroupFigures]
+    foreign_texture: float = 0.0
 
     @property
     def counting(self) -> tuple[str, ...]:
         """The groups that the dataset differs in from the base model; texture only where no other does."""
-        colours = tuple(name for name in self.groups if name != "texture" and self._counts(name, MEANS_SOMETHING))
-        return colours or (("texture",) if self._counts("texture", TEXTURE_MEANS_SOMETHING) else ())
-
-    def _counts(self, name: str, least: float) -> bool:
-        return self.groups[name].wanted >= least
+        found = tuple(n for n, group in self.groups.items() if n != "texture" and group.wanted >= MEANS_SOMETHING)
+        has_texture = self.groups["texture"].peak >= TEXTURE_MEANS_SOMETHING
+        return found or (("texture",) if has_texture else ())
 
     @property
     def share(self) -> float:
@@ -85,16 +89,30 @@ class StyleTarget:
 
     def measure(self, with_adapter: Sequence[Pixels], without: Sequence[Pixels]) -> StyleFigures:
         """Pictures with an adapter, each beside the base model's own of the same prompt and seed."""
-        return StyleFigures({name: self._measure(name, with_adapter, without) for name in GROUPS})
+        gone = {name: self._gone(name, with_adapter, without) for name in GROUPS}
+        return StyleFigures(
+            {name: self._compare(name, gone[name]) for name in GROUPS}, self._foreign_texture(gone["texture"])
+        )
 
-    def _measure(self, name: str, with_adapter: Sequence[Pixels], without: Sequence[Pixels]) -> GroupFigures:
-        measure, units, wanted = GROUPS[name], self._units[name], self._wanted[name]
+    def _foreign_texture(self, gone: Floats) -> float:
+        """Beside the dataset's own: lines come with harmonics, so that a direction in which it has some is its own."""
+        wanted, gone = (values.reshape(-1, DIRECTIONS) for values in (self._wanted["texture"], gone))
+        is_foreign = (wanted < _OWN_TEXTURE) & (wanted.max(axis=0) < TEXTURE_MEANS_SOMETHING)
+        excess = gone - np.maximum(wanted, 0)
+        return float(excess[is_foreign].max(initial=0.0))
+
+    def _gone(self, name: str, with_adapter: Sequence[Pixels], without: Sequence[Pixels]) -> Floats:
+        measure, units = GROUPS[name], self._units[name]
         pairs = zip(with_adapter, without, strict=True)
-        gone = np.mean([(measure(mine) - measure(base)) / units for mine, base in pairs], axis=0)
+        return np.mean([(measure(mine) - measure(base)) / units for mine, base in pairs], axis=0)
+
+    def _compare(self, name: str, gone: Floats) -> GroupFigures:
+        wanted = self._wanted[name]
         length, size = float(np.linalg.norm(wanted)), float(np.sqrt(len(wanted)))
         along = float(gone @ wanted)
         return GroupFigures(
             wanted=length / size,
+            peak=float(np.abs(wanted).max()),
             share=along / max(length**2, 1e-12),
             direction=along / max(length * float(np.linalg.norm(gone)), 1e-12),
             distance=float(np.linalg.norm(wanted - gone)) / max(length, MEANS_SOMETHING * size),

@@ -1,0 +1,76 @@
+"""Writing limits: beside those of other tiers, and never over a file of a person's own without a copy."""
+
+from pathlib import Path
+
+import pytest
+
+from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.calibration.calibrate import CalibrationRequest, calibrate, limits_in_use, write_limits
+from sq_pipeline.calibration.limits import Measured, find_limits
+from sq_pipeline.common.errors import BaseModelError
+from sq_pipeline.common.layout import DataDir
+from sq_pipeline.pipeline.context import Context
+from sq_pipeline.verification.gate_files import load_calibration, load_shipped
+from sq_pipeline.wiring import real_engines
+from sq_pipeline_tests.conftest import link_shipped
+
+TINY = BASE_MODELS["tiny-flux"]
+
+
+@pytest.fixture
+def context(tmp_path: Path, shipped: DataDir) -> Context:
+    data = link_shipped(tmp_path / "data", shipped)
+    return Context(data, real_engines(data))
+
+
+def bench(share: float) -> list[Measured]:
+    return [Measured(style, "", frozenset({style}), (), {"style_share": share}) for style in ("a", "b")]
+
+
+def request(tier: str, tmp_path: Path) -> CalibrationRequest:
+    return CalibrationRequest(TINY, tier, tmp_path / "bench")
+
+
+def test_limits_come_beside_those_of_other_tiers(context: Context, tmp_path: Path) -> None:
+    path = write_limits(context, request("portrait", tmp_path), bench(0.5))
+    found, shipped = load_calibration(context.data, "tiny-flux"), load_shipped("tiny-flux")
+    assert found is not None
+    assert shipped is not None
+    assert found.tiers == {**shipped.tiers, "portrait": find_limits(bench(0.5))}
+    assert path == context.data.gate_root / "tiny-flux.yaml"
+    assert limits_in_use(context, request("portrait", tmp_path))["style_share"].limit == 0.25
+    first = path.read_bytes()
+    write_limits(context, request("portrait", tmp_path), bench(0.5))
+    assert path.read_bytes() == first
+    assert not (path.parent / "archive").exists()
+
+
+def test_a_file_that_was_there_is_kept(context: Context, tmp_path: Path) -> None:
+    path = write_limits(context, request("portrait", tmp_path), bench(0.5))
+    mine = path.read_text() + "# and a word of mine\n"
+    path.write_text(mine)
+    write_limits(context, request("landscape", tmp_path), bench(0.8))
+    (kept,) = (path.parent / "archive").iterdir()
+    assert kept.read_text() == mine
+    found = load_calibration(context.data, "tiny-flux")
+    assert found is not None
+    assert {tier: limits["style_share"].limit for tier, limits in found.tiers.items()} == {
+        "landscape": 0.4,
+        "portrait": 0.25,
+    }
+
+
+def test_limits_of_other_weights_are_not_carried_on(context: Context, tmp_path: Path) -> None:
+    path = write_limits(context, request("portrait", tmp_path), bench(0.5))
+    path.write_text(path.read_text().replace("base_weights: sha256:", "base_weights: sha256:0"))
+    write_limits(context, request("landscape", tmp_path), bench(0.8))
+    found = load_calibration(context.data, "tiny-flux")
+    assert found is not None
+    assert list(found.tiers) == ["landscape"]
+
+
+def test_a_base_model_that_is_not_trained_here_has_no_bench(context: Context, tmp_path: Path) -> None:
+    wanted = CalibrationRequest(BASE_MODELS["z-image-turbo"], "landscape", tmp_path / "bench")
+    with pytest.raises(BaseModelError, match="z-image-turbo is not trained here"):
+        calibrate(context, wanted, lambda _line: None)
+    assert not (tmp_path / "bench").exists()
