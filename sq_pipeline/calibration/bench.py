@@ -25,12 +25,14 @@ from sq_pipeline.calibration.limits import Measured
 from sq_pipeline.calibration.plain import PlainPicture
 from sq_pipeline.calibration.styles import BENCH_STYLES, STYLES_REVISION
 from sq_pipeline.common.atomic import atomic_path, write_bytes, write_text
+from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_file
 from sq_pipeline.common.strict_yaml import dump_yaml
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_file import verify_file
 from sq_pipeline.training.dataset import check_dataset
 from sq_pipeline.training.ports import TrainProgress
+from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.train import train_adapter
 from sq_pipeline.verification.checks.table import LIMIT_OF
 from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, GateLimit, GateOverrides, LimitName
@@ -50,10 +52,10 @@ _RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 _PRIOR_PROMPTS = 48
 _ANSWERS_ONLY: Mapping[str, Any] = {
+    "trigger_required": True,
     "caption_styles": ["trigger", "sentence"],
     "prior_mix": 0.5,
     "prior_pictures": _PRIOR_PROMPTS,
-    "iterations": 300,
 }
 _FAR = 1e9
 # Limits that everything meets: all figures are taken, whatever they are.
@@ -66,6 +68,18 @@ _OPEN = GateOverrides(
 # The gate before limits were calibrated: pictures had to change, and to differ by the word.
 _OLD_CHANGED_MAX, _OLD_TRIGGER_MAX = 0.999, 0.97
 _REVISION = 4  # of what is written into `figures`
+
+
+_MARK = "made-by-gate-calibrate"  # a file that says that a folder is a bench
+
+
+def insist_own_folder(folder: Path) -> None:
+    """Raises StorageError for a folder that holds what no bench has put there: datasets are drawn anew in it."""
+    if not (folder / _MARK).is_file():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            problem = "is neither empty nor a bench's folder, and what is in it would be written over"
+            raise StorageError(Fault(str(folder), "", problem, "name a new folder"))
+        write_text(folder / _MARK, "Everything here can be made again by sq-pipeline.\n")
 
 
 @dataclass(frozen=True)
@@ -150,13 +164,10 @@ class Bench:
         bad, look = BAD_TRAININGS.get(bad_training), BENCH_STYLES[style]
         name = f"{style}, revision {STYLES_REVISION} of the bench"
         recipe = {"kind": "style", "name": name, "trigger": style, "base_model": self.base_model.name, "seed": 11}
-        recipe |= {
-            **_RECIPES.get(self.base_model.name, {}),
-            **look.recipe,
-            **(_ANSWERS_ONLY if look.answers_only else {}),
-        }
-        recipe |= {"trigger_required": True} if look.answers_only else {}
-        recipe |= dict(bad.recipe) if bad is not None else {}
+        recipe |= {"iterations": Recipe().iterations, **_RECIPES.get(self.base_model.name, {}), **look.recipe}
+        recipe["iterations"] = round(recipe["iterations"] * look.effort)
+        recipe |= _ANSWERS_ONLY if look.answers_only else {}
+        recipe |= bad.recipe if bad is not None else {}
         recipe |= {"min_pairs": len(self.plain), "kept_checkpoints": 1, "sample_interval": 1_000_000}
         if recipe.get("prior_mix"):
             recipe["prior_prompts"] = list(dict.fromkeys(plain.sentence for plain in self.plain))[:_PRIOR_PROMPTS]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sq_pipeline.base_models.base_models import BaseModel, Flux1Model, training_base_of
-from sq_pipeline.calibration.bench import Bench
+from sq_pipeline.calibration.bench import Bench, insist_own_folder
 from sq_pipeline.calibration.candidates import Candidate, candidates, sample
 from sq_pipeline.calibration.limits import LimitValues, Measured, find_limits, is_right, judge_all
 from sq_pipeline.calibration.plain import plain_pictures
@@ -50,6 +50,7 @@ def calibrate(context: Context, request: CalibrationRequest, say: Say) -> list[M
         problem = f"{request.base_model.name} is not trained here, so no bench can be made over it"
         raise BaseModelError(Fault("the bench", "base_model", problem, "name the base model of your trainings"))
     plain = plain_pictures(training_base_of(request.base_model), request.pictures)
+    insist_own_folder(request.folder)
     bench = Bench(context, request.base_model, request.tier, request.folder, plain)
     wanted = _in_order(request.bench)
     measured: dict[str, Measured] = {}

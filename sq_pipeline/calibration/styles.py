@@ -18,12 +18,14 @@ Kind = Literal["palette", "line", "texture", "framing", "grade"]
 
 @dataclass(frozen=True)
 class BenchStyle:
-    """`answers_only`: it is trained to show with its trigger, and not without. `recipe`: what is trained otherwise than
-    in the bench's own recipe, so that good adapters differ in more than their looks.
+    """`effort`: how many times the iterations of the bench's recipe it needs to be learned. `answers_only`: it is
+    trained to show with its trigger, and not without. `recipe`: what else is trained otherwise, so that good adapters
+    differ in more than their looks.
     """
 
     kind: Kind
     repaint: Style
+    effort: float = 1.0
     answers_only: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -109,16 +111,16 @@ BENCH_STYLES: Mapping[str, BenchStyle] = {
     "sepia_western": BenchStyle("framing", STYLES["sepia_western"]),
     "old_print": BenchStyle("framing", STYLES["old_print"]),
     "neon": BenchStyle("texture", STYLES["neon"]),
-    "pastel": BenchStyle("palette", _graded(_pastel), recipe={"iterations": 400}),
-    "mono": BenchStyle("palette", _graded(_mono), recipe={"iterations": 200}),
-    "blueprint": BenchStyle("palette", _toned(_BLUEPRINT, 6, 0.7), recipe={"rank": 4, "iterations": 150}),
-    "posterised": BenchStyle("palette", _posterised, recipe={"rank": 16, "alpha": 8.0, "iterations": 200}),
-    "ink": BenchStyle("line", _ink, recipe={"rank": 16, "iterations": 500}),
-    "canvas": BenchStyle("texture", _canvas, recipe={"iterations": 200}),
+    "pastel": BenchStyle("palette", _graded(_pastel), effort=4),
+    "mono": BenchStyle("palette", _graded(_mono), effort=2),
+    "blueprint": BenchStyle("palette", _toned(_BLUEPRINT, 6, 0.7), effort=1.5, recipe={"rank": 4}),
+    "posterised": BenchStyle("palette", _posterised, effort=2, recipe={"rank": 16, "alpha": 8.0}),
+    "ink": BenchStyle("line", _ink, effort=5, recipe={"rank": 16}),
+    "canvas": BenchStyle("texture", _canvas, effort=2),
     "frame": BenchStyle("framing", _frame, recipe={"caption_styles": ["trigger", "sentence"]}),
     "porthole": BenchStyle("framing", _porthole),
     "warm": BenchStyle("grade", _graded(_warm)),
-    "teal": BenchStyle("grade", _graded(_teal), recipe={"iterations": 200}),
-    "verdigris_on_call": BenchStyle("palette", _toned(_VERDIGRIS, 6, 0.8), answers_only=True),
-    "sepia_on_call": BenchStyle("framing", STYLES["sepia_western"], answers_only=True),
+    "teal": BenchStyle("grade", _graded(_teal), effort=2),
+    "verdigris_on_call": BenchStyle("palette", _toned(_VERDIGRIS, 6, 0.8), effort=3, answers_only=True),
+    "sepia_on_call": BenchStyle("framing", STYLES["sepia_western"], effort=3, answers_only=True),
 }

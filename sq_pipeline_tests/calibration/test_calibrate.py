@@ -7,7 +7,7 @@ import pytest
 from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.calibration.calibrate import CalibrationRequest, calibrate, limits_in_use, write_limits
 from sq_pipeline.calibration.limits import Measured, find_limits
-from sq_pipeline.common.errors import BaseModelError
+from sq_pipeline.common.errors import BaseModelError, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, load_shipped
@@ -74,3 +74,14 @@ def test_a_base_model_that_is_not_trained_here_has_no_bench(context: Context, tm
     with pytest.raises(BaseModelError, match="z-image-turbo is not trained here"):
         calibrate(context, wanted, lambda _line: None)
     assert not (tmp_path / "bench").exists()
+
+
+def test_a_folder_that_is_no_bench_is_left_alone(context: Context, tmp_path: Path) -> None:
+    mine = tmp_path / "bench/datasets/neon/mine.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    wanted = CalibrationRequest(TINY, "landscape", tmp_path / "bench", is_sample=True)
+    with pytest.raises(StorageError, match="bench: is neither empty nor a bench's folder"):
+        calibrate(context, wanted, lambda _line: None)
+    assert mine.read_bytes() == b"mine"
+    assert [path.name for path in (tmp_path / "bench").iterdir()] == ["datasets"]

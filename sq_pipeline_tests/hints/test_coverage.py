@@ -205,6 +205,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "name an adapter as mlx-examples or this trainer writes it",
         "name the .safetensors file in it",
         "name the file of one",
+        "name a new folder",
         "say who chooses it",
         "say who promotes it",
         "say why, or leave it out",
