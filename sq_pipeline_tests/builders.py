@@ -16,7 +16,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.training.dataset import TrainingDataset, check_dataset
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import Recipe
-from sq_pipeline.verification.gate_limits import GateOverrides
+from sq_pipeline.verification.gate_limits import IS_UPPER, GateOverrides
 from sq_pipeline_tests.fakes import FakeTrainer
 
 WIDTH_PX, HEIGHT_PX = 128, 96  # tiny-flux's training size
@@ -92,6 +92,6 @@ def names_below(root: Path) -> list[str]:
 
 def loose_gate() -> dict[str, Any]:
     """`thresholds` of a `sq.yaml` that let pass what was trained for a moment only."""
-    limits = {name: 9.0 if name == "style_distance" else -9.0 for name in GateOverrides.model_fields}
+    limits = {name: 9.0 if name in IS_UPPER else -9.0 for name in GateOverrides.model_fields}
     gate = {name: {"value": value, "reason": "it was trained for a moment"} for name, value in limits.items()}
     return {"ssim_changed_max": 0.9999, "ssim_trigger_max": 1.0, "gate": gate}
