@@ -52,7 +52,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("xdist") or "PYTEST_XDIST_WORKER" in os.environ or is_one_file:
         return
     if option.numprocesses is None and option.dist == "no" and not option.usepdb:
-        option.numprocesses = min(os.cpu_count() or 1, _MOST_PROCESSES)
+        waits = option.markexpr == "long"  # for daemons, servers and children, half of its time
+        option.numprocesses = min((os.cpu_count() or 1) + waits, _MOST_PROCESSES)
         option.dist = "loadfile"
     option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
 
