@@ -126,7 +126,13 @@ class Bench:
                 write_bytes(self.folder / "sheets" / f"{_slug(candidate.name)}.png", sheet)
             write_text(place, canonical_json(known))
         measured = Measured.from_json(known["measured"])
-        return replace(measured, reasons=candidate.reasons, fault=candidate.fault, styles=candidate.styles)
+        return replace(
+            measured,
+            reasons=candidate.reasons,
+            fault=candidate.fault,
+            styles=candidate.styles,
+            needs_reference=BENCH_STYLES[candidate.training].needs_reference,
+        )
 
     def _file(self, candidate: Candidate) -> Path:
         trained = self._trained(candidate.training, candidate.bad_training)

@@ -1,7 +1,7 @@
 """Limits from what was measured of good and bad adapters, and how they judge adapters that they were not set on.
 
-Pure: figures in, limits out. A limit stands in the middle between the worst good adapter and the nearest bad one that
-it is there to tell. Where they overlap, it makes the fewest mistakes. Not here: measuring (`bench`), the table
+Pure: figures in, limits out. A limit stands between the worst good adapter and the nearest bad one that it is there to
+tell, mostly in the middle. Where they overlap, it makes the fewest mistakes. Not here: measuring (`bench`), the table
 (`table`).
 """
 
@@ -26,6 +26,9 @@ NOTHING: Mapping[LimitName, float] = {
 }
 # A good adapter that fails costs a training; a bad one may still fail another check.
 _GOOD_WEIGHS = 3
+# How far from the worst good one towards the nearest bad one: against noise, two trainings of one style are a third
+# apart.
+_PARTS: Mapping[LimitName, float] = {"over_noise": 0.75}
 _DIGITS = 3
 
 _WITHOUT_REFERENCE: frozenset[LimitName] = frozenset({"over_noise", "subject_kept"})
@@ -37,8 +40,9 @@ LimitValues = Mapping[LimitName, Calibrated]
 class Measured:
     """One adapter of the bench: its figures, and which checks without a limit failed. `reasons`: see `Candidate`.
 
-    `needs_trigger`: it was trained to show with its trigger only, so that this is asked of it. `old_gate`: whether the
-    gate of before, two similarities of pictures, let it pass; None where no picture was rendered.
+    `needs_trigger`: it was trained to show with its trigger only, so that this is asked of it; `needs_reference`: noise
+    is not asked of it. `old_gate`: whether the gate of before, two similarities of pictures, let it pass; None where no
+    picture was rendered.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Measured:
     failed: tuple[str, ...] = ()
     needs_trigger: bool = False
     old_gate: bool | None = None
+    needs_reference: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -70,24 +75,25 @@ def find_limits(bench: Sequence[Measured]) -> dict[LimitName, Calibrated]:
     """A limit for every figure that some good adapter has, see the module."""
     found: dict[LimitName, Calibrated] = {}
     for name in LIMIT_NAMES:
-        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and _counts(m, name)]
+        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and counts(m, name)]
         if good:
             bad = [m.figures[name] for m in bench if name in m.figures and _is_told_by(m, name)]
             found[name] = _between(name, good, bad)
     return found
 
 
-def _counts(measured: Measured, name: LimitName) -> bool:
+def counts(measured: Measured, name: LimitName) -> bool:
+    """True where this figure is asked of the adapter at all."""
+    if name == "over_noise":
+        return not measured.needs_reference
     return name != "trigger_effect" or measured.needs_trigger
 
 
 def _is_told_by(measured: Measured, name: LimitName) -> bool:
-    """True for a bad adapter that this limit is there for; of the trigger's effect, for a style that is always on; of
-    noise, for all that a file without a reference may fail of.
-    """
+    """True for a bad adapter that this limit is there for; of the trigger's effect, for a style that is always on."""
     if name == "trigger_effect":
         return measured.is_good and not measured.needs_trigger
-    return name in (measured.reasons if name == "over_noise" else measured.reasons[:1])
+    return measured.reasons[:1] == (name,)
 
 
 def _between(name: LimitName, good: Sequence[float], bad: Sequence[float]) -> Calibrated:
@@ -102,7 +108,7 @@ def _between(name: LimitName, good: Sequence[float], bad: Sequence[float]) -> Ca
     # the worst good one that passes; nothing itself never does
     worst = min(sorted(figure for figure in goods if figure > floor) or [floor], key=mistakes)
     nearest = max(figure for figure in (floor, *bads) if figure < worst or figure == floor)
-    limit = sign * (worst + nearest) / 2
+    limit = sign * (worst - (worst - nearest) * _PARTS.get(name, 0.5))
     return Calibrated(limit=round(limit, _DIGITS), nothing=nothing, good=round(median(good), _DIGITS))
 
 
@@ -115,10 +121,7 @@ def judge(measured: Measured, limits: LimitValues, *, has_reference: bool = True
     short = [
         name
         for name, figure in measured.figures.items()
-        if name in limits
-        and name in asked
-        and _counts(measured, name)
-        and not _is_met(name, figure, limits[name].limit)
+        if name in limits and name in asked and counts(measured, name) and not _is_met(name, figure, limits[name].limit)
     ]
     return (*measured.failed, *short)
 
@@ -143,8 +146,12 @@ def judge_all(
     return {measured.name: failing(measured) for measured in bench}
 
 
-def could_fail_alone(measured: Measured) -> bool:
-    """True for a bad adapter that fails for what a file shows without a reference."""
+def is_judged_alone(measured: Measured) -> bool:
+    """True for one that a file without a reference is judged rightly by: a good one of most styles, or a bad one that
+    fails for what it shows by itself.
+    """
+    if measured.is_good:
+        return not measured.needs_reference
     return bool({*_WITHOUT_REFERENCE, "adapter file"} & set(measured.reasons))
 
 

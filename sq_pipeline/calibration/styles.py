@@ -20,13 +20,15 @@ Kind = Literal["palette", "line", "texture", "framing", "grade"]
 class BenchStyle:
     """`effort`: how many times the iterations of the bench's recipe it needs to be learned. `answers_only`: it is
     trained to show with its trigger, and not without. `recipe`: what else is trained otherwise, so that good adapters
-    differ in more than their looks.
+    differ in more than their looks. `needs_reference`: it covers pictures as noise does, and only its dataset tells the
+    two apart.
     """
 
     kind: Kind
     repaint: Style
     effort: float = 1.0
     answers_only: bool = False
+    needs_reference: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -116,7 +118,7 @@ BENCH_STYLES: Mapping[str, BenchStyle] = {
     "blueprint": BenchStyle("palette", _toned(_BLUEPRINT, 6, 0.7), effort=1.5, recipe={"rank": 4}),
     "posterised": BenchStyle("palette", _posterised, effort=2, recipe={"rank": 16, "alpha": 8.0}),
     "ink": BenchStyle("line", _ink, effort=5, recipe={"rank": 16}),
-    "canvas": BenchStyle("texture", _canvas, effort=2),
+    "canvas": BenchStyle("texture", _canvas, effort=2, needs_reference=True),
     "frame": BenchStyle("framing", _frame, recipe={"caption_styles": ["trigger", "sentence"]}),
     "porthole": BenchStyle("framing", _porthole),
     "warm": BenchStyle("grade", _graded(_warm)),

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from sq_pipeline.calibration.limits import (
     LimitValues,
     Measured,
-    could_fail_alone,
+    counts,
     find_limits,
+    is_judged_alone,
     is_right,
     judge,
     judge_all,
@@ -21,11 +22,11 @@ def summarise(bench: Sequence[Measured], limits: LimitValues | None = None) -> s
     unseen, alone = judge_all(bench, limits), judge_all(bench, limits, has_reference=False)
     good, bad = [m for m in bench if m.is_good], [m for m in bench if not m.is_good]
     own = sum(is_right(m, unseen[m.name]) for m in bad)
-    told = [m for m in bad if could_fail_alone(m)]
+    told, alone_good = ([m for m in group if is_judged_alone(m)] for group in (bad, good))
     return (
         f"{sum(not unseen[m.name] for m in good)} of {len(good)} good adapters pass, "
         f"{sum(bool(unseen[m.name]) for m in bad)} of {len(bad)} bad ones fail, {own} for a reason of their own; "
-        f"without a reference {sum(not alone[m.name] for m in good)} good ones pass, and "
+        f"without a reference {sum(not alone[m.name] for m in alone_good)} of {len(alone_good)} good ones pass, and "
         f"{sum(bool(alone[m.name]) for m in told)} of {len(told)} bad ones that can be told without it fail; "
         f"the gate of before passed {sum(m.old_gate is True for m in good)} good and "
         f"{sum(m.old_gate is True for m in bad)} bad ones"
@@ -47,7 +48,7 @@ def write_table(bench: Sequence[Measured], base_model: str, tier: str) -> str:
     ]
     for m in bench:
         verdicts = [_verdict(m, judge(m, limits)), _verdict(m, unseen[m.name])]
-        verdicts.append(_verdict(m, alone[m.name]) if m.is_good or could_fail_alone(m) else "")
+        verdicts.append(_verdict(m, alone[m.name]) if is_judged_alone(m) else "")
         lines.append(_row(m, names, verdicts))
     return "\n".join(lines) + "\n"
 
@@ -56,8 +57,7 @@ def _limit_lines(bench: Sequence[Measured], limits: LimitValues) -> Iterator[str
     yield "| figure | limit | nothing gives | the worst good one | the median of good ones |"
     yield "|---|---|---|---|---|"
     for name, limit in limits.items():
-        needed = name == "trigger_effect"
-        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and (m.needs_trigger or not needed)]
+        good = [m.figures[name] for m in bench if m.is_good and name in m.figures and counts(m, name)]
         worst = max(good) if name in IS_UPPER else min(good)
         sign = "≤" if name in IS_UPPER else "≥"
         numbers = (f"{sign} {limit.limit:g}", f"{limit.nothing:g}", f"{worst:.3g}", f"{limit.good:g}")

@@ -122,7 +122,7 @@ def test_the_table_names_what_failed_and_marks_what_is_wrong() -> None:
     bench = [good("a", 0.5), good("b", 0.6), good("c", 0.55), bad("a", "style_share", 0.1), passes]
     lines = write_table(bench, "tiny-flux", "landscape").splitlines()
     assert "3 of 3 good adapters pass, 1 of 2 bad ones fail, 1 for a reason of their own" in lines[2]
-    assert "without a reference 3 good ones pass, and 0 of 0 bad ones that can be told without it fail" in lines[2]
+    assert "without a reference 3 of 3 good ones pass, and 0 of 0 bad ones that can be told without it fail" in lines[2]
     assert lines[2] == f"{summarise(bench)}."
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines if line.startswith("| ")}
     assert rows["a"].endswith("| passes | passes | passes | no pictures |")
@@ -142,3 +142,14 @@ def test_noise_is_asked_of_what_has_no_reference_and_nothing_else_is() -> None:
     other = Measured("a", "", frozenset({"a"}), (), {"over_noise": 0.9, "style_share": 0.2, "subject_kept": 0.9})
     assert judge(other, limits) == ("style_share",)
     assert judge(other, limits, has_reference=False) == ()
+
+
+def test_the_limit_of_noise_keeps_away_from_good_ones_and_leaves_out_what_needs_a_reference() -> None:
+    figures: list[Measured] = [
+        Measured(style, "", frozenset({style}), (), {"over_noise": ratio}, needs_reference=ratio < 2)
+        for style, ratio in (("a", 3.0), ("b", 2.6), ("threads", 1.1))
+    ]
+    bench = [*figures, bad("a", "over_noise", 1.2)]
+    limits = find_limits(bench)
+    assert limits["over_noise"].limit == pytest.approx(1.55)
+    assert [bool(judge(each, limits, has_reference=False)) for each in bench] == [False, False, False, True]
