@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,21 @@ from sq_pipeline.calibration.plain import PlainPicture
 from sq_pipeline.calibration.styles import BENCH_STYLES, STYLES_REVISION
 from sq_pipeline.common.atomic import atomic_path, write_bytes, write_text
 from sq_pipeline.common.errors import Fault, StorageError
-from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_file
+from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
 from sq_pipeline.common.strict_yaml import dump_yaml
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.inputs import VERIFY_REVISION
 from sq_pipeline.pipeline.verify_file import verify_file
 from sq_pipeline.training.dataset import check_dataset
 from sq_pipeline.training.ports import TrainProgress
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.train import train_adapter
 from sq_pipeline.verification.checks.table import LIMIT_OF
-from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, GateLimit, GateOverrides, LimitName
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, GateLimit, GateOverrides
+from sq_pipeline.verification.prompts import load_verify_prompts, verify_prompt_values
 from sq_pipeline.verification.report import draw_report_sheet
 from sq_pipeline.verification.ssim import ssim
+from sq_pipeline.verification.thresholds import threshold_values
 from sq_pipeline.verification.verify import VerificationReport
 
 # The recipe of the demo's adapters. For other base models a recipe's defaults are what people train with.
@@ -67,7 +71,7 @@ _OPEN = GateOverrides(
 )
 # The gate before limits were calibrated: pictures had to change, and to differ by the word.
 _OLD_CHANGED_MAX, _OLD_TRIGGER_MAX = 0.999, 0.97
-_REVISION = 4  # of what is written into `figures`
+_REVISION = 5  # of what is written into `figures`
 
 
 _MARK = "made-by-gate-calibrate"  # a file that says that a folder is a bench
@@ -94,15 +98,18 @@ class Bench:
 
     def measure(self, candidate: Candidate) -> Measured:
         """All figures of one adapter; what it is made of is made first. Raises as `verify_file` and a training do."""
-        file, dataset = self._file(candidate), self._dataset(candidate.reference)
+        file, dataset = self._file(candidate), self.dataset(candidate.reference)
         asked = fingerprint(
             {
                 "adapter": hash_file(file),
                 "dataset": _hash_folder(dataset),
                 "trigger": candidate.trigger,
                 "tier": self.tier,
+                "prompts": verify_prompt_values(load_verify_prompts(self.context.data, self.tier)),
+                "thresholds": threshold_values(self.context.settings.thresholds),
                 "weights": self.context.weights_hash(self.base_model),
                 "renderer": dict(self.context.engines.renderer_versions),
+                "checks": VERIFY_REVISION,
                 "revision": _REVISION,
             }
         )
@@ -120,17 +127,19 @@ class Bench:
                 overrides=_OPEN,
                 measures_noise=True,
             )
-            known = {"asked": asked, "measured": _measured(candidate, report).as_json()}
+            known = {"asked": asked, **_found(report)}
             sheet = draw_report_sheet(replace(report, adapter=candidate.name))
             if sheet is not None:
                 write_bytes(self.folder / "sheets" / f"{_slug(candidate.name)}.png", sheet)
             write_text(place, canonical_json(known))
-        measured = Measured.from_json(known["measured"])
-        return replace(
-            measured,
-            reasons=candidate.reasons,
-            fault=candidate.fault,
+        return Measured(
+            name=candidate.name,
             styles=candidate.styles,
+            reasons=candidate.reasons,
+            figures=known["figures"],
+            failed=tuple(known["failed"]),
+            needs_trigger=BENCH_STYLES[candidate.reference].answers_only,
+            old_gate=known["old_gate"],
             needs_reference=BENCH_STYLES[candidate.training].needs_reference,
         )
 
@@ -144,7 +153,7 @@ class Bench:
 
     def _trained(self, style: str, bad_training: str) -> Path:
         """The trained adapter in names that mflux loads."""
-        dataset = self._dataset(style, bad_training)
+        dataset = self.dataset(style, bad_training)
         target = self.folder / "trained" / f"{dataset.name}.safetensors"
         asked = fingerprint(
             {
@@ -164,11 +173,11 @@ class Bench:
         write_text(note, canonical_json({"asked": asked}))
         return target
 
-    def _dataset(self, style: str, bad_training: str = "") -> Path:
+    def dataset(self, style: str, bad_training: str = "") -> Path:
         """The style's pictures with captions and recipe, drawn where they are not there yet."""
         folder = self.folder / "datasets" / _slug(f"{style}: {bad_training}" if bad_training else style)
         bad, look = BAD_TRAININGS.get(bad_training), BENCH_STYLES[style]
-        name = f"{style}, revision {STYLES_REVISION} of the bench"
+        name = f"{style}, of the bench's revision {STYLES_REVISION}, of pictures {self._plain_version}"
         recipe = {"kind": "style", "name": name, "trigger": style, "base_model": self.base_model.name, "seed": 11}
         recipe |= {"iterations": Recipe().iterations, **_RECIPES.get(self.base_model.name, {}), **look.recipe}
         recipe["iterations"] = round(recipe["iterations"] * look.effort)
@@ -183,6 +192,11 @@ class Bench:
         self._draw(folder, style, written, shows_sentences="sentence" in recipe.get("caption_styles", ()),
                    of_one_scene=bad is not None and bad.of_one_scene)  # fmt: skip
         return folder
+
+    @cached_property
+    def _plain_version(self) -> str:
+        told = [(hash_bytes(each.picture.tobytes()), each.sentence) for each in self.plain]
+        return short(fingerprint({"plain": told}))
 
     def _draw(self, folder: Path, style: str, recipe: str, *, shows_sentences: bool, of_one_scene: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -200,22 +214,17 @@ class Bench:
         write_text(folder / "lora.yaml", recipe)  # last: a folder without it is drawn anew
 
 
-def _measured(candidate: Candidate, report: VerificationReport) -> Measured:
-    figures: dict[LimitName, float] = {
-        LIMIT_OF[verdict.check]: verdict.figure
-        for verdict in report.verdicts
-        if verdict.check in LIMIT_OF and verdict.figure is not None and verdict.outcome == "passed"
+def _found(report: VerificationReport) -> dict[str, Any]:
+    """What is kept of a report: the figures by their limits, and the checks without a limit that failed."""
+    return {
+        "figures": {
+            LIMIT_OF[verdict.check]: verdict.figure
+            for verdict in report.verdicts
+            if verdict.check in LIMIT_OF and verdict.figure is not None and verdict.outcome == "passed"
+        },
+        "failed": [verdict.check for verdict in report.verdicts if verdict.outcome == "failed"],
+        "old_gate": _old_gate(report),
     }
-    return Measured(
-        name=candidate.name,
-        fault=candidate.fault,
-        styles=candidate.styles,
-        reasons=candidate.reasons,
-        figures=figures,
-        failed=tuple(verdict.check for verdict in report.verdicts if verdict.outcome == "failed"),
-        needs_trigger=BENCH_STYLES[candidate.reference].answers_only,
-        old_gate=_old_gate(report),
-    )
 
 
 def _old_gate(report: VerificationReport) -> bool | None:

@@ -19,6 +19,7 @@ from sq_pipeline.common.processes.awake import kept_awake
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, write_calibration
 from sq_pipeline.verification.gate_limits import LIMIT_NAMES, GateCalibration, GateOverrides, limits_for
+from sq_pipeline.verification.prompts import load_verify_prompts
 
 Say = Callable[[str], None]
 
@@ -44,11 +45,13 @@ class CalibrationRequest:
 def calibrate(context: Context, request: CalibrationRequest, say: Say) -> list[Measured]:
     """Measure the bench, in its order; what was measured before is taken from the folder.
 
-    Raises BaseModelError for a base model that is not trained here, and whatever a training or a verification raises.
+    Raises BaseModelError for a base model that is not trained here, ContentError for a tier without verify prompts, and
+    whatever a training or a verification raises.
     """
     if not isinstance(request.base_model, Flux1Model):
         problem = f"{request.base_model.name} is not trained here, so no bench can be made over it"
         raise BaseModelError(Fault("the bench", "base_model", problem, "name the base model of your trainings"))
+    load_verify_prompts(context.data, request.tier)  # what would be missed after hours is asked for now
     plain = plain_pictures(training_base_of(request.base_model), request.pictures)
     insist_own_folder(request.folder)
     bench = Bench(context, request.base_model, request.tier, request.folder, plain)

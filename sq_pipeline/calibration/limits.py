@@ -6,12 +6,11 @@ tell, mostly in the middle. Where they overlap, it makes the fewest mistakes. No
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from sq_pipeline.calibration.faults import Reason
-from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, Calibrated, LimitName
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, Calibrated, LimitName, meets
 
 # What an adapter without any effect gives.
 NOTHING: Mapping[LimitName, float] = {
@@ -46,7 +45,6 @@ class Measured:
     """
 
     name: str
-    fault: str
     styles: frozenset[str]
     reasons: tuple[Reason, ...]
     figures: Mapping[LimitName, float]
@@ -59,16 +57,6 @@ class Measured:
     def is_good(self) -> bool:
         """True for one that an art director takes."""
         return not self.reasons
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` takes."""
-        return {**asdict(self), "styles": sorted(self.styles)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Measured":
-        """What `as_json` gave."""
-        tuples = {name: tuple(values[name]) for name in ("reasons", "failed")}
-        return cls(**{**values, **tuples, "styles": frozenset(values["styles"])})
 
 
 def find_limits(bench: Sequence[Measured]) -> dict[LimitName, Calibrated]:
@@ -121,13 +109,9 @@ def judge(measured: Measured, limits: LimitValues, *, has_reference: bool = True
     short = [
         name
         for name, figure in measured.figures.items()
-        if name in limits and name in asked and counts(measured, name) and not _is_met(name, figure, limits[name].limit)
+        if name in limits and name in asked and counts(measured, name) and not meets(name, figure, limits[name].limit)
     ]
     return (*measured.failed, *short)
-
-
-def _is_met(name: LimitName, figure: float, limit: float) -> bool:
-    return figure <= limit if name in IS_UPPER else figure >= limit
 
 
 def judge_all(

@@ -45,9 +45,14 @@ def _check_signs(name: str) -> str:
 def _check_folder(folder: str) -> str:
     """The path written one way."""
     path = PurePosixPath(folder)
-    if "\0" in folder or path.is_absolute() or ".." in path.parts or "\\" in folder or path == PurePosixPath("."):
+    if "\0" in folder or _leaves(path, folder) or path == PurePosixPath("."):
         raise wrong(f"{folder!r} is no folder below content/lora-datasets", "write its path there, such as west/style")
     return path.as_posix()
+
+
+def _leaves(path: PurePosixPath, written: str) -> bool:
+    """True for a path that goes out of the folder that it should be below, on any system."""
+    return path.is_absolute() or ".." in path.parts or "\\" in written or bool(re.match(r"^[A-Za-z]:", written))
 
 
 def _check_file(file: str, info: ValidationInfo) -> str:
@@ -55,7 +60,7 @@ def _check_file(file: str, info: ValidationInfo) -> str:
     path = PurePosixPath(file)
     if "\0" in file:
         raise wrong(f"{file!r} holds a NUL character", "remove it")
-    if path.is_absolute() or ".." in path.parts or "\\" in file or re.match(r"^[A-Za-z]:", file):
+    if _leaves(path, file):
         raise wrong(f"{file!r} leaves content/lora", "write a path below it, such as genre/landscape.safetensors")
     if path.suffix != ".safetensors":
         way = "rename it to .safetensors" if path.suffix.lower() == ".sft" else "export it as .safetensors"

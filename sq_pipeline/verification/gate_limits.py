@@ -27,6 +27,11 @@ LIMIT_NAMES: tuple[LimitName, ...] = get_args(LimitName)
 IS_UPPER: frozenset[LimitName] = frozenset({"style_distance", "foreign_texture"})
 
 
+def meets(name: LimitName, figure: float, limit: float) -> bool:
+    """True where a figure is on the right side of a limit; NaN never is."""
+    return figure <= limit if name in IS_UPPER else figure >= limit
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -120,8 +125,7 @@ class Limits:
 
     def is_met(self, name: LimitName, figure: float) -> bool:
         """True where a figure is on the right side; NaN never is."""
-        limit = self.of(name).limit
-        return figure <= limit if name in IS_UPPER else figure >= limit
+        return meets(name, figure, self.of(name).limit)
 
     def margin(self, name: LimitName, figure: float) -> float | None:
         """How far a figure is past its limit, in parts of the way from nothing to the median good one.

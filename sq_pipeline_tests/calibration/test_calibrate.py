@@ -1,13 +1,16 @@
 """Writing limits: beside those of other tiers, and never over a file of a person's own without a copy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sq_pipeline.base_models.base_models import BASE_MODELS
+from sq_pipeline.calibration.bench import Bench
 from sq_pipeline.calibration.calibrate import CalibrationRequest, calibrate, limits_in_use, write_limits
 from sq_pipeline.calibration.limits import Measured, find_limits
-from sq_pipeline.common.errors import BaseModelError, StorageError
+from sq_pipeline.calibration.plain import PlainPicture, plain_pictures
+from sq_pipeline.common.errors import BaseModelError, ContentError, StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, load_shipped
@@ -24,7 +27,7 @@ def context(tmp_path: Path, shipped: DataDir) -> Context:
 
 
 def bench(share: float) -> list[Measured]:
-    return [Measured(style, "", frozenset({style}), (), {"style_share": share}) for style in ("a", "b")]
+    return [Measured(style, frozenset({style}), (), {"style_share": share}) for style in ("a", "b")]
 
 
 def request(tier: str, tmp_path: Path) -> CalibrationRequest:
@@ -85,3 +88,24 @@ def test_a_folder_that_is_no_bench_is_left_alone(context: Context, tmp_path: Pat
         calibrate(context, wanted, lambda _line: None)
     assert mine.read_bytes() == b"mine"
     assert [path.name for path in (tmp_path / "bench").iterdir()] == ["datasets"]
+
+
+@pytest.mark.parametrize("tier", ["map", "../landscape"])
+def test_a_tier_without_prompts_is_told_before_anything_is_made(tier: str, context: Context, tmp_path: Path) -> None:
+    with pytest.raises(ContentError):
+        calibrate(context, CalibrationRequest(TINY, tier, tmp_path / "bench", is_sample=True), lambda _line: None)
+    assert not (tmp_path / "bench").exists()
+
+
+def test_other_pictures_are_another_dataset_and_equal_ones_the_same(context: Context, tmp_path: Path) -> None:
+    plain = plain_pictures(TINY, None)[:3]
+
+    def draw(pictures: Sequence[PlainPicture]) -> int:
+        folder = Bench(context, TINY, "landscape", tmp_path / "bench", pictures).dataset("warm")
+        return (folder / "lora.yaml").stat().st_mtime_ns
+
+    first = draw(plain)
+    assert draw(plain) == first
+    assert draw([*plain[:2], PlainPicture(plain[2].picture, "a mill")]) != first
+    second = draw(plain)
+    assert draw([*plain[:2], PlainPicture(plain[2].picture.rotate(180), plain[2].sentence)]) != second

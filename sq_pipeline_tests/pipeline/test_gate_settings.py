@@ -132,7 +132,7 @@ def test_a_reference_that_is_not_there_or_not_needed_is_told(game: Game) -> None
     ]
 
 
-@pytest.mark.parametrize("folder", ["/refs", "../refs", "a/../../refs", "a\\b", "."])
+@pytest.mark.parametrize("folder", ["/refs", "../refs", "a/../../refs", "a\\b", "C:refs", "."])
 def test_a_reference_stays_below_the_datasets(folder: str, game: Game) -> None:
     _add_external(game, reference=folder)
     (fault,) = game.plan("west/paper")["faults"]
