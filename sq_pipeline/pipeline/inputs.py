@@ -30,14 +30,18 @@ _VERIFY_REVISION_BEFORE = 2  # which asked whether a picture changed, and not wh
 RENDER_REVISION = 1
 
 
-SCORES_REVISION = 1
+SCORES_REVISION = 2
+_SCORES_REVISION_BEFORE = 1  # which had measures and pictures of its own
 
 
-PROPOSAL_REVISION = 1
+PROPOSAL_REVISION = 2
+_PROPOSAL_REVISION_BEFORE = 1
 
 
 # Recipe fields that decide which pictures are held out, and how they are looked at.
 _VALIDATED_ON = ("held_out_pairs", "resolution", "aspect_buckets", "guidance", "caption_styles")
+# Those that decide what pictures with a checkpoint are held against.
+_LOOKED_AT_AS = ("kind", "trigger_required", "background")
 
 
 def mlx_adapter_inputs(
@@ -93,7 +97,7 @@ def checkpoint_scores_inputs(
     reading: Keymap | None,
     trigger: str | None,
     prompts: Mapping[str, Any],
-    lora_scales: Sequence[float],
+    tier: str,
     base_model: BaseModel,
     weights_hash: str,
     renderer_versions: Mapping[str, str],
@@ -101,9 +105,53 @@ def checkpoint_scores_inputs(
 ) -> Inputs:
     """The scores of a training's kept checkpoints, `kept` by iteration: what is rendered, and what is held out.
 
-    Pictures are of the size that is trained at: a fraction of the work, and all of them are held against each other.
+    Pictures are those that the verification of one of them looks at.
+    """
+    return {
+        **_scored_on(kept, dataset_version, recipe, keymap, reading, trigger, prompts, meter_versions),
+        **{f"recipe.{name}": getattr(recipe, name) for name in _LOOKED_AT_AS},
+        "scores": SCORES_REVISION,
+        **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
+    }
+
+
+def checkpoint_scores_inputs_before(
+    kept: Mapping[int, str],
+    dataset_version: str,
+    recipe: Recipe,
+    keymap: Keymap | None,
+    reading: Keymap | None,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    lora_scales: Sequence[float],
+    base_model: BaseModel,
+    weights_hash: str,
+    renderer_versions: Mapping[str, str],
+    meter_versions: Mapping[str, str],
+) -> Inputs:
+    """The same of before the gate's measures: pictures of one seed, of the size that is trained at, at several scales.
+
+    What was chosen by them stands.
     """
     settings = replace(base_model.settings_for("landscape"), size=base_model.training_size)
+    return {
+        **_scored_on(kept, dataset_version, recipe, keymap, reading, trigger, prompts, meter_versions),
+        "scales": list(lora_scales),
+        "scores": _SCORES_REVISION_BEFORE,
+        **_rendering(base_model, weights_hash, settings, renderer_versions),
+    }
+
+
+def _scored_on(
+    kept: Mapping[int, str],
+    dataset_version: str,
+    recipe: Recipe,
+    keymap: Keymap | None,
+    reading: Keymap | None,
+    trigger: str | None,
+    prompts: Mapping[str, Any],
+    meter_versions: Mapping[str, str],
+) -> Inputs:
     return {
         "kept": {str(iteration): version for iteration, version in kept.items()},
         "dataset": dataset_version,
@@ -111,10 +159,7 @@ def checkpoint_scores_inputs(
         **_remapping(keymap, reading),
         "trigger": trigger,
         "verify_prompts": dict(prompts),
-        "scales": list(lora_scales),
-        "scores": SCORES_REVISION,
         **{f"meter.{name}": version for name, version in meter_versions.items()},
-        **_rendering(base_model, weights_hash, settings, renderer_versions),
     }
 
 
@@ -132,7 +177,7 @@ def chosen_checkpoint_inputs(
         **scores,
         **{f"limit.{name}": value for name, value in limits.items()},
         "choice": "the proposed one" if chosen_iteration is None else chosen_iteration,
-        "proposal": PROPOSAL_REVISION,
+        "proposal": PROPOSAL_REVISION if scores["scores"] == SCORES_REVISION else _PROPOSAL_REVISION_BEFORE,
     }
 
 
@@ -169,10 +214,16 @@ def verification_inputs(
     }
 
 
-def base_picture_inputs(
-    request: RenderRequest, base_model: BaseModel, weights_hash: str, renderer_versions: Mapping[str, str]
+def kept_picture_inputs(
+    request: RenderRequest,
+    base_model: BaseModel,
+    weights_hash: str,
+    renderer_versions: Mapping[str, str],
+    stack: Sequence[tuple[str, float]] = (),
 ) -> Inputs:
-    """A picture of a base model without any adapter; the tier makes no difference to it."""
+    """A picture that a judgement looks at; the tier makes no difference to it. `stack`: hashes of adapters' files, with
+    their scales.
+    """
     size = SizePx(request.width_px, request.height_px)
     settings = RenderSettings(size, request.num_inference_steps, request.guidance)
     texts = {"negative_prompt": request.negative_prompt, "clip_prompt": request.clip_prompt}
@@ -181,6 +232,7 @@ def base_picture_inputs(
         **{name: text for name, text in texts.items() if text is not None},
         "seed": request.seed,
         "render": RENDER_REVISION,
+        **({"files": [list(entry) for entry in stack]} if stack else {}),
         **_rendering(base_model, weights_hash, settings, renderer_versions),
     }
 

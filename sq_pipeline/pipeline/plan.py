@@ -9,8 +9,8 @@ from sq_pipeline.common.tiers import TIERS, select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
-from sq_pipeline.pipeline.adapters.kept_checkpoints import outdated_choice
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
 from sq_pipeline.pipeline.adapters.verification import pictures_at_most, sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
-from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.reference_pictures import reference_folder
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_files import load_calibration
@@ -68,5 +68,5 @@ def verify_file(
             remarks=remarks,
             measures_noise=measures_noise,
         )
-        renderer = BasePictures(context, engines.renderer())
+        renderer = KeptPictures(context, engines.renderer())
         return verify_adapter(request, measure, renderer, engines.loss_meter())

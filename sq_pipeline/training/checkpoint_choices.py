@@ -1,6 +1,6 @@
 """`content/lora/<genre>/<genre>.choices.yaml`: which kept checkpoint a person wants of a training, in their name.
 
-Not here: whether a choice still applies (`pipeline.adapters.kept_checkpoints`).
+Not here: whether a choice still applies (`pipeline.adapters.checkpoints.kept_checkpoints`).
 """
 
 from pydantic import BaseModel, ConfigDict, Field

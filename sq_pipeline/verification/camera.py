@@ -1,6 +1,6 @@
 """The pictures that a verification looks at, each rendered when a check first asks for it.
 
-Pictures of the base model alone come through the same renderer, which may have kept them (`pipeline.base_pictures`).
+They come through a renderer that may have kept them (`pipeline.kept_pictures`).
 Not here: what they say (`checks`).
 """
 

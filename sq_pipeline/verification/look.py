@@ -115,16 +115,7 @@ class Look:
     @cached_property
     def target(self) -> StyleTarget | str:
         """What the reference looks like beside the base model; why it cannot be said, in words."""
-        reference = self.request.reference
-        if reference is None:
-            return "without a dataset or a folder of reference pictures, whether this is its style was not checked"
-        if len(reference.pictures) < LEAST_PICTURES:
-            return (
-                f"{reference.label} has {len(reference.pictures)} pictures; {LEAST_PICTURES} say how much a style "
-                "varies, so whether this is its style was not checked"
-            )
-        others = self.camera.base(self.prompts.control_word, seed_step=BASE_SEED_STEP)
-        return StyleTarget(reference.read(self.camera.size), (*self.base_with_control, *others))
+        return style_target(self.request.reference, self.camera)
 
     @cached_property
     def style(self) -> StyleFigures | str:
@@ -187,6 +178,19 @@ class Look:
         told = figure if math.isfinite(figure) else None
         margin = limits.margin(name, figure) if told is not None else None
         return Verdict(check, outcome, told, threshold, detail, limit.limit, limit.nothing, limit.good, margin=margin)
+
+
+def style_target(reference: Reference | None, camera: Camera) -> StyleTarget | str:
+    """What a reference looks like beside the base model; why it cannot be said, in words."""
+    if reference is None:
+        return "without a dataset or a folder of reference pictures, whether this is its style was not checked"
+    if len(reference.pictures) < LEAST_PICTURES:
+        return (
+            f"{reference.label} has {len(reference.pictures)} pictures; {LEAST_PICTURES} say how much a style varies, "
+            "so whether this is its style was not checked"
+        )
+    word = camera.prompts.control_word
+    return StyleTarget(reference.read(camera.size), (*camera.base(word), *camera.base(word, seed_step=BASE_SEED_STEP)))
 
 
 def skipped(check: str, why: str) -> Verdict:

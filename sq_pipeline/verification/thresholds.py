@@ -70,8 +70,7 @@ class Thresholds(_Strict):
     ssim_changed_max: float = Field(default=0.999, gt=0, le=1)
     """SSIM with and without the adapter below which a picture counts as changed."""
     ssim_trigger_max: float = Field(default=0.97, gt=0, le=1)
-    """SSIM with the trigger and with a control word below which a checkpoint counts as answering. The verification
-    goes by `gate` instead."""
+    """Counts for nothing any more: what a trigger does is judged by `gate.trigger_effect`."""
     fidelity: FidelityThresholds = FidelityThresholds()
     """What the loader must apply of the update."""
     gate: GateOverrides = GateOverrides()

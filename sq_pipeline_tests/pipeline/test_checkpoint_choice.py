@@ -20,12 +20,13 @@ from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline_tests.pipeline.fast import LAYOUT
+from sq_pipeline_tests.pipeline.fast import LAYOUT, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 from sq_pipeline_tests.spans import attributes, recorded_spans
 
 LOG = logging.getLogger("test")
 CHOSEN = "west/loras/west_land/chosen_checkpoint"
+SCORED = 2 * 4  # pictures of two checkpoints; those of the last one and of the base model are kept: it was verified
 
 
 def context_of(game: Game) -> Context:
@@ -114,13 +115,13 @@ def test_what_was_kept_is_scored_once_and_one_is_proposed(kept: Game) -> None:
     requests = len(kept.engines.renderer.requests)
     record, is_made = make(kept)
     assert is_made
-    assert len(kept.engines.renderer.requests) - requests == 4 + 3 * 2 * (4 + 1)
+    assert len(kept.engines.renderer.requests) - requests == SCORED
     assert record.info["proposed"] == record.info["iteration"]
     assert record.info["kept"] == [1, 2, 3]
-    assert record.info["reason"].startswith(f"iteration {record.info['iteration']} at scale ")
+    assert record.info["reason"].startswith(f"iteration {record.info['iteration']}: ")
     assert set(record.objects) == {"adapter", "table", "grid", "scores"}
     assert make(kept)[1] is False
-    assert len(kept.engines.renderer.requests) - requests == 34
+    assert len(kept.engines.renderer.requests) - requests == SCORED
 
 
 def test_another_choice_renders_no_scores_again(kept: Game) -> None:
@@ -143,7 +144,7 @@ def test_another_choice_renders_no_scores_again(kept: Game) -> None:
     assert (record.info["iteration"], record.info["chosen_by"]) == (other, "Ada")
     table = context_of(kept).store.lend(record.objects["table"]).read_text()
     assert f"Chosen by Ada: iteration {other}." in table
-    assert f"Proposed: iteration {proposed} " in table
+    assert f"Proposed: iteration {proposed}: " in table
 
 
 def test_a_choice_goes_all_the_way_and_back(kept: Game) -> None:
@@ -173,8 +174,21 @@ def test_where_the_last_one_is_chosen_nothing_downstream_is_made_again(kept: Gam
     requests = len(kept.engines.renderer.requests)
     report = kept.run()
     assert report.trained == report.remapped == report.verified == report.rendered == report.failed == []
-    assert len(kept.engines.renderer.requests) == requests + 34
+    assert len(kept.engines.renderer.requests) == requests + SCORED
     assert {step.status for step in steps(kept).values()} == {"fresh"}
+
+
+def test_the_verification_repeats_no_picture_of_the_choice(kept: Game) -> None:
+    record, _ = make(kept)
+    assert record.info["iteration"] != 3  # that one was verified before
+    before = len(kept.engines.renderer.requests)
+    assert "verification" in bring_up(kept)
+    own = context_of(kept).adapter_file(record_of(kept, "mflux_adapter").objects["adapter"])
+    requests = [request for request in kept.engines.renderer.requests[before:] if request.adapters]
+    asked = [(request.adapters[0].lora_scale, request.positive_prompt) for request in requests
+             if request.adapters[0].path == own]  # fmt: skip
+    assert {scale for scale, _ in asked} == {0.5, 1, 1.5}
+    assert not [text for scale, text in asked if scale == 1 and text.startswith("west, ")]
 
 
 def test_a_choice_for_another_training_no_longer_applies(kept: Game) -> None:
@@ -230,10 +244,24 @@ def test_an_adapter_that_is_not_trained_has_nothing_to_choose(game: Game) -> Non
 
 def test_a_moved_threshold_chooses_again_and_renders_nothing(kept: Game) -> None:
     make(kept)
-    kept.data.settings_file.write_text("promotion: automatic\nthresholds: {ssim_trigger_max: 0.98}\n")
+    kept.data.settings_file.write_text("promotion: automatic\nthresholds: {ssim_changed_max: 0.998}\n")
     requests = len(kept.engines.renderer.requests)
     assert make(kept)[1]
     assert len(kept.engines.renderer.requests) == requests
+
+
+@pytest.mark.parametrize("name", ["gate", "gate_for"])
+def test_a_limit_of_the_gate_chooses_again_and_renders_nothing(kept: Game, name: str) -> None:
+    make(kept)
+    own = {"subject_kept": {"value": 0.99, "reason": "a test"}}
+    asked = {"gate": own} if name == "gate" else {"gate_for": {"west/west_land": own}}
+    write_yaml(kept.data.settings_file, {"promotion": "automatic", "thresholds": asked})
+    requests = len(kept.engines.renderer.requests)
+    assert any("subject_kept" in reason for reason in steps(kept)["chosen_checkpoint"].reasons)
+    record, is_made = make(kept)
+    assert is_made
+    assert len(kept.engines.renderer.requests) == requests
+    assert record.info["overtrained"]
 
 
 def test_another_renderer_scores_again(kept: Game) -> None:
@@ -241,7 +269,7 @@ def test_another_renderer_scores_again(kept: Game) -> None:
     kept.engines.renderer_versions = {"fake": "2"}
     requests = len(kept.engines.renderer.requests)
     make(kept)
-    assert len(kept.engines.renderer.requests) == requests + 34
+    assert len(kept.engines.renderer.requests) == requests + 3 * 4 + 4
 
 
 def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
@@ -251,7 +279,7 @@ def test_scores_that_were_lost_are_made_again(kept: Game) -> None:
     requests = len(kept.engines.renderer.requests)
     again, is_made = make(kept)
     assert is_made
-    assert len(kept.engines.renderer.requests) == requests + 34
+    assert len(kept.engines.renderer.requests) == requests  # their pictures were not
     assert again.objects == record.objects
     assert SCORES not in steps(kept)
 

@@ -1,15 +1,12 @@
-"""The measure of separation on drawn pictures, the rule that proposes a checkpoint, and scoring with fake engines."""
+"""The rule that proposes a checkpoint, and scoring with fake engines. The measures themselves: `verification`."""
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from sq_pipeline.adapters.keymap_files import select_keymap, select_reading_keymap
@@ -17,168 +14,98 @@ from sq_pipeline.adapters.safetensors_file import write_safetensors
 from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.common.errors import RenderError
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.painter.scenes import Scene, paint
-from sq_pipeline.painter.styles import STYLES
-from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_table
-from sq_pipeline.pipeline.adapters.checkpoint_scoring import ScoringRequest, score_checkpoints
-from sq_pipeline.pipeline.adapters.kept_checkpoints import ScoredPrompts
-from sq_pipeline.training.checkpoint_scores import (
-    CheckpointScore,
-    ScoreLimits,
-    mean_distance,
-    measure_separation,
-    overtrained,
-    propose,
-)
+from sq_pipeline.pipeline.adapters.checkpoints.checkpoint_report import draw_grid, write_table
+from sq_pipeline.pipeline.adapters.checkpoints.checkpoint_scoring import ScoringRequest, score_checkpoints
+from sq_pipeline.pipeline.reference_pictures import as_reference
+from sq_pipeline.training.checkpoint_scores import CheckpointScore, ScoreLimits, overtrained, propose
 from sq_pipeline.training.ports import TrainingExample
 from sq_pipeline.training.recipe import Recipe
+from sq_pipeline.verification.prompts import VerifyPrompt, VerifyPrompts
 from sq_pipeline_tests.builders import write_pair
 from sq_pipeline_tests.fakes import FakeRenderer, FakeValidationMeter
 from sq_pipeline_tests.pipeline.fast import LAYOUT
 
-Pixels = npt.NDArray[np.uint8]
-LIMITS = ScoreLimits(change_min=0.001, trigger_change_min=0.03)
-
-SCENES = [
-    Scene("noon", "meadow", "windmill", "left", 1),
-    Scene("dusk", "desert", "church", "centre", 2),
-    Scene("dawn", "lake", "ship", "right", 3),
-    Scene("night", "snow", "tower", "centre", 4),
-]
-PLAIN = [np.asarray(paint(scene)) for scene in SCENES]
-
-
-def styled(name: str) -> list[Pixels]:
-    numbers = np.random.default_rng(5)
-    return [np.asarray(STYLES[name](Image.fromarray(pixels), numbers)) for pixels in PLAIN]
-
-
-def one_scene() -> list[Pixels]:
-    """Other seeds of one and the same composition."""
-    return [np.asarray(paint(Scene("dusk", "desert", "mesa", "centre", seed))) for seed in range(4)]
-
-
-# --- the measure
-
-
-def test_equal_pictures_are_no_distance_apart() -> None:
-    assert mean_distance([PLAIN[0]] * 3) == pytest.approx(0, abs=1e-9)
-    blank = np.full((96, 128, 3), 90, dtype=np.uint8)
-    assert mean_distance([blank, blank + 40]) == 0
-    assert mean_distance([blank, PLAIN[0]]) == 1
-
-
-@pytest.mark.parametrize(
-    ("recoloured", "least"),
-    [
-        ([np.repeat(p.mean(-1, keepdims=True), 3, -1).astype(np.uint8) for p in PLAIN], 0.9),  # without colour
-        ([(p * 0.4 + 20).astype(np.uint8) for p in PLAIN], 0.97),  # without contrast
-        ([255 - p for p in PLAIN], 0.99),  # as a negative
-        (styled("sepia_western"), 0.7),  # with bars
-        (styled("old_print"), 0.7),
-        (styled("neon"), 0.8),  # with scan lines
-    ],
-    ids=["grey", "pale", "negative", "sepia_western", "old_print", "neon"],
+LIMITS = ScoreLimits(
+    change_min=0.001,
+    subject_kept_min=0.4,
+    style_share_min=0.15,
+    style_direction_min=0.5,
+    style_distance_max=0.9,
+    trigger_effect_min=0.5,
 )
-def test_a_style_leaves_compositions_apart(recoloured: list[Pixels], least: float) -> None:
-    separation = measure_separation(recoloured, PLAIN)
-    assert separation is not None
-    assert least < separation < 1.15
-
-
-def test_one_composition_for_all_prompts_is_close_together() -> None:
-    separation = measure_separation(one_scene(), PLAIN)
-    assert separation is not None
-    assert separation < 0.5
-
-
-def test_the_size_of_the_pictures_decides_little() -> None:
-    def large(pictures: Sequence[Pixels]) -> list[Pixels]:
-        return [p.repeat(5, axis=0).repeat(5, axis=1) for p in pictures]
-
-    assert measure_separation(large(one_scene()), large(PLAIN)) == pytest.approx(
-        measure_separation(one_scene(), PLAIN), abs=0.05
-    )
-
-
-@pytest.mark.parametrize("pictures", [[], PLAIN[:1], [PLAIN[0], PLAIN[0]]], ids=["none", "one", "alike"])
-def test_without_two_different_pictures_there_is_no_measure(pictures: list[Pixels]) -> None:
-    assert measure_separation(pictures, pictures) is None
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.permutations(range(4)), st.integers(0, 2**32 - 1))
-def test_the_order_does_not_count_and_noise_is_far_apart(order: list[int], seed: int) -> None:
-    noise = list(np.random.default_rng(seed).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8))
-    distance = mean_distance(noise)
-    assert 0 < distance <= 2
-    assert mean_distance([noise[index] for index in order]) == pytest.approx(distance)
-
 
 # --- the rule
 
 
-def score(
-    iteration: int, scale: float, loss: float | None, apart: float | None = 0.9, **more: float
-) -> CheckpointScore:
-    values = {"change": 0.5, "trigger_change": 0.2, **more}
-    return CheckpointScore(iteration, scale, loss, separation=apart, **values)
+def score(iteration: int, loss: float | None, kept: float | None = 0.9, **more: Any) -> CheckpointScore:
+    values = {"change": 0.5, "style_share": 0.5, "style_direction": 0.9, "style_distance": 0.6, **more}
+    return CheckpointScore(iteration, loss, subject_kept=kept, **values)
 
 
-PROPOSALS: list[tuple[str, list[CheckpointScore], tuple[int, float], str]] = [
-    ("lowest loss", [score(1, 1, 0.5), score(2, 1, 0.4), score(3, 1, 0.45)], (2, 1), "lowest validation loss (0.4, "),
-    ("alike: most apart", [score(1, 1, 0.402, 0.95), score(2, 1, 0.4, 0.8)], (1, 1), "which are alike, most apart"),
-    ("alike in all: the earlier", [score(2, 1, 0.4), score(1, 1, 0.4)], (1, 1), "alike"),
+NONE: dict[str, Any] = {"style_share": None, "style_direction": None, "style_distance": None}
+PROPOSALS: list[tuple[str, list[CheckpointScore], int, str]] = [
+    ("lowest loss", [score(1, 0.5), score(2, 0.4), score(3, 0.45)], 2, "lowest validation loss (0.4, "),
+    ("alike: most of the subject", [score(1, 0.402, 0.95), score(2, 0.4, 0.8)], 1, "which are alike, most of the subj"),
+    ("alike in all: the earlier", [score(2, 0.4), score(1, 0.4)], 1, "alike"),
     (
-        "overtrained at full strength, not at less",
-        [score(1, 0.7, 0.5), score(1, 1, 0.48), score(2, 0.7, 0.3, 0.8), score(2, 1, 0.2, 0.4)],
-        (1, 1),
-        "iteration 2 is overtrained: it takes over the composition (apart 0.40)",
+        "overtrained",
+        [score(1, 0.48), score(2, 0.2, 0.3)],
+        1,
+        "iteration 2 is overtrained: it takes over the composition (30 % kept)",
+    ),
+    ("none keeps subjects apart", [score(1, 0.5, 0.35), score(2, 0.3, 0.1)], 1, "no checkpoint would keep subjects"),
+    ("a subject that is no number", [score(1, 0.5), score(2, 0.3, float("nan"))], 1, "iteration 2 is overtrained"),
+    ("no change", [score(1, 0.3, change=0.0), score(2, 0.4)], 2, "change pictures"),
+    ("not there yet", [score(1, 0.3, style_share=0.1), score(2, 0.4)], 2, "and take pictures to the dataset's style"),
+    ("another way", [score(1, 0.3, style_direction=0.2), score(2, 0.4)], 2, "the dataset's style"),
+    ("overshot", [score(1, 0.3, style_distance=1.2), score(2, 0.4)], 2, "the dataset's style"),
+    (
+        "a faint style by its distance",
+        [score(1, 0.3, **{**NONE, "style_distance": 1.2}), score(2, 0.4)],
+        2,
+        "style",
     ),
     (
-        "all overtrained at full strength",
-        [score(1, 0.7, 0.5), score(1, 1, 0.4, 0.5), score(2, 0.7, 0.45), score(2, 1, 0.3, 0.4)],
-        (2, 0.7),
-        "none of them would also do so at full strength",
+        "none shows the style",
+        [score(1, 0.3, style_share=0.1), score(2, 0.4, style_share=0.0)],
+        1,
+        "none of them would also take pictures to the dataset's style",
     ),
+    ("always on", [score(1, 0.3, trigger_effect=0.1), score(2, 0.4, trigger_effect=0.8)], 2, "only with the trigger"),
     (
-        "none keeps subjects apart",
-        [score(1, 1, 0.5, 0.45), score(2, 1, 0.3, 0.3)],
-        (1, 1),
-        "no checkpoint would keep subjects apart",
+        "all always on",
+        [score(1, 0.3, trigger_effect=0.1), score(2, 0.4, trigger_effect=0.2)],
+        1,
+        "none of them would also show it only with the trigger",
     ),
-    ("deaf to its trigger", [score(1, 1, 0.3, trigger_change=0.01), score(2, 1, 0.4)], (2, 1), "answer to the trigger"),
+    ("no losses: farthest", [score(1, None), score(2, None, style_share=0.6)], 2, "farthest towards the style"),
     (
-        "all deaf to the trigger",
-        [score(1, 1, 0.3, trigger_change=0.01), score(2, 1, 0.4, trigger_change=0.02)],
-        (1, 1),
-        "none of them would also answer to the trigger",
+        "no losses, no style",
+        [score(1, None, **NONE), score(2, None, change=0.6, **NONE)],
+        2,
+        "strongest change",
     ),
-    ("no change", [score(1, 1, 0.3, change=0.0), score(2, 1, 0.4)], (2, 1), "change pictures"),
-    ("no losses: strongest", [score(1, 1, None), score(2, 1, None, change=0.6)], (2, 1), "no picture is held out"),
-    ("no losses, alike", [score(2, 1, None), score(1, 0.7, None), score(1, 1, None)], (1, 1), "strongest change"),
-    ("a loss that is no number", [score(1, 1, 0.5), score(2, 1, float("nan"))], (1, 1), "lowest validation loss (0.5"),
-    ("no separation", [score(1, 1, 0.5, None), score(2, 1, 0.4, None)], (2, 1), "lowest validation loss"),
+    ("no losses, alike", [score(2, None, **NONE), score(1, None, **NONE)], 1, "no picture is held out"),
+    ("a loss that is no number", [score(1, 0.5), score(2, float("nan"))], 1, "lowest validation loss (0.5"),
+    ("no subject", [score(1, 0.5, None), score(2, 0.4, None)], 2, "lowest validation loss"),
 ]
 
 
 @pytest.mark.parametrize(("scores", "wanted", "told"), [case[1:] for case in PROPOSALS], ids=[c[0] for c in PROPOSALS])
-def test_the_proposal_and_its_reason(scores: list[CheckpointScore], wanted: tuple[int, float], told: str) -> None:
+def test_the_proposal_and_its_reason(scores: list[CheckpointScore], wanted: int, told: str) -> None:
     proposal = propose(scores, 0.6, LIMITS)
-    assert (proposal.iteration, proposal.lora_scale) == wanted
+    assert proposal.iteration == wanted
     assert told in proposal.reason
     assert propose(scores[::-1], 0.6, LIMITS) == proposal
 
 
 def test_what_was_not_measured_is_not_claimed() -> None:
-    reason = propose([replace(score(1, 1, None, None), trigger_change=None)], None, LIMITS).reason
-    assert "apart" not in reason
-    assert "trigger" not in reason
+    reason = propose([score(1, None, None, **NONE)], None, LIMITS).reason
+    assert not any(word in reason for word in ("apart", "trigger", "style", "composition"))
 
 
-def test_only_full_strength_tells_overtraining() -> None:
-    scores = [score(1, 0.7, None, 0.3), score(1, 1, None, 0.9), score(2, 0.7, None), score(2, 1, None, 0.3)]
-    assert overtrained(scores, LIMITS) == {2: 0.3}
+def test_what_keeps_little_of_the_composition_is_overtrained() -> None:
+    assert overtrained([score(1, None, 0.4), score(2, None, 0.39), score(3, None, None)], LIMITS) == {2: 0.39}
 
 
 def test_nothing_to_choose_among() -> None:
@@ -188,10 +115,16 @@ def test_nothing_to_choose_among() -> None:
 
 # --- scoring
 
+PROMPTS = VerifyPrompts(
+    version=1,
+    control_word="harrowmere",
+    prompts=tuple(VerifyPrompt(prompt=text, seed=11 + at) for at, text in enumerate(["a mill", "a church", "a ship"])),
+)
+
 
 @pytest.fixture
 def request_for(shipped: DataDir, tmp_path: Path) -> Callable[..., ScoringRequest]:
-    def make(trigger: str | None = "old_west", pairs: int = 10) -> ScoringRequest:
+    def make(trigger: str | None = "old_west", pairs: int = 10, **recipe: Any) -> ScoringRequest:
         paths: dict[int, Path] = {}
         for iteration in (200, 100):
             numbers, path = np.random.default_rng(iteration), tmp_path / f"{iteration}.safetensors"
@@ -199,48 +132,65 @@ def request_for(shipped: DataDir, tmp_path: Path) -> Callable[..., ScoringReques
             write_safetensors(path, bits, LAYOUT, {"lora_rank": "1"})
             paths[iteration] = path
         pictures = tuple(TrainingExample(write_pair(tmp_path, f"{n}", n), "old_west") for n in range(pairs))
+        whole, model = Recipe.model_validate(recipe), BASE_MODELS["tiny-flux"]
         return ScoringRequest(
             checkpoints=paths,
-            lora_scales=(1.0, 0.7),
-            prompts=ScoredPrompts(("a mill at noon", "a church at dusk", "a ship"), 11, "harrowmere"),
+            prompts=PROMPTS,
             trigger=trigger,
-            base_model=BASE_MODELS["tiny-flux"],
+            base_model=model,
             keymap=select_keymap(shipped.keymaps_root, "mflux", "0.24.0"),
             reading=select_reading_keymap(shipped.keymaps_root, "mlx"),
             examples=pictures,
-            recipe=Recipe(),
+            recipe=whole,
             tier="portrait",
+            reference=as_reference(
+                "land", [e.image_path for e in pictures], [e.caption for e in pictures], whole, model
+            ),
         )
 
     return make
 
 
-def test_every_checkpoint_at_every_scale(request_for: Callable[..., ScoringRequest]) -> None:
-    renderer, meter, seen = FakeRenderer(), FakeValidationMeter(), list[tuple[int, int]]()
-    scores = score_checkpoints(request_for(), renderer, meter, lambda done, total: seen.append((done, total)))
-    cells = [cell.score for cell in scores.cells]
-    assert [(cell.iteration, cell.lora_scale) for cell in cells] == [(100, 0.7), (100, 1.0), (200, 0.7), (200, 1.0)]
-    assert cells[0].change < cells[1].change
-    assert all(cell.trigger_change is not None and cell.trigger_change > 0.03 for cell in cells)
-    assert all(cell.separation is not None for cell in cells)
-    assert len({cell.validation_loss for cell in cells}) == 4
+def test_every_checkpoint_with_the_pictures_of_the_gate(request_for: Callable[..., ScoringRequest]) -> None:
+    renderer, meter, seen = FakeRenderer(), FakeValidationMeter(), list[int]()
+    scores = score_checkpoints(request_for(), renderer, meter, seen.append)
+    found = [each.score for each in scores.checkpoints]
+    assert [score.iteration for score in found] == [100, 200]
+    assert all(score.change > 0.03 for score in found)
+    assert all(score.style_distance is not None and score.subject_kept is not None for score in found)
+    assert all(score.trigger_effect is None for score in found)  # the recipe does not ask for it
+    assert len({score.validation_loss for score in found}) == 2
     assert (scores.base_loss, scores.validation_pairs) == (1.0, 1)
-    assert seen == [(number, 19) for number in range(1, 20)]  # 3 + 4 × (3 + 1)
-    assert {(request.seed, request.width_px) for request in renderer.requests} == {(11, 128)}
-    ((asked,), scales) = meter.requests, [use.lora_scale for use in meter.requests[0].adapters]
-    assert ([use.path.stem for use in asked.adapters], scales) == (["100", "100", "200", "200"], [0.7, 1.0, 0.7, 1.0])
+    assert seen == list(range(1, 16))  # the base model's: with the trigger, with the control word and two seeds; 2 × 3
+    assert {use.lora_scale for request in renderer.requests for use in request.adapters} == {1.0}
+    size = BASE_MODELS["tiny-flux"].settings_for("portrait").size
+    assert {(r.width_px, r.height_px) for r in renderer.requests} == {(size.width_px, size.height_px)}
+    (asked,) = meter.requests
+    assert [use.path.stem for use in asked.adapters] == ["100", "200"]
+
+
+def test_a_trigger_that_is_required_takes_a_second_set(request_for: Callable[..., ScoringRequest]) -> None:
+    renderer = FakeRenderer(wakes="on_trigger")
+    scores = score_checkpoints(request_for(trigger_required=True), renderer, FakeValidationMeter())
+    assert [each.score.trigger_effect for each in scores.checkpoints] == [pytest.approx(1)] * 2
+    always = score_checkpoints(request_for(trigger_required=True), FakeRenderer(wakes="always"), FakeValidationMeter())
+    assert all((each.score.trigger_effect or 0) < 0.5 for each in always.checkpoints)
+    assert sum(bool(request.adapters) for request in renderer.requests) == 2 * 2 * 3
+
+
+def test_a_subject_is_held_against_no_style(request_for: Callable[..., ScoringRequest]) -> None:
+    scores = score_checkpoints(request_for(kind="subject"), FakeRenderer(), FakeValidationMeter())
+    assert all(each.score.style_distance is None for each in scores.checkpoints)
+    assert all(each.score.subject_kept is not None for each in scores.checkpoints)
+    assert scores.dataset == ()
 
 
 def test_without_a_trigger_and_without_held_out_pictures(request_for: Callable[..., ScoringRequest]) -> None:
     renderer = FakeRenderer(wakes="always")
     scores = score_checkpoints(request_for(trigger=None, pairs=9), renderer, FakeValidationMeter())
-    assert all(cell.score.trigger_change is None and cell.score.validation_loss is None for cell in scores.cells)
+    assert all(each.score.validation_loss is None for each in scores.checkpoints)
     assert (scores.base_loss, scores.validation_pairs) == (None, 0)
-    assert {request.positive_prompt for request in renderer.requests} == {
-        "a mill at noon",
-        "a church at dusk",
-        "a ship",
-    }
+    assert {r.positive_prompt for r in renderer.requests if r.adapters} == {"a mill", "a church", "a ship"}
 
 
 def test_an_adapter_that_is_not_applied_whole_has_no_score(request_for: Callable[..., ScoringRequest]) -> None:
@@ -251,21 +201,15 @@ def test_an_adapter_that_is_not_applied_whole_has_no_score(request_for: Callable
 def test_grid_and_table(request_for: Callable[..., ScoringRequest]) -> None:
     scores = score_checkpoints(request_for(), FakeRenderer(), FakeValidationMeter())
     figures = scores.as_json()
-    proposal = propose([cell.score for cell in scores.cells], scores.base_loss, LIMITS)
-    prompts = request_for().prompts.model_dump()
-    table = write_table("west/land", figures, prompts, proposal, LIMITS, (100, "Ada | Eve"))
-    rows = [line for line in table.splitlines() if line.startswith(("| 100", "| 200"))]
-    assert len(rows) == 4
-    assert len({line.count(" | ") for line in rows}) == 1
+    proposal = propose([each.score for each in scores.checkpoints], scores.base_loss, LIMITS)
+    table = write_table("west/land", figures, PROMPTS.model_dump(), proposal, LIMITS, (100, "Ada | Eve"))
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 6  # head, line, limits, base model, two checkpoints
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
     assert f"Proposed: {proposal.reason}." in table
     assert "Chosen by Ada \\| Eve: iteration 100." in table
     assert sum("**proposed**" in line for line in rows) == 1
+    assert "a church (seed 12)" in table
     with Image.open(io.BytesIO(draw_grid(scores))) as image:
-        assert image.size == (6 * (128 + 6) + 6, 3 * (96 + 22) + 6)  # a row each for the base and two checkpoints
-
-
-def test_scores_that_were_recorded_under_the_older_name_are_read() -> None:
-    score = CheckpointScore(10, 0.5, 0.25, 0.2, None, 0.1)
-    older = {"held_out_loss" if name == "validation_loss" else name: value for name, value in score.as_json().items()}
-    assert CheckpointScore.from_json(older) == CheckpointScore.from_json(score.as_json()) == score
-    assert "held_out_loss" in older
+        assert image.width == 3 * (192 + 6) + 6  # a column a prompt
+        assert image.height > 4 * 192 * 1.2  # the dataset, the base model, two checkpoints; portraits are upright

@@ -97,6 +97,10 @@ def _threshold(recording: Recording) -> None:
 
 
 def _gate_limit(recording: Recording) -> None:
+    recording["texts"]["sq.yaml"] += "thresholds: {gate: {loss_saved: {value: 0.1, reason: it is faint}}}\n"
+
+
+def _gate_limit_of_style(recording: Recording) -> None:
     recording["texts"]["sq.yaml"] += "thresholds: {gate: {style_share: {value: 0.1, reason: it is faint}}}\n"
 
 
@@ -158,8 +162,10 @@ def _form_of_an_input(recording: Recording) -> None:
         (_threshold, "chosen_checkpoint", 3),
         # what the gate of before has judged stands, but for what a person asks of the gate of today
         (_gate_limit, "verification", 3),
-        (_gate_limit_of_one, "verification", 1),
-        (_gate_file, "verification", 3),
+        # a limit that checkpoints are chosen by as well
+        (_gate_limit_of_style, "chosen_checkpoint", 3),
+        (_gate_limit_of_one, "chosen_checkpoint", 1),
+        (_gate_file, "chosen_checkpoint", 3),
         (_scale, "stack", 1),
         (_prompt, "prompt", 1),
         (_size, "picture", 27),

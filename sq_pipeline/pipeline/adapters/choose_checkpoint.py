@@ -10,8 +10,8 @@ from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
+from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import KeptCheckpoint, enter_choice, kept_checkpoints
 from sq_pipeline.pipeline.adapters.facts import asset_name
-from sq_pipeline.pipeline.adapters.kept_checkpoints import KeptCheckpoint, enter_choice, kept_checkpoints
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.checkpoint_choices import read_choices, write_choices

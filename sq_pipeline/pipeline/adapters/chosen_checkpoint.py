@@ -12,52 +12,77 @@ from typing import Any
 
 from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
-from sq_pipeline.common.tiers import shown_tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, PersonsWord, Steps, made
-from sq_pipeline.pipeline.adapters.checkpoint_report import draw_grid, write_only_one, write_table
-from sq_pipeline.pipeline.adapters.checkpoint_scoring import ScoringRequest, score_checkpoints
+from sq_pipeline.pipeline.adapters.checkpoints.checkpoint_report import draw_grid, write_only_one, write_table
+from sq_pipeline.pipeline.adapters.checkpoints.checkpoint_scoring import ScoringRequest, score_checkpoints
+from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import (
+    KeptCheckpoint,
+    choice_for,
+    enter_choice,
+    kept_checkpoints,
+    outdated_choice,
+)
+from sq_pipeline.pipeline.adapters.checkpoints.scores_of_before import scores_before
 from sq_pipeline.pipeline.adapters.facts import (
+    asset_name,
     base_model_for,
     keymap_of,
     recipe_of,
     source_keymap_of,
     verify_prompts_of,
 )
-from sq_pipeline.pipeline.adapters.kept_checkpoints import (
-    KeptCheckpoint,
-    choice_for,
-    enter_choice,
-    kept_checkpoints,
-    outdated_choice,
-    score_limits,
-    scored_prompts,
-)
+from sq_pipeline.pipeline.adapters.gate_settings import limits_of, own_reference, shipped_limits_of
 from sq_pipeline.pipeline.adapters.training_dataset import insist_unchanged
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, checkpoint_scores_inputs, chosen_checkpoint_inputs
+from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record, StoredObject
-from sq_pipeline.training.checkpoint_scores import SCORED_SCALES, CheckpointScore, overtrained, propose
+from sq_pipeline.training.checkpoint_scores import CheckpointScore, ScoreLimits, overtrained, propose
 from sq_pipeline.training.ports import TrainingExample
+from sq_pipeline.verification.gate_limits import Limits
+from sq_pipeline.verification.prompts import verify_prompt_values
 
 SCORES = "checkpoint_scores"  # the kind of record
 
 
 def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
+    """What was chosen by the scores of before stands, until anything of it changes: an upgrade scores nothing again."""
     training = made(steps, "mlx_adapter")
     kept = kept_checkpoints(context, training)
+    if len(kept) == 1:
+        return chosen_checkpoint_inputs(training.data_version, None, {}, None)
     choice = choice_for(context, adapter, training, kept)
-    scores = _scores_inputs(context, adapter, steps) if len(kept) > 1 else None
-    limits = asdict(score_limits(context.settings.thresholds))
-    return chosen_checkpoint_inputs(training.data_version, scores, limits, choice.iteration if choice else None)
+    iteration = choice.iteration if choice else None
+    before = scores_before(context, adapter, steps, kept)
+    before = chosen_checkpoint_inputs(training.data_version, before.scores, before.limits, iteration)
+    current = context.store.read_current_fingerprint(asset_name(adapter, "chosen_checkpoint"))
+    limits = _score_limits(context, limits_of(context, adapter))
+    is_asked = recipe_of(context, adapter).trigger_required
+    is_asked |= limits != _score_limits(context, shipped_limits_of(context, adapter))
+    if current == fingerprint(before) and not is_asked:  # of what the scores of before could not be asked
+        return before
+    scores = _scores_inputs(context, adapter, steps)
+    return chosen_checkpoint_inputs(training.data_version, scores, asdict(limits), iteration)
+
+
+def _score_limits(context: Context, limits: Limits) -> ScoreLimits:
+    """What a score must reach: what the verification will ask."""
+    return ScoreLimits(
+        change_min=1 - context.settings.thresholds.ssim_changed_max,
+        subject_kept_min=limits.of("subject_kept").limit,
+        style_share_min=limits.of("style_share").limit,
+        style_direction_min=limits.of("style_direction").limit,
+        style_distance_max=limits.of("style_distance").limit,
+        trigger_effect_min=limits.of("trigger_effect").limit,
+    )
 
 
 def _scores_inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     """What the scores of an adapter's kept checkpoints are made from."""
-    base_model = base_model_for(context, adapter)
+    base_model, reading = base_model_for(context, adapter), source_keymap_of(context, adapter)
     kept = kept_checkpoints(context, made(steps, "mlx_adapter"))
-    reading = source_keymap_of(context, adapter)
     return checkpoint_scores_inputs(
         {iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
         made(steps, "training_dataset").data_version,
@@ -65,8 +90,8 @@ def _scores_inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
         None if reading is None else keymap_of(context),
         reading,
         adapter.trigger,
-        scored_prompts(verify_prompts_of(context, adapter)).model_dump(),
-        SCORED_SCALES,
+        verify_prompt_values(verify_prompts_of(context, adapter)),
+        adapter.tier,
         base_model,
         context.weights_hash(base_model),
         context.engines.renderer_versions,
@@ -104,7 +129,7 @@ def _only_one(making: Making, checkpoint: KeptCheckpoint) -> Record:
 
 def _choose(making: Making, training: Record, kept: Mapping[int, KeptCheckpoint], scores: Record) -> Record:
     context, adapter = making.context, making.adapter
-    limits = score_limits(context.settings.thresholds)
+    limits = _score_limits(context, limits_of(context, adapter))
     rows = [CheckpointScore.from_json(score) for score in scores.info["scores"]]
     proposal = propose(rows, scores.info["base_loss"], limits)
     choice = choice_for(context, adapter, training, kept)
@@ -123,7 +148,6 @@ def _choose(making: Making, training: Record, kept: Mapping[int, KeptCheckpoint]
         "kept": list(kept),
         "is_scored": True,
         "proposed": proposal.iteration,
-        "proposed_scale": proposal.lora_scale,
         "reason": proposal.reason,
         "overtrained": sorted(overtrained(rows, limits)),
         **({} if choice is None else {"chosen_by": choice.by}),
@@ -147,21 +171,21 @@ def take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
     reading = source_keymap_of(context, adapter)
     request = ScoringRequest(
         checkpoints={iteration: context.adapter_file(checkpoint.stored) for iteration, checkpoint in kept.items()},
-        lora_scales=SCORED_SCALES,
-        prompts=scored_prompts(verify_prompts_of(context, adapter)),
+        prompts=verify_prompts_of(context, adapter),
         trigger=adapter.trigger,
         base_model=base_model_for(context, adapter),
         keymap=None if reading is None else keymap_of(context),
         reading=reading,
         examples=_examples(making),
         recipe=recipe_of(context, adapter),
-        tier=shown_tier(adapter.tier),
+        tier=adapter.tier,
+        reference=own_reference(context, adapter, making.steps),
     )
     scores = score_checkpoints(
         request,
-        context.engines.renderer(),
+        KeptPictures(context, context.engines.renderer(), keeps_styled=True),
         context.engines.validation_meter(),
-        lambda done, total: making.log.debug("picture %d of %d", done, total),
+        lambda done: making.log.debug("picture %d", done),
     )
     insist_unchanged(context, adapter, making.steps["training_dataset"])
     figures = _finite(scores.as_json())

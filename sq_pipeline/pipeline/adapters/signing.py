@@ -8,7 +8,7 @@ from sq_pipeline.common.errors import Fault, VerificationError
 from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import PersonsWord, Steps, made
-from sq_pipeline.pipeline.adapters.checkpoint_report import describe_choice
+from sq_pipeline.pipeline.adapters.checkpoints.checkpoint_report import describe_choice
 from sq_pipeline.pipeline.chain import follow, problems_of
 from sq_pipeline.pipeline.promotions.sign_offs import Judged, SignOff, now_text
 from sq_pipeline.pipeline.store import Record

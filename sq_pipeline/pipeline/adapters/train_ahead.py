@@ -11,9 +11,9 @@ from sq_pipeline.common.errors import DivergedError, SqPipelineError
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Making, Steps
 from sq_pipeline.pipeline.adapters.adapter_status import ready
+from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import kept_checkpoints
 from sq_pipeline.pipeline.adapters.chosen_checkpoint import take_scores
 from sq_pipeline.pipeline.adapters.facts import recipe_of, sample_prompts_of, trainer_of
-from sq_pipeline.pipeline.adapters.kept_checkpoints import kept_checkpoints
 from sq_pipeline.pipeline.adapters.mlx_adapter import adapter_objects
 from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insist_unchanged
 from sq_pipeline.pipeline.context import Context, Step

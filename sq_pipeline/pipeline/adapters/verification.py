@@ -1,7 +1,6 @@
 """The asset `verification`: the gate's verdict over an mflux adapter. How it judges: `verification.verify`."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,6 @@ from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck
 from sq_pipeline.pipeline.adapters.facts import (
     asset_name,
     base_model_for,
-    dataset_label,
     family_names_of,
     promoted_record,
     recipe_of,
@@ -27,28 +25,26 @@ from sq_pipeline.pipeline.adapters.facts import (
     source_keymap_of,
     verify_prompts_of,
 )
+from sq_pipeline.pipeline.adapters.gate_settings import (
+    has_own_limits,
+    limits_of,
+    overrides_of,
+    reference_label,
+    reference_of,
+)
 from sq_pipeline.pipeline.adapters.source_file import insist_same_source, source_file, source_version
-from sq_pipeline.pipeline.base_pictures import BasePictures
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, verification_inputs
-from sq_pipeline.pipeline.reference_pictures import as_reference, reference_folder
+from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.training.dataset import fingerprint_folder
 from sq_pipeline.verification.checks.table import most_pictures
-from sq_pipeline.verification.gate_files import load_calibration, load_shipped
-from sq_pipeline.verification.gate_limits import (
-    GateCalibration,
-    GateOverrides,
-    Limits,
-    calibration_values,
-    limits_for,
-)
+from sq_pipeline.verification.gate_limits import calibration_values
 from sq_pipeline.verification.measure_fidelity import measure_fidelity
 from sq_pipeline.verification.measures.features import Pixels
 from sq_pipeline.verification.null_file import open_with_null
 from sq_pipeline.verification.prompts import insist_control_word, insist_trigger_is_read, verify_prompt_values
-from sq_pipeline.verification.reference import Reference
 from sq_pipeline.verification.report import draw_report_sheet, write_markdown
 from sq_pipeline.verification.thresholds import threshold_values
 from sq_pipeline.verification.verify import ChosenCheckpoint, InUse, VerifyRequest, verify_adapter
@@ -91,53 +87,13 @@ def _reference_version(context: Context, adapter: Adapter, steps: Steps) -> str:
         return made(steps, "training_dataset").data_version
     if adapter.reference is None:
         return "none"
-    folder, label = context.data.datasets_root / adapter.reference, _reference_label(adapter)
+    folder, label = context.data.datasets_root / adapter.reference, reference_label(adapter)
     key = ("reference", adapter.key)
     return context.remember(key, lambda: fingerprint(fingerprint_folder(folder, label, context.files.hash_of)))
 
 
-def _reference_label(adapter: Adapter) -> str:
-    return f"content/lora-datasets/{adapter.reference}"
-
-
 def _is_set(context: Context, adapter: Adapter) -> bool:
-    """True where a person asks something that the gate of before could not be asked."""
-    is_own = _calibration_of(context, adapter) != load_shipped(base_model_for(context, adapter).name)
-    is_held = adapter.dataset is None and adapter.reference is not None
-    is_asked = recipe_of(context, adapter).trigger_required or overrides_of(context, adapter) != GateOverrides()
-    return is_own or is_held or is_asked
-
-
-def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
-    """A person's limits for an adapter: for its tier, then for itself."""
-    return context.settings.thresholds.overrides_for(adapter.tier, adapter.key)
-
-
-def limits_of(context: Context, adapter: Adapter) -> Limits:
-    """The limits that it is judged by. Raises BaseModelError, ContentError."""
-    weights_hash = context.weights_hash(base_model_for(context, adapter))
-    return limits_for(_calibration_of(context, adapter), weights_hash, adapter.tier, overrides_of(context, adapter))
-
-
-def _calibration_of(context: Context, adapter: Adapter) -> GateCalibration | None:
-    name = base_model_for(context, adapter).name
-    return context.remember(("gate", name), lambda: load_calibration(context.data, name))
-
-
-def _reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference | None:
-    """An adapter's own dataset, as it was checked; for one from elsewhere the folder that its entry names, or None."""
-    if adapter.dataset is None:
-        if adapter.reference is None:
-            return None
-        path, base_model = context.data.datasets_root / adapter.reference, base_model_for(context, adapter)
-        return reference_folder(path, base_model, _reference_label(adapter))
-    folder = context.data.datasets_root / adapter.dataset
-    index = context.store.read_text(made(steps, "training_dataset").objects["index"])
-    pairs = [json.loads(line) for line in index.splitlines()]
-    paths, captions = [folder / pair["image"] for pair in pairs], [str(pair["prompt"]) for pair in pairs]
-    return as_reference(
-        dataset_label(adapter), paths, captions, recipe_of(context, adapter), base_model_for(context, adapter)
-    )
+    return has_own_limits(context, adapter) or (adapter.dataset is None and adapter.reference is not None)
 
 
 def _in_use(making: Making) -> InUse | None:
@@ -194,7 +150,7 @@ def _make(making: Making) -> Record:
             prompts=verify_prompts_of(context, adapter),
             thresholds=context.settings.thresholds,
             limits=limits_of(context, adapter),
-            reference=_reference_of(context, adapter, making.steps),
+            reference=reference_of(context, adapter, making.steps),
             source=opened,
             null_file=null_file,
             remarks=remarks_of(context, adapter),
@@ -204,7 +160,7 @@ def _make(making: Making) -> Record:
         report = verify_adapter(
             request,
             lambda: measure_fidelity(use, source, base_model, meter, reading),
-            BasePictures(context, context.engines.renderer()),
+            KeptPictures(context, context.engines.renderer(), keeps_styled=True),
             context.engines.loss_meter(),
             lambda done: making.log.debug("verification picture %d", done),
         )

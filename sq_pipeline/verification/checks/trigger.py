@@ -1,9 +1,7 @@
 """Check *trigger*: what the trigger does that a word without meaning does not: off/on × control/trigger."""
 
-import numpy as np
-
 from sq_pipeline.verification.look import Look, skipped
-from sq_pipeline.verification.measures.features import Floats, Pixels, border_features, hue_features, light_features
+from sq_pipeline.verification.measures.trigger import share_without_trigger
 from sq_pipeline.verification.verdicts import Verdict, percent
 
 NAME = "trigger"
@@ -24,7 +22,8 @@ def judge(look: Look) -> Verdict:
         return Verdict(NAME, "failed", 0.0, "a caption holds it", detail, null=0.0)
     if problem := _never_heard(look, trigger):
         return Verdict(NAME, "failed", 0.0, "more than a word that means nothing", problem, null=0.0)
-    without = share_without_trigger(look)
+    controls = look.camera.styled(request.use, look.prompts.control_word)
+    without = share_without_trigger(look.base, look.styled, look.base_with_control, controls)
     detail = f"{_describe(without)}: {percent(without)} of the style shows with a word that means nothing in its place"
     effect = 1 - without
     if reference is None or not reference.trigger_is_required:
@@ -36,24 +35,6 @@ def _describe(without: float) -> str:
     if without <= ONLY:
         return "only with its trigger"
     return "answers to its trigger" if without <= ANSWERS else "always on"
-
-
-def share_without_trigger(look: Look) -> float:
-    """How far pictures with the control word go along the way that those with the trigger go, 0 to about 1.
-
-    Colours in units of how they vary over the base model's pictures; each beside the base model's own picture of the
-    same text and seed.
-    """
-    base, base_control = look.base, look.base_with_control
-    controls = look.camera.styled(look.request.use, look.prompts.control_word)
-    units = np.stack([_colours(picture) for picture in (*base, *base_control)]).std(axis=0) + 0.5
-    gone = np.mean([(_colours(a) - _colours(b)) / units for a, b in zip(look.styled, base, strict=True)], axis=0)
-    leaked = np.mean([(_colours(a) - _colours(b)) / units for a, b in zip(controls, base_control, strict=True)], axis=0)
-    return float(leaked @ gone / max(float(gone @ gone), 1e-12))
-
-
-def _colours(picture: Pixels) -> Floats:
-    return np.concatenate([measure(picture) for measure in (light_features, hue_features, border_features)])
 
 
 def _never_heard(look: Look, trigger: str) -> str:

@@ -1,12 +1,11 @@
-"""Which checkpoints of a training were kept, what they are scored with, and which one a person chose.
+"""Which checkpoints of a training were kept, and which one a person chose.
 
-Not here: scoring (`checkpoint_scores`), what comes of a choice (`chosen_checkpoint`).
+Not here: scoring (`checkpoint_scoring`), what comes of a choice (`chosen_checkpoint`).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.common.errors import ContentError, Fault, SelectionError
@@ -15,9 +14,6 @@ from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.store import Record, StoredObject
 from sq_pipeline.training.checkpoint_choices import CheckpointChoice, read_choices, write_choices
-from sq_pipeline.training.checkpoint_scores import SCORED_PROMPTS, ScoreLimits
-from sq_pipeline.verification.prompts import VerifyPrompts
-from sq_pipeline.verification.thresholds import Thresholds
 
 _KEPT = re.compile(r"kept-(\d+)")
 
@@ -29,19 +25,6 @@ class KeptCheckpoint:
     iteration: int
     stored: StoredObject
     data_version: str
-
-
-@dataclass(frozen=True)
-class ScoredPrompts:
-    """The prompts that checkpoints are scored with, all with one seed, so that only the prompt tells pictures apart."""
-
-    prompts: tuple[str, ...]
-    seed: int
-    control_word: str
-
-    def model_dump(self) -> dict[str, Any]:
-        """The prompts as plain values."""
-        return asdict(self)
 
 
 def kept_checkpoints(context: Context, training: Record) -> dict[int, KeptCheckpoint]:
@@ -56,17 +39,6 @@ def kept_checkpoints(context: Context, training: Record) -> dict[int, KeptCheckp
         last = int(training.info["iterations"])
         found[last] = KeptCheckpoint(last, training.objects["adapter"], training.data_version)
     return dict(sorted(found.items()))
-
-
-def scored_prompts(prompts: VerifyPrompts) -> ScoredPrompts:
-    """The first of a tier's verification prompts, with the first one's seed."""
-    texts = tuple(item.prompt for item in prompts.prompts[:SCORED_PROMPTS])
-    return ScoredPrompts(texts, prompts.prompts[0].seed, prompts.control_word)
-
-
-def score_limits(thresholds: Thresholds) -> ScoreLimits:
-    """What a score must reach, by what a verification asks."""
-    return ScoreLimits(1 - thresholds.ssim_changed_max, 1 - thresholds.ssim_trigger_max)
 
 
 def choice_for(
