@@ -168,6 +168,19 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
+_JUDGEMENTS = {
+    "choice_pictures": "choosing checkpoints",
+    "verification_pictures": "verifications",
+    "stack_pictures": "looking at stacks",
+}
+
+
+def _judged_pictures(result: dict[str, Any]) -> str:
+    """How many pictures are rendered to judge, before any of a world's; empty for none."""
+    told = [f"{what} {result[key]}" for key, what in _JUDGEMENTS.items() if result[key]]
+    return f"pictures to judge by, at most: {', '.join(told)}" if told else ""
+
+
 def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
     """What makes the exit code 1 goes to stderr too, whatever stdout is read by: faults, and each cause once."""
     if as_json:
@@ -178,8 +191,8 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")
-        if pictures := result["verification_pictures"]:
-            print_line(f"verifications render {pictures} pictures at most, and the base model's own where they lack")
+        if told := _judged_pictures(result):
+            print_line(f"{told}, and the base model's own where they lack")
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh")
     for line in result["faults"]:
         say(f"fault: {line}")

@@ -53,7 +53,7 @@ _PRIORITY = {name: str(place - 1 if place else 9) for place, name in enumerate(A
 # What a person may say in the launchpad.
 _SAID = {
     name: Field(Noneable(kind), is_required=False, description=PersonsWord.model_fields[name].description)
-    for name, kind in (("by", str), ("because", str), ("iteration", int))
+    for name, kind in (("by", str), ("because", str), ("iteration", int), ("roll_back_to", str))
 }
 
 

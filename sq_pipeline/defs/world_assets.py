@@ -71,7 +71,8 @@ def build_world_assets(world: World, sources: Mapping[str, Source]) -> list[Asse
 
 def _inputs_spec(world: World, tier: Tier, kind: WorldAsset, sources: Mapping[str, Source]) -> AssetSpec:
     partitions = subjects_of(world, tier) if kind.is_by_subject else None
-    return inputs_spec(world_key(world, kind.name(tier)), sources, kind.sources, partitions)
+    kinds = [source.format(tier=tier) for source in kind.sources]
+    return inputs_spec(world_key(world, kind.name(tier)), sources, kinds, partitions)
 
 
 def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
@@ -81,6 +82,7 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
         key=world_key(world, kind.name(tier)),
         deps=_parent_keys(world, tier, kind),
         group_name=world.genre_part,
+        pool=GPU_POOL if kind.uses_gpu(world, tier) else None,
         metadata={WORLD: world.key},
         required_resource_keys={PIPELINE},
         description=kind.description(world, tier),
@@ -165,7 +167,7 @@ def _make(
     events = AssetEvents(context.instance)
     tell_inputs(events, kind, key, {slug: steps.get(slug) for slug in slugs})
     provenance = Provenance(events, parents_of(world, tier, kind))
-    renderer = pipeline.engines.renderer() if kind.uses_gpu else None
+    renderer = pipeline.engines.renderer() if kind.uses_gpu(world, tier) else None
     loads, made = renderer.model_loads if renderer else 0, 0
     notes = notes_of(pipeline, state.world, tier)
     for outcome in kind.make(pipeline, state, slugs):
@@ -210,7 +212,7 @@ def _describe(
 ) -> AssetMaterialization:
     assert made.subject is not None
     shown = shown_of(pipeline, state.world, kind, made.record, made.subject, notes)
-    if kind.uses_gpu:
+    if kind.uses_gpu(state.world, state.tier):
         shown[MADE_NOW] = made.is_made
     tags = provenance.tags(made.record.data_version, made.subject.slug)
     return AssetMaterialization(key, partition=made.subject.slug, metadata=shown, tags=tags)

@@ -30,6 +30,9 @@ _VERIFY_REVISION_BEFORE = 2  # which asked whether a picture changed, and not wh
 RENDER_REVISION = 1
 
 
+STACK_CHECK_REVISION = 1
+
+
 SCORES_REVISION = 2
 _SCORES_REVISION_BEFORE = 1  # which had measures and pictures of its own
 
@@ -245,6 +248,34 @@ def promotion_inputs(adapter_version: str, verification_version: str) -> Inputs:
 def stack_inputs(entries: Sequence[tuple[str, float]]) -> Inputs:
     """A stack: in order, each adapter's data version and the scale it is applied with."""
     return {"adapters": [[version, lora_scale] for version, lora_scale in entries]}
+
+
+def checked_stack_inputs(
+    entries: Sequence[tuple[str, float]],
+    word: str,
+    prompts: Sequence[Sequence[Any]],
+    limits: Mapping[str, Any],
+    base_model: BaseModel,
+    weights_hash: str,
+    tier: str,
+    renderer_versions: Mapping[str, str],
+) -> Inputs:
+    """A stack that is looked at: itself, and what it is looked at with. `word`: the triggers before each of `prompts`,
+    which have their seeds.
+    """
+    return {
+        **stack_inputs(entries),
+        "check": STACK_CHECK_REVISION,
+        "check.triggers": word,
+        "check.prompts": [list(prompt) for prompt in prompts],
+        **{f"check.{name}": value for name, value in limits.items()},
+        **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
+    }
+
+
+def unchecked_stack_inputs(entries: Sequence[tuple[str, float]]) -> Inputs:
+    """A stack that nothing can be rendered with to look at it."""
+    return {**stack_inputs(entries), "check": None}
 
 
 def prompt_inputs(prompt: Prompt, base_model: BaseModel) -> Inputs:

@@ -10,16 +10,29 @@ from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import outdated_choice
+from sq_pipeline.pipeline.adapters.chosen_checkpoint import pictures_at_most as choice_pictures
 from sq_pipeline.pipeline.adapters.facts import missing_file, remarks_of
 from sq_pipeline.pipeline.adapters.training_dataset import dataset_warnings
-from sq_pipeline.pipeline.adapters.verification import pictures_at_most, sound_scales
+from sq_pipeline.pipeline.adapters.verification import pictures_at_most as verification_pictures
+from sq_pipeline.pipeline.adapters.verification import sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.settled import Settled, find_settled, settle
 from sq_pipeline.pipeline.worlds.in_use import note_of
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
+from sq_pipeline.pipeline.worlds.stack import warnings_of_stack
+from sq_pipeline.pipeline.worlds.stack_look import pictures_at_most as stack_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
+
+
+@dataclass(frozen=True)
+class JudgedPictures:
+    """How many are rendered with adapters to choose checkpoints, to verify, and to look at stacks; at most."""
+
+    choices: int = 0
+    verifications: int = 0
+    stacks: int = 0
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,7 @@ class Plan:
     """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
 
     `worlds` are those tiers of worlds with something to do or to tell; `settled` are the others, all fresh.
-    `verification_pictures`: how many pictures verifications that are to be made render at most.
+    `pictures`: how many pictures judgements that are to be made render at most.
     """
 
     adapters: dict[str, dict[str, Step]]
@@ -35,7 +48,7 @@ class Plan:
     settled: tuple[Settled, ...]
     faults: tuple[Fault, ...]
     warnings: tuple[Fault | str, ...]
-    verification_pictures: int = 0
+    pictures: JudgedPictures = JudgedPictures()
 
     def steps(self) -> Iterable[Step]:
         """Every step that was looked at, adapters first; those of settled worlds are not."""
@@ -59,7 +72,9 @@ class Plan:
             "stale": [_as_json(step) for step in steps if step.is_to_do],
             "blocked": [_as_json(step) for step in steps if step.status in ("blocked", "waiting")],
             "fresh": self.fresh,
-            "verification_pictures": self.verification_pictures,
+            "choice_pictures": self.pictures.choices,
+            "verification_pictures": self.pictures.verifications,
+            "stack_pictures": self.pictures.stacks,
             "faults": [str(fault) for fault in self.faults],
             "warnings": [str(warning) for warning in self.warnings],
         }
@@ -108,7 +123,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     warnings = (
         *context.catalog.warnings,
         *(warning for found in settled for warning in found.warnings),
-        *(warning for state in states for warning in warnings_of_drops(state)),
+        *(warning for state in states for warning in (*warnings_of_stack(state), *warnings_of_drops(state))),
         *_outdated_choices(context, adapters),
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
         *_remarks(context, adapters),
@@ -116,12 +131,22 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_unknown_in_gate(context),
         *_unsound_scales(worlds, adapters),
     )
-    pictures = sum(
-        pictures_at_most(context, context.catalog.adapters[key])
-        for key, steps in adapters.items()
-        if steps["verification"].is_to_do
-    )
+    pictures = _pictures(context, adapters, states)
     return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings, pictures)
+
+
+def _pictures(
+    context: Context, adapters: Mapping[str, Mapping[str, Step]], states: Iterable[WorldState]
+) -> JudgedPictures:
+    choices = verifications = 0
+    for key, steps in adapters.items():
+        adapter = context.catalog.adapters[key]
+        chosen = choice_pictures(context, adapter)
+        if chosen and steps["chosen_checkpoint"].is_to_do:
+            choices += chosen
+        if steps["verification"].is_to_do:
+            verifications += verification_pictures(context, adapter, has_choice=chosen > 0)
+    return JudgedPictures(choices, verifications, stack_pictures(context, states))
 
 
 def _outdated_choices(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

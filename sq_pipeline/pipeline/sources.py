@@ -47,7 +47,9 @@ class Sources:
         self._data, self._catalog, self._settings = data, catalog, settings
 
     def of_world(self, world: World) -> dict[str, Source]:
-        """Those of a world: `sq_yaml`, `visual_style` (the genre's), `yaml` (its own), `base_model`."""
+        """Those of a world: `sq_yaml`, `visual_style` (the genre's), `yaml` (its own), `verify_prompts/<tier>`,
+        `base_model`, `gate`.
+        """
         part, name = world.genre_part, world.key
         found = {
             SETTINGS: _settings(),
@@ -62,11 +64,12 @@ class Sources:
                 lambda context: context.catalog.faults.get(name, ()),
             ),
         }
+        found |= {f"verify_prompts/{tier}": self._verify_prompts(tier) for tier in world.tiers}
         return found | self._base_model(self._settings.base_model or world.style.preferred_model)
 
     def of_adapter(self, adapter: Adapter) -> dict[str, Source]:
-        """Those of an adapter: `sq_yaml`, `keymaps`, `verify_prompts`, `base_model`, and its `dataset_folder` or
-        `source_file`.
+        """Those of an adapter: `sq_yaml`, `keymaps`, `verify_prompts`, `base_model`, `gate`, and its `dataset_folder`
+        or `source_file`.
         """
         part, key = adapter.asset_folder.partition("/")[0], adapter.key
         if adapter.dataset is None:
@@ -80,11 +83,7 @@ class Sources:
         found = {
             SETTINGS: _settings(),
             "keymaps": Source("keymaps", "How adapters of all dialects are read and written.", _version_of_keymaps),
-            "verify_prompts": _file(
-                f"verify_prompts/{_tier_part(adapter.tier)}",
-                self._data.verify_prompts_root / f"{adapter.tier}.yaml",
-                self._data,
-            ),
+            "verify_prompts": self._verify_prompts(adapter.tier),
             own: Source(
                 asset_name(adapter, own), what, lambda context: version(context, context.catalog.adapters[key]), part
             ),
@@ -108,14 +107,22 @@ class Sources:
         first = self._catalog.first_world_of(adapter)
         return self._settings.base_model or (first.style.preferred_model if first else None)
 
+    def _verify_prompts(self, tier: str) -> Source:
+        file = self._data.verify_prompts_root / f"{tier}.yaml"
+        return _file(f"verify_prompts/{_tier_part(tier)}", file, self._data)
+
     def _base_model(self, name: str | None) -> dict[str, Source]:
+        """`base_model`, and `gate`, the limits that were found over it."""
         try:
             base_model = resolve_base_model(name or DEFAULT_BASE_MODEL)
         except SqPipelineError:
             return {}  # what wants it says so
         what, key = f"The weights of {base_model.name}.", base_model.name.replace("-", "_").replace(".", "_")
-        source = Source(f"base_models/{key}", what, lambda context: context.weights_hash(base_model))
-        return {"base_model": source}
+        weights = Source(f"base_models/{key}", what, lambda context: context.weights_hash(base_model))
+        return {
+            "base_model": weights,
+            "gate": _file(f"gate/{key}", self._data.gate_root / f"{base_model.name}.yaml", self._data),
+        }
 
 
 def _tier_part(tier: str) -> str:

@@ -64,6 +64,8 @@ class GateOverrides(_Strict):
     """Least change, over that of the same file with its outputs exchanged at random."""
     trigger_effect: GateLimit | None = None
     """Least share of the style that the trigger adds over a word that means nothing, where the trigger is required."""
+    stack_shown: GateLimit | None = None
+    """Least share of what an adapter does alone that it does beside the others of a world's stack; advice."""
 
 
 class Calibrated(_Strict):
@@ -97,6 +99,11 @@ RATIOS: Mapping[LimitName, Calibrated] = {
 }
 
 
+STACK_SHOWN = "shown in the stack"
+# Of stacks, which no single adapter is judged by: half of an effect is still one, a quarter is hardly seen.
+_OF_STACK = Calibrated(limit=0.35, nothing=0.0, good=1.0)
+
+
 class Limits:
     """The limits that one verification goes by, each with where it comes from."""
 
@@ -118,6 +125,16 @@ class Limits:
         if own is not None:
             return own.reason
         return "calibrated" if name in self._known else "not calibrated for this base model and tier"
+
+    def of_stack(self) -> Calibrated:
+        """The limit for each adapter of a stack, and what it stands between."""
+        own = self._overrides.stack_shown
+        return _OF_STACK if own is None else _OF_STACK.model_copy(update={"limit": own.value})
+
+    def reason_of_stack(self) -> str:
+        """Why that limit stands where it does."""
+        own = self._overrides.stack_shown
+        return "half of an effect still shows, a quarter hardly" if own is None else own.reason
 
     def is_own(self, name: str) -> bool:
         """True for a limit that a person set."""

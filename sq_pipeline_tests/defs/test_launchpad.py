@@ -71,6 +71,43 @@ def test_with_a_name_it_is_promoted(waits: Ticks) -> None:
     assert waits.tick("adapters")[1].splitlines()[0] == "waits for your yes: paper_land"
 
 
+@pytest.fixture
+def twice(done: Game) -> Ticks:
+    """Two versions were in use, one after the other."""
+    recipe = done.data.datasets_root / "west/landscape/lora.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 1", "seed: 7"))
+    done.run()
+    return Ticks(done)
+
+
+def test_an_earlier_version_is_put_back(twice: Ticks) -> None:
+    data = twice.game.data
+    newest = read_manifest(data, "west")["west_land"]["adapter_version"]
+    assert launch(twice, PROMOTED, config={"by": "Ana", "roll_back_to": "previous", "because": "softer"}).success
+    entry = read_manifest(data, "west")["west_land"]
+    assert (entry["promoted_by"], entry["act"], entry["because"]) == ("Ana", "rollback", "softer")
+    assert entry["adapter_version"] != newest
+    assert twice.tick("adapters")[0] == []  # it stays
+    assert launch(twice, PROMOTED, config={"by": "Ana", "roll_back_to": newest.removeprefix("sha256:")[:12]}).success
+    assert read_manifest(data, "west")["west_land"]["adapter_version"] == newest
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"by": "Ana", "roll_back_to": "0000"}, "no version begins with '0000'"),
+        ({"by": "Ana", "roll_back_to": ""}, "no version begins with ''"),
+        ({"roll_back_to": "previous"}, "nobody is named"),
+    ],
+)
+def test_what_cannot_be_put_back_is_told_in_a_line(twice: Ticks, config: dict[str, Any], told: str) -> None:
+    before = read_manifest(twice.game.data, "west")
+    result = launch(twice, PROMOTED, config=config)
+    assert not result.success
+    assert told in failure(twice, twice.game.instance, result.run_id)
+    assert read_manifest(twice.game.data, "west") == before
+
+
 @pytest.mark.parametrize("by", ["", "  ", None])
 def test_no_name_is_no_yes(waits: Ticks, by: str | None) -> None:
     before = read_manifest(waits.game.data, "west")
@@ -147,7 +184,10 @@ def test_without_a_word_all_is_as_ever(kept: Ticks) -> None:
 
 def test_what_an_asset_hears_is_in_its_record() -> None:
     heard = {kind.name: kind.hears for kind in ADAPTER_ASSETS.values() if kind.hears}
-    assert heard == {"chosen_checkpoint": ("iteration", "by"), "promoted_adapter": ("by", "because")}
+    assert heard == {
+        "chosen_checkpoint": ("iteration", "by"),
+        "promoted_adapter": ("by", "because", "roll_back_to"),
+    }
     assert all(set(names) <= set(PersonsWord.model_fields) for names in heard.values())
 
 

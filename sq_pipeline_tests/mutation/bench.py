@@ -55,14 +55,14 @@ class Painter:
 
     weights: Mapping[str, str]
     versions: Mapping[str, str]
-    rendered: int = 0
+    rendered: int = 0  # not counting what a judgement looks at
     model_loads: int = 0
 
     def describe(self) -> EngineDescription:
         return EngineDescription("painter", self.versions, "a chip")
 
     def render(self, request: RenderRequest) -> RenderedImage:
-        self.rendered += 1
+        self.rendered += request.must_be_whole
         asked = replace(request, adapters=(), tier="")  # a tier makes no difference by itself
         shape = (request.height_px, request.width_px, 3)
         pixels = _numbers(asked, self.weights[request.base_model], self.versions).uniform(40, 215, shape)
@@ -181,13 +181,14 @@ def engines_of(machine: Machine) -> tuple[Engines, Painter, Pupil]:
 class Made:
     """What was made by work, not taken from the store: adapters by their keys, pictures by `picture_key`.
 
-    Galleries are by their world, or `genre/world/tier` where they show no places.
+    Galleries, and stacks that were looked at, are by their world, or `genre/world/tier` where they show no places.
     """
 
     trained: set[str] = field(default_factory=set[str])
     remapped: set[str] = field(default_factory=set[str])
     verified: set[str] = field(default_factory=set[str])
     promoted: set[str] = field(default_factory=set[str])
+    stacks: set[str] = field(default_factory=set[str])
     rendered: set[str] = field(default_factory=set[str])
     galleries: set[str] = field(default_factory=set[str])
 
@@ -299,7 +300,9 @@ def run_world(context: Context, state: WorldState, made: Made) -> None:
         list(make_world_asset(context, world, state.tier, "prompts", wanted))
         return
     if state.stack.is_to_do:
-        list(make_world_asset(context, world, state.tier, "stack"))
+        (stack,) = make_world_asset(context, world, state.tier, "stack")
+        assert not isinstance(stack, Failed)
+        made.stacks |= {gallery_key(state)} if stack.is_made and "check" in stack.record.info else set()
     wanted |= {slug for slug, step in state.pictures.items() if step.is_to_do}
     list(make_world_asset(context, world, state.tier, "prompts", wanted))
     for outcome in make_world_asset(context, world, state.tier, "images", wanted):

@@ -440,7 +440,26 @@ class Oracle:
             self.acts[key] = (*acts, (line.approval, line.content, line.outcomes))
         self.promoted[key] = (line.content, line.outcomes)
 
+    def _look_at_stack(self, game: Game, view: WorldView, tier: str, made: Made) -> None:
+        """Several adapters are looked at together: their versions and scales, and what the look is made with."""
+        model, stack = base_model_of(game, view), view.stack(tier)
+        keys = [f"{view.genre}/{entry.name}" for entry in stack]
+        is_there = all(key in self.promoted for key in keys) and model in game.machine.weights
+        if len(stack) < 2 or not view.shown[tier] or view.is_faulty or not is_there:
+            return
+        prompts = 16 // (3 if len(stack) == 2 else 2 * len(stack) + 1)
+        look = {
+            "stack": [[self.promoted[key][0], entry.scale] for key, entry in zip(keys, stack, strict=True)],
+            "words": list(dict.fromkeys(entry.trigger for entry in stack if entry.trigger)),
+            "prompts": game.verify[tier].prompts[: max(2, prompts)],
+            **_rendering(game, model, tier),
+        }
+        if ("stack", key_of(look=look)) not in self.known:
+            made.stacks.add(view.key if tier == "landscape" else f"{view.key}/{tier}")
+        self.known.add(("stack", key_of(look=look)))
+
     def _run_tier(self, game: Game, view: WorldView, tier: str, made: Made) -> None:
+        self._look_at_stack(game, view, tier, made)
         pictures = self._pictures(game, view, tier, {key: content for key, (content, _) in self.promoted.items()})
         for place, key in pictures:
             slug = slug_of(place)

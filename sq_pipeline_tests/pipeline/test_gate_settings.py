@@ -141,7 +141,13 @@ def test_a_reference_stays_below_the_datasets(folder: str, game: Game) -> None:
 
 def test_the_plan_says_how_many_pictures_verifications_render(game: Game) -> None:
     """Four prompts with the trigger and with the control word, two of them at two other scales."""
-    assert game.plan()["verification_pictures"] == 2 * (4 + 4 + 4)
+    plan = game.plan()
+    assert plan["choice_pictures"] == 2 * 3 * 4  # three checkpoints; those of the chosen one are not rendered again
+    assert plan["verification_pictures"] == 2 * (4 + 4)
+    for recipe in game.data.datasets_root.rglob("lora.yaml"):
+        recipe.write_text(recipe.read_text() + "kept_checkpoints: 1\n")
+    plan = game.plan()
+    assert (plan["choice_pictures"], plan["verification_pictures"]) == (0, 2 * (4 + 4 + 4))
     game.run()
     assert game.plan()["verification_pictures"] == 0
     _add_external(game)

@@ -29,6 +29,10 @@ class PersonsWord(BaseModel):
     by: str | None = Field(default=None, description="Who says so.")
     because: str | None = Field(default=None, description="Why, where a check failed.")
     iteration: int | None = Field(default=None, description="The kept checkpoint that is to be used.")
+    roll_back_to: str | None = Field(
+        default=None,
+        description="The first digits of the version that is put back in use, or `previous` for the one before.",
+    )
 
 
 NO_WORD = PersonsWord()

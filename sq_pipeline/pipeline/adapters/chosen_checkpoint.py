@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sq_pipeline.common.errors import Fault, SelectionError
+from sq_pipeline.common.errors import ContentError, DatasetError, Fault, SelectionError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, PersonsWord, Steps, made
@@ -205,6 +205,19 @@ def take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
     return record
 
 
+def pictures_at_most(context: Context, adapter: Adapter) -> int:
+    """How many pictures a choice among its checkpoints renders with them; 0 where there is none, or nobody can tell."""
+    if adapter.dataset is None:
+        return 0
+    try:
+        recipe, prompts = recipe_of(context, adapter), verify_prompts_of(context, adapter).prompts
+    except (ContentError, DatasetError):
+        return 0  # its step says why
+    count = len(recipe.kept_iterations())
+    sets = 2 if recipe.trigger_required and adapter.trigger is not None else 1
+    return count * len(prompts) * sets if count > 1 else 0
+
+
 def _examples(making: Making) -> tuple[TrainingExample, ...]:
     """The pairs as they were checked, from the dataset's own index: no picture is decoded for it."""
     folder = making.context.data.datasets_root / str(making.adapter.dataset)
@@ -226,7 +239,7 @@ def _finite(figures: dict[str, Any]) -> dict[str, Any]:
 ASSET = AdapterAsset(
     name="chosen_checkpoint",
     upstream=("mlx_adapter", "training_dataset"),  # the second holds the pairs that it is scored on
-    sources=("keymaps", "verify_prompts", "base_model", "sq_yaml"),
+    sources=("keymaps", "verify_prompts", "base_model", "gate", "sq_yaml"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: (

@@ -5,6 +5,8 @@ Not here: judging (`verification`), which gate judged it before an upgrade (each
 
 import json
 
+from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Steps, made
 from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, recipe_of
@@ -16,8 +18,9 @@ from sq_pipeline.verification.reference import Reference
 
 
 def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
-    """A person's limits for an adapter: for its tier, then for itself."""
-    return context.settings.thresholds.overrides_for(adapter.tier, adapter.key)
+    """A person's limits for an adapter: for its tier, then for itself; not those of stacks."""
+    found = context.settings.thresholds.overrides_for(adapter.tier, adapter.key)
+    return found.model_copy(update={"stack_shown": None})
 
 
 def limits_of(context: Context, adapter: Adapter) -> Limits:
@@ -40,9 +43,18 @@ def has_own_limits(context: Context, adapter: Adapter) -> bool:
     return is_own or is_asked
 
 
+def limits_of_tier(context: Context, base_model: BaseModel, tier: Tier) -> Limits:
+    """Those for pictures of a tier, whichever adapters make them. Raises BaseModelError, ContentError."""
+    overrides = context.settings.thresholds.overrides_for(tier)
+    return limits_for(_calibration(context, base_model), context.weights_hash(base_model), tier, overrides)
+
+
 def _calibration_of(context: Context, adapter: Adapter) -> GateCalibration | None:
-    name = base_model_for(context, adapter).name
-    return context.remember(("gate", name), lambda: load_calibration(context.data, name))
+    return _calibration(context, base_model_for(context, adapter))
+
+
+def _calibration(context: Context, base_model: BaseModel) -> GateCalibration | None:
+    return context.remember(("gate", base_model.name), lambda: load_calibration(context.data, base_model.name))
 
 
 def reference_label(adapter: Adapter) -> str:

@@ -16,6 +16,7 @@ from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, Making, PersonsWord, Steps, made
+from sq_pipeline.pipeline.adapters.enter_rollback import PREVIOUS, enter_rollback
 from sq_pipeline.pipeline.adapters.facts import asset_name
 from sq_pipeline.pipeline.adapters.signing import failed_checks, judged_of, sign_as, sign_off_for
 from sq_pipeline.pipeline.context import Context, Step
@@ -224,7 +225,14 @@ def _why_no_adapter_of_ours(context: Context, adapter: Adapter, path: Path) -> s
 
 
 def _enter(context: Context, adapter: Adapter, steps: Steps, word: PersonsWord) -> None:
-    """Write down a person's yes, unless it is there and in use already; raises VerificationError."""
+    """Write down a person's yes, unless it is there and in use already, or that they put an earlier version back.
+
+    Raises VerificationError, SelectionError.
+    """
+    if word.roll_back_to is not None:
+        to = word.roll_back_to.strip()
+        enter_rollback(context, adapter, None if to == PREVIOUS else to, word.by or "", word.because)
+        return
     sign_off = sign_as(adapter, steps, word)
     is_in_use = steps["promoted_adapter"].status == "fresh" and held_sign_off(context, adapter) is None
     if not is_in_use:
@@ -298,7 +306,7 @@ ASSET = AdapterAsset(
     make=_make,
     description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",
     refine=_refine,
-    hears=("by", "because"),
+    hears=("by", "because", "roll_back_to"),
     enter=_enter,
     is_placed=True,
 )

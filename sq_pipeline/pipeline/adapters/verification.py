@@ -177,14 +177,21 @@ def _make(making: Making) -> Record:
     return making.step.as_record(report.data_version, objects, report.as_json(_LAYERS_ON_RECORD))
 
 
-def pictures_at_most(context: Context, adapter: Adapter) -> int:
-    """How many pictures its verification renders with the adapter, if it is a clear case; 0 where nobody can tell."""
+def pictures_at_most(context: Context, adapter: Adapter, *, has_choice: bool) -> int:
+    """How many pictures its verification renders with the adapter, if it is a clear case; 0 where nobody can tell.
+
+    `has_choice`: its checkpoint was chosen by pictures, which are not rendered again.
+    """
     try:
         prompts = verify_prompts_of(context, adapter).prompts
     except ContentError:
         return 0  # its step says why
     has_reference = adapter.dataset is not None or adapter.reference is not None
-    return most_pictures(len(prompts), has_trigger=adapter.trigger is not None, has_reference=has_reference)
+    most = most_pictures(len(prompts), has_trigger=adapter.trigger is not None, has_reference=has_reference)
+    if not has_choice:
+        return most
+    is_required = recipe_of(context, adapter).trigger_required and adapter.trigger is not None
+    return most - len(prompts) * (2 if is_required else 1)
 
 
 def sound_scales(record: Record | None) -> tuple[float, float] | None:
@@ -210,7 +217,7 @@ ASSET = AdapterAsset(
     name="verification",
     # the second is what the remapped adapter is held against, the third has the pictures of its style
     upstream=("mflux_adapter", "chosen_checkpoint", "training_dataset"),
-    sources=("verify_prompts", "base_model", "sq_yaml"),
+    sources=("verify_prompts", "base_model", "gate", "sq_yaml"),
     inputs=_inputs,
     make=_make,
     description=lambda adapter: f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",

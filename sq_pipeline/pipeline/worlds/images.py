@@ -217,5 +217,5 @@ ASSET = WorldAsset(
     shows=(ShownPicture("picture", "", 256),),
     another="for another picture change its prompt, or `base_seed` in visual_style.yaml for all of them",
     is_by_subject=True,
-    uses_gpu=True,
+    uses_gpu=lambda _world, _tier: True,
 )

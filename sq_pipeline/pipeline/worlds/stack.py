@@ -1,7 +1,8 @@
 """The asset `stack`: the promoted adapters of a world's tier, in order, with their scales."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Any
 
 from sq_pipeline.common.errors import Fault, RenderError
 from sq_pipeline.common.fingerprints import fingerprint
@@ -13,6 +14,9 @@ from sq_pipeline.pipeline.adapters.facts import promoted_record
 from sq_pipeline.pipeline.chain import follow
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import stack_inputs
+from sq_pipeline.pipeline.shown import ShownPicture
+from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.worlds.stack_look import CHECK, inputs_of, is_for_several, is_looked_at, look_at
 from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState, world_asset
 
@@ -36,8 +40,7 @@ def stack_step_of(context: Context, world: World, tier: Tier) -> tuple[Step, tup
             entries.append(AppliedEntry(entry.name, entry.lora_scale, record))
     if missing:
         return follow(missing, asset, "stack"), ()
-    inputs = stack_inputs([(entry.record.data_version, entry.lora_scale) for entry in entries])
-    return context.step(asset, "stack", inputs), tuple(entries)
+    return context.step(asset, "stack", inputs_of(context, world, tier, asset, entries)), tuple(entries)
 
 
 def _why_no_stack(context: Context, world: World, tier: Tier) -> tuple[str, ...]:
@@ -71,8 +74,28 @@ def _make(context: Context, state: WorldState, _slugs: Collection[str]) -> list[
         {"name": entry.name, "lora_scale": entry.lora_scale, "adapter_version": entry.record.data_version}
         for entry in state.entries
     ]
-    record = step.as_record(fingerprint(step.inputs), info={"adapters": applied})
+    found, objects = look_at(context, state.world, state.tier, state.entries) if is_looked_at(step.inputs) else ({}, {})
+    # how its adapters go together makes no other pictures
+    version = fingerprint(stack_inputs(state.versions))
+    record = step.as_record(version, objects, {"adapters": applied, **found})
     return [Made(context.keep(step, record), is_made=True)]
+
+
+def warnings_of_stack(state: WorldState) -> Iterator[Fault]:
+    """What is to be told of how its adapters go together."""
+    found = state.stack.record.info.get(CHECK) if state.stack.record is not None else None
+    if found is not None and not found["holds"]:
+        hint = "change their scales, or look at the sheet of the stack"
+        yield Fault(state.world.key, f"{state.tier} stack", found["sentence"], hint)
+
+
+def _figures(record: Record) -> dict[str, Any]:
+    """The adapters, the verdict in a sentence, and each figure, which the pages plot over time."""
+    found = record.info.get(CHECK)
+    if found is None:
+        return {"adapters": record.info["adapters"]}
+    numbers = {each["check"]: each["figure"] for each in found["verdicts"] if each["figure"] is not None}
+    return {"adapters": record.info["adapters"], "together": found["sentence"], **numbers}
 
 
 def _description(world: World, tier: Tier) -> str:
@@ -86,10 +109,12 @@ def _description(world: World, tier: Tier) -> str:
 ASSET = WorldAsset(
     part="stack",
     upstream=(),
-    sources=("yaml", "visual_style", "sq_yaml"),
+    sources=("yaml", "visual_style", "sq_yaml", "verify_prompts/{tier}", "base_model", "gate"),
     enter_status=_enter_status,
     steps=lambda state: {"": state.stack},
     make=_make,
     description=_description,
-    figures=lambda record: {"adapters": record.info["adapters"]},
+    figures=_figures,
+    shows=(ShownPicture("sheet", "stack", 480),),
+    uses_gpu=is_for_several,
 )

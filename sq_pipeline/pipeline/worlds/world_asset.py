@@ -48,7 +48,8 @@ def _inputs_and_info(record: Record) -> Mapping[str, Any]:
 class WorldAsset:
     """A kind of asset of a tier of a world. One that `is_by_subject` is many: one of each subject.
 
-    `upstream`: the kinds it is made from. `sources`: where its own inputs come from, see `pipeline.sources`.
+    `upstream`: the kinds it is made from. `sources`: where its own inputs come from, see `pipeline.sources`, where
+    `{tier}` stands for the tier.
     `enter_status`: enters how it stands into the state, after those upstream.
     `steps`: where it entered that, by slug, or under `""`. `make`: makes those of these slugs that the store has not;
     one that is not by subject raises where it cannot be made. `figures` and `shows`: what its page shows. `another`:
@@ -66,7 +67,7 @@ class WorldAsset:
     shows: tuple[Shown, ...] = ()
     another: str = ""
     is_by_subject: bool = False
-    uses_gpu: bool = False
+    uses_gpu: Callable[[World, Tier], bool] = lambda _world, _tier: False
 
     def name(self, tier: Tier) -> str:
         """The last part of its asset keys."""

@@ -1,4 +1,4 @@
-"""How much of what an adapter does to pictures does it do without its trigger? Not here: limits."""
+"""How much of what an adapter does to colours does it do without its trigger, or beside others? Not here: limits."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,21 @@ def share_without_trigger(
     Colours in units of how they vary over the base model's pictures; each beside the base model's own picture of the
     same text and seed. All of one length.
     """
-    units = np.stack([_colours(picture) for picture in (*base, *base_with_control)]).std(axis=0) + 0.5
-    gone, leaked = _way(base, styled, units), _way(base_with_control, styled_with_control, units)
-    return float(leaked @ gone / max(float(gone @ gone), 1e-12))
+    units = (*base, *base_with_control)
+    gone = colours_gone(base, styled, units_from=units)
+    return share_of(colours_gone(base_with_control, styled_with_control, units_from=units), gone)
 
 
-def _way(without: Sequence[Pixels], with_adapter: Sequence[Pixels], units: Floats) -> Floats:
+def colours_gone(without: Sequence[Pixels], with_adapter: Sequence[Pixels], *, units_from: Sequence[Pixels]) -> Floats:
+    """`(33,)`: what an adapter does to colours, the mean of the pairs, in units of how they vary in `units_from`."""
+    units = np.stack([_colours(picture) for picture in units_from]).std(axis=0) + 0.5
     pairs = zip(with_adapter, without, strict=True)
     return np.mean([(_colours(mine) - _colours(base)) / units for mine, base in pairs], axis=0)
+
+
+def share_of(way: Floats, whole: Floats) -> float:
+    """How far one way goes along another: 1 for the same, 0 for none, or one across."""
+    return float(way @ whole / max(float(whole @ whole), 1e-12))
 
 
 def _colours(picture: Pixels) -> Floats:
