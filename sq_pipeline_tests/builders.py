@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from sq_pipeline.common.errors import Fault, SqPipelineError
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.training.dataset import TrainingDataset, check_dataset
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline.training.recipe import Recipe
-from sq_pipeline.verification.gate_limits import IS_UPPER, GateOverrides
+from sq_pipeline.verification.gate_limits import IS_UPPER
 from sq_pipeline_tests.fakes import FakeTrainer
 
 WIDTH_PX, HEIGHT_PX = 128, 96  # tiny-flux's training size

@@ -28,6 +28,7 @@ from sq_pipeline.calibration.styles import BENCH_STYLES, STYLES_REVISION
 from sq_pipeline.common.atomic import atomic_path, write_bytes, write_text
 from sq_pipeline.common.errors import Fault, StorageError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_bytes, hash_file, short
+from sq_pipeline.common.gate_overrides import GateLimit, GateOverrides
 from sq_pipeline.common.strict_yaml import dump_yaml
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import VERIFY_REVISION
@@ -37,7 +38,7 @@ from sq_pipeline.training.ports import TrainProgress
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.train import train_adapter
 from sq_pipeline.verification.checks.table import LIMIT_OF
-from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES, GateLimit, GateOverrides
+from sq_pipeline.verification.gate_limits import IS_UPPER, LIMIT_NAMES
 from sq_pipeline.verification.prompts import load_verify_prompts, verify_prompt_values
 from sq_pipeline.verification.report import draw_report_sheet
 from sq_pipeline.verification.ssim import ssim

@@ -15,10 +15,11 @@ from sq_pipeline.calibration.plain import plain_pictures
 from sq_pipeline.common.archive import archive_edited
 from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import BaseModelError, Fault
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.processes.awake import kept_awake
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, write_calibration
-from sq_pipeline.verification.gate_limits import LIMIT_NAMES, GateCalibration, GateOverrides, limits_for
+from sq_pipeline.verification.gate_limits import LIMIT_NAMES, GateCalibration, limits_for
 from sq_pipeline.verification.prompts import load_verify_prompts
 
 Say = Callable[[str], None]

@@ -6,12 +6,15 @@ from tempfile import TemporaryDirectory
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.tensor_scan import tensors_data_version
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.reference_pictures import reference_folder
+from sq_pipeline.training.dataset_files import read_recipe
+from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.verification.fidelity import FidelityReport
 from sq_pipeline.verification.gate_files import load_calibration
-from sq_pipeline.verification.gate_limits import GateOverrides, limits_for
+from sq_pipeline.verification.gate_limits import limits_for
 from sq_pipeline.verification.measure_fidelity import measure_fidelity, reading_for
 from sq_pipeline.verification.null_file import open_with_null
 from sq_pipeline.verification.prompts import insist_control_word, insist_trigger_is_read, load_verify_prompts
@@ -32,14 +35,16 @@ def verify_file(
 ) -> VerificationReport:
     """Judge a file against what `source` says (itself, for any file without one) and a folder of pictures in its style.
 
-    `overrides`: limits in place of those that `sq.yaml` has for the tier. `measures_noise`: see `VerifyRequest`.
-    Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
+    `overrides`: limits in place of those that `sq.yaml` has for the tier and the reference's recipe for itself.
+    `measures_noise`: see `VerifyRequest`. Raises AdapterError, BaseModelError, ContentError, DatasetError, RenderError.
     """
     trigger = (trigger or "").strip() or None
     engines, thresholds = context.engines, context.settings.thresholds
     use = AdapterUse(file.resolve(), 1.0)
     calibration = load_calibration(context.data, base_model.name)
-    overrides = thresholds.overrides_for(tier) if overrides is None else overrides
+    if overrides is None:
+        recipe = Recipe() if reference is None else read_recipe(reference, reference.name)
+        overrides = recipe.gate.over(thresholds.overrides_for(tier))
     limits = limits_for(calibration, context.weights_hash(base_model), tier, overrides)
     prompts = load_verify_prompts(context.data, tier)
     insist_control_word(prompts, tier, trigger)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from sq_pipeline.base_models.base_models import known_names, resolve_base_model
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.fingerprints import counted_fields
+from sq_pipeline.common.gate_overrides import GateOverrides
 
 TrainerName = Literal["mlx", "mlx-examples", "mflux-train"]
 
@@ -39,6 +40,8 @@ class Recipe(BaseModel):
     """The word that wakes the adapter. A dataset without one is an error."""
     trigger_required: bool = False
     """The style must show only where the trigger is called; a verification fails where it shows unasked."""
+    gate: GateOverrides = GateOverrides()
+    """Limits of the gate for this adapter, each with its reason, above those of `sq.yaml` for all and for its tier."""
     base_model: str | None = None
     """The base model to train over. Left out: the world's."""
     trainer: TrainerName | None = None
@@ -180,6 +183,7 @@ _NOT_TRAINED = {
     "ignore",
     "trigger",
     "trigger_required",
+    "gate",
     "kind",
     "base_model",
     "trainer",

@@ -14,7 +14,9 @@ from sq_pipeline.training.recipe import Recipe, TrainerName
 
 RECIPE_FILE = "lora.yaml"
 # Followed for every trainer by what is around it: preflight, choice of trainer and base model, the split of the plan.
-NEUTRAL = frozenset("name kind trigger trigger_required base_model trainer min_pairs ignore held_out_pairs".split())
+NEUTRAL = frozenset(
+    "name kind trigger trigger_required gate base_model trainer min_pairs ignore held_out_pairs".split()
+)
 # Fields that say how another one is done, and nothing while that one is off.
 PART_OF: Mapping[str, str] = {"prior_prompts": "prior_mix", "prior_pictures": "prior_mix"}
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.base_models.base_models import Dtype
 from sq_pipeline.common.fingerprints import counted_fields
-from sq_pipeline.verification.gate_limits import GateOverrides
+from sq_pipeline.common.gate_overrides import GateOverrides
 
 
 class _Strict(BaseModel):
@@ -82,10 +82,7 @@ class Thresholds(_Strict):
         """A person's limits for an adapter: those for all, then what is said for each of these names."""
         found = self.gate
         for name in names:
-            own = self.gate_for.get(name)
-            if own is not None:
-                said = {field: getattr(own, field) for field in own.model_fields_set}
-                found = found.model_copy(update=said)
+            found = self.gate_for.get(name, GateOverrides()).over(found)
         return found
 
 

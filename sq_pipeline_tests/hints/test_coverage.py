@@ -83,6 +83,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "name a folder of … plain pictures or more, each with a sentence in a .txt of its name",
         "put pictures in its style there, or leave `reference` out",
         "take one in between, or look at the pictures",
+        "change their scales, or look at the sheet of the stack",
         "write what each picture shows into a .txt of its name",
         "save it as sRGB",
         "save it as sRGB if its colours look wrong",

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from sq_pipeline.pipeline.adapters.gate_settings import limits_of
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.verification.gate_limits import LimitName
 from sq_pipeline_tests.builders import write_adapter
 from sq_pipeline_tests.pipeline.fast import lora, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
@@ -48,6 +50,48 @@ def test_a_trigger_that_is_required_verifies_that_adapter_again_and_trains_nothi
     assert set(report.verified) == {WEST}
     assert report.trained == []
     assert game.plan()["stale"] == []
+
+
+def test_a_limit_of_a_recipe_is_for_that_adapter_and_trains_nothing(game: Game) -> None:
+    game.run()
+    _edit_recipe(game, "gate: {style_share: {value: 0.1, reason: it is faint}}")
+    report = game.run()
+    assert set(report.verified) == {WEST}
+    assert report.trained == []
+    assert _verified(game, WEST)[0]["limits"]["style_share"] == {"limit": 0.1, "reason": "it is faint"}
+    assert game.plan()["stale"] == []
+
+
+def test_what_is_said_of_one_adapter_counts_before_its_recipe_and_that_before_its_tier(game: Game) -> None:
+    def limit(value: float) -> dict[str, Any]:
+        return {"value": value, "reason": f"{value}"}
+
+    _edit_recipe(game, "gate: {style_share: {value: 0.2, reason: '0.2'}, over_noise: {value: 0.2, reason: '0.2'}}")
+    _set(
+        game,
+        gate={name: limit(0.4) for name in ("style_share", "over_noise", "subject_kept", "loss_saved")},
+        gate_for={
+            "landscape": {name: limit(0.3) for name in ("style_share", "over_noise", "subject_kept")},
+            "west/west_land": {"style_share": limit(0.1)},
+        },
+    )
+    context = Context(game.data, game.engines(game.data))
+    limits = limits_of(context, context.adapter("west_land"))
+    names: tuple[LimitName, ...] = ("style_share", "over_noise", "subject_kept", "loss_saved")
+    assert [limits.of(name).limit for name in names] == [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("gate: {style_share: 0.1}", "gate.style_share"),
+        ("gate: {style_share: {value: 0.1}}", "gate.style_share.reason"),
+        ("gate: {style: {value: 0.1, reason: x}}", "gate.style"),
+    ],
+)
+def test_a_slip_in_a_recipe_s_limit_is_told(line: str, told: str, game: Game) -> None:
+    _edit_recipe(game, line)
+    assert any(told in reason for step in game.plan()["blocked"] for reason in step["reasons"])
 
 
 def test_limits_for_a_name_that_is_nobody_s_are_told(game: Game) -> None:

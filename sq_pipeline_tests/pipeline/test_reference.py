@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from sq_pipeline.base_models.base_models import BASE_MODELS, SizePx
 from sq_pipeline.common.errors import ContentError, DatasetError
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.reference_pictures import reference_folder
 from sq_pipeline.verification.gate_files import load_calibration
-from sq_pipeline.verification.gate_limits import GateOverrides, limits_for
+from sq_pipeline.verification.gate_limits import limits_for
 from sq_pipeline.verification.thresholds import Thresholds, threshold_values
 from sq_pipeline_tests.builders import make_image, write_pair
 

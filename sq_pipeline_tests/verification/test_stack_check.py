@@ -13,9 +13,10 @@ from PIL import Image
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BASE_MODELS
 from sq_pipeline.base_models.ports import EngineDescription
+from sq_pipeline.common.gate_overrides import GateLimit, GateOverrides
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage, RenderRequest
-from sq_pipeline.verification.gate_limits import GateLimit, GateOverrides, Limits
+from sq_pipeline.verification.gate_limits import Limits
 from sq_pipeline.verification.prompts import load_verify_prompts
 from sq_pipeline.verification.stack_check import (
     MOST_PICTURES,
@@ -101,7 +102,7 @@ def test_one_that_does_nothing_even_alone_is_told_so(shipped: DataDir) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("stack_shown", 5.0), ("subject_kept", 1.5)])
 def test_a_persons_limit_counts_with_its_reason(shipped: DataDir, name: str, value: float) -> None:
-    report, _ = look(shipped, ["red", "blue"], **{name: value})
+    report, _ = look(shipped, ["red", "blue"], "beside", **{name: value})
     assert not report.holds
     assert next(verdict.limit for verdict in report.verdicts if verdict.outcome == "warned") == value
     assert any("a test" in verdict.threshold for verdict in report.verdicts)

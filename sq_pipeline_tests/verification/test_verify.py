@@ -19,13 +19,14 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BASE_MODELS, FLUX1_MODELS
 from sq_pipeline.common.errors import AdapterError, ContentError, Fault, RenderError
 from sq_pipeline.common.fingerprints import canonical_json
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.engines.mflux.token_counters import TokenizerPair
 from sq_pipeline.pictures.ports import AppliedAdapter, Renderer
 from sq_pipeline.pictures.sheets import Tile, draw_gallery, draw_sheet, thumbnail_markdown
 from sq_pipeline.verification.camera import Camera
 from sq_pipeline.verification.fidelity import FidelityReport
-from sq_pipeline.verification.gate_limits import RATIOS, GateOverrides, Limits
+from sq_pipeline.verification.gate_limits import RATIOS, Limits
 from sq_pipeline.verification.look import Look
 from sq_pipeline.verification.measure_fidelity import MeasureFidelity
 from sq_pipeline.verification.prompts import VerifyPrompts, insist_control_word, insist_trigger_is_read

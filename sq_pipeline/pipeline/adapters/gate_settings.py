@@ -6,6 +6,7 @@ Not here: judging (`verification`), which gate judged it before an upgrade (each
 import json
 
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Steps, made
@@ -13,13 +14,15 @@ from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, r
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.reference_pictures import as_reference, reference_folder
 from sq_pipeline.verification.gate_files import load_calibration, load_shipped
-from sq_pipeline.verification.gate_limits import GateCalibration, GateOverrides, Limits, limits_for
+from sq_pipeline.verification.gate_limits import GateCalibration, Limits, limits_for
 from sq_pipeline.verification.reference import Reference
 
 
 def overrides_of(context: Context, adapter: Adapter) -> GateOverrides:
-    """A person's limits for an adapter: for its tier, then for itself; not those of stacks."""
-    found = context.settings.thresholds.overrides_for(adapter.tier, adapter.key)
+    """A person's limits for an adapter: for its tier, of its recipe, then for itself; not those of stacks."""
+    thresholds, recipe = context.settings.thresholds, recipe_of(context, adapter)
+    found = recipe.gate.over(thresholds.overrides_for(adapter.tier))
+    found = thresholds.gate_for.get(adapter.key, GateOverrides()).over(found)
     return found.model_copy(update={"stack_shown": None})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
+from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for, triggers_of
@@ -15,7 +16,7 @@ from sq_pipeline.pipeline.inputs import Inputs, checked_stack_inputs, stack_inpu
 from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.store import StoredObject
 from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
-from sq_pipeline.verification.gate_limits import GateOverrides, Limits
+from sq_pipeline.verification.gate_limits import Limits
 from sq_pipeline.verification.prompts import VerifyPrompts, load_verify_prompts
 from sq_pipeline.verification.stack_check import (
     StackReport,

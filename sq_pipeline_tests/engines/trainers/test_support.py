@@ -25,6 +25,7 @@ ON: Mapping[str, Mapping[str, Any]] = {
     "kind": {"kind": "subject"},
     "trigger": {"trigger": "west"},
     "trigger_required": {"trigger_required": True},
+    "gate": {"gate": {"style_share": {"value": 0.1, "reason": "it is faint"}}},
     "base_model": {"base_model": "flux1-dev"},
     "trainer": {"trainer": "mflux-train"},
     "rank": {"rank": 3},
