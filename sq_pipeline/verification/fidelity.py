@@ -83,6 +83,8 @@ class FidelityReport:
     kept in; `bits` where it is quantized. `base_weights`: what was baked into; None where no bake was asked for.
     `unmatched_keys` of the file meant nothing to the loader. `problems`: why it refuses the file as a whole.
     `adapter_dtype`: the coarser of what the file's matrices are stored in, which a loader multiplies a scale into.
+    `weights_norm`: the Frobenius norm of the base model's weights in the wanted layers, None where there are none;
+    `weights_are_estimated` where they were not read.
     """
 
     loader: str
@@ -95,6 +97,8 @@ class FidelityReport:
     unmatched_keys: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     adapter_dtype: Dtype = "float32"
+    weights_norm: float | None = None
+    weights_are_estimated: bool = True
 
     @property
     def precision(self) -> Dtype:
@@ -137,6 +141,13 @@ class FidelityReport:
         return _mean((layer.share_kept, layer.norm_wanted) for layer in self.layers)
 
     @property
+    def update_share(self) -> float | None:
+        """The norm of all that is wanted over `weights_norm`."""
+        if not self.weights_norm:
+            return None
+        return math.hypot(*(layer.norm_wanted for layer in self.wanted)) / self.weights_norm
+
+    @property
     def loader_share_kept(self) -> float | None:
         """The loader's own figure over all layers that it gave one for; None where it gave none."""
         told = [
@@ -168,6 +179,7 @@ class FidelityReport:
             "layers_extra": [layer.layer for layer in self.extra],
             "relative_error": self.relative_error,
             "share_kept": _finite(self.share_kept),
+            "update_share": _finite(self.update_share),
             "loader_share_kept": _finite(self.loader_share_kept),
             "unmatched_keys": list(self.unmatched_keys),
             "problems": list(self.problems),

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from sq_pipeline.adapters.keymap_files import select_keymap
 from sq_pipeline.adapters.remap.remap import remap_adapter
 from sq_pipeline.base_models.base_models import FLUX1_MODELS
+from sq_pipeline.common.layout import shipped_data_root
 from sq_pipeline_tests.adapters.files import KEYMAPS, mlx_tensors, save
 from sq_pipeline_tests.adapters.test_adapter_cli import Shell
 from sq_pipeline_tests.cases.adapters import joined, kohya, peft, split
@@ -52,6 +53,17 @@ def test_a_sound_file_in_one_json_object(shell: Shell, adapter: Path, source: Pa
     assert report["relative_error"] < 1e-6
     assert len(report["layers"]) == 52
     assert report["thresholds"]["share_kept_min"]["value"] == 0.98
+
+
+def test_the_update_is_held_against_the_weights_themselves(shell: Shell, adapter: Path):
+    """Over tiny-flux its own weights, read here by another reader."""
+    report = shell.json("fidelity", adapter)
+    weights = load_file(shipped_data_root() / "models/tiny-flux/model.safetensors")
+    blocks = [a for name, a in weights.items() if "_blocks." in name and name.endswith(".weight") and a.ndim == 2]
+    own = sum(float((a.astype(np.float64) ** 2).sum()) for a in blocks if min(a.shape) >= TINY.hidden_size)
+    added = sum(layer["norm_wanted"] ** 2 for layer in report["layers"])
+    assert report["update_share"] == pytest.approx((added / own) ** 0.5, rel=1e-3)
+    assert 0 < report["update_share"] < 1
 
 
 def test_without_a_source_a_file_is_held_against_itself(shell: Shell, adapter: Path):

@@ -39,7 +39,7 @@ from sq_pipeline_tests.builders import write_adapter
 from sq_pipeline_tests.fakes import FakeRenderer, FakeValidationMeter, fidelity_report
 
 TINY = BASE_MODELS["tiny-flux"]
-BEFORE = ("adapter fidelity", "adapter file", "checkpoint", "loss saved")
+BEFORE = ("adapter fidelity", "adapter file", "update size", "checkpoint", "loss saved")
 STYLE = ("style shown", "right style", "style not overshot", "no foreign texture")
 CHECKS = (*BEFORE, "keys matched", "picture changed", *STYLE, "subject kept", "against noise", "trigger", "strength")
 PROMPTS = VerifyPrompts.model_validate(
@@ -79,7 +79,9 @@ def _outcomes(report: VerificationReport) -> dict[str, str]:
 def _expected(**told: str) -> dict[str, str]:
     """All checks, passed but for those that are told, by their first word."""
     usual = dict.fromkeys(CHECKS, "passed")
-    usual |= dict.fromkeys(("checkpoint", "loss saved", *STYLE, "against noise"), "skipped")  # there is no dataset
+    usual |= dict.fromkeys(
+        ("update size", "checkpoint", "loss saved", *STYLE, "against noise"), "skipped"
+    )  # there is no dataset
     usual["adapter file"] = "warned"  # two modules of all
     return {check: told.get(check.split()[0] if check not in STYLE else check, usual[check]) for check in CHECKS}
 
@@ -161,6 +163,21 @@ def test_every_number_zero_is_a_failed_file_and_never_rendered(tmp_path: Path) -
     ]
     assert report.sentence == "FAIL: every number that it adds is zero: it changes nothing"
     assert renderer.requests == []
+
+
+@pytest.mark.parametrize(
+    ("weights_norm", "outcome"),
+    [(10.0, "passed"), (2.1, "passed"), (1.9, "warned"), (float("nan"), "warned"), (None, "skipped")],
+)
+def test_an_update_as_large_as_the_weights_is_told(tmp_path: Path, weights_norm: float | None, outcome: str) -> None:
+    """Two layers with an update of 1 each: together √2."""
+    report = replace(fidelity_report("a", "b"), weights_norm=weights_norm)
+    verdict = _named(_verify(tmp_path, FakeRenderer(), measure=lambda: report), "update size")
+    assert verdict.outcome == outcome
+    if outcome != "skipped":
+        assert verdict.figure == pytest.approx(2**0.5 / (weights_norm or 1), nan_ok=True)
+        assert verdict.null == 0
+        assert verdict.detail.endswith("as they usually are")  # nobody read the weights
 
 
 @pytest.mark.parametrize("keys_ignored", [1, 4])

@@ -1,7 +1,10 @@
-"""The weights that an adapter is baked into for a measurement: the base model's own, or random ones of its shapes."""
+"""The weights that an adapter is baked into for a measurement, or held against: the base model's own, or random ones
+of its shapes.
+"""
 
+import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import mlx.core as mx
@@ -32,6 +35,14 @@ def open_weights(base_model: BaseModel, data: DataDir) -> tuple[Literal["real", 
         weights = to_mflux_weights(parameters, base_model.hidden_size)
         return "real", lambda layer: weights[f"{layer.path}.weight"].astype(mx.float32)
     return "random", random_weight
+
+
+def weights_norm(base_model: BaseModel, data: DataDir, layers: Iterable[MfluxLayer]) -> tuple[float, bool]:
+    """The Frobenius norm of these layers' weights, and whether it is an estimate: of a large model none is read."""
+    kind, weight_of = open_weights(base_model, data)
+    if kind == "random":
+        return _RANDOM_STD * math.sqrt(sum(layer.outputs * layer.inputs for layer in layers)), True
+    return math.hypot(*(float(mx.linalg.norm(weight_of(layer))) for layer in layers)), False
 
 
 def random_weight(layer: MfluxLayer) -> mx.array:

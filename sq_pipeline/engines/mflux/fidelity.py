@@ -23,7 +23,7 @@ from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.base_models.base_models import Dtype
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.engines import machine
-from sq_pipeline.engines.mflux.base_weights import WeightOf, open_weights
+from sq_pipeline.engines.mflux.base_weights import WeightOf, open_weights, weights_norm
 from sq_pipeline.engines.mflux.dtype import rendering_dtype
 from sq_pipeline.engines.mflux.flux_layers import MfluxLayer
 from sq_pipeline.engines.mflux.loader_targets import layers_of, mapping_for, match_keys, narrow
@@ -181,6 +181,8 @@ class MfluxFidelityMeter:
         known = {layer.path: layer for layer in layers_of(request.base_model)}
         found = [bench.measure(layer, matches.layers.get(path, frozenset())) for path, layer in known.items()]
         layers = [layer for layer in found if layer is not None]
+        wanted = [known[layer.layer] for layer in layers if layer.slot]
+        norm, is_estimate = weights_norm(request.base_model, self._data, wanted) if wanted else (None, True)
         return FidelityReport(
             loader=f"mflux {machine.version_of('mflux')}",
             base_model=request.base_model.name,
@@ -197,6 +199,8 @@ class MfluxFidelityMeter:
                 ),
                 *(layer.problem for layer in layers if layer.problem),
             ),
+            weights_norm=norm,
+            weights_are_estimated=is_estimate,
             adapter_dtype="bfloat16" if any(info.dtype == "BF16" for info in keys.values()) else "float32",
         )
 

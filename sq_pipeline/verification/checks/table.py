@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sq_pipeline.adapters.form import AdapterUse
-from sq_pipeline.verification.checks import change, checkpoint, file, loss, noise, strength, style, subject, trigger
+from sq_pipeline.verification.checks import (
+    change,
+    checkpoint,
+    file,
+    loss,
+    noise,
+    size,
+    strength,
+    style,
+    subject,
+    trigger,
+)
 from sq_pipeline.verification.gate_limits import LimitName
 from sq_pipeline.verification.look import Look
 from sq_pipeline.verification.verdicts import Verdict
@@ -52,6 +63,7 @@ def _at_scales(look: Look) -> Shots:
 
 BEFORE_PICTURES = (
     Check(file.NAME, file.judge, _none, ends=True),
+    Check(size.NAME, size.judge, _none),
     Check(checkpoint.NAME, checkpoint.judge, _none),
     Check(loss.NAME, loss.judge, _none),
 )
