@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sq_pipeline.base_models.base_models import resolve_base_model
+from sq_pipeline.base_models.picture_limits import AREA_MAX_PX, SIDE_MAX_PX, SIDE_MIN_PX, SIDE_STEP_PX, STEPS_MAX
 from sq_pipeline.common.errors import BaseModelError, ContentError, Fault
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.picture_paths import DEFAULT_TEMPLATE, PicturePaths, why_wrong
 from sq_pipeline.common.strict_yaml import load_mapping, validate, wrong
 from sq_pipeline.common.tiers import Tier
-from sq_pipeline.pictures.limits import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.thresholds import Thresholds
 
@@ -39,7 +39,7 @@ class MlxExamples(BaseModel):
     """The Python that runs it. Left out: the one that runs sq-pipeline."""
 
 
-Side = Annotated[int, Field(ge=64, le=SIDE_MAX_PX, multiple_of=16, strict=True)]
+Side = Annotated[int, Field(ge=SIDE_MIN_PX, le=SIDE_MAX_PX, multiple_of=SIDE_STEP_PX, strict=True)]
 
 
 class TierSettings(BaseModel):

@@ -73,12 +73,18 @@ _resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
 _resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
 
 
+class PlusInt(int):
+    """A whole number that was written with a plus sign before it."""
+
+
 def _construct_number(_loader: Any, node: Any) -> int | float:
     value = float(node.value)
     if not math.isfinite(value):
         problem = f"the number {node.value[:20]} is too large"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-    return int(node.value) if node.tag.endswith(":int") else value
+    if not node.tag.endswith(":int"):
+        return value
+    return PlusInt(node.value) if node.value.startswith("+") else int(node.value)
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_number)
@@ -183,7 +189,7 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 def type_name(value: Any) -> str:
     """A value's type in a YAML author's words."""
     names = {dict: "a mapping", list: "a list", tuple: "a list", str: "a text", bool: "true/false"}
-    names |= {int: "a number", float: "a number"}
+    names |= {int: "a number", PlusInt: "a number", float: "a number"}
     return "empty" if value is None else names.get(type(value), type(value).__name__)
 
 

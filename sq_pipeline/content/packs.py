@@ -199,14 +199,18 @@ def _read_genre(
             )
         style_faults = (*style_file.faults, *own_style.faults, *_overlay_faults(style_file, own_style))
         subjects: dict[Tier, tuple[Subject, ...]] = {}
+        drafts: dict[Tier, tuple[Subject, ...]] = {}
         faulty: dict[Tier, tuple[Fault, ...]] = {}
         wrong = [*twice, *own_twice]
         for tier in TIERS:
             files = [*own[tier], *(shared[tier] if name == DEFAULT_WORLD else ())]
             here = [fault for file in files for fault in file.faults]
             wrong += here
-            if found := cultures.apply(_overlay_subjects(file.subjects for file in files)):
+            entries = cultures.apply(_overlay_subjects(file.subjects for file in files))
+            if found := tuple(subject for subject in entries if not subject.own.is_draft):
                 subjects[tier] = found
+            if waiting := tuple(subject for subject in entries if subject.own.is_draft):
+                drafts[tier] = waiting
             if style_faults and found:
                 faulty[tier] = style_faults
             elif here and (not found or any(file.is_unread for file in files)):
@@ -220,6 +224,7 @@ def _read_genre(
             replace(
                 _world(root.name, name, style_file, own_style),
                 subjects=subjects,
+                drafts=drafts,
                 faulty_tiers=faulty,
                 faults=(*style_faults, *wrong),
                 genre_part=part,

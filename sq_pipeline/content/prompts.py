@@ -40,10 +40,15 @@ class Prompt:
     dropped: tuple[str, ...]
 
 
-def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int) -> int:
-    """First 8 hex digits of sha256(`genre:world:name:tier`) plus `base_seed`, modulo 2³²."""
+def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int, own: str = "") -> int:
+    """First 8 hex digits of sha256(`genre:world:name:tier`) plus `base_seed`, modulo 2³².
+
+    `own`: what its entry says in place of that, `7`, or `+3` for one that comes so much after it.
+    """
+    if own and not own.startswith("+"):
+        return int(own)
     digest = hashlib.sha256(f"{genre}:{world}:{name}:{tier}".encode()).hexdigest()
-    return (int(digest[:8], 16) + base_seed) % _SEEDS
+    return (int(digest[:8], 16) + base_seed + int(own or 0)) % _SEEDS
 
 
 # What is left out last, in this order: of the last rank something goes first.
@@ -95,7 +100,7 @@ def write_prompt(
     is said for safety; the beginnings of the tags and of the tier's suffix only where these have no room beside them.
     Raises ContentError where that does not fit; without `insists_on_style` the style gives way first.
     """
-    style = world.style
+    style, own = world.style, subject.own
     suffix = style.tier_positive_suffixes.get(tier, style.positive_suffix)
     tail = (
         by_commas("" if subject.visual_prompt else _trim(subject.culture), _CULTURE, has_floor=False),
@@ -118,8 +123,8 @@ def write_prompt(
         slug=subject.slug,
         tier=tier,
         positive_prompt=fitted.text,
-        negative_prompt=style.negative_prompt,
-        seed=seed_for(world.genre, world.name, subject.name, tier, style.base_seed),
+        negative_prompt=style.negative_prompt if own.negative_prompt is None else own.negative_prompt,
+        seed=seed_for(world.genre, world.name, subject.name, tier, style.base_seed, own.seed),
         counts=fitted.counts,
         dropped=fitted.dropped,
     )

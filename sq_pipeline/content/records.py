@@ -4,12 +4,35 @@ Here: frozen records. Not here: reading them from YAML (`content.packs`), what i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.tiers import TIERS, Tier
 
 DEFAULT_WORLD = "default"
+
+
+@dataclass(frozen=True)
+class OwnSettings:
+    """What an entry says of its picture alone. `seed`: `7`, or `+3` after the one that it has; empty for that one.
+
+    None: as the tier, or the style, has it.
+    """
+
+    seed: str = ""
+    size_px: tuple[int, int] | None = None
+    num_inference_steps: int | None = None
+    negative_prompt: str | None = None
+    is_draft: bool = False
+
+    def over(self, settings: RenderSettings) -> RenderSettings:
+        """What the picture is rendered with, where its tier has these settings."""
+        if self.size_px is not None:
+            settings = replace(settings, size=SizePx(*self.size_px))
+        if self.num_inference_steps is not None:
+            settings = replace(settings, num_inference_steps=self.num_inference_steps)
+        return settings
 
 
 @dataclass(frozen=True)
@@ -18,7 +41,7 @@ class Subject:
 
     `visual_prompt` goes into the prompt verbatim; without one, `{name}: {role}, {description}`, `culture` and
     `element`, what is around a person, do. `culture_stem`: what may be a culture's file, until it is looked up.
-    `backdrop`: the slug of a place. `file` and `where` tell where it is written.
+    `backdrop`: the slug of a place. `file` and `where` tell where it is written. `own`: what it says of its picture.
     """
 
     name: str
@@ -34,6 +57,7 @@ class Subject:
     element: str = ""
     culture_stem: str = ""
     backdrop: str = field(default="", compare=False)
+    own: OwnSettings = OwnSettings()
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,8 @@ class Style:
 class World:
     """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
 
-    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `faulty_tiers`: those of which
+    `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `drafts` are expected, and no
+    pictures are made of them. `faulty_tiers`: those of which
     nothing can be made, with the faults why; of a file that cannot be read, their subjects are those of before.
     `faults`: all that is wrong with it; what of it is sound is in the other fields. `excluded` are the genre's entries
     that this world does without. `genre_part` and `world_part`: its names as Dagster's keys hold them. `source` is a
@@ -81,6 +106,7 @@ class World:
     style: Style
     entries: tuple[LoraEntry, ...]
     subjects: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
+    drafts: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
     excluded: tuple[LoraEntry, ...] = ()
     faulty_tiers: Mapping[Tier, tuple[Fault, ...]] = field(default_factory=dict[Tier, tuple[Fault, ...]])
     faults: tuple[Fault, ...] = field(default=(), compare=False)

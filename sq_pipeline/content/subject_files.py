@@ -17,9 +17,10 @@ from sq_pipeline.common.names import make_slug
 from sq_pipeline.common.strict_yaml import as_yaml_text, is_list, is_mapping, type_name, wrong
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.cultures import stem_of
+from sq_pipeline.content.own_picture import OwnPicture
 from sq_pipeline.content.pack_parts import PackFile, PackPart, as_text, of_type
 from sq_pipeline.content.placeholders import is_placeholder
-from sq_pipeline.content.records import Subject
+from sq_pipeline.content.records import OwnSettings, Subject
 
 
 def _read_text(value: object) -> str:
@@ -57,7 +58,7 @@ class VisualPrompt(BaseModel):
     )
 
 
-class Place(PackPart):
+class Place(OwnPicture):
     """A place (POI) of a history, and what every entry of the manifests has too.
 
     `slugs` and `descriptions` are keys: the first that says something counts.
@@ -318,4 +319,7 @@ def _read_subject(
         element=said["element_visual"],
         culture_stem=stem,
         backdrop=make_slug(getattr(entry, "backdrop_poi", "")),
+        own=OwnSettings(
+            entry.seed, entry.size_px, entry.num_inference_steps, entry.negative_prompt, is_draft=entry.draft
+        ),
     )

@@ -33,10 +33,21 @@ def shown_keys(catalog: Catalog, paths: PicturePaths) -> dict[str, set[str]]:
     return {genre: keys for genre, keys in sorted(shown.items()) if genre not in faulty}
 
 
+def draft_places(data: DataDir, catalog: Catalog, genre: str, paths: PicturePaths) -> set[Path]:
+    """Where the genre's drafts would be published."""
+    return {
+        paths.path(data, genre, world.name, tier, item.slug)
+        for world in catalog.worlds.values()
+        if world.genre == genre
+        for tier, found in world.drafts.items()
+        for item in found
+    }
+
+
 def archive_removed(
     data: DataDir, genre: str, paths: PicturePaths, shown: Iterable[str], also: Iterable[str]
-) -> list[str]:
-    """Move the genre's pictures that are not `shown` to `images/archive/`; returns their new paths.
+) -> dict[Path, str]:
+    """Move the genre's pictures that are not `shown` to `images/archive/`; returns their new paths by the old ones.
 
     `shown`, and `also` whose folders are looked into too, are names that the store has. Raises StorageError.
     """
@@ -52,12 +63,12 @@ def archive_removed(
         published = {each.path(data, genre, world, tier, slug) for each in (paths, PicturePaths()) for tier in TIERS}
         return bool(slug) and (path in published or (path in given and slug in path.stem))
 
-    return [
-        data.relative(_archive(path, archive))
+    return {
+        path: data.relative(_archive(path, archive))
         for folder in sorted(folders - {archive})
         for path in _pictures_in(folder)
         if path not in wanted and is_ours(path, _place_of(path))
-    ]
+    }
 
 
 def _pictures_in(folder: Path) -> list[Path]:

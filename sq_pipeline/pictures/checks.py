@@ -81,8 +81,9 @@ def check_itself(said: Provenance, inputs: Mapping[str, Any], texts: Mapping[str
     wrong += [f"{name}: says something else" for name in CHUNKS if texts.get(name) != chunks[name]]
     detail = "; ".join(wrong) or "what it says twice, it says alike"
     yield Check("metadata", "differs" if wrong else "agrees", detail)
-    seed = seed_for(said.genre, said.world, said.poi, said.tier, said.base_seed)
-    detail = f"{seed}, from {said.genre}:{said.world}:{said.poi}:{said.tier} and {said.base_seed}"
+    seed = seed_for(said.genre, said.world, said.poi, said.tier, said.base_seed, said.own_seed or "")
+    own = f", with `seed: {said.own_seed}` of its entry" if said.own_seed else ""
+    detail = f"{seed}, from {said.genre}:{said.world}:{said.poi}:{said.tier} and {said.base_seed}{own}"
     yield compare("seed", said.seed, seed, detail)
     yield check_applied(said)
 

@@ -10,7 +10,7 @@ file of the same inputs. Not here: PNG files (`pictures.png_file`), looking arou
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic_core import from_json
 
 from sq_pipeline.common.errors import Fault, PictureError
@@ -126,7 +126,9 @@ class RequestProvenance(RenderProvenance):
 
 
 class Provenance(RenderProvenance):
-    """One picture of a place. `dropped`: the parts of its prompt that were left out to fit."""
+    """One picture of a place. `dropped`: the parts of its prompt that were left out to fit. `own_seed`: what its entry
+    says of its seed; not written where that is nothing, as in every picture of before.
+    """
 
     fingerprint: Sha256
     genre: str
@@ -134,7 +136,15 @@ class Provenance(RenderProvenance):
     poi: str
     slug: str
     base_seed: int
+    own_seed: str | None = Field(default=None, pattern=r"^\+?[0-9]+$")
     dropped: tuple[str, ...]
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = handler(self)
+        if values.get("own_seed") is None:
+            values.pop("own_seed", None)
+        return values
 
     @property
     def place(self) -> str:

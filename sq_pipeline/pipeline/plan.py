@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sq_pipeline.common.errors import Fault
-from sq_pipeline.common.tiers import TIERS, select_tiers
+from sq_pipeline.common.tiers import TIER_NAMES, TIERS, select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
@@ -22,7 +22,7 @@ from sq_pipeline.pipeline.worlds.in_use import note_of
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.stack import warnings_of_stack
 from sq_pipeline.pipeline.worlds.stack_look import pictures_at_most as stack_pictures
-from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 
@@ -40,7 +40,8 @@ class Plan:
     """The steps of the selected worlds and of the adapters they need; faults of worlds that cannot be read.
 
     `worlds` are those tiers of worlds with something to do or to tell; `settled` are the others, all fresh.
-    `pictures`: how many pictures judgements that are to be made render at most.
+    `pictures`: how many pictures judgements that are to be made render at most. `drafts`: the pictures that are
+    expected and not made.
     """
 
     adapters: dict[str, dict[str, Step]]
@@ -49,6 +50,7 @@ class Plan:
     faults: tuple[Fault, ...]
     warnings: tuple[Fault | str, ...]
     pictures: JudgedPictures = JudgedPictures()
+    drafts: tuple[str, ...] = ()
 
     def steps(self) -> Iterable[Step]:
         """Every step that was looked at, adapters first; those of settled worlds are not."""
@@ -75,6 +77,7 @@ class Plan:
             "choice_pictures": self.pictures.choices,
             "verification_pictures": self.pictures.verifications,
             "stack_pictures": self.pictures.stacks,
+            "drafts": list(self.drafts),
             "faults": [str(fault) for fault in self.faults],
             "warnings": [str(warning) for warning in self.warnings],
         }
@@ -132,7 +135,14 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_unsound_scales(worlds, adapters),
     )
     pictures = _pictures(context, adapters, states)
-    return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings, pictures)
+    drafts = tuple(
+        world_asset(item, TIER_NAMES[shown].images, subject.slug)
+        for item in worlds
+        for shown, found in item.drafts.items()
+        if shown in tiers
+        for subject in found
+    )
+    return Plan(adapters, tuple(states), tuple(settled), tuple(dict.fromkeys(faults)), warnings, pictures, drafts)
 
 
 def _pictures(

@@ -1,6 +1,6 @@
 """Pictures of what is gone from the YAML: ours go to the archive, what a person changed stays, and both are told."""
 
-from sq_pipeline.pictures.archive import archive_removed, shown_keys
+from sq_pipeline.pictures.archive import archive_removed, draft_places, shown_keys
 from sq_pipeline.pipeline.context import Context
 
 
@@ -11,7 +11,10 @@ def clear_removed_pictures(context: Context) -> list[str]:
     for genre, shown in shown_keys(context.catalog, paths).items():
         gone = sorted(context.store.read_published(genre).keys() - shown)
         moved = archive_removed(data, genre, paths, shown, gone)
-        lines += [f"{path}: nothing in the YAML has its picture where it was" for path in moved]
+        drafts = draft_places(data, context.catalog, genre, paths)
+        for path, kept in moved.items():
+            why = "it is a draft now" if path in drafts else "nothing in the YAML has its picture where it was"
+            lines.append(f"{kept}: {why}")
         for key in gone:
             path = paths.path_of_key(data, genre, key)
             if path.exists():

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, NoReturn, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sq_pipeline.base_models.base_models import resolve_base_model
+from sq_pipeline.base_models.picture_limits import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 from sq_pipeline.common.errors import BaseModelError
 from sq_pipeline.common.tiers import TIERS
-from sq_pipeline.pictures.limits import AREA_MAX_PX, SIDE_MAX_PX, STEPS_MAX
 
 # 2: `alive_s` of a render
 PROTOCOL_VERSION = 2

@@ -92,13 +92,14 @@ def _allowed(schema: Schema) -> str:
         return ", ".join(f"`{item}`" for item in schema.get("enum", [schema.get("const")]))
     if "$ref" in schema:
         return "a mapping"
-    kind = schema["type"]
+    kind = schema.get("type", "anything")
     if kind == "array":
         return _list(schema)
     if kind == "object":
         names = schema.get("propertyNames", {}).get("enum", [])
         return f"a mapping by {', '.join(f'`{name}`' for name in names)}" if names else "a mapping"
     words = {"boolean": "`true`, `false`", "string": "a text", "integer": "a whole number", "number": "a number"}
+    words["anything"] = "anything"
     return " ".join((words[kind], *filter(None, _bounds(schema))))
 
 

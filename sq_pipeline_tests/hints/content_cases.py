@@ -182,6 +182,25 @@ CASES: tuple[Case, ...] = (
     Case("write it", places('{name: Fort, visual_prompt: "TODO"}'), "a mill"),
     Case("write it, or remove it", places('{name: Fort, visual_prompt: "TODO", description: a mill}')),
     Case("write the prompt there: `solo: …`", places("{name: Fort, visual_prompt: {solo: 5}}"), "a mill"),
+    Case(
+        "write a whole number from 0 to 4294967295, or `+1` for the next after the one it has",
+        places("{name: Fort, visual_prompt: a mill, seed: random}"),
+        7,
+    ),
+    Case(
+        "write `[width, height]`: whole numbers from 64 to 4096 in steps of 16, such as `[1024, 768]`",
+        places("{name: Fort, visual_prompt: a mill, size_px: 1024}"),
+        [1024, 768],
+    ),
+    Case(
+        "at most 4194304 are rendered: write smaller sides",
+        places("{name: Fort, visual_prompt: a mill, size_px: [4096, 4096]}"),
+        [2048, 2048],
+    ),
+    Case(
+        "write a whole number from 1 to 200", places("{name: Fort, visual_prompt: a mill, num_inference_steps: 0}"), 4
+    ),
+    Case("write `draft: true`, or remove it", places("{name: Fort, visual_prompt: a mill, draft: soon}"), True),
     Case('write `visual_prompt: "a mill, dust"`', places("{name: Fort, visual_prompt: [a mill, dust]}")),
     Case("write `type: town`", places("{name: Fort, visual_prompt: a mill, type: [town, port]}")),
     Case("write one, or remove it", places("{name: Fort, visual_prompt: a mill, type: []}"), "town"),

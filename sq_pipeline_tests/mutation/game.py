@@ -21,6 +21,12 @@ class Place:
     region: str | None = None
     has_solo: bool = False  # the prompt is written as a mapping with `solo`
     is_faulty: bool = False  # its type is no text
+    seed: int | str | None = None  # a number, or `+2`
+    size_px: list[int] | None = None
+    steps: int | None = None
+    negative: str | None = None
+    is_draft: bool = False
+    note: str | None = None
 
 
 @dataclass

@@ -56,6 +56,12 @@ def _place(place: Place) -> dict[str, Any]:
         "visual_prompt": prompt,
         "type": ["no", "text"] if place.is_faulty else place.kind,
         "region": place.region,
+        "seed": place.seed,
+        "size_px": place.size_px,
+        "num_inference_steps": place.steps,
+        "negative_prompt": place.negative,
+        "draft": place.is_draft or None,
+        "note": place.note,
     }
     return {key: value for key, value in values.items() if value is not None}
 

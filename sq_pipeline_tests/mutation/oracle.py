@@ -91,7 +91,10 @@ def worlds_of(game: Game, styles: dict[str, Style] | None = None) -> list[WorldV
                 "landscape": [place for chapter in chapters for place in chapter.places],
                 "portrait": [*world.people, *(genre.people if name == "default" else [])],
             }
-            shown = {tier: [place for place in all_ if not place.is_faulty] for tier, all_ in everything.items()}
+            shown = {
+                tier: [place for place in all_ if not place.is_faulty and not place.is_draft]
+                for tier, all_ in everything.items()
+            }
             inherited = _inherited(style)
             entries = [entry for entry in inherited if entry.name not in own.exclude] + own.add
             excluded = [entry for entry in inherited if entry.name in own.exclude]
@@ -483,12 +486,17 @@ class Oracle:
         seed = view.texts.get("base_seed", 0)
         pictures: list[tuple[Place, str]] = []
         for place in view.shown[tier]:
+            own = {"size": place.size_px, "steps": place.steps}
+            shift = int(place.seed) if isinstance(place.seed, str) else 0
             look = {
                 "prompt": prompt_of(view, tier, place),
-                "negative": negative,
-                "seed": [view.genre, view.name, place.name, tier, seed],
+                "negative": place.negative if negative is not None and place.negative is not None else negative,
+                "seed": place.seed
+                if isinstance(place.seed, int)
+                else [view.genre, view.name, place.name, tier, seed + shift],
                 "stack": adapters,
                 **settings,
+                **{name: value for name, value in own.items() if value is not None},
             }
             pictures.append((place, key_of(look=look, code=game.machine.render_revision)))
         return pictures

@@ -23,7 +23,7 @@ def _catalog(*slugs: str, faults: dict[str, tuple[Fault, ...]] | None = None) ->
 def _archive_removed(root: Path, catalog: Catalog) -> list[str]:
     paths = PicturePaths()
     found = shown_keys(catalog, paths)
-    return [name for genre in found for name in archive_removed(DataDir(root), genre, paths, found[genre], [])]
+    return [kept for genre in found for kept in archive_removed(DataDir(root), genre, paths, found[genre], []).values()]
 
 
 def _picture(path: Path, place: str | None, colour: int = 0) -> bytes:
@@ -63,7 +63,7 @@ def test_a_picture_that_is_elsewhere_since_the_template_changed_is_moved(tmp_pat
     data, before, now = DataDir(tmp_path), PicturePaths("art/{world}-{slug}.png"), PicturePaths("{kind}/{slug}.png")
     for paths in (before, now, PicturePaths()):
         _picture(paths.path(data, "west", "old", "landscape", "mill"), "west/old/mill", len(paths.template))
-    moved = archive_removed(data, "west", now, ["poi/mill.png"], ["art/old-mill.png"])
+    moved = [*archive_removed(data, "west", now, ["poi/mill.png"], ["art/old-mill.png"]).values()]
     assert [Path(name).parent.name for name in moved] == ["archive"] * 2
     left = sorted(path.name for path in data.genre_root("west").rglob("*.png") if path.parent.name != "archive")
     assert left == ["mill.png"]

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel, resolve_base_model
+from sq_pipeline.base_models.picture_limits import AREA_MAX_PX, STEPS_MAX
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.pictures.applied import SAMPLER, token_counts
 from sq_pipeline.pictures.checks import Check, change, compare
-from sq_pipeline.pictures.limits import AREA_MAX_PX, STEPS_MAX
 from sq_pipeline.pictures.png_file import PngFile
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
 from sq_pipeline.pictures.provenance import RenderProvenance

@@ -3,8 +3,7 @@
 """
 
 from sq_pipeline.common.fingerprints import hash_bytes
-from sq_pipeline.content.prompts import Prompt
-from sq_pipeline.content.records import World
+from sq_pipeline.content.records import Subject, World
 from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_counts, update_norm
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
@@ -12,11 +11,13 @@ from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
 
 
-def write_provenance(context: Context, state: WorldState, text: Prompt, step: Step, image: RenderedImage) -> Provenance:
+def write_provenance(
+    context: Context, state: WorldState, subject: Subject, step: Step, image: RenderedImage
+) -> Provenance:
     """All that made `image`, of the step's inputs; raises StorageError where an adapter's file is damaged."""
     height, width, _ = image.pixels.shape
-    world, base_model = state.world, context.base_model_of_world(state.world)
-    settings = context.render_settings(base_model, state.tier)
+    world, base_model, text = state.world, context.base_model_of_world(state.world), state.texts[subject.slug]
+    settings = subject.own.over(context.render_settings(base_model, state.tier))
     return Provenance(
         fingerprint=step.fingerprint,
         pixels=hash_bytes(image.pixels.tobytes()),
@@ -26,6 +27,7 @@ def write_provenance(context: Context, state: WorldState, text: Prompt, step: St
         slug=text.slug,
         tier=text.tier,
         base_seed=world.style.base_seed,
+        own_seed=subject.own.seed or None,
         seed=text.seed,
         positive_prompt=text.positive_prompt,
         negative_prompt=text.negative_prompt if base_model.reads_negative_prompt else None,

@@ -45,9 +45,8 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
             pictures[slug] = _with_published(context, state, slug, step, published.get(key))
             continue
         text, versions_of = state.texts[slug], context.engines.renderer_versions
-        picture = context.step(
-            asset, "picture", picture_inputs(text, versions, base_model, weights, settings, versions_of)
-        )
+        own = subject.own.over(settings)
+        picture = context.step(asset, "picture", picture_inputs(text, versions, base_model, weights, own, versions_of))
         picture = _with_published(context, state, slug, picture, published.get(key))
         pictures[slug] = picture if picture.status == "waiting" else trace(picture, [state.prompts[slug], state.stack])
     return replace(state, pictures=pictures)
@@ -162,7 +161,7 @@ def _is_nowhere_else(context: Context, path: Path, record: Record) -> bool:
 
 def _render(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
     base_model, text = context.base_model_of_world(state.world), state.texts[subject.slug]
-    settings = context.render_settings(base_model, state.tier)
+    settings = subject.own.over(context.render_settings(base_model, state.tier))
     adapters, genre = context.catalog.adapters, state.world.genre
     uses = tuple(
         AdapterUse(
@@ -185,7 +184,7 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
         tier=state.tier,
     )
     image = context.engines.renderer().render(request)
-    provenance = write_provenance(context, state, text, step, image)
+    provenance = write_provenance(context, state, subject, step, image)
     png = encode_png(image.pixels, provenance.as_chunks(step.inputs))
     info = {
         "stack": provenance.stack(),
@@ -215,7 +214,7 @@ ASSET = WorldAsset(
         "fingerprint": record.fingerprint,
     },
     shows=(ShownPicture("picture", "", 256),),
-    another="for another picture change its prompt, or `base_seed` in visual_style.yaml for all of them",
+    another="for another picture write `seed: +1` into its entry, or change its prompt",
     is_by_subject=True,
     uses_gpu=lambda _world, _tier: True,
 )
