@@ -28,6 +28,7 @@ def test_the_command_line_is_the_contract() -> None:
         "doctor",
         "allow",
         "verify-image",
+        "takes",
         "gate calibrate",
     }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose")}

@@ -21,9 +21,9 @@ from sq_pipeline.cli import (
     remap_command,
     serve_command,
     ui_command,
-    verify_image_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
+from sq_pipeline.cli.pictures import takes_command, verify_image_command
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
@@ -67,6 +67,7 @@ fidelity_command.register(adapter_app)
 gate_commands.register(adapter_app, gate_app)
 promotion_commands.register(adapter_app)
 choose_command.register(adapter_app)
+takes_command.register(app)
 verify_image_command.register(app)
 ui_command.register(app)
 serve_command.register(app)

@@ -57,6 +57,10 @@ class DataDir:
         return self.store_root / "gate-bench"
 
     @property
+    def takes_root(self) -> Path:
+        return self.store_root / "takes"
+
+    @property
     def models_root(self) -> Path:
         return self.root / "models"
 

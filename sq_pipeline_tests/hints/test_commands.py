@@ -20,7 +20,7 @@ from sq_pipeline.pipeline.manifests import read_manifest
 from sq_pipeline_tests.builders import make_image, write_adapter
 from sq_pipeline_tests.hints.conftest import Cli
 from sq_pipeline_tests.hints.parsing import commands_in
-from sq_pipeline_tests.pipeline.fast import FastEngines, write_game
+from sq_pipeline_tests.pipeline.fast import FastEngines, write_game, write_yaml
 from sq_pipeline_tests.pipeline.line import Line
 
 
@@ -165,6 +165,23 @@ REFUSED = (
         "dataset|import|my game/content/genre_packs|out",
         "dataset|import|it's (mine)|out",
         _kohya,
+    ),
+    Refused("write it as GENRE/WORLD/SLUG", "takes|mill|--data|my game", "takes|west/old/mill|--data|my game"),
+    Refused("did you mean mill?", "takes|west/old/mil|--data|my game", "takes|west/old/mill|--data|my game"),
+    Refused("known are inn, mill, mine", "takes|west/old/fort|--data|my game", "takes|west/old/inn|--data|my game"),
+    Refused(
+        "ask for 1 to 64, from 0 or more",
+        "takes|west/old/mill|--count|0|--data|my game",
+        "takes|west/old/mill|--count|1|--data|my game",
+    ),
+    Refused(
+        "name one: landscape, portrait",
+        "takes|west/old/mill|--data|my game",
+        "takes|west/old/mill|--tier|portrait|--data|my game",
+        lambda folder: write_yaml(
+            folder / "my game/content/genre_packs/west/worlds/old/portrait_manifest.yaml",
+            {"characters": [{"name": "Mill", "appearance": "A man called Mill."}]},
+        ),
     ),
     Refused("name a new or an empty folder", "demo|full|--no-run", "demo|new|--no-run", _files(full__a="")),
     Refused("add --baked", "adapter|fidelity|two/a.safetensors|--bits|4", "adapter|inspect|two/a.safetensors", _two),

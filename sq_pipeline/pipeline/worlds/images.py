@@ -125,7 +125,7 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     try:
         # looked at again: what was read since then may have been found damaged
         was = step.record if step.record and not context.store.why_missing(step.record.objects["picture"]) else None
-        record = was or _render(context, state, subject, step)
+        record = was or context.keep(step, render_picture(context, state, subject, step))
         if theirs := _publish(context, state, subject, step, record):
             return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
@@ -159,7 +159,8 @@ def _is_nowhere_else(context: Context, path: Path, record: Record) -> bool:
     return context.store.find(hash_file(path), path.suffix) is None and pixels_of(context, path) != record.data_version
 
 
-def _render(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
+def render_picture(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
+    """Render what `step` says, with the state's text of the subject; nothing is entered or published."""
     base_model, text = context.base_model_of_world(state.world), state.texts[subject.slug]
     settings = subject.own.over(context.render_settings(base_model, state.tier))
     adapters, genre = context.catalog.adapters, state.world.genre
@@ -193,8 +194,7 @@ def _render(context: Context, state: WorldState, subject: Subject, step: Step) -
         "rendered_by": image.rendered_by,
         "provenance": provenance.model_dump(mode="json"),
     }
-    record = step.as_record(provenance.pixels, {"picture": context.store.put_bytes(png, ".png")}, info)
-    return context.keep(step, record)
+    return step.as_record(provenance.pixels, {"picture": context.store.put_bytes(png, ".png")}, info)
 
 
 ASSET = WorldAsset(

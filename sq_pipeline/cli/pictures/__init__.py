@@ -1,0 +1,1 @@
+"""Commands over single pictures: what made one, and takes of it."""

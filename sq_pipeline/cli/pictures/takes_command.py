@@ -1,0 +1,62 @@
+"""`takes`: a picture with other seeds, to choose among. Not here: rendering them (`pipeline.worlds.takes`)."""
+
+from typing import Annotated
+
+import typer
+
+from sq_pipeline.cli.options import DataOption, JsonOption, TierOption
+from sq_pipeline.cli.printing import print_json, print_line, print_table, say
+from sq_pipeline.common.layout import data_root
+
+PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="The picture, as GENRE/WORLD/SLUG.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def takes(
+        picture: PictureArgument,
+        tier: TierOption = None,
+        count: Annotated[int, typer.Option("--count", help="How many.")] = 8,
+        first: Annotated[int, typer.Option("--from", help="The number of the first one.")] = 1,
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Render a picture with other seeds, and a sheet of them; the game's own picture stays.
+
+        Take N is just what `seed: +N` in the picture's entry makes. Nothing is rendered twice.
+        """
+        from sq_pipeline.common.layout import open_data_dir
+        from sq_pipeline.common.locks import hold_run_lock
+        from sq_pipeline.pipeline.context import Context
+        from sq_pipeline.pipeline.worlds.named_picture import find_picture
+        from sq_pipeline.pipeline.worlds.takes import make_takes
+        from sq_pipeline.wiring import real_engines
+
+        directory = open_data_dir(data_root(data))
+        with hold_run_lock(directory, say):
+            context = Context(directory, real_engines(directory), looks_ahead=False)
+            named = find_picture(context, picture, tier)
+            found = make_takes(context, named, first, count, lambda number: say(f"take {number}"))
+            loads = context.engines.renderer().model_loads
+        rows = [
+            {
+                "take": take.number,
+                "seed": take.seed,
+                "path": directory.relative(take.path),
+                "sha256": take.record.objects["picture"].sha256,
+                "fingerprint": take.record.fingerprint,
+                "is_new": take.is_new,
+            }
+            for take in found.takes
+        ]
+        rendered = sum(take.is_new for take in found.takes)
+        sheet = directory.relative(found.sheet)
+        if as_json:
+            told = {"picture": named.key, "tier": named.tier, "takes": rows, "rendered": rendered}
+            print_json({**told, "model_loads": loads, "sheet": sheet})
+        else:
+            print_table(("take", "seed", "picture"), [(str(r["take"]), str(r["seed"]), str(r["path"])) for r in rows])
+            print_line(f"{rendered} rendered, {len(rows) - rendered} there before; all in {sheet}")
+            print_line("to use one, write its number into the picture's entry, such as `seed: +1`")
