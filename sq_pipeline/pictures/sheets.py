@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,24 +25,40 @@ class Tile:
 
 
 def draw_sheet(rows: Sequence[Sequence[Tile]], max_tile_px: int = 320, title: str = "") -> Image.Image:
-    """Rows of labelled pictures, `title` above. Those wider than `max_tile_px` are scaled down, small ones doubled."""
-    first = rows[0][0].pixels
-    scale = min(1.0, max_tile_px / first.shape[1]) if first.shape[1] > max_tile_px / 2 else 2.0
-    width, height = round(first.shape[1] * scale), round(first.shape[0] * scale)
+    """Rows of labelled pictures, `title` above. Those wider than `max_tile_px` are scaled down, small ones doubled.
+
+    The size that most have gives the places; a picture of another shape is as large as fits into its place.
+    """
+    (tall, wide), _ = Counter(tile.pixels.shape[:2] for row in rows for tile in row).most_common(1)[0]
+    scale = min(1.0, max_tile_px / wide) if wide > max_tile_px / 2 else 2.0
+    width, height = round(wide * scale), round(tall * scale)
     columns = max(map(len, rows))
     step_x, step_y = width + _GAP_PX, height + _LABEL_PX + _GAP_PX
-    wide, top = columns * step_x + _GAP_PX, _TITLE_PX if title else 0
-    sheet = Image.new("RGB", (wide, len(rows) * step_y + _GAP_PX + top), _PAPER)
+    across, top = columns * step_x + _GAP_PX, _TITLE_PX if title else 0
+    sheet = Image.new("RGB", (across, len(rows) * step_y + _GAP_PX + top), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
     if title:
         large = ImageFont.load_default(size=14)
-        draw.text((_GAP_PX, _GAP_PX), _fit(title, draw, large, wide - 2 * _GAP_PX), fill=_INK, font=large)
+        draw.text((_GAP_PX, _GAP_PX), _fit(title, draw, large, across - 2 * _GAP_PX), fill=_INK, font=large)
     for row_index, row in enumerate(rows):
         for column, tile in enumerate(row):
             x, y = _GAP_PX + column * step_x, _GAP_PX + top + row_index * step_y
-            sheet.paste(Image.fromarray(tile.pixels).resize((width, height), Image.Resampling.LANCZOS), (x, y))
+            sheet.paste(_fitted(tile.pixels, width, height), (x, y))
             draw.text((x + 1, y + height + 1), _fit(tile.label, draw, font, width), fill=_INK, font=font)
     return sheet
+
+
+def _fitted(pixels: npt.NDArray[np.uint8], width: int, height: int) -> Image.Image:
+    """The picture at this size; one of another shape in the middle of it, on the sheet's own paper."""
+    tall, wide = pixels.shape[:2]
+    fits = min(width / wide, height / tall)
+    size = (max(1, round(wide * fits)), max(1, round(tall * fits)))
+    picture = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+    if size == (width, height):
+        return picture
+    place = Image.new("RGB", (width, height), _PAPER)
+    place.paste(picture, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return place
 
 
 def _fit(label: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

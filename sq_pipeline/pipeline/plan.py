@@ -1,11 +1,12 @@
 """The plan: everything that is not fresh, and why. Reads files and records; loads no model."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sq_pipeline.common.errors import Fault
-from sq_pipeline.common.tiers import TIER_NAMES, TIERS, select_tiers
+from sq_pipeline.common.errors import Fault, SqPipelineError
+from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier, select_tiers
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
@@ -133,6 +134,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
         *_in_use(context, adapters),
         *_unknown_in_gate(context),
         *_unsound_scales(worlds, adapters),
+        *_unread_negatives(context, worlds, tiers),
     )
     pictures = _pictures(context, adapters, states)
     drafts = tuple(
@@ -197,6 +199,23 @@ def _unsound_scales(worlds: Iterable[World], adapters: Mapping[str, Mapping[str,
             if sound is not None and not sound[0] <= entry.lora_scale <= sound[1]:
                 problem = f"is {entry.lora_scale:g}, and {entry.name} was found sound from {sound[0]:g} to {sound[1]:g}"
                 yield Fault(world.key, f"{entry.name}.scale", problem, "take one in between, or look at the pictures")
+
+
+def _unread_negatives(context: Context, worlds: Iterable[World], tiers: Collection[Tier]) -> Iterator[Fault]:
+    """Negative prompts of entries that the world's base model does not read, a line for each file."""
+    for world in worlds:
+        shown = (subject for tier, found in world.subjects.items() if tier in tiers for subject in found)
+        said = [subject for subject in shown if subject.own.negative_prompt]
+        try:
+            base_model = context.base_model_of_world(world) if said else None
+        except SqPipelineError:
+            continue  # its pictures say so
+        if base_model is None or base_model.reads_negative_prompt:
+            continue
+        for file, count in Counter(subject.file for subject in said).items():
+            entries = "1 entry has" if count == 1 else f"{count} entries have"
+            problem = f"{entries} one, which {base_model.name} does not read"
+            yield Fault(file, "negative_prompt", problem, "say what is wanted in the prompt, or leave it out")
 
 
 def _in_use(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

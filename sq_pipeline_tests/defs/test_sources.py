@@ -89,6 +89,25 @@ def _verify_prompts(game: Game) -> None:
         (folder / name).write_text(text)
 
 
+def _gate(game: Game) -> None:
+    """Limits of one's own over these weights."""
+    limits = {"style_share": {"limit": 0.1, "nothing": 0.0, "good": 0.5}}
+    calibration = {"base_weights": game.engines.weights["tiny-flux"], "tiers": {"landscape": limits}}
+    if game.data.gate_root.is_symlink():
+        game.data.gate_root.unlink()
+    write_yaml(game.data.gate_root / "tiny-flux.yaml", {"base_model": "tiny-flux", **calibration})
+
+
+def _own_seed(game: Game) -> None:
+    places = [{**poi("Mill"), "seed": 7}, poi("Mine"), poi("Inn")]
+    game.edit("worlds/old/history.yaml", {"chapters": [chapter(*places)]})
+
+
+def _draft(game: Game) -> None:
+    places = [{**poi("Mill"), "draft": True}, poi("Mine"), poi("Inn")]
+    game.edit("worlds/old/history.yaml", {"chapters": [chapter(*places)]})
+
+
 def _weights(game: Game) -> None:
     game.engines.weights["tiny-flux"] = "sha256:" + "1" * 64
 
@@ -125,7 +144,7 @@ def _broken_file(game: Game) -> None:
 
 EDITS: list[Callable[[Game], None]] = [
     burn_the_mill, _lose_a_picture, _paint_over_a_picture, _dataset, _recipe, _threshold, _verify_prompts, _weights,
-    _renderer, _suffix, _scale, _new_place, _removed_place, _faulty_place, _broken_file,
+    _gate, _own_seed, _draft, _renderer, _suffix, _scale, _new_place, _removed_place, _faulty_place, _broken_file,
 ]  # fmt: skip
 
 

@@ -200,6 +200,10 @@ CASES: tuple[Case, ...] = (
     Case(
         "write a whole number from 1 to 200", places("{name: Fort, visual_prompt: a mill, num_inference_steps: 0}"), 4
     ),
+    Case(
+        "say what is wanted in the prompt, or leave it out",
+        places("{name: Fort, visual_prompt: a mill, negative_prompt: fog}"),
+    ),
     Case("write `draft: true`, or remove it", places("{name: Fort, visual_prompt: a mill, draft: soon}"), True),
     Case('write `visual_prompt: "a mill, dust"`', places("{name: Fort, visual_prompt: [a mill, dust]}")),
     Case("write `type: town`", places("{name: Fort, visual_prompt: a mill, type: [town, port]}")),

@@ -52,6 +52,18 @@ def test_what_changes_no_picture_makes_none(done: Game, keys: dict[str, Any]) ->
     assert done.plan()["stale"] == []
 
 
+def test_a_negative_prompt_that_nobody_reads_is_told_also_of_a_settled_world(done: Game) -> None:
+    say(done, negative_prompt="fog")
+    for _ in range(2):
+        assert done.plan()["warnings"] == [
+            "content/genre_packs/west/worlds/old/history.yaml: negative_prompt: 1 entry has one, which tiny-flux does "
+            "not read; say what is wanted in the prompt, or leave it out"
+        ]
+    assert done.plan("west/paper")["warnings"] == []
+    say(done, negative_prompt="")
+    assert done.plan()["warnings"] == []
+
+
 def test_a_seed_of_its_own_is_in_the_picture_and_one_that_is_not_says_nothing(done: Game) -> None:
     assert "own_seed" not in said(done)  # as in every picture of before
     say(done, seed="+2")

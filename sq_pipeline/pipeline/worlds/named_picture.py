@@ -26,10 +26,7 @@ class NamedPicture:
 
 
 def find_picture(context: Context, name: str, tier: str | None = None) -> NamedPicture:
-    """The picture that is meant; raises SelectionError where there is none, or one in several tiers and none is named.
-
-    ContentError for a tier that is none.
-    """
+    """The picture that is meant. Raises SelectionError where there is none, or one in each of several tiers."""
     world_name, _, slug = name.rpartition("/")
     if world_name.count("/") != 1 or not slug:
         raise SelectionError(Fault("", "PICTURE", f"{name!r} names no picture", "write it as GENRE/WORLD/SLUG"))

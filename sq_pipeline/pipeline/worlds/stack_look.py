@@ -6,7 +6,6 @@ from typing import Any
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint
-from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for, triggers_of
@@ -59,7 +58,7 @@ def inputs_of(context: Context, world: World, tier: Tier, asset: str, entries: S
     plain = stack_inputs(versions)
     if not is_for_several(world, tier):
         return plain
-    is_asked = context.settings.thresholds.overrides_for(tier) != GateOverrides()
+    is_asked = context.settings.thresholds.overrides_for(tier).stack_shown is not None
     if not is_asked and context.store.read_current_fingerprint(asset) == fingerprint(plain):
         return plain
     try:

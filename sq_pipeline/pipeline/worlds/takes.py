@@ -99,11 +99,8 @@ def _draw(context: Context, state: WorldState, picture: NamedPicture, takes: lis
     now = state.pictures.get(picture.subject.slug)
     tiles = [Tile(_pixels(context, now.record), "now")] if now is not None and now.record is not None else []
     tiles += [Tile(_pixels(context, take.record), f"take {take.number}, seed {take.seed}") for take in takes]
-    size = tiles[0].pixels.shape
     buffer = io.BytesIO()
-    # a picture of an earlier size cannot stand in the same grid
-    rows = list(_rows([tile for tile in tiles if tile.pixels.shape == size or tile is tiles[0]]))
-    draw_sheet(rows, _TILE_PX, picture.key).save(buffer, format="PNG")
+    draw_sheet(list(_rows(tiles)), _TILE_PX, picture.key).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
