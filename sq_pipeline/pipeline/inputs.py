@@ -5,7 +5,7 @@ times, paths, names of people or adapters, metadata, comments. What changed betw
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sq_pipeline.adapters.keymap import Keymap
@@ -92,78 +92,55 @@ def _remapping(keymap: Keymap | None, reading: Keymap | None) -> Inputs:
     }
 
 
-def checkpoint_scores_inputs(
-    kept: Mapping[int, str],
-    dataset_version: str,
-    recipe: Recipe,
-    keymap: Keymap | None,
-    reading: Keymap | None,
-    trigger: str | None,
-    prompts: Mapping[str, Any],
-    tier: str,
-    base_model: BaseModel,
-    weights_hash: str,
-    renderer_versions: Mapping[str, str],
-    meter_versions: Mapping[str, str],
-) -> Inputs:
-    """The scores of a training's kept checkpoints, `kept` by iteration: what is rendered, and what is held out.
-
-    Pictures are those that the verification of one of them looks at.
+@dataclass(frozen=True)
+class Scored:
+    """What the scores of a training's kept checkpoints depend on, whatever is measured: `kept`, their data versions by
+    iteration; what is held out; how they are read; over what, and by what, they are rendered and measured.
     """
+
+    kept: Mapping[int, str]
+    dataset_version: str
+    recipe: Recipe
+    keymap: Keymap | None
+    reading: Keymap | None
+    trigger: str | None
+    base_model: BaseModel
+    weights_hash: str
+    renderer_versions: Mapping[str, str]
+    meter_versions: Mapping[str, str]
+
+    def inputs(self, prompts: Mapping[str, Any], settings: RenderSettings) -> Inputs:
+        """With the prompts, and the settings that they are rendered with."""
+        recipe = trained_values(self.recipe)
+        return {
+            "kept": {str(iteration): version for iteration, version in self.kept.items()},
+            "dataset": self.dataset_version,
+            **{f"recipe.{name}": value for name, value in recipe.items() if name in _VALIDATED_ON},
+            **_remapping(self.keymap, self.reading),
+            "trigger": self.trigger,
+            "verify_prompts": dict(prompts),
+            **{f"meter.{name}": version for name, version in self.meter_versions.items()},
+            **_rendering(self.base_model, self.weights_hash, settings, self.renderer_versions),
+        }
+
+
+def checkpoint_scores_inputs(scored: Scored, prompts: Mapping[str, Any], tier: str) -> Inputs:
+    """The scores of a training's kept checkpoints. Pictures are those that the verification of one looks at."""
     return {
-        **_scored_on(kept, dataset_version, recipe, keymap, reading, trigger, prompts, meter_versions),
-        **{f"recipe.{name}": getattr(recipe, name) for name in _LOOKED_AT_AS},
+        **scored.inputs(prompts, scored.base_model.settings_for(shown_tier(tier))),
+        **{f"recipe.{name}": getattr(scored.recipe, name) for name in _LOOKED_AT_AS},
         "scores": SCORES_REVISION,
-        **_rendering(base_model, weights_hash, base_model.settings_for(shown_tier(tier)), renderer_versions),
     }
 
 
-def checkpoint_scores_inputs_before(
-    kept: Mapping[int, str],
-    dataset_version: str,
-    recipe: Recipe,
-    keymap: Keymap | None,
-    reading: Keymap | None,
-    trigger: str | None,
-    prompts: Mapping[str, Any],
-    lora_scales: Sequence[float],
-    base_model: BaseModel,
-    weights_hash: str,
-    renderer_versions: Mapping[str, str],
-    meter_versions: Mapping[str, str],
-) -> Inputs:
+def checkpoint_scores_inputs_before(scored: Scored, prompts: Mapping[str, Any], lora_scales: Sequence[float]) -> Inputs:
     """The same of before the gate's measures: pictures of one seed, of the size that is trained at, at several scales.
 
     What was chosen by them stands.
     """
+    base_model = scored.base_model
     settings = replace(base_model.settings_for("landscape"), size=base_model.training_size)
-    return {
-        **_scored_on(kept, dataset_version, recipe, keymap, reading, trigger, prompts, meter_versions),
-        "scales": list(lora_scales),
-        "scores": _SCORES_REVISION_BEFORE,
-        **_rendering(base_model, weights_hash, settings, renderer_versions),
-    }
-
-
-def _scored_on(
-    kept: Mapping[int, str],
-    dataset_version: str,
-    recipe: Recipe,
-    keymap: Keymap | None,
-    reading: Keymap | None,
-    trigger: str | None,
-    prompts: Mapping[str, Any],
-    meter_versions: Mapping[str, str],
-) -> Inputs:
-    return {
-        "kept": {str(iteration): version for iteration, version in kept.items()},
-        "dataset": dataset_version,
-        **{f"recipe.{name}": value for name, value in trained_values(recipe).items() if name in _VALIDATED_ON},
-        **_remapping(keymap, reading),
-        "trigger": trigger,
-        "verify_prompts": dict(prompts),
-        **{f"meter.{name}": version for name, version in meter_versions.items()},
-    }
+    return {**scored.inputs(prompts, settings), "scales": list(lora_scales), "scores": _SCORES_REVISION_BEFORE}
 
 
 def chosen_checkpoint_inputs(

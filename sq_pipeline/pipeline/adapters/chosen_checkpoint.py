@@ -35,7 +35,7 @@ from sq_pipeline.pipeline.adapters.facts import (
 from sq_pipeline.pipeline.adapters.gate_settings import limits_of, own_reference, shipped_limits_of
 from sq_pipeline.pipeline.adapters.training_dataset import insist_unchanged
 from sq_pipeline.pipeline.context import Context
-from sq_pipeline.pipeline.inputs import Inputs, checkpoint_scores_inputs, chosen_checkpoint_inputs
+from sq_pipeline.pipeline.inputs import Inputs, Scored, checkpoint_scores_inputs, chosen_checkpoint_inputs
 from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.shown import ShownPicture, ShownText
 from sq_pipeline.pipeline.store import Record, StoredObject
@@ -55,7 +55,8 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
         return chosen_checkpoint_inputs(training.data_version, None, {}, None)
     choice = choice_for(context, adapter, training, kept)
     iteration = choice.iteration if choice else None
-    before = scores_before(context, adapter, steps, kept)
+    scored = _scored(context, adapter, steps, kept)
+    before = scores_before(context, adapter, scored)
     before = chosen_checkpoint_inputs(training.data_version, before.scores, before.limits, iteration)
     current = context.store.read_current_fingerprint(asset_name(adapter, "chosen_checkpoint"))
     limits = _score_limits(context, limits_of(context, adapter))
@@ -63,7 +64,7 @@ def _inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
     is_asked |= limits != _score_limits(context, shipped_limits_of(context, adapter))
     if current == fingerprint(before) and not is_asked:  # of what the scores of before could not be asked
         return before
-    scores = _scores_inputs(context, adapter, steps)
+    scores = _scores_inputs(context, adapter, scored)
     return chosen_checkpoint_inputs(training.data_version, scores, asdict(limits), iteration)
 
 
@@ -79,24 +80,26 @@ def _score_limits(context: Context, limits: Limits) -> ScoreLimits:
     )
 
 
-def _scores_inputs(context: Context, adapter: Adapter, steps: Steps) -> Inputs:
-    """What the scores of an adapter's kept checkpoints are made from."""
+def _scored(context: Context, adapter: Adapter, steps: Steps, kept: Mapping[int, KeptCheckpoint]) -> Scored:
+    """What the scores of an adapter's kept checkpoints depend on."""
     base_model, reading = base_model_for(context, adapter), source_keymap_of(context, adapter)
-    kept = kept_checkpoints(context, made(steps, "mlx_adapter"))
-    return checkpoint_scores_inputs(
-        {iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
-        made(steps, "training_dataset").data_version,
-        recipe_of(context, adapter),
-        None if reading is None else keymap_of(context),
-        reading,
-        adapter.trigger,
-        verify_prompt_values(verify_prompts_of(context, adapter)),
-        adapter.tier,
-        base_model,
-        context.weights_hash(base_model),
-        context.engines.renderer_versions,
-        context.trainer_versions("mlx"),
+    return Scored(
+        kept={iteration: checkpoint.data_version for iteration, checkpoint in kept.items()},
+        dataset_version=made(steps, "training_dataset").data_version,
+        recipe=recipe_of(context, adapter),
+        keymap=None if reading is None else keymap_of(context),
+        reading=reading,
+        trigger=adapter.trigger,
+        base_model=base_model,
+        weights_hash=context.weights_hash(base_model),
+        renderer_versions=context.engines.renderer_versions,
+        meter_versions=context.trainer_versions("mlx"),
     )
+
+
+def _scores_inputs(context: Context, adapter: Adapter, scored: Scored) -> Inputs:
+    prompts = verify_prompt_values(verify_prompts_of(context, adapter))
+    return checkpoint_scores_inputs(scored, prompts, adapter.tier)
 
 
 def _enter(context: Context, adapter: Adapter, steps: Steps, word: PersonsWord) -> None:
@@ -164,7 +167,7 @@ def _record(
 def take_scores(making: Making, kept: Mapping[int, KeptCheckpoint]) -> Record:
     """The scores of a training's kept checkpoints from the store, or made now."""
     context, adapter = making.context, making.adapter
-    inputs = _scores_inputs(context, adapter, making.steps)
+    inputs = _scores_inputs(context, adapter, _scored(context, adapter, making.steps, kept))
     known = context.store.read_record(SCORES, fingerprint(inputs))
     if known is not None:
         return known
