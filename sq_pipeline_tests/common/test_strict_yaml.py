@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from sq_pipeline.common.errors import ContentError, Fault, KeymapError
-from sq_pipeline.common.strict_yaml import load_mapping, near_miss, parse_yaml, type_name, validate
+from sq_pipeline.common.strict_yaml import PlusInt, load_mapping, near_miss, parse_yaml, type_name, validate
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from sq_pipeline.common.strict_yaml import load_mapping, near_miss, parse_yaml, 
         (".5", 0.5),
         ("1.", 1.0),
         ("-3", -3),
-        ("+5", 5),
+        ("+5", PlusInt(5)),
         ("010", 10),  # YAML 1.1: octal, 8
         ("0x1F", "0x1F"),
         ("0o17", "0o17"),

@@ -77,7 +77,7 @@ def test_a_fresh_picture_made_by_hand_says_why_nothing_was_made(ticks: Ticks, ca
     assert result.success
     (told,) = reasons_of(result).values()
     assert told.startswith(NOTHING_MADE)
-    assert "change its prompt, or `base_seed` in visual_style.yaml" in told
+    assert "for another picture write `seed: +1` into its entry, or change its prompt" in told
     assert NOTHING_MADE in run_of(ticks, result).tags[REASONS_TAG]
     logged = [entry.user_message for entry in ticks.game.instance.all_logs(result.run_id)]
     assert any(f"mill: {NOTHING_MADE}" in line for line in logged)

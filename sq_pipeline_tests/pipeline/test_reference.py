@@ -13,7 +13,7 @@ from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.pipeline.reference_pictures import reference_folder
 from sq_pipeline.verification.gate_files import load_calibration
-from sq_pipeline.verification.gate_limits import limits_for
+from sq_pipeline.verification.gate_limits import LIMIT_NAMES, limits_for
 from sq_pipeline.verification.thresholds import Thresholds, threshold_values
 from sq_pipeline_tests.builders import make_image, write_pair
 
@@ -123,7 +123,7 @@ def test_each_limit_stands_between_nothing_and_good(data: DataDir) -> None:
     calibration = load_calibration(data, "tiny-flux")
     assert calibration is not None
     for limits in calibration.tiers.values():
-        assert limits.keys() == GateOverrides.model_fields.keys()
+        assert limits.keys() == {*LIMIT_NAMES}
         for name, limit in limits.items():
             if name == "foreign_texture":  # what changes nothing has none
                 assert limit.nothing <= limit.good < limit.limit
