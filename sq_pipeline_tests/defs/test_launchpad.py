@@ -92,20 +92,17 @@ def test_an_earlier_version_is_put_back(twice: Ticks) -> None:
     assert read_manifest(data, "west")["west_land"]["adapter_version"] == newest
 
 
-@pytest.mark.parametrize(
-    ("config", "told"),
-    [
+def test_what_cannot_be_put_back_is_told_in_a_line(twice: Ticks) -> None:
+    before = read_manifest(twice.game.data, "west")
+    for config, told in (
         ({"by": "Ana", "roll_back_to": "0000"}, "no version begins with '0000'"),
         ({"by": "Ana", "roll_back_to": ""}, "no version begins with ''"),
         ({"roll_back_to": "previous"}, "nobody is named"),
-    ],
-)
-def test_what_cannot_be_put_back_is_told_in_a_line(twice: Ticks, config: dict[str, Any], told: str) -> None:
-    before = read_manifest(twice.game.data, "west")
-    result = launch(twice, PROMOTED, config=config)
-    assert not result.success
-    assert told in failure(twice, twice.game.instance, result.run_id)
-    assert read_manifest(twice.game.data, "west") == before
+    ):
+        result = launch(twice, PROMOTED, config=config)
+        assert not result.success
+        assert told in failure(twice, twice.game.instance, result.run_id)
+        assert read_manifest(twice.game.data, "west") == before
 
 
 @pytest.mark.parametrize("by", ["", "  ", None])

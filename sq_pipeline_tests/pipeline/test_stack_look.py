@@ -1,12 +1,16 @@
 """Several adapters of a world's tier are looked at together: when, what for, and what is told of it."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sq_pipeline.common.fingerprints import fingerprint
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import stack_inputs
 from sq_pipeline.pipeline.store import Record
@@ -52,13 +56,25 @@ def own_prompts(game: Game) -> Path:
     return folder / "landscape.yaml"
 
 
+@pytest.fixture(scope="session")
+def finished_two(finished: DataDir, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
+    """The world `paper` with the genre's adapter beside its own, up to date; each test works on a copy."""
+    data = DataDir(tmp_path_factory.mktemp("two") / "data")
+    shutil.copytree(finished.root, data.root, symlinks=True)
+    with open_instance(data) as instance:
+        game = Game(data, instance)
+        set_scale(game, 1.0)
+        assert game.run().failed == []
+    return data
+
+
 @pytest.fixture
-def two(done: Game) -> Game:
-    """The world `paper` with the genre's adapter beside its own; up to date, and its engines asked for nothing yet."""
-    set_scale(done, 1.0)
-    done.run()
-    done.engines.renderer.requests.clear()
-    return done
+def two(finished_two: DataDir, tmp_path: Path) -> Iterator[Game]:
+    """Such a game, whose engines were asked for nothing yet."""
+    data = DataDir(tmp_path / "two")
+    shutil.copytree(finished_two.root, data.root, symlinks=True)
+    with open_instance(data) as instance:
+        yield Game(data, instance)
 
 
 def test_a_stack_of_several_is_looked_at_once(done: Game) -> None:
