@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from sq_pipeline.adapters.safetensors_file import write_safetensors
 from sq_pipeline.cli import app
 from sq_pipeline.common.errors import AdapterError, SelectionError
+from sq_pipeline.pictures.ports import RenderRequest
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.choose_checkpoint import choose_checkpoint, choose_proposed
 from sq_pipeline.pipeline.adapters.chosen_checkpoint import SCORES
@@ -189,6 +190,29 @@ def test_the_verification_repeats_no_picture_of_the_choice(kept: Game) -> None:
              if request.adapters[0].path == own]  # fmt: skip
     assert {scale for scale, _ in asked} == {0.5, 1, 1.5}
     assert not [text for scale, text in asked if scale == 1 and text.startswith("west, ")]
+
+
+def test_a_verification_that_was_cut_off_takes_up_what_it_rendered(kept: Game) -> None:
+    make(kept)
+    before, renderer = len(kept.engines.renderer.requests), kept.engines.renderer
+
+    def cut_off(_request: RenderRequest) -> bool:
+        if len(renderer.requests) - before > 3:
+            raise KeyboardInterrupt
+        return False
+
+    renderer.fails_when = cut_off
+    with pytest.raises(KeyboardInterrupt):
+        bring_up(kept)
+    renderer.fails_when = lambda _request: False
+    cut = renderer.requests[before:-1]  # without the one in hand
+    again = len(renderer.requests)
+    assert "verification" in bring_up(kept)
+    rendered = renderer.requests[again:]
+    assert len(cut) == 3
+    assert rendered
+    own = context_of(kept).adapter_file(record_of(kept, "mflux_adapter").objects["adapter"])
+    assert not [request for request in cut if request in rendered and request.adapters[0].path == own]
 
 
 def test_a_choice_for_another_training_no_longer_applies(kept: Game) -> None:
