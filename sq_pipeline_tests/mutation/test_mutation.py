@@ -27,12 +27,13 @@ from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.content import prompts
+from sq_pipeline.content.records import OwnSettings
 from sq_pipeline.pipeline import inputs, plan
 from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, verification
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.promotions import sign_offs
 from sq_pipeline.pipeline.store import Store
-from sq_pipeline.pipeline.worlds import gallery, images, stack
+from sq_pipeline.pipeline.worlds import gallery, images, stack, stack_look
 from sq_pipeline.training import recipe
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
@@ -370,7 +371,24 @@ def _a_failed_adapter_is_used(patch: pytest.MonkeyPatch) -> None:
 
 def _the_tier_does_not_count_for_seeds(patch: pytest.MonkeyPatch) -> None:
     right = prompts.seed_for
-    patch.setattr(prompts, "seed_for", lambda genre, world, name, _tier, base: right(genre, world, name, "", base))
+    patch.setattr(
+        prompts, "seed_for", lambda genre, world, name, _tier, base, own: right(genre, world, name, "", base, own)
+    )
+
+
+def _seeds_of_entries_do_not_count(patch: pytest.MonkeyPatch) -> None:
+    right = prompts.seed_for
+    patch.setattr(
+        prompts, "seed_for", lambda genre, world, name, tier, base, _own: right(genre, world, name, tier, base)
+    )
+
+
+def _sizes_and_steps_of_entries_do_not_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OwnSettings, "over", lambda _self, settings: settings)
+
+
+def _a_stack_is_looked_at_whatever_its_prompts_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stack_look, "_asked", lambda _prompts, _members: [])
 
 
 def _a_portrait_is_taken_for_the_place_with_its_slug(patch: pytest.MonkeyPatch) -> None:
@@ -405,6 +423,13 @@ SABOTAGE = [
     ("weights do not count for pictures", _without("picture_inputs", 3, "", images), "base model"),
     ("weights do not count for adapters", _without("mlx_adapter_inputs", 3, "", mlx_adapter), "base model"),
     ("the tier does not count for seeds", _the_tier_does_not_count_for_seeds, "tier: size"),
+    ("seeds of entries do not count", _seeds_of_entries_do_not_count, "picture"),
+    ("sizes and steps of entries do not count", _sizes_and_steps_of_entries_do_not_count, "picture"),
+    (
+        "prompts do not count for the look at a stack",
+        _a_stack_is_looked_at_whatever_its_prompts_are,
+        ("stack: add", "verify prompts"),
+    ),
     ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, images), "tier"),
     ("a portrait is taken for the place with its slug", _a_portrait_is_taken_for_the_place_with_its_slug, "person"),
     ("a settled tier settles the others", _a_settled_tier_settles_the_others, "person"),
