@@ -7,7 +7,7 @@ from typing import Any
 
 from sq_pipeline.common.errors import Fault, SqPipelineError
 from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier, select_tiers
-from sq_pipeline.content.records import World
+from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.checkpoints.kept_checkpoints import outdated_choice
@@ -212,10 +212,14 @@ def _unread_negatives(context: Context, worlds: Iterable[World], tiers: Collecti
             continue  # its pictures say so
         if base_model is None or base_model.reads_negative_prompt:
             continue
+        first: dict[str, Subject] = {}
+        for subject in said:
+            first.setdefault(subject.file, subject)
         for file, count in Counter(subject.file for subject in said).items():
-            entries = "1 entry has" if count == 1 else f"{count} entries have"
-            problem = f"{entries} one, which {base_model.name} does not read"
-            yield Fault(file, "negative_prompt", problem, "say what is wanted in the prompt, or leave it out")
+            more = "" if count == 1 else f", nor those of {count - 1} more entries"
+            problem = f"is not read by {base_model.name}{more}"
+            hint = "leave it out, or say what is wanted in the prompt"
+            yield Fault(file, f"{first[file].where}.negative_prompt", problem, hint)
 
 
 def _in_use(context: Context, adapters: Mapping[str, Mapping[str, Step]]) -> Iterator[Fault]:

@@ -201,7 +201,7 @@ CASES: tuple[Case, ...] = (
         "write a whole number from 1 to 200", places("{name: Fort, visual_prompt: a mill, num_inference_steps: 0}"), 4
     ),
     Case(
-        "say what is wanted in the prompt, or leave it out",
+        "leave it out, or say what is wanted in the prompt",
         places("{name: Fort, visual_prompt: a mill, negative_prompt: fog}"),
     ),
     Case("write `draft: true`, or remove it", places("{name: Fort, visual_prompt: a mill, draft: soon}"), True),

@@ -52,14 +52,16 @@ def test_what_changes_no_picture_makes_none(done: Game, keys: dict[str, Any]) ->
     assert done.plan()["stale"] == []
 
 
-def test_a_negative_prompt_that_nobody_reads_is_told_also_of_a_settled_world(done: Game) -> None:
+def test_a_negative_prompt_that_nobody_reads_is_told_once_a_file_also_of_a_settled_world(done: Game) -> None:
     say(done, negative_prompt="fog")
+    where = "content/genre_packs/west/worlds/old/history.yaml: chapters[0].points_of_interest[0].negative_prompt: "
+    way = "; leave it out, or say what is wanted in the prompt"
     for _ in range(2):
-        assert done.plan()["warnings"] == [
-            "content/genre_packs/west/worlds/old/history.yaml: negative_prompt: 1 entry has one, which tiny-flux does "
-            "not read; say what is wanted in the prompt, or leave it out"
-        ]
+        assert done.plan()["warnings"] == [f"{where}is not read by tiny-flux{way}"]
     assert done.plan("west/paper")["warnings"] == []
+    places = [{**poi(name), "negative_prompt": "fog"} for name in ("Mill", "Mine", "Inn")]
+    done.edit("worlds/old/history.yaml", {"chapters": [chapter(*places)]})
+    assert done.plan()["warnings"] == [f"{where}is not read by tiny-flux, nor those of 2 more entries{way}"]
     say(done, negative_prompt="")
     assert done.plan()["warnings"] == []
 
