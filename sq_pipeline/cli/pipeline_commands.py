@@ -193,7 +193,8 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
                 print_line(f"{kind[:-1]}: {line}")
         if told := _judged_pictures(result):
             print_line(f"{told}, and the base model's own where they lack")
-        drafts = f", {len(result['drafts'])} drafts" if result["drafts"] else ""
+        count = len(result["drafts"])
+        drafts = f", {count} draft{'' if count == 1 else 's'}" if count else ""
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh{drafts}")
     for line in result["faults"]:
         say(f"fault: {line}")

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field
 from sq_pipeline.base_models.picture_limits import AREA_MAX_PX, SIDE_MAX_PX, SIDE_MIN_PX, SIDE_STEP_PX, STEPS_MAX
 from sq_pipeline.common.strict_yaml import PlusInt, is_list, type_name, wrong
 from sq_pipeline.content.pack_parts import PackPart, as_text
+from sq_pipeline.content.records import SEEDS
 
-SEEDS = 2**32
 _SHIFT = re.compile(r"\+[0-9]{1,10}")
 
 

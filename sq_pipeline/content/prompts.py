@@ -12,10 +12,8 @@ from sq_pipeline.base_models.ports import TokenCounter, TokenCounts
 from sq_pipeline.common.errors import ContentError, Fault
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.fitting import Fitted, Piece, Text, by_commas, fit, split_commas, split_sentences
-from sq_pipeline.content.records import Subject, World
+from sq_pipeline.content.records import SEEDS, Subject, World
 from sq_pipeline.content.stacks import stack_for, triggers_of
-
-_SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int, own: 
     if own and not own.startswith("+"):
         return int(own)
     digest = hashlib.sha256(f"{genre}:{world}:{name}:{tier}".encode()).hexdigest()
-    return (int(digest[:8], 16) + base_seed + int(own or 0)) % _SEEDS
+    return (int(digest[:8], 16) + base_seed + int(own or 0)) % SEEDS
 
 
 # What is left out last, in this order: of the last rank something goes first.

@@ -11,6 +11,7 @@ from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.tiers import TIERS, Tier
 
 DEFAULT_WORLD = "default"
+SEEDS = 2**32  # how many there are
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class Provenance(RenderProvenance):
     poi: str
     slug: str
     base_seed: int
-    own_seed: str | None = Field(default=None, pattern=r"^\+?[0-9]+$")
+    own_seed: str | None = Field(default=None, pattern=r"^\+?[0-9]{1,10}$")
     dropped: tuple[str, ...]
 
     @model_serializer(mode="wrap")

@@ -50,7 +50,8 @@ class VerificationReport:
     """The verdicts on one adapter, and the measurements and pictures they stand on.
 
     `fidelity` is None where the source or the file could not be read; there are no pictures where it fell short.
-    `dataset`: some of the reference's pictures. `pictures_rendered`: with an adapter, beside the base model's.
+    `dataset`: some of the reference's pictures. `pictures_rendered`: with an adapter, those
+    kept since its checkpoint was chosen among them; beside the base model's.
     """
 
     adapter: str

@@ -170,7 +170,7 @@ REFUSED = (
     Refused("did you mean mill?", "takes|west/old/mil|--data|my game", "takes|west/old/mill|--data|my game"),
     Refused("known are inn, mill, mine", "takes|west/old/fort|--data|my game", "takes|west/old/inn|--data|my game"),
     Refused(
-        "ask for 1 to 64, from 0 or more",
+        "ask for 1 to 64, from 0 to 4294967232",
         "takes|west/old/mill|--count|0|--data|my game",
         "takes|west/old/mill|--count|1|--data|my game",
     ),

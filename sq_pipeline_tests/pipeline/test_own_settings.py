@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sq_pipeline.common.errors import PictureError
 from sq_pipeline.content.prompts import seed_for
 from sq_pipeline.pictures.png_file import read_png
 from sq_pipeline.pictures.provenance import PROVENANCE
@@ -79,6 +80,15 @@ def test_a_seed_that_its_entry_does_not_explain_is_a_lie(done: Game) -> None:
     done.run()
     forged = forge(done, picture(done).with_name("forged.png"), lambda found: found.update(own_seed="+3"))
     assert "seed" in outcomes(verify(done, forged), "differs")
+
+
+@pytest.mark.parametrize("seed", ["9" * 5000, "+" + "9" * 5000, "-1", "seven", "+1\n"])
+def test_a_forged_seed_that_is_none_is_told_in_a_line(done: Game, seed: str) -> None:
+    say(done, seed="+2")
+    done.run()
+    forged = forge(done, picture(done).with_name("forged.png"), lambda found: found.update(own_seed=seed))
+    with pytest.raises(PictureError, match="own_seed"):
+        verify(done, forged)
 
 
 def test_a_draft_has_no_picture_and_is_told(done: Game) -> None:

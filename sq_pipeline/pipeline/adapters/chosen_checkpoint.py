@@ -4,7 +4,6 @@ The scores are a record of their own, so that another choice renders nothing aga
 (`checkpoint_scoring`), which checkpoints there are (`kept_checkpoints`), a person's choosing (`choose_checkpoint`).
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,7 +32,7 @@ from sq_pipeline.pipeline.adapters.facts import (
     verify_prompts_of,
 )
 from sq_pipeline.pipeline.adapters.gate_settings import limits_of, own_reference, shipped_limits_of
-from sq_pipeline.pipeline.adapters.training_dataset import insist_unchanged
+from sq_pipeline.pipeline.adapters.training_dataset import checked_pairs, insist_unchanged
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, Scored, checkpoint_scores_inputs, chosen_checkpoint_inputs
 from sq_pipeline.pipeline.kept_pictures import KeptPictures
@@ -222,11 +221,8 @@ def pictures_at_most(context: Context, adapter: Adapter) -> int:
 
 
 def _examples(making: Making) -> tuple[TrainingExample, ...]:
-    """The pairs as they were checked, from the dataset's own index: no picture is decoded for it."""
-    folder = making.context.data.datasets_root / str(making.adapter.dataset)
-    index = making.context.store.read_text(making.upstream("training_dataset").objects["index"])
-    pairs = [json.loads(line) for line in index.splitlines()]
-    return tuple(TrainingExample(folder / pair["image"], pair["prompt"]) for pair in pairs)
+    pairs = checked_pairs(making.context, making.adapter, making.upstream("training_dataset"))
+    return tuple(TrainingExample(path, caption) for path, caption in pairs)
 
 
 def _finite(figures: dict[str, Any]) -> dict[str, Any]:

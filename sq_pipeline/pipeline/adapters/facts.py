@@ -187,7 +187,12 @@ def keymap_of(context: Context) -> Keymap:
 
 def verify_prompts_of(context: Context, adapter: Adapter) -> VerifyPrompts:
     """The prompts that adapters of this tier are verified with."""
-    return context.remember(("verify", adapter.tier), lambda: load_verify_prompts(context.data, adapter.tier))
+    return verify_prompts_for(context, adapter.tier)
+
+
+def verify_prompts_for(context: Context, tier: str) -> VerifyPrompts:
+    """Those of a tier. Raises ContentError."""
+    return context.remember(("verify", tier), lambda: load_verify_prompts(context.data, tier))
 
 
 def sample_prompts_of(context: Context, adapter: Adapter) -> tuple[str, ...]:

@@ -3,14 +3,13 @@
 Not here: judging (`verification`), which gate judged it before an upgrade (each asset's own inputs).
 """
 
-import json
-
 from sq_pipeline.base_models.base_models import BaseModel
 from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_asset import Steps, made
 from sq_pipeline.pipeline.adapters.facts import base_model_for, dataset_label, recipe_of
+from sq_pipeline.pipeline.adapters.training_dataset import checked_pairs
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.reference_pictures import as_reference, reference_folder
 from sq_pipeline.verification.gate_files import load_calibration, load_shipped
@@ -77,10 +76,8 @@ def reference_of(context: Context, adapter: Adapter, steps: Steps) -> Reference 
 
 def own_reference(context: Context, adapter: Adapter, steps: Steps) -> Reference:
     """The dataset that it was trained on."""
-    folder = context.data.datasets_root / str(adapter.dataset)
-    index = context.store.read_text(made(steps, "training_dataset").objects["index"])
-    pairs = [json.loads(line) for line in index.splitlines()]
-    paths, captions = [folder / pair["image"] for pair in pairs], [str(pair["prompt"]) for pair in pairs]
+    pairs = checked_pairs(context, adapter, made(steps, "training_dataset"))
+    paths, captions = [path for path, _ in pairs], [caption for _, caption in pairs]
     return as_reference(
         dataset_label(adapter), paths, captions, recipe_of(context, adapter), base_model_for(context, adapter)
     )

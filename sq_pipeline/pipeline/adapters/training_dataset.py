@@ -1,5 +1,6 @@
 """The asset `training_dataset`: a dataset that passed its preflight."""
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,13 @@ def insist_unchanged(context: Context, adapter: Adapter, dataset: Step) -> None:
     now = fingerprint_folder(context.data.datasets_root / str(adapter.dataset), label, context.files.hash_of)
     if dataset_inputs(now) != dataset.inputs:
         raise DatasetError(Fault(label, "", "changed while it was being read", "run again; nothing was kept"))
+
+
+def checked_pairs(context: Context, adapter: Adapter, dataset: Record) -> list[tuple[Path, str]]:
+    """Each picture with its caption as they were checked, from the dataset's own index: none is decoded for it."""
+    folder = context.data.datasets_root / str(adapter.dataset)
+    pairs = [json.loads(line) for line in context.store.read_text(dataset.objects["index"]).splitlines()]
+    return [(folder / pair["image"], str(pair["prompt"])) for pair in pairs]
 
 
 ASSET = AdapterAsset(

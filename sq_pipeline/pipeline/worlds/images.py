@@ -5,7 +5,7 @@ Not here: what is said of a picture (`worlds.image_provenance`).
 
 import stat
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.tiers import TIER_NAMES
+from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.content.records import Subject
 from sq_pipeline.pictures.png_file import encode_png
 from sq_pipeline.pictures.ports import RenderRequest
 from sq_pipeline.pipeline.chain import follow, problems_of, trace
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.inputs import picture_inputs
+from sq_pipeline.pipeline.inputs import Inputs, picture_inputs
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
@@ -30,8 +31,7 @@ from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
 
 def _enter_status(context: Context, state: WorldState) -> WorldState:
-    world, base_model, versions = state.world, context.base_model_of_world(state.world), state.versions
-    weights, settings = context.weights_hash(base_model), context.render_settings(base_model, state.tier)
+    world, inputs_of = state.world, inputs_by_subject(context, state)
     published = context.store.read_published(world.genre)
     pictures: dict[str, Step] = {}
     for subject in state.subjects:
@@ -44,12 +44,20 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
             step = follow([state.stack], asset, "picture")
             pictures[slug] = _with_published(context, state, slug, step, published.get(key))
             continue
-        text, versions_of = state.texts[slug], context.engines.renderer_versions
-        own = subject.own.over(settings)
-        picture = context.step(asset, "picture", picture_inputs(text, versions, base_model, weights, own, versions_of))
+        picture = context.step(asset, "picture", inputs_of(subject, state.texts[slug]))
         picture = _with_published(context, state, slug, picture, published.get(key))
         pictures[slug] = picture if picture.status == "waiting" else trace(picture, [state.prompts[slug], state.stack])
     return replace(state, pictures=pictures)
+
+
+def inputs_by_subject(context: Context, state: WorldState) -> Callable[[Subject, Prompt], Inputs]:
+    """What a picture of a tier is made from, of a subject and its text. Raises BaseModelError, ContentError."""
+    base_model, versions = context.base_model_of_world(state.world), state.versions
+    weights, settings = context.weights_hash(base_model), context.render_settings(base_model, state.tier)
+    renderer = context.engines.renderer_versions
+    return lambda subject, text: picture_inputs(
+        text, versions, base_model, weights, subject.own.over(settings), renderer
+    )
 
 
 def _with_published(context: Context, state: WorldState, slug: str, step: Step, published: str | None) -> Step:

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from sq_pipeline.base_models.ports import TokenCounter
 from sq_pipeline.common.errors import Fault, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.hints import command
-from sq_pipeline.common.tiers import TIER_NAMES
+from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.prompts import Prompt, write_prompt
+from sq_pipeline.content.records import Subject, World
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.inputs import prompt_inputs
 from sq_pipeline.pipeline.store import Record
@@ -31,9 +33,7 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
         try:
             text: Prompt = context.remember(
                 key,
-                lambda of=subject: write_prompt(
-                    world, of, state.tier, counter, insists_on_style=context.settings.dropped_style == "error"
-                ),
+                lambda of=subject: text_of(context, world, state.tier, of, counter),
             )
         except SqPipelineError as error:
             faults[subject.slug] = tuple(map(str, error.faults))
@@ -42,6 +42,11 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
         asset = world_asset(world, state.names.prompts, subject.slug)
         prompts[subject.slug] = context.step(asset, "prompt", prompt_inputs(text, base_model))
     return replace(state, prompts=prompts, texts=texts, faults=faults)
+
+
+def text_of(context: Context, world: World, tier: Tier, subject: Subject, counter: TokenCounter) -> Prompt:
+    """What the picture of a subject is asked with. Raises ContentError."""
+    return write_prompt(world, subject, tier, counter, insists_on_style=context.settings.dropped_style == "error")
 
 
 def warnings_of_drops(state: WorldState) -> list[Fault]:

@@ -9,6 +9,7 @@ from sq_pipeline.common.fingerprints import canonical_json, fingerprint
 from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.content.stacks import stack_for, triggers_of
+from sq_pipeline.pipeline.adapters.facts import verify_prompts_for
 from sq_pipeline.pipeline.adapters.gate_settings import limits_of_tier
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import Inputs, checked_stack_inputs, stack_inputs, unchecked_stack_inputs
@@ -16,7 +17,7 @@ from sq_pipeline.pipeline.kept_pictures import KeptPictures
 from sq_pipeline.pipeline.store import StoredObject
 from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
 from sq_pipeline.verification.gate_limits import Limits
-from sq_pipeline.verification.prompts import VerifyPrompts, load_verify_prompts
+from sq_pipeline.verification.prompts import VerifyPrompts
 from sq_pipeline.verification.stack_check import (
     StackReport,
     StackRequest,
@@ -44,7 +45,7 @@ def pictures_at_most(context: Context, states: Iterable[WorldState]) -> int:
         if not is_to_do or state.stack.record is not None or not is_for_several(state.world, state.tier):
             continue
         try:
-            prompts = prompts_of_stack(len(_prompts(context, state.tier).prompts), len(stack))
+            prompts = prompts_of_stack(len(verify_prompts_for(context, state.tier).prompts), len(stack))
         except SqPipelineError:
             continue  # it is not looked at without
         key = (context.base_model_of_world(state.world).name, state.tier, state.world.genre, stack)
@@ -66,7 +67,7 @@ def inputs_of(context: Context, world: World, tier: Tier, asset: str, entries: S
         return checked_stack_inputs(
             versions,
             _word(world, tier),
-            _asked(_prompts(context, tier), len(entries)),
+            _asked(verify_prompts_for(context, tier), len(entries)),
             _limit_values(limits_of_tier(context, base_model, tier)),
             base_model,
             context.weights_hash(base_model),
@@ -96,7 +97,7 @@ def look_at(
         word=_word(world, tier),
         base_model=base_model,
         tier=tier,
-        prompts=_prompts(context, tier),
+        prompts=verify_prompts_for(context, tier),
         limits=limits_of_tier(context, base_model, tier),
     )
     report: StackReport = check_stack(request, KeptPictures(context, context.engines.renderer(), keeps_styled=True))
@@ -114,10 +115,6 @@ def _asked(prompts: VerifyPrompts, members: int) -> list[list[Any]]:
 
 def _word(world: World, tier: Tier) -> str:
     return ", ".join(triggers_of(stack_for(world, tier)))
-
-
-def _prompts(context: Context, tier: Tier) -> VerifyPrompts:
-    return context.remember(("verify", tier), lambda: load_verify_prompts(context.data, tier))
 
 
 def _limit_values(limits: Limits) -> dict[str, Any]:

@@ -3,30 +3,26 @@
 Here: rendering those that the store has not, and putting them where a person can look. Not here: choosing one.
 """
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import Fault, RenderError, SelectionError
+from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.hints import command
-from sq_pipeline.content.prompts import write_prompt
-from sq_pipeline.content.records import Subject
-from sq_pipeline.pictures.sheets import Tile, draw_sheet
+from sq_pipeline.content.records import SEEDS, Subject
+from sq_pipeline.pictures.sheets import draw_gallery
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.inputs import picture_inputs
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.worlds.images import render_picture
+from sq_pipeline.pipeline.worlds.images import inputs_by_subject, render_picture
 from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
+from sq_pipeline.pipeline.worlds.prompts import text_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 MOST = 64
-_TILE_PX = 256
 
 OnTake = Callable[[int], None]
 
@@ -58,8 +54,8 @@ def make_takes(
     Raises SelectionError for numbers out of range; RenderError where its stack is not there, or a render fails: what
     was rendered before stays. ContentError where its prompt cannot be written.
     """
-    if first < 0 or not 1 <= count <= MOST:
-        problem, hint = f"{count} takes from {first}", f"ask for 1 to {MOST}, from 0 or more"
+    if not 0 <= first <= SEEDS - MOST or not 1 <= count <= MOST:
+        problem, hint = f"{count} takes from {first}", f"ask for 1 to {MOST}, from 0 to {SEEDS - MOST}"
         raise SelectionError(Fault("", "--count", problem, hint))
     state = world_state_of(context, picture.world, picture.tier)
     if state.lacks_stack:
@@ -77,12 +73,9 @@ def make_takes(
 
 def _take(context: Context, state: WorldState, subject: Subject, number: int, folder: Path) -> Take:
     subject = replace(subject, own=replace(subject.own, seed=f"+{number}", is_draft=False))
-    base_model = context.base_model_of_world(state.world)
-    insists = context.settings.dropped_style == "error"
-    text = write_prompt(state.world, subject, state.tier, context.token_counter(base_model), insists_on_style=insists)
-    settings = subject.own.over(context.render_settings(base_model, state.tier))
-    weights, versions = context.weights_hash(base_model), context.engines.renderer_versions
-    inputs = picture_inputs(text, state.versions, base_model, weights, settings, versions)
+    counter = context.token_counter(context.base_model_of_world(state.world))
+    text = text_of(context, state.world, state.tier, subject, counter)
+    inputs = inputs_by_subject(context, state)(subject, text)
     step = Step(world_asset(state.world, state.names.images, subject.slug), "picture", "stale", inputs)
     record = context.store.read_record("picture", step.fingerprint)
     is_new = record is None
@@ -91,26 +84,21 @@ def _take(context: Context, state: WorldState, subject: Subject, number: int, fo
         record = render_picture(context, state, subject, step)
         context.store.write_record(record)
     path = folder / f"take-{number}.png"
-    write_bytes(path, context.store.read_bytes(record.objects["picture"]))
+    _show(context, path, record)
     return Take(number, text.seed, record, path, is_new)
+
+
+def _show(context: Context, path: Path, record: Record) -> None:
+    """Put it where a person looks; what they painted over the one that was there is kept beside it."""
+    if path.is_file() and context.store.find(hash_file(path), path.suffix) is None:
+        kept = archive_version(path)
+        context.tell(f"{context.data.relative(path)}: kept as {context.data.relative(kept)}")
+    write_bytes(path, context.store.read_bytes(record.objects["picture"]))
 
 
 def _draw(context: Context, state: WorldState, picture: NamedPicture, takes: list[Take]) -> bytes:
     now = state.pictures.get(picture.subject.slug)
-    tiles = [Tile(_pixels(context, now.record), "now")] if now is not None and now.record is not None else []
-    tiles += [Tile(_pixels(context, take.record), f"take {take.number}, seed {take.seed}") for take in takes]
-    buffer = io.BytesIO()
-    draw_sheet(list(_rows(tiles)), _TILE_PX, picture.key).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _rows(tiles: list[Tile]) -> Iterator[list[Tile]]:
-    """About as many columns as rows."""
-    columns = max(1, round(len(tiles) ** 0.5))
-    for start in range(0, len(tiles), columns):
-        yield tiles[start : start + columns]
-
-
-def _pixels(context: Context, record: Record) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    content = context.store.read_bytes(record.objects["picture"])
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    shown = [("now", now.record)] if now is not None and now.record is not None else []
+    shown += [(f"take {take.number}, seed {take.seed}", take.record) for take in takes]
+    pictures = [(label, context.store.read_bytes(record.objects["picture"])) for label, record in shown]
+    return draw_gallery(pictures, columns=max(1, round(len(pictures) ** 0.5)))
