@@ -29,6 +29,14 @@ def test_the_command_line_is_the_contract() -> None:
         "allow",
         "verify-image",
         "takes",
+        "pick",
+        "lock",
+        "adopt",
+        "unlock",
+        "history",
+        "restore",
+        "choices list",
+        "choices move",
         "gate calibrate",
     }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose")}

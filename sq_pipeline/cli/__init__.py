@@ -23,7 +23,7 @@ from sq_pipeline.cli import (
     ui_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
-from sq_pipeline.cli.pictures import takes_command, verify_image_command
+from sq_pipeline.cli.pictures import choice_commands, history_command, takes_command, verify_image_command
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
@@ -41,6 +41,7 @@ app = typer.Typer(
 adapter_app = typer.Typer(help="Tools for adapter files.", no_args_is_help=True, rich_markup_mode=None)
 dataset_app = typer.Typer(help="Tools for training datasets.", no_args_is_help=True, rich_markup_mode=None)
 gate_app = typer.Typer(help="What adapters are judged by.", no_args_is_help=True, rich_markup_mode=None)
+choices_app = typer.Typer(help="What people chose of pictures.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -68,6 +69,8 @@ gate_commands.register(adapter_app, gate_app)
 promotion_commands.register(adapter_app)
 choose_command.register(adapter_app)
 takes_command.register(app)
+choice_commands.register(app)
+history_command.register(app, choices_app)
 verify_image_command.register(app)
 ui_command.register(app)
 serve_command.register(app)
@@ -75,6 +78,7 @@ doctor_command.register(app)
 allow_command.register(app)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")
+app.add_typer(choices_app, name="choices")
 app.add_typer(gate_app, name="gate")
 
 

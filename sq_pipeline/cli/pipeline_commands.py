@@ -9,6 +9,7 @@ import typer
 from sq_pipeline.cli.causes import causes_of, tell_more
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
 from sq_pipeline.cli.parents import end_with_parent
+from sq_pipeline.cli.pictures.choice_commands import ReplaceOption, archive_theirs
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
@@ -56,6 +57,13 @@ def _names(group: Sequence[dict[str, Any]]) -> str:
     slugs = [item["asset"].partition(":")[2] for item in group]
     more = len(slugs) - _MOST_NAMES
     return f"{name}: {', '.join(slugs[:_MOST_NAMES])} {f'… and {more} more' if more > 0 else f'({len(slugs)})'}"
+
+
+def locked_row(entry: dict[str, Any]) -> tuple[str, str]:
+    """A picture that somebody keeps, and why it would be made again otherwise."""
+    word = "adopted" if entry["act"] == "adopt" else "locked"
+    who = f"{word} by {entry['by']}{f' because {why}' if (why := entry['why']) else ''}"
+    return entry["asset"], "\nwould be made again because ".join([who, *filter(None, ["; ".join(entry["reasons"])])])
 
 
 def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
@@ -143,10 +151,13 @@ def register(app: typer.Typer) -> None:
     def run(
         world: WorldOption = None,
         tier: TierOption = None,
+        replace: ReplaceOption = None,
         data: DataOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Bring a world, or everything, up to date: exactly what changed is made again."""
+        if replace:
+            archive_theirs(open_data_dir(data_root(data)), replace, tier)
         _finish(_run(data_root(data), world, tier), as_json=as_json)
 
     @app.command()
@@ -188,6 +199,7 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
     else:
         print_table(("stale", "why"), plan_rows(result["stale"]))
         print_table(("cannot be made", "why"), blocked_rows(result["blocked"]))
+        print_table(("locked", ""), map(locked_row, result["locked"]))
         for kind in ("faults", "warnings"):
             for line in result[kind]:
                 print_line(f"{kind[:-1]}: {line}")

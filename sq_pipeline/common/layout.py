@@ -111,6 +111,14 @@ class DataDir:
         """Who put which version of an adapter into use; named as `checkpoint_choices` is."""
         return self.lora_root / genre / f"{_stem(genre)}.history.yaml"
 
+    def picture_choices(self, genre: str) -> Path:
+        """What people decided of pictures."""
+        return self.genre_root(genre) / "choices.yaml"
+
+    def chosen_pictures(self, genre: str) -> Path:
+        """The files that people locked or adopted: theirs, to be kept under version control with `choices.yaml`."""
+        return self.genre_root(genre) / "chosen"
+
     def relative(self, path: Path) -> str:
         """`path` relative to the data directory, with forward slashes; as it is where it lies outside."""
         try:

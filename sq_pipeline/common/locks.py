@@ -47,6 +47,13 @@ def hold_instance_lock(data: DataDir, say: Say = lambda _line: None) -> Iterator
 
 
 @contextmanager
+def hold_choices_lock(data: DataDir) -> Iterator[None]:
+    """Keep others from writing down what people chose meanwhile: two of them at once would lose one."""
+    with _hold(data.store_root / "choices", "is writing choices", lambda _line: None):
+        yield
+
+
+@contextmanager
 def hold_pages_lock(data: DataDir, url: str) -> Iterator[None]:
     """Keep the pages over a data directory to one process, which serves them at `url`.
 

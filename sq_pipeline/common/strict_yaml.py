@@ -9,6 +9,7 @@ import json
 import math
 import re
 import stat
+import sys
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -324,6 +325,14 @@ class _Dumper(yaml.SafeDumper):
 
 # PyYAML writes `1e4` and `089` without quotes, as they are texts to YAML 1.1; to 1.2 they are numbers
 _NUMBER = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
+
+
+def dump_line(value: Any) -> str:
+    """A value as YAML in one line, its keys in their order, that `strict_yaml` reads back as it was."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=sys.maxsize
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def dump_yaml(value: dict[str, Any]) -> str:

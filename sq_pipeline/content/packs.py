@@ -23,6 +23,7 @@ from sq_pipeline.common.stat_cache import StatCache, code_stamp
 from sq_pipeline.common.strict_yaml import load_mapping
 from sq_pipeline.common.text import printable
 from sq_pipeline.common.tiers import TIERS, Tier
+from sq_pipeline.content.choices import read_choices, unread_seeds, warnings_of_choices, with_choices
 from sq_pipeline.content.clashes import Taken, adapters_of
 from sq_pipeline.content.cultures import FOLDER, Cultures, faults_of_cultures, read_cultures
 from sq_pipeline.content.near_files import look_at_settings, look_beside
@@ -123,18 +124,26 @@ def _read_all(reader: _Reader, paths: PicturePaths, noted: Noted) -> Catalog:
     for genre, root in roots.items():
         found, strange = _read_genre(reader, root, parts[genre], noted)
         faults |= strange
+        choices = read_choices(reader.data, genre)
         taken = Taken(reader.data, genre, paths)
+        shown: dict[str, World] = {}
         real = {world.name for world in found if reader.data.world_root(genre, world.name).is_dir()}
         for world in sorted(found, key=lambda world: world.name == DEFAULT_WORLD):  # the genre's own files come last
             world = taken.take(world)
+            noted.warn(*unread_seeds(world, choices))
+            world = with_choices(world, choices)
             if world.is_empty and world.name not in real and real:
                 continue  # all that the genre's own files say is a world's
-            worlds[world.key] = world
+            worlds[world.key] = shown[world.name] = world
             adapters |= {
                 adapter.key: adapter for adapter in adapters_of(reader.data, world) if adapter.key not in adapters
             }
             if world.faults:
                 faults[world.key] = world.faults
+        if lost := [fault for fault in choices.faults if not any(fault in world.faults for world in shown.values())]:
+            faults[f"{genre}/choices.yaml"] = tuple(lost)
+        noted.note(choices)
+        noted.warn(*warnings_of_choices(choices, shown))
     return Catalog(dict(sorted(worlds.items())), adapters, faults, tuple(noted.warnings))
 
 

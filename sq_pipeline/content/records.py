@@ -5,6 +5,7 @@ Here: frozen records. Not here: reading them from YAML (`content.packs`), what i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.errors import Fault, SelectionError
@@ -61,6 +62,58 @@ class Subject:
     own: OwnSettings = OwnSettings()
 
 
+Act = Literal["pick", "lock", "adopt"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person decided of one picture. `pick`: a take, by its `seed`; `lock` and `adopt`: the file with this hash,
+    as it was there, or as they brought it, whatever else would be made.
+
+    `take`: the number that the seed had. `at`: when, in UTC, as `2026-11-30T12:00:00Z`.
+    """
+
+    act: Act
+    by: str
+    at: str
+    why: str = ""
+    take: int | None = None
+    seed: int | None = None
+    file_sha256: str = ""
+
+    @property
+    def describe(self) -> str:
+        """`take 2, picked by Ada on 2026-11-30 because …`."""
+        what = {"pick": f"take {self.take}, picked", "lock": "locked", "adopt": "adopted"}[self.act]
+        why = f" because {self.why}" if self.why else ""
+        return f"{what} by {self.by} on {self.at[:10]}{why}"
+
+
+Shown = tuple[Tier, str]  # a tier and a slug: one picture of a world
+
+
+@dataclass(frozen=True)
+class WorldChoices:
+    """What people decided of a world's pictures: `picks`, the takes, and `kept`, the files that stay.
+
+    `unclear`: the pictures of which that cannot be told, and why; nothing is made of them. `all_unclear`: of all.
+    """
+
+    picks: Mapping[Shown, Choice] = field(default_factory=dict[Shown, Choice])
+    kept: Mapping[Shown, Choice] = field(default_factory=dict[Shown, Choice])
+    unclear: Mapping[Shown, tuple[Fault, ...]] = field(default_factory=dict[Shown, tuple[Fault, ...]])
+    all_unclear: tuple[Fault, ...] = ()
+
+    def faults_of(self, tier: Tier, slug: str) -> tuple[Fault, ...]:
+        """Why it cannot be told what was decided of a picture."""
+        return self.all_unclear or self.unclear.get((tier, slug), ())
+
+    @property
+    def shown(self) -> frozenset[Shown]:
+        """All pictures of which something was decided."""
+        return frozenset((*self.picks, *self.kept, *self.unclear))
+
+
 @dataclass(frozen=True)
 class LoraEntry:
     """One adapter in a style: `file` is relative to `content/lora`; `applies_to` are tiers; `reference` is relative to
@@ -95,11 +148,11 @@ class World:
     """A world with everything that applies to it. `entries`: the genre's minus `exclude` plus `add`, all tiers.
 
     `subjects` are by tier, in the order of `TIERS`; a tier without any is not there. `drafts` are expected, and no
-    pictures are made of them. `faulty_tiers`: those of which
-    nothing can be made, with the faults why; of a file that cannot be read, their subjects are those of before.
-    `faults`: all that is wrong with it; what of it is sound is in the other fields. `excluded` are the genre's entries
-    that this world does without. `genre_part` and `world_part`: its names as Dagster's keys hold them. `source` is a
-    hash of all that was read for it: two readings with the same one say the same.
+    pictures are made of them. `faulty_tiers`: those of which nothing can be made, with the faults why; of a file that
+    cannot be read, their subjects are those of before. `faults`: all that is wrong with it; what of it is sound is in
+    the other fields. `excluded` are the genre's entries that this world does without. `choices`: what people decided of
+    its pictures. `genre_part` and `world_part`: its names as Dagster's keys hold them. `source` is a hash of all that
+    was read for it: two readings with the same one say the same.
     """
 
     genre: str
@@ -110,6 +163,7 @@ class World:
     drafts: Mapping[Tier, tuple[Subject, ...]] = field(default_factory=dict[Tier, tuple[Subject, ...]])
     excluded: tuple[LoraEntry, ...] = ()
     faulty_tiers: Mapping[Tier, tuple[Fault, ...]] = field(default_factory=dict[Tier, tuple[Fault, ...]])
+    choices: "WorldChoices" = field(default_factory=lambda: WorldChoices())
     faults: tuple[Fault, ...] = field(default=(), compare=False)
     genre_part: str = field(default="", compare=False)
     world_part: str = field(default="", compare=False)

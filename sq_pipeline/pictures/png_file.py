@@ -66,10 +66,15 @@ def read_png(path: Path, prefix: str) -> PngFile:
             content = file.read(_MOST_FILE_BYTES + 1)
     except OSError as error:
         raise PictureError(Fault(str(path), "", f"cannot be read ({error.strerror or error})", "")) from error
+    return parse_png(content, str(path), prefix)
+
+
+def parse_png(content: bytes, file: str, prefix: str) -> PngFile:
+    """As `read_png`, of what a file holds; `file` names it in errors."""
     try:
         return _parse(content, prefix)
     except _Refused as error:
-        raise PictureError(Fault(str(path), "", str(error), error.hint)) from error
+        raise PictureError(Fault(file, "", str(error), error.hint)) from error
 
 
 class _Refused(Exception):

@@ -1,7 +1,8 @@
 """What made a picture: the models of what is in its PNG and in the store's record, and what follows from them alone.
 
 Two kinds share what made the pixels (`RenderProvenance`): the picture of a place (`Provenance`, which has no `kind`),
-and one that somebody asked of the render server (`RequestProvenance`). Here: the fields, writing and strict reading.
+and one that somebody asked of the render server (`RequestProvenance`). A third says what a person made and gave to a
+place (`AdoptedProvenance`). Here: the fields, writing and strict reading.
 Never in them: times, paths out of the data directory, people, in which process it was rendered: one machine makes one
 file of the same inputs. Not here: PNG files (`pictures.png_file`), looking around for what it was made from
 (`pipeline.verify_image.image`).
@@ -183,13 +184,71 @@ class Provenance(RenderProvenance):
         }
 
 
-def is_of_request(texts: Mapping[str, str]) -> bool:
-    """True where a PNG's texts have a `kind`, which the picture of a place has not. Their form is not checked here."""
+class PaintedOver(_Strict):
+    """The picture that a person's stands for: its fingerprint, the hash of its pixels, and all its inputs."""
+
+    fingerprint: Sha256
+    pixels: Sha256
+    inputs: dict[str, Any]
+
+
+class AdoptedProvenance(_Strict):
+    """A picture of a place that a person made. `pixels` as ever; `file_sha256`: the file that they brought.
+
+    `over`: what it was painted over, or stands in place of; None where nothing of ours was there.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["adopted"] = "adopted"
+    pixels: Sha256
+    file_sha256: Sha256
+    genre: str
+    world: str
+    slug: str
+    tier: str
+    width_px: Positive
+    height_px: Positive
+    over: PaintedOver | None
+
+    @property
+    def place(self) -> str:
+        """`<genre>/<world>/<slug>`."""
+        return f"{self.genre}/{self.world}/{self.slug}"
+
+    def as_chunks(self) -> dict[str, str]:
+        """The PNG's text chunks."""
+        return {PROVENANCE: canonical_json(self.model_dump(mode="json")), PLACE: self.place}
+
+
+def kind_said(texts: Mapping[str, str]) -> str | None:
+    """The `kind` that a PNG's texts have, which the rendered picture of a place has not. Their form is not checked."""
     try:
         said = from_json(texts.get(PROVENANCE, "null"), allow_inf_nan=False)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(said, dict) and "kind" in said
+        return None
+    return str(said["kind"]) if isinstance(said, dict) and "kind" in said else None
+
+
+def read_adopted_provenance(texts: Mapping[str, str], file: str) -> AdoptedProvenance:
+    """What the text chunks of an adopted picture say; raises PictureError with every fault."""
+    faults = [
+        Fault(file, printable(name)[:_MOST_SHOWN], "does not belong to a picture that was adopted", _CHANGED)
+        for name in sorted(texts.keys() - {PROVENANCE, PLACE})[:_MOST_FAULTS]
+    ]
+    provenance = _read_as(AdoptedProvenance, texts[PROVENANCE], file, faults)
+    if provenance is not None and texts.get(PLACE) != provenance.place:
+        faults.append(Fault(file, PLACE, "is not that of its provenance", _CHANGED))
+    if faults or provenance is None:
+        raise PictureError(faults)
+    return provenance
+
+
+def inputs_said(texts: Mapping[str, str], file: str) -> dict[str, Any] | None:
+    """The inputs that a picture of a place was rendered from, or painted over. Raises PictureError."""
+    if kind_said(texts) == "adopted":
+        over = read_adopted_provenance(texts, file).over
+        return None if over is None else over.inputs
+    return read_provenance(texts, file)[1]
 
 
 def read_request_provenance(texts: Mapping[str, str], file: str) -> RequestProvenance:
@@ -224,7 +283,7 @@ def read_provenance(texts: Mapping[str, str], file: str) -> tuple[Provenance, di
 
 _CHANGED = "the metadata was changed"
 _MOST_FAULTS, _MOST_SHOWN = 10, 200
-_Kind = TypeVar("_Kind", bound=RenderProvenance)
+_Kind = TypeVar("_Kind", bound=_Strict)
 
 
 def _read_as(kind: type[_Kind], text: str, file: str, faults: list[Fault]) -> _Kind | None:

@@ -280,6 +280,11 @@ def picture_inputs(
     }
 
 
+def kept_inputs(file_sha256: str) -> Inputs:
+    """A picture that a person keeps: that file, and nothing else."""
+    return {"kept": file_sha256}
+
+
 def world_key(
     source: str,
     entries: Sequence[tuple[str, float]],

@@ -18,7 +18,7 @@ from sq_pipeline.pipeline.adapters.verification import pictures_at_most as verif
 from sq_pipeline.pipeline.adapters.verification import sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.settled import Settled, find_settled, settle
+from sq_pipeline.pipeline.settled import Settled, find_settled, locked_of, settle
 from sq_pipeline.pipeline.worlds.in_use import note_of
 from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.stack import warnings_of_stack
@@ -61,6 +61,12 @@ class Plan:
             yield from world.steps()
 
     @property
+    def locked(self) -> list[dict[str, Any]]:
+        """The pictures that people keep: `asset`, who said so, and `reasons` why it would be made again otherwise."""
+        settled = [told for found in self.settled for told in found.locked]
+        return [*settled, *(told for state in self.worlds for told in locked_of(state))]
+
+    @property
     def fresh(self) -> int:
         """How many assets are as they should be."""
         return sum(step.status == "fresh" for step in self.steps()) + sum(found.fresh for found in self.settled)
@@ -79,6 +85,7 @@ class Plan:
             "verification_pictures": self.pictures.verifications,
             "stack_pictures": self.pictures.stacks,
             "drafts": list(self.drafts),
+            "locked": self.locked,
             "faults": [str(fault) for fault in self.faults],
             "warnings": [str(warning) for warning in self.warnings],
         }

@@ -50,6 +50,7 @@ class Settled:
     fresh: int
     warnings: tuple[Fault, ...]
     key: str
+    locked: tuple[dict[str, Any], ...] = ()
 
 
 def find_settled(context: Context, world: World, tier: Tier) -> Settled | None:
@@ -60,9 +61,27 @@ def find_settled(context: Context, world: World, tier: Tier) -> Settled | None:
         return None
     try:
         warnings = tuple(Fault(*told) for told in found["warnings"])
-        return Settled(world, tier, found["fresh"], warnings, str(key)) if _stands(context, world, found) else None
+        locked = tuple(found.get("locked", ()))
+        return (
+            Settled(world, tier, found["fresh"], warnings, str(key), locked) if _stands(context, world, found) else None
+        )
     except (KeyError, TypeError, ValueError):
         return None  # a damaged line of the index
+
+
+def locked_of(state: WorldState) -> list[dict[str, Any]]:
+    """The pictures of a tier of a world that people keep, as a plan tells them."""
+    return [
+        {
+            "asset": state.pictures[slug].asset,
+            "act": kept.choice.act,
+            "by": kept.choice.by,
+            "at": kept.choice.at,
+            "why": kept.choice.why,
+            "reasons": list(kept.otherwise),
+        }
+        for slug, kept in state.kept.items()
+    ]
 
 
 def _stands(context: Context, world: World, found: dict[str, Any]) -> bool:
@@ -105,6 +124,7 @@ def settle(context: Context, state: WorldState) -> None:
         return
     told = [astuple(warning) for warning in (*warnings_of_stack(state), *warnings_of_drops(state))]
     value = {"fresh": len(steps), "objects": stamps, "published": published, "warnings": told}
+    value |= {"locked": locked} if (locked := locked_of(state)) else {}
     try:
         context.store.write_settled(_owner(state.world, state.tier), key, value)
     except StorageError:

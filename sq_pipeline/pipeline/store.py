@@ -209,6 +209,19 @@ class Store(StoredObjects):
             for (fingerprint,) in gone:
                 self._claim(_PICTURE, fingerprint, f"published {genre}/{slug}", is_made=False)
 
+    def given_at(self, genre: str, slug: str, about: str) -> Iterator[tuple[Record, int]]:
+        """Each picture that the game was given under this name, and when that was last, in nanoseconds since 1970.
+
+        `about`: the slug that records of such pictures tell.
+        """
+        said = json.dumps({"slug": about})[1:-1]
+        query = "SELECT fingerprint FROM records WHERE kind = ? AND instr(info, ?) > 0"
+        for (fingerprint,) in self._file.read(query, (_PICTURE, said)):
+            entry = self._record_files.read(_PICTURE, fingerprint)
+            at = 0 if entry is None else entry.claims.get(f"published {genre}/{slug}", 0)
+            if entry is not None and at:
+                yield entry.record, at
+
     # --- worlds found complete
 
     def read_settled(self, owner: str, key: str) -> Any:

@@ -139,7 +139,8 @@ def test_it_stays_and_its_picture_waits(case: str, done: Game) -> None:
         (waiting,) = [item for item in done.plan()["blocked"] if item["status"] == "waiting"]
         assert waiting["asset"] == "west/worlds/old/poi_images:mill"
         assert f"{done.data.relative(path)} {told}" in waiting["reasons"][0]
-        assert "move that file away" in waiting["reasons"][0]
+        way = "Keep it with `sq-pipeline adopt" if before[0] == "file" else "move that away"
+        assert way in waiting["reasons"][0]
         report = done.run()
         assert not report.failed
         assert [item["asset"] for item in report.waiting] == ["west/worlds/old/poi_images:mill"]

@@ -18,7 +18,7 @@ from sq_pipeline.pictures.png_file import PngFile, read_png
 from sq_pipeline.pictures.provenance import (
     Provenance,
     RenderProvenance,
-    is_of_request,
+    kind_said,
     read_provenance,
     read_request_provenance,
 )
@@ -77,7 +77,7 @@ class ImageReport:
 def verify_image(context: Context, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
     """Check everything that can be checked; raises PictureError for a file that cannot be read or says nothing."""
     png = read_png(path, "sq.")
-    if is_of_request(png.texts):
+    if kind_said(png.texts) == "request":
         asked = read_request_provenance(png.texts, str(path))
         found = verify_request(context, asked, png, is_rendered_again=is_rendered_again)
         return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))

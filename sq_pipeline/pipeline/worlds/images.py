@@ -8,12 +8,14 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.archive import archive_version
 from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.tiers import TIER_NAMES
 from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.content.records import Subject
@@ -26,28 +28,51 @@ from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
+from sq_pipeline.pipeline.worlds.kept import is_kept_file, kept_step, take_kept, tier_words, unkept
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
-from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
+from sq_pipeline.pipeline.worlds.world_state import KeptPicture, WorldState, world_asset
 
 
 def _enter_status(context: Context, state: WorldState) -> WorldState:
     world, inputs_of = state.world, inputs_by_subject(context, state)
     published = context.store.read_published(world.genre)
     pictures: dict[str, Step] = {}
+    kept: dict[str, KeptPicture] = {}
     for subject in state.subjects:
         slug = subject.slug
         asset, key = world_asset(world, state.names.images, slug), context.picture_key(world, state.tier, slug)
-        if slug in state.faults:
-            pictures[slug] = Step(asset, "picture", "blocked", reasons=state.faults[slug])
+        if unclear := world.choices.faults_of(state.tier, slug):
+            pictures[slug] = Step(asset, "picture", "blocked", reasons=tuple(map(str, unclear)))
             continue
-        if state.lacks_stack:
-            step = follow([state.stack], asset, "picture")
-            pictures[slug] = _with_published(context, state, slug, step, published.get(key))
-            continue
-        picture = context.step(asset, "picture", inputs_of(subject, state.texts[slug]))
+        choice = world.choices.kept.get((state.tier, slug))
+        picture = _rendered(context, state, subject, asset, inputs_of, is_kept=choice is not None)
+        if choice is not None:
+            picture, kept[slug] = kept_step(context, state, slug, asset, choice, picture)
         picture = _with_published(context, state, slug, picture, published.get(key))
-        pictures[slug] = picture if picture.status == "waiting" else trace(picture, [state.prompts[slug], state.stack])
-    return replace(state, pictures=pictures)
+        after = [] if choice or state.lacks_stack or slug in state.faults else [state.prompts[slug], state.stack]
+        pictures[slug] = picture if picture.status == "waiting" else trace(picture, after) if after else picture
+    return replace(state, pictures=pictures, kept=kept)
+
+
+def _rendered(
+    context: Context,
+    state: WorldState,
+    subject: Subject,
+    asset: str,
+    inputs_of: Callable[[Subject, Prompt], Inputs],
+    *,
+    is_kept: bool,
+) -> Step:
+    """How a picture stands as it is rendered. One that is kept stands otherwise: only its inputs are told then."""
+    slug = subject.slug
+    if slug in state.faults:
+        return Step(asset, "picture", "blocked", reasons=state.faults[slug])
+    if state.lacks_stack:
+        return follow([state.stack], asset, "picture")
+    inputs = inputs_of(subject, state.texts[slug])
+    return (
+        Step(asset, "picture", "stale", inputs) if is_kept else unkept(context, context.step(asset, "picture", inputs))
+    )
 
 
 def inputs_by_subject(context: Context, state: WorldState) -> Callable[[Subject, Prompt], Inputs]:
@@ -99,11 +124,24 @@ def _why_theirs(context: Context, state: WorldState, slug: str, step: Step, publ
     path = _place(context, state, slug)
     store, made = context.store, [step.fingerprint, *([published] if published else [])]
     known = [record for record in (store.read_known("picture", made_of) for made_of in made) if record is not None]
+    if is_kept_file(context, state, slug, path):
+        return None
     problem = why_no_picture_of_ours(context, path, state.tier, slug, {record.data_version for record in known})
     # put there from the store before anybody noticed
     if problem is None or any(store.is_same_damage(record.objects["picture"], path) for record in known):
         return None
-    return f"{context.data.relative(path)} {problem}; it stays. To have one rendered here, move that file away"
+    return f"{context.data.relative(path)} {problem}; it stays. {_ways(state, slug, path)}"
+
+
+def _ways(state: WorldState, slug: str, path: Path) -> str:
+    """What a person can do about a file of theirs at a picture's place."""
+    if path.is_symlink() or not path.is_file():
+        return "To have a picture put here, move that away"
+    name, tier = f"{state.world.key}/{slug}", tier_words(state)
+    adopt, lock = (command(act, name, "--by", "WHO", *tier) for act in ("adopt", "lock"))
+    return (
+        f"Keep it with {adopt}, or as it is with {lock}; or archive it with {command('run', '--replace', name, *tier)}"
+    )
 
 
 def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made | Failed]:
@@ -133,7 +171,7 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     try:
         # looked at again: what was read since then may have been found damaged
         was = step.record if step.record and not context.store.why_missing(step.record.objects["picture"]) else None
-        record = was or context.keep(step, render_picture(context, state, subject, step))
+        record = was or context.keep(step, _new_record(context, state, subject, step))
         if theirs := _publish(context, state, subject, step, record):
             return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
@@ -141,7 +179,13 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     except Exception as error:  # an engine's own, such as memory that ran out: the neighbours may still be made
         reason = (str(error) or "no message").splitlines()[0]
         return Failed(subject, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
-    return Made(record, is_made=was is None, subject=subject)
+    return Made(record, is_made=was is None and subject.slug not in state.kept, subject=subject)
+
+
+def _new_record(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
+    if subject.slug in state.kept:
+        return take_kept(context, state, subject.slug, step)
+    return render_picture(context, state, subject, step)
 
 
 def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:
@@ -205,6 +249,12 @@ def render_picture(context: Context, state: WorldState, subject: Subject, step: 
     return step.as_record(provenance.pixels, {"picture": context.store.put_bytes(png, ".png")}, info)
 
 
+def _figures(record: Record) -> dict[str, Any]:
+    said = {"prompt": "positive_prompt", "seed": "seed", "kept": "kept"}
+    found = {name: record.inputs[key] for name, key in said.items() if key in record.inputs}
+    return {**found, "stack": record.info["stack"], "fingerprint": record.fingerprint}
+
+
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
@@ -215,12 +265,7 @@ ASSET = WorldAsset(
     description=lambda _, tier: (
         f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to bring them up to date."
     ),
-    figures=lambda record: {
-        "prompt": record.inputs["positive_prompt"],
-        "seed": record.inputs["seed"],
-        "stack": record.info["stack"],
-        "fingerprint": record.fingerprint,
-    },
+    figures=_figures,
     shows=(ShownPicture("picture", "", 256),),
     another="for another picture write `seed: +1` into its entry, or change its prompt",
     is_by_subject=True,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sq_pipeline.common.tiers import TIER_NAMES, Tier, TierNames
 from sq_pipeline.content.prompts import Prompt
-from sq_pipeline.content.records import Subject, World
+from sq_pipeline.content.records import Choice, Subject, World
 from sq_pipeline.pipeline.context import Step
 from sq_pipeline.pipeline.store import Record
 
@@ -19,9 +19,17 @@ class AppliedEntry:
 
 
 @dataclass(frozen=True)
+class KeptPicture:
+    """A picture that a person locked or adopted. `otherwise`: why it would be made again, were it not."""
+
+    choice: Choice
+    otherwise: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WorldState:
     """A tier of a world as it stands. By slug: `prompts` and `pictures`; `texts`, what prompts say; `faults`, why there
-    is none.
+    is none; `kept`, which pictures a person keeps.
     """
 
     world: World
@@ -32,6 +40,7 @@ class WorldState:
     texts: dict[str, Prompt] = field(default_factory=dict)
     faults: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pictures: dict[str, Step] = field(default_factory=dict)
+    kept: dict[str, KeptPicture] = field(default_factory=dict[str, KeptPicture])
     gallery: Step | None = None
 
     @property

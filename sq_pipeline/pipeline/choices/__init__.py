@@ -1,0 +1,1 @@
+"""What people decide of single pictures: entering it, putting it in place, and what there was before."""
