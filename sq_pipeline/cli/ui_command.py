@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption
+from sq_pipeline.cli.options import DataOption, QuietOption
 from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.printing import print_line, say
 from sq_pipeline.common.hints import option
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     def ui(
         data: DataOption = None,
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
+        _quiet: QuietOption = False,
         verbose: Annotated[
             bool, typer.Option("--verbose", help="Show all that Dagster says, not errors alone.")
         ] = False,

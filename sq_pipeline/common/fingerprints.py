@@ -7,15 +7,18 @@ downstream. Both are written `sha256:<64 hex digits>`.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel
 
 from sq_pipeline.common.plain_file import insist_plain
+from sq_pipeline.common.processes.progress import progress_of
 
 _CHUNK_BYTES = 1 << 20
+_LONG_BYTES = 1 << 28  # from there on it takes seconds, and is shown
 
 
 def canonical_json(value: Any) -> str:
@@ -92,11 +95,20 @@ def hash_file(path: Path) -> str:
 
     Raises OSError for what is no plain file: a pipe would be waited for without an end.
     """
-    digest = hashlib.sha256()
     insist_plain(path)
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
+        size = os.fstat(file.fileno()).st_size
+        if size < _LONG_BYTES:
+            return _hash_open(file, lambda _: None)
+        with progress_of(f"reading {path.name}", size, is_bytes=True) as progress:
+            return _hash_open(file, progress.advance)
+
+
+def _hash_open(file: BinaryIO, on_bytes: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(_CHUNK_BYTES):
+        digest.update(piece)
+        on_bytes(len(piece))
     return f"sha256:{digest.hexdigest()}"
 
 

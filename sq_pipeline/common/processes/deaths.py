@@ -89,6 +89,18 @@ printf '%s\\n' "$line" >&2
 
 
 _pipe: int | None = None
+_stderr: int | None = None
+
+
+@contextmanager
+def told_on(descriptor: int) -> Iterator[None]:
+    """While the block runs, deaths are told there: stderr leads through this process, and would end with it."""
+    global _stderr
+    before, _stderr = _stderr, descriptor
+    try:
+        yield
+    finally:
+        _stderr = before
 
 
 @contextmanager
@@ -109,7 +121,9 @@ def told_of_death(who: str, note: Path | None = None, say: Say = lambda _line: N
     # in a session of its own: Ctrl-C and whoever ends our group leave it
     command = ["/bin/sh", "-c", _WATCHER, "watcher", f"{who} (process {os.getpid()})", str(note or "")]
     try:
-        watcher = subprocess.Popen(command, stdin=ours, stdout=subprocess.DEVNULL, start_new_session=True)
+        watcher = subprocess.Popen(
+            command, stdin=ours, stdout=subprocess.DEVNULL, stderr=_stderr, start_new_session=True
+        )
     except OSError:
         os.close(_pipe)
         _pipe = None
