@@ -87,6 +87,7 @@ def score_checkpoints(
     strength: with a renderer that keeps them, it renders none of them again.
     """
     sets = (1 + len(request.checkpoints)) * (2 if request.recipe.trigger_required else 1)
+    sets += 2 * request.reference.is_style  # what a style is held against
     with progress_of("choosing a checkpoint", sets * len(request.prompts.prompts)) as progress:
 
         def on_each(done: int) -> None:
