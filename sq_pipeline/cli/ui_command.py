@@ -4,16 +4,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sq_pipeline.cli.options import DataOption, QuietOption
 from sq_pipeline.cli.parents import end_with_parent
-from sq_pipeline.cli.printing import print_line, say
+from sq_pipeline.cli.printing import print_line, say, warn
+from sq_pipeline.cli.terminal.dagster_words import DagsterWords
+from sq_pipeline.common.errors import StorageError
 from sq_pipeline.common.hints import option
 from sq_pipeline.common.layout import data_root
 
@@ -24,6 +27,7 @@ _HOST = "127.0.0.1"
 _OWN_FOLDER = Path(__file__).resolve().parents[2]  # what the package was installed into
 _GRACE_S = 6  # for Dagster to end by itself; what is left of it then is ended
 _LOOK_S = 0.25
+_LOG = "ui.log"  # in Dagster's folder: all that it says, since the last start
 
 # Dagster's own words on the terminal: with `--verbose` as it has them, otherwise errors alone
 _LOUD = ("--verbose",)
@@ -71,16 +75,42 @@ def register(app: typer.Typer) -> None:
             command += ["--working-directory", str(_OWN_FOLDER)]
             command += ["--host", _HOST, "--port", str(port), *(_LOUD if verbose else _QUIET)]
             # all that it starts is in its group, which ends with this process
-            with run_guarded(command, home, environment, None) as process:
+            log = None if verbose else home / _LOG
+            with run_guarded(_in_one(command), home, environment, log, reads_lines=not verbose) as process:
+                if not verbose:
+                    Thread(target=_pass_on, args=(process,), name="dagster", daemon=True).start()
                 try:
                     code = _wait(process, {"Dagster": port})
                 except KeyboardInterrupt:
                     process.interrupt()
                     process.wait_for(_GRACE_S)
                     return
+        where = "above" if log is None else f"above, and all of them in {log}"
         how = describe_exit(code) or f"exit code {code}"
-        sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are above\n")
+        sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are {where}\n")
         raise typer.Exit(1)
+
+
+def _in_one(command: Sequence[str]) -> list[str]:
+    """The command with its errors where its output goes, in their order."""
+    return ["/bin/sh", "-c", 'exec "$@" 2>&1', "dagster", *command]
+
+
+def _pass_on(process: "GuardedProcess") -> None:
+    """Show what a person must see; all of it is in the log. It is read to the end, or Dagster would wait for us."""
+    words, is_over, was_told = DagsterWords(), False, False
+    while not is_over:
+        try:
+            for line in process.lines():
+                if words.is_shown(line):
+                    warn(line)
+            is_over = True
+        except StorageError as error:
+            if not was_told:
+                warn(f"Dagster's words are not kept: {error}")
+            was_told = True
+        except ValueError:  # closed: it has ended
+            is_over = True
 
 
 def _with_filter(environ: Mapping[str, str]) -> str:

@@ -6,11 +6,15 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption, QuietOption, TierOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
+from sq_pipeline.cli.terminal.completion import complete_picture
 from sq_pipeline.cli.terminal.stderr import shown_progress
 from sq_pipeline.common.layout import data_root
 from sq_pipeline.common.processes.progress import progress_of
 
-PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="The picture, as GENRE/WORLD/SLUG.")]
+PictureArgument = Annotated[
+    str,
+    typer.Argument(metavar="PICTURE", help="The picture, as GENRE/WORLD/SLUG.", autocompletion=complete_picture),
+]
 
 
 def register(app: typer.Typer) -> None:
