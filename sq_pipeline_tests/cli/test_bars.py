@@ -127,15 +127,17 @@ def test_a_line_is_not_drawn_more_often_than_anybody_sees_and_nothing_is_left() 
 PROGRAM = """
 import os, subprocess, sys
 from sq_pipeline.cli.terminal.stderr import shown_progress
-from sq_pipeline.common.processes.progress import progress_of, quietly
+from sq_pipeline.common.processes.deaths import told_of_death
+from sq_pipeline.common.processes.progress import progress_of
 def work():
     with progress_of("rendering g/w", 3) as progress:
         for number in range(3):
             sys.stderr.write(f"line {number}\\n")
             subprocess.run(["sh", "-c", f"echo child {number} >&2; printf '50%%|##|\\r100%%|####|\\n' >&2"])
             progress.advance()
+            if "die" in sys.argv: os.kill(os.getpid(), 9)
     if "fail" in sys.argv: raise SystemExit("the last words")
-with shown_progress():
+with shown_progress(), told_of_death("the run"):
     work()
 print("result")
 """
@@ -193,6 +195,12 @@ def test_on_a_terminal_lines_of_others_come_whole_and_nothing_is_left_of_the_bar
 def test_the_last_words_come_after_the_bar() -> None:
     _, rows = _on_terminal(80, "fail")
     assert rows[-2:] == ["the last words", ""]
+
+
+def test_a_death_is_told_on_the_terminal() -> None:
+    """By the watcher, which outlives the process that stderr leads through."""
+    _, rows = _on_terminal(80, "die")
+    assert any(row.startswith("the run (process ") and "SIGKILL" in row for row in rows), rows
 
 
 def test_no_color_is_honoured() -> None:

@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "adapter promote": ((f"{_ADAPTER} --by Mary", "put it into use"),),
     "adapter history": ((_ADAPTER, "which versions were in use"),),
-    "adapter rollback": ((f'{_ADAPTER} --by Mary --because dark', "the version before"),),
+    "adapter rollback": ((f"{_ADAPTER} --by Mary --because dark", "the version before"),),
     "gate calibrate": (("--sample", "in minutes"), ("--base-model flux1-dev --pictures plain", "all of it")),
 }
 

@@ -141,9 +141,14 @@ def _fit(entries: Sequence[_Entry], room: int, width: int) -> list[str]:
     return shown
 
 
+def _near(path: Path) -> str:
+    """As it is typed from here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def _where(report: "RunReport", data: DataDir) -> list[str]:
     """Where to look at what was rendered: the picture, if it is one, else their folders."""
-    paths = [str(data.root / item["path"]) for item in report.rendered]
+    paths = [_near(data.root / item["path"]) for item in report.rendered]
     if len(paths) > 1:
         paths = list(dict.fromkeys(str(Path(path).parent) for path in paths))
     more = len(paths) - _MOST_FOLDERS
