@@ -7,18 +7,15 @@ downstream. Both are written `sha256:<64 hex digits>`.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from sq_pipeline.common.plain_file import insist_plain
-from sq_pipeline.common.processes.progress import progress_of
 
 _CHUNK_BYTES = 1 << 20
-_LONG_BYTES = 1 << 28  # from there on it takes seconds, and is shown
 
 
 def canonical_json(value: Any) -> str:
@@ -90,25 +87,18 @@ def hash_bytes(content: bytes | memoryview) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def hash_file(path: Path) -> str:
-    """`sha256:…` of a file's bytes, read in pieces of 1 MiB.
+def hash_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
+    """`sha256:…` of a file's bytes, read in pieces of 1 MiB; `on_bytes` is told how many each piece has.
 
     Raises OSError for what is no plain file: a pipe would be waited for without an end.
     """
+    digest = hashlib.sha256()
     insist_plain(path)
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < _LONG_BYTES:
-            return _hash_open(file, lambda _: None)
-        with progress_of(f"reading {path.name}", size, is_bytes=True) as progress:
-            return _hash_open(file, progress.advance)
-
-
-def _hash_open(file: BinaryIO, on_bytes: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    while piece := file.read(_CHUNK_BYTES):
-        digest.update(piece)
-        on_bytes(len(piece))
+        while piece := file.read(_CHUNK_BYTES):
+            digest.update(piece)
+            if on_bytes is not None:
+                on_bytes(len(piece))
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -9,11 +9,16 @@ import sys
 import termios
 from collections.abc import Iterator, Mapping
 from fcntl import ioctl
+from pathlib import Path
 
 import pytest
 
+from sq_pipeline.base_models import files
+from sq_pipeline.base_models.base_models import resolve_base_model
 from sq_pipeline.cli.terminal.bars import Bars, Lines, Look, Pace, draw, duration, is_dumb, look_of
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.processes.progress import Progress, progress_of, shown_by
+from sq_pipeline_tests.conftest import link_shipped
 
 PLAIN = Look(blocks=False, colours=False)
 CODES = re.compile(r"\x1b\[[\d;]*[mK]")
@@ -220,3 +225,19 @@ def test_without_a_terminal_there_are_no_control_codes() -> None:
     assert ended.stdout == "result\n"
     assert "\x1b" not in ended.stderr
     assert ended.stderr.startswith("line 0\nchild 0\n")
+
+
+def test_reading_a_large_base_model_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: DataDir) -> None:
+    """Every file counts with its bytes, whether it is read or was read before."""
+    monkeypatch.setattr(files, "_LONG_BYTES", 1)
+    data = link_shipped(tmp_path / "data", shipped)
+    paths = files._weight_files(resolve_base_model("tiny-flux"), data)[1]
+    seen: list[int] = []
+    monkeypatch.setattr(Progress, "reach", lambda progress, done, *_: seen.append(done))
+    for _ in range(2):
+        written: list[str] = []
+        seen.clear()
+        with shown_by(Bars(written.append, lambda: 80, PLAIN, _Time())):
+            files.base_model_weights_hash("tiny-flux", data)
+        assert written[0].startswith("\rreading tiny-flux ")
+        assert max(seen) == sum(path.stat().st_size for path in paths)
