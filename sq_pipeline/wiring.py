@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sq_pipeline.base_models import files
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.progress import say
 from sq_pipeline.engines import factory, machine, versions
 from sq_pipeline.engines.training_ahead import AheadTrainer, TrainingAhead
 from sq_pipeline.pictures.ports import Renderer
@@ -28,16 +29,10 @@ def _renderer(root: Path) -> Renderer:
             lambda: factory.renderer(data),
             versions.describe_renderer(),
             weights_hash,
-            _say,
+            say,
             load_settings(data).server_silence_s,
         )
     )
-
-
-def _say(line: str) -> None:
-    """A line on stderr: the terminal of a command, the log of a step in Dagster's pages."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 @cache
@@ -47,7 +42,7 @@ def _ahead(root: Path) -> TrainingAhead:
         return [*command, "scores"] if is_last else command
 
     # one core is this process's
-    return TrainingAhead(command_of, machine.training_processes() - 1, _say)
+    return TrainingAhead(command_of, machine.training_processes() - 1, say)
 
 
 @cache

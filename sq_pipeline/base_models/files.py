@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from sq_pipeline.base_models.base_models import BASE_MODELS, BaseModel, resolve_
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.progress import Progress, progress_of
 from sq_pipeline.common.stat_cache import StatCache
 
+_LONG_BYTES = 1 << 28  # from there on reading takes seconds
 _HASHED_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 
 
@@ -131,6 +134,14 @@ def _weight_files(base_model: BaseModel, data: DataDir) -> tuple[Path, list[Path
     return folder, sorted(path for path in folder.rglob("*") if path.suffix in _HASHED_SUFFIXES)
 
 
+def _reading(name: str, paths: Sequence[Path]) -> AbstractContextManager[Progress]:
+    """Progress over the files; a small model's is read before anybody could see it, and is not shown."""
+    total = sum(path.stat().st_size for path in paths)
+    if total < _LONG_BYTES:
+        return nullcontext(Progress(name, total))
+    return progress_of(f"reading {name}", total, is_bytes=True)
+
+
 def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     """`sha256:…` over the model's files; raises BaseModelError.
 
@@ -138,8 +149,13 @@ def base_model_weights_hash(base_model_name: str, data: DataDir) -> str:
     only (BFL's single file) has a hash too.
     """
     folder, paths = _weight_files(resolve_base_model(base_model_name), data)
-    with StatCache(data).saving() as files:
-        hashes = {path.relative_to(folder).as_posix(): files.hash_of(path) for path in paths}
+    hashes: dict[str, str] = {}
+    with StatCache(data).saving() as files, _reading(base_model_name, paths) as progress:
+        done = 0
+        for path in paths:
+            hashes[path.relative_to(folder).as_posix()] = files.hash_of(path, progress.advance)
+            done += path.stat().st_size
+            progress.reach(done)
     return fingerprint(hashes)
 
 

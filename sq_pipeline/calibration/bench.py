@@ -34,7 +34,7 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import VERIFY_REVISION
 from sq_pipeline.pipeline.verify_file import verify_file
 from sq_pipeline.training.dataset import check_dataset
-from sq_pipeline.training.ports import TrainProgress
+from sq_pipeline.training.progress import shown_training
 from sq_pipeline.training.recipe import Recipe
 from sq_pipeline.training.train import train_adapter
 from sq_pipeline.verification.checks.table import LIMIT_OF
@@ -168,8 +168,11 @@ class Bench:
             return target
         checked = check_dataset(dataset, dataset.name, self.base_model.name)
         keymap = select_keymap(self.context.data.keymaps_root, "mflux", self.context.engines.mflux_version)
-        with atomic_path(target.with_name(f"{dataset.name}-mlx.safetensors")) as part:
-            train_adapter(checked, self.context.engines.trainer("mlx"), part, _say_nothing)
+        with (
+            atomic_path(target.with_name(f"{dataset.name}-mlx.safetensors")) as part,
+            shown_training(dataset.name, checked.recipe.iterations) as on_progress,
+        ):
+            train_adapter(checked, self.context.engines.trainer("mlx"), part, on_progress)
             remap_adapter(part, target, keymap, self.base_model)
         write_text(note, canonical_json({"asked": asked}))
         return target
@@ -251,7 +254,3 @@ def _slug(name: str) -> str:
 
 def _as_image(values: npt.NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
-
-
-def _say_nothing(_progress: TrainProgress) -> None:
-    """A bench tells of its adapters, not of their iterations."""

@@ -17,6 +17,7 @@ from sq_pipeline.common.atomic import write_text
 from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.common.gate_overrides import GateOverrides
 from sq_pipeline.common.processes.awake import kept_awake
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.verification.gate_files import load_calibration, write_calibration
 from sq_pipeline.verification.gate_limits import LIMIT_NAMES, GateCalibration, limits_for
@@ -58,10 +59,12 @@ def calibrate(context: Context, request: CalibrationRequest, say: Say) -> list[M
     bench = Bench(context, request.base_model, request.tier, request.folder, plain)
     wanted = _in_order(request.bench)
     measured: dict[str, Measured] = {}
-    with kept_awake():
+    name = f"calibrating {request.base_model.name}, {request.tier}"
+    with kept_awake(), progress_of(name, len(wanted)) as progress:
         for number, candidate in enumerate(wanted, start=1):
             found = measured[candidate.name] = bench.measure(candidate)
             shown = ", ".join(f"{name} {figure:.2f}" for name, figure in found.figures.items())
+            progress.advance()
             say(f"{number} of {len(wanted)}: {candidate.name}: {', '.join(found.failed) or shown}")
     return [measured[candidate.name] for candidate in request.bench]
 

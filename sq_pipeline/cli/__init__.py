@@ -24,6 +24,7 @@ from sq_pipeline.cli import (
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
 from sq_pipeline.cli.pictures import choice_commands, history_command, takes_command, verify_image_command
+from sq_pipeline.cli.terminal.examples import add_examples
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
@@ -34,7 +35,6 @@ app = typer.Typer(
     name="sq-pipeline",
     help="Train style LoRAs with MLX, remap them to mflux, prove that they work, and render a game's places.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: laying it out with rich takes longer than all else of `--help`
 )
@@ -80,6 +80,7 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(choices_app, name="choices")
 app.add_typer(gate_app, name="gate")
+add_examples(app)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line
+from sq_pipeline.cli.terminal.completion import complete_adapter
 from sq_pipeline.common.hints import command, option
 from sq_pipeline.common.layout import data_root
 
@@ -15,7 +16,10 @@ def register(adapter: typer.Typer) -> None:
 
     @adapter.command()
     def choose(
-        name: Annotated[str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.")],
+        name: Annotated[
+            str,
+            typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.", autocompletion=complete_adapter),
+        ],
         iteration: Annotated[int | None, typer.Option("--iteration", help="The kept checkpoint to use.")] = None,
         by: Annotated[str | None, typer.Option("--by", help="Who chooses it.")] = None,
         proposed: Annotated[bool, typer.Option("--proposed", help="Go back to the proposed one.")] = False,

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, JsonOption, SourceOption
+from sq_pipeline.cli.options import DataOption, JsonOption, QuietOption, SourceOption
 from sq_pipeline.cli.printing import print_json, print_judgement, print_line, say
+from sq_pipeline.cli.terminal.stderr import shown_progress
 from sq_pipeline.common.layout import data_root
 
 
@@ -28,7 +29,8 @@ def _verify(
 
     data = open_data_dir(root)
     context = Context(data, real_engines(data))
-    report = verify_file(context, file, source, resolve_base_model(base_model), tier, trigger, reference)
+    with shown_progress():
+        report = verify_file(context, file, source, resolve_base_model(base_model), tier, trigger, reference)
     return report.as_json(), write_markdown(report), draw_report_sheet(report) or b""
 
 
@@ -53,7 +55,8 @@ def _calibrate(
     context = Context(data, real_engines(data))
     place = folder or data.bench_root / f"{model.name}-{tier}"
     request = CalibrationRequest(model, tier, place, pictures, is_sample)
-    bench = calibrate(context, request, say)
+    with shown_progress():
+        bench = calibrate(context, request, say)
     limits = limits_in_use(context, request) if is_sample else None
     answer = {"summary": summarise(bench, limits), "wrong": wrong_ones(bench, limits)}
     if is_sample:
@@ -79,6 +82,7 @@ def register(adapter: typer.Typer, gate: typer.Typer) -> None:
         tier: Annotated[str, typer.Option(help="Whose verify prompts to use.")] = "landscape",
         sheet: Annotated[Path | None, typer.Option(help="Also write the pictures to this PNG.")] = None,
         data: DataOption = None,
+        _quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         """Measure what is applied of an adapter file, render with and without it, and judge it; exit 1 if it fails."""
@@ -105,6 +109,7 @@ def register(adapter: typer.Typer, gate: typer.Typer) -> None:
             bool, typer.Option("--sample", help="One adapter of each fault, in minutes; no limits are found.")
         ] = False,
         data: DataOption = None,
+        _quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         """Train good adapters and broken ones, measure them, and write the gate's limits for a base model and a tier.

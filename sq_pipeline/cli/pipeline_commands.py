@@ -1,5 +1,6 @@
 """`demo`, `plan` and `run`: bringing pictures up to date, and saying what that would take."""
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from sq_pipeline.cli.causes import causes_of, tell_more
-from sq_pipeline.cli.options import DataOption, JsonOption, TierOption, WorldOption
+from sq_pipeline.cli.options import DataOption, JsonOption, QuietOption, TierOption, WorldOption
 from sq_pipeline.cli.parents import end_with_parent
 from sq_pipeline.cli.pictures.choice_commands import ReplaceOption, archive_theirs
-from sq_pipeline.cli.printing import print_json, print_line, print_table, say
+from sq_pipeline.cli.printing import print_json, print_line, print_table, say, warn
+from sq_pipeline.cli.terminal.stderr import shown_progress
 from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
-from sq_pipeline.common.text import gist
+from sq_pipeline.common.text import counted, gist
 
 _MOST_NAMES = 6
 
@@ -66,51 +68,22 @@ def locked_row(entry: dict[str, Any]) -> tuple[str, str]:
     return entry["asset"], "\nwould be made again because ".join([who, *filter(None, ["; ".join(entry["reasons"])])])
 
 
-def _run(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
-    """Bring a data directory up to date through Dagster; the report as plain values."""
-    from dataclasses import asdict
-
+def _run(root: Path, world: str | None, tier: str | None, *, as_json: bool) -> None:
+    """Bring a data directory up to date through Dagster, and say what was done; exits with 1 where something failed."""
+    from sq_pipeline.cli.terminal.summary import summarise
     from sq_pipeline.defs.instance import open_instance
     from sq_pipeline.defs.runs import bring_up_to_date
 
     end_with_parent()
     data = open_data_dir(root)
-    with open_instance(data, say) as instance:
-        return asdict(bring_up_to_date(data, instance, world, say, tier=tier))
-
-
-def _show_report(report: dict[str, Any]) -> None:
-    print_table(
-        ("world", "tier", "picture"),
-        [(f"{item['genre']}/{item['world']}", item["tier"], item["path"]) for item in report["rendered"]],
-    )
-    counts = {name: len(report[name]) for name in ("trained", "remapped", "verified", "rendered")}
-    is_at_fault = bool(report["failed"] or report["blocked"])
-    nothing = "nothing was made" if is_at_fault else "nothing to do"
-    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or nothing
-    loads = f", base model loaded {report['model_loads']}×" if report["model_loads"] else ""
-    fresh = f"; {report['skipped']} were fresh" if report["skipped"] or not is_at_fault else ""
-    print_line(f"{done}{fresh}{loads}; {report['wall_s']} s")
-    for item in report["failed"]:
-        print_line(f"failed: {_told(item)}")
-    for kind in ("blocked", "waiting"):
-        for cause in causes_of(report[kind]):
-            print_line(f"{kind}: {_told(cause.first[0])}{tell_more(cause.more)}")
-    for line in report["warnings"]:
-        print_line(f"warning: {line}")
-
-
-def _told(item: dict[str, Any]) -> str:
-    """What it is, and why; a fault names its file itself."""
-    return item["reason"] if item["reason"].startswith(item["asset"]) else f"{item['asset']}: {item['reason']}"
-
-
-def _finish(report: dict[str, Any], *, as_json: bool) -> None:
+    with shown_progress(), open_instance(data, say) as instance:
+        report = bring_up_to_date(data, instance, world, say, tier=tier, warn=warn)
     if as_json:
-        print_json(report)
+        print_json(report.as_json())
     else:
-        _show_report(report)
-    if report["failed"] or report["blocked"]:
+        for line in summarise(report, data, width=shutil.get_terminal_size().columns):
+            print_line(line)
+    if report.failed or report.blocked:
         raise typer.Exit(1)
 
 
@@ -137,11 +110,12 @@ def register(app: typer.Typer) -> None:
         is_run: Annotated[
             bool, typer.Option("--run/--no-run", help="Bring it up to date, or only make the data directory.")
         ] = True,
+        _quiet: QuietOption = False,
     ) -> None:
         """Train three adapters on drawn pictures, prove them, and render the places of three worlds."""
         data = _open_demo(folder or data_root(None))
         if is_run:
-            _finish(_run(data.root, None, None), as_json=as_json)
+            _run(data.root, None, None, as_json=as_json)
         elif as_json:
             print_json({"data": str(data.root)})
         else:
@@ -153,12 +127,13 @@ def register(app: typer.Typer) -> None:
         tier: TierOption = None,
         replace: ReplaceOption = None,
         data: DataOption = None,
+        _quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         """Bring a world, or everything, up to date: exactly what changed is made again."""
         if replace:
             archive_theirs(open_data_dir(data_root(data)), replace, tier)
-        _finish(_run(data_root(data), world, tier), as_json=as_json)
+        _run(data_root(data), world, tier, as_json=as_json)
 
     @app.command()
     def plan(
@@ -205,8 +180,7 @@ def _show_plan(result: dict[str, Any], *, as_json: bool) -> None:
                 print_line(f"{kind[:-1]}: {line}")
         if told := _judged_pictures(result):
             print_line(f"{told}, and the base model's own where they lack")
-        count = len(result["drafts"])
-        drafts = f", {count} draft{'' if count == 1 else 's'}" if count else ""
+        drafts = f", {counted(len(result['drafts']), 'draft')}" if result["drafts"] else ""
         print_line(f"{len(result['stale'])} stale, {result['fresh']} fresh{drafts}")
     for line in result["faults"]:
         say(f"fault: {line}")

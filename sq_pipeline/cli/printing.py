@@ -1,6 +1,6 @@
 """What commands print with. A person's texts are shown as they are: rich would read `[red]` in a prompt as markup.
 
-JSON is one object on stdout; tables and lines for people go to stdout too; progress goes to stderr.
+JSON is one object on stdout; tables and lines for people go to stdout too; progress goes to stderr, by `say`.
 """
 
 import json
@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
+
+from sq_pipeline.common.processes.progress import say
+
+__all__ = ["print_json", "print_judgement", "print_line", "print_markdown", "print_table", "say", "warn"]
 
 _COMMAND = re.compile(r"`(sq-pipeline [^`]+)`")
 
@@ -69,7 +73,7 @@ def print_line(line: str) -> None:
     Console().print(Text(line), soft_wrap=True)
 
 
-def say(line: str) -> None:
-    """One line of progress."""
+def warn(line: str) -> None:
+    """One line on stderr that nobody may miss, even one who asked for quiet."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

@@ -7,6 +7,7 @@ import typer
 
 from sq_pipeline.cli.options import DataOption, JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
+from sq_pipeline.cli.terminal.completion import complete_adapter
 from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import data_root
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from sq_pipeline.content.records import Adapter
     from sq_pipeline.pipeline.context import Context
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The adapter's name, or GENRE/NAME.", autocompletion=complete_adapter)
+]
 
 
 def _open(data: Path | None, name: str) -> "tuple[Context, Adapter]":

@@ -4,22 +4,35 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sq_pipeline.cli.options import DataOption
+from sq_pipeline.cli.options import DataOption, QuietOption
 from sq_pipeline.cli.parents import end_with_parent
-from sq_pipeline.cli.printing import say
+from sq_pipeline.cli.printing import print_line, say, warn
+from sq_pipeline.cli.terminal.dagster_words import DagsterWords
+from sq_pipeline.common.errors import StorageError
 from sq_pipeline.common.hints import option
 from sq_pipeline.common.layout import data_root
+
+if TYPE_CHECKING:
+    from sq_pipeline.common.processes.guarded_process import GuardedProcess
 
 _HOST = "127.0.0.1"
 _OWN_FOLDER = Path(__file__).resolve().parents[2]  # what the package was installed into
 _GRACE_S = 6  # for Dagster to end by itself; what is left of it then is ended
+_LOOK_S = 0.25
+_LOG = "ui.log"  # in Dagster's folder: all that it says, since the last start
+
+# Dagster's own words on the terminal: with `--verbose` as it has them, otherwise errors alone
+_LOUD = ("--verbose",)
+_QUIET = ("--log-level", "error", "--code-server-log-level", "error")
+_OF_ITS_COMMAND = "ignore:Function `dev_command` is superseded"  # nobody typed that command here
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +42,16 @@ def register(app: typer.Typer) -> None:
     def ui(
         data: DataOption = None,
         port: Annotated[int, typer.Option(help="The port on this machine.", min=1, max=65535)] = 3000,
+        _quiet: QuietOption = False,
+        verbose: Annotated[
+            bool, typer.Option("--verbose", help="Show all that Dagster says, not errors alone.")
+        ] = False,
     ) -> None:
-        """Open Dagster over this data directory's graph and runs; Ctrl-C stops it."""
+        """Open Dagster over this data directory's graph and runs; Ctrl-C stops it.
+
+        Its address is one line on stdout, as soon as the page can be opened. Runs that are under way when it ends are
+        ended too: a training goes on from its checkpoint another time.
+        """
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
         from sq_pipeline.common.processes.deaths import describe_exit
@@ -47,21 +68,69 @@ def register(app: typer.Typer) -> None:
                 sync_partitions(read_content(directory), instance)
             home = prepare_home(directory).resolve()
             environment = {**os.environ, "SQ_DATA": str(directory.root.resolve()), "DAGSTER_HOME": str(home)}
-            environment["PYTHONSAFEPATH"] = "1"
+            environment |= {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": _with_filter(os.environ)}
+            # It imports from its working directory, and reads a `.env` there: that must not be a data directory of
+            # somebody's. It is started where its settings are, for it warns of settings that it finds elsewhere.
             command = [sys.executable, "-m", "dagster", "dev", "-m", "sq_pipeline.definitions"]
-            command += ["--host", _HOST, "--port", str(port)]
-            # All that it starts is in its group, which ends with this process. It imports from the folder that it is
-            # started in, and reads a `.env` there: that must not be a data directory of somebody's.
-            with run_guarded(command, _OWN_FOLDER, environment, None) as process:
+            command += ["--working-directory", str(_OWN_FOLDER)]
+            command += ["--host", _HOST, "--port", str(port), *(_LOUD if verbose else _QUIET)]
+            # all that it starts is in its group, which ends with this process
+            log = None if verbose else home / _LOG
+            with run_guarded(_in_one(command), home, environment, log, reads_lines=not verbose) as process:
+                if not verbose:
+                    Thread(target=_pass_on, args=(process,), name="dagster", daemon=True).start()
                 try:
-                    code = process.wait()
+                    code = _wait(process, {"Dagster": port})
                 except KeyboardInterrupt:
                     process.interrupt()
                     process.wait_for(_GRACE_S)
                     return
+        where = "above" if log is None else f"above, and all of them in {log}"
         how = describe_exit(code) or f"exit code {code}"
-        sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are above\n")
+        sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are {where}\n")
         raise typer.Exit(1)
+
+
+def _in_one(command: Sequence[str]) -> list[str]:
+    """The command with its errors where its output goes, in their order."""
+    return ["/bin/sh", "-c", 'exec "$@" 2>&1', "dagster", *command]
+
+
+def _pass_on(process: "GuardedProcess") -> None:
+    """Show what a person must see; all of it is in the log. It is read to the end, or Dagster would wait for us."""
+    words, is_over, was_told = DagsterWords(), False, False
+    while not is_over:
+        try:
+            for line in process.lines():
+                if words.is_shown(line):
+                    warn(line)
+            is_over = True
+        except StorageError as error:
+            if not was_told:
+                warn(f"Dagster's words are not kept: {error}")
+            was_told = True
+        except ValueError:  # closed: it has ended
+            is_over = True
+
+
+def _with_filter(environ: Mapping[str, str]) -> str:
+    """`PYTHONWARNINGS` as it is, and nothing of Dagster's command."""
+    return ",".join(filter(None, (environ.get("PYTHONWARNINGS"), _OF_ITS_COMMAND)))
+
+
+def _wait(process: "GuardedProcess", ports: Mapping[str, int]) -> int:
+    """Its exit code; each page's address is printed as soon as somebody answers there."""
+    to_come = dict(ports)
+    while (code := process.wait_for(_LOOK_S)) is None:
+        for name in [name for name, port in to_come.items() if _is_answered(port)]:
+            print_line(f"{name}: http://{_HOST}:{to_come.pop(name)}")
+            sys.stdout.flush()
+    return code
+
+
+def _is_answered(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, port)) == 0
 
 
 def _insist_free(port: int) -> None:

@@ -7,7 +7,7 @@ downstream. Both are written `sha256:<64 hex digits>`.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,8 +87,8 @@ def hash_bytes(content: bytes | memoryview) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def hash_file(path: Path) -> str:
-    """`sha256:…` of a file's bytes, read in pieces of 1 MiB.
+def hash_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
+    """`sha256:…` of a file's bytes, read in pieces of 1 MiB; `on_bytes` is told how many each piece has.
 
     Raises OSError for what is no plain file: a pipe would be waited for without an end.
     """
@@ -97,6 +97,8 @@ def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)
+            if on_bytes is not None:
+                on_bytes(len(piece))
     return f"sha256:{digest.hexdigest()}"
 
 

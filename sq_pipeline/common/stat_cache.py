@@ -87,9 +87,9 @@ class StatCache:
             self._new[key] = stamp, value
         return value
 
-    def hash_of(self, path: Path) -> str:
-        """The sha256 of a file's bytes."""
-        return self.remember(path, "sha256", lambda: hash_file(path))
+    def hash_of(self, path: Path, on_bytes: Callable[[int], object] | None = None) -> str:
+        """The sha256 of a file's bytes; `on_bytes` is told of them where they have to be read."""
+        return self.remember(path, "sha256", lambda: hash_file(path, on_bytes))
 
     def note(self, path: Path, kind: str, value: str) -> None:
         """Keep a text about a file, whatever becomes of the file."""

@@ -89,6 +89,11 @@ def drop_context(line: str) -> str:
     return f"{name}: … {' … '.join(changes)} …" if changes and is_whole else line
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, as in `1 picture`, `2 pictures`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def gist(reason: str) -> str:
     """The reason without what is of one place only: the words around a change, and the seed, which is its own."""
     return "seed: changed" if reason.startswith("seed: ") else drop_context(reason)

@@ -4,28 +4,30 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from dagster import AssetKey, DagsterInstance, Definitions
+from dagster import AssetKey, DagsterInstance, Definitions, JsonMetadataValue, MetadataValue
 from dagster_shared.error import SerializableErrorInfo
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
 from sq_pipeline.common.processes.awake import kept_awake
 from sq_pipeline.common.processes.deaths import told_of_death
+from sq_pipeline.common.text import counted
 from sq_pipeline.common.tiers import select_tiers
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.event_files import NewRun, event_files
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.places import range_tags
-from sq_pipeline.defs.resources import MADE_NOW, MakeEngines
+from sq_pipeline.defs.resources import FAILED, MADE_NOW, MakeEngines
 from sq_pipeline.defs.told import tell
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.store import Record
+from sq_pipeline.pipeline.worlds.tally import Tally, tally_of
 from sq_pipeline.pipeline.worlds.world_assets import steps_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
@@ -36,6 +38,17 @@ Say = Callable[[str], None]
 
 # Dagster's own lines stay in its log, where the UI shows them.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Seen:
+    """What a person is told of a run beside its report: pictures by world, what else was brought up to date without
+    work (as `asset`), and each thing that failed for itself (`asset` or `asset:slug`, and why).
+    """
+
+    tallies: list[Tally] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -57,6 +70,13 @@ class RunReport:
     warnings: list[str] = field(default_factory=list)
     model_loads: int = 0
     wall_s: float = 0.0
+    seen: Seen = field(default_factory=Seen)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values, without what is only for people."""
+        told = asdict(self)
+        del told["seen"]
+        return told
 
 
 @dataclass(frozen=True)
@@ -78,11 +98,13 @@ def bring_up_to_date(
     say: Say,
     make_engines: MakeEngines = real_engines,
     tier: str | None = None,
+    warn: Say | None = None,
 ) -> RunReport:
     """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures, tier by tier.
 
     All of it from one reading of the content, so that files may change meanwhile. Waits while another run works on
-    the data directory. Raises SelectionError or ContentError for a world or a tier that cannot be selected. What fails
+    the data directory. `say` is told of the work under way, `warn` (or else `say`) of what a person should hear of in
+    any case. Raises SelectionError or ContentError for a world or a tier that cannot be selected. What fails
     is in the report.
     """
     select_tiers(tier)
@@ -91,7 +113,9 @@ def bring_up_to_date(
         pipeline = Context(data, make_engines(data))
         try:
             with event_files(instance) as new_run, ExitStack() as stay:
-                report = _bring_up_to_date(pipeline, instance, new_run, world, tier, say, make_engines, stay)
+                report = _bring_up_to_date(
+                    pipeline, instance, new_run, world, tier, say, warn or say, make_engines, stay
+                )
         finally:
             if pipeline.engines.training_ahead is not None:
                 pipeline.engines.training_ahead().close()
@@ -106,6 +130,7 @@ def _bring_up_to_date(
     world: str | None,
     tier: str | None,
     say: Say,
+    warn: Say,
     make_engines: MakeEngines,
     stay: ExitStack,
 ) -> RunReport:
@@ -114,8 +139,9 @@ def _bring_up_to_date(
     if any(map(_is_training, plan.steps())):
         stay.enter_context(kept_awake())  # for all of it: what follows a training belongs to its night
     report.skipped = plan.fresh
+    due = _due(plan)
     for line in clear_removed_pictures(pipeline):
-        say(line)
+        warn(line)
     if any(step.is_to_do for step in plan.steps()):
         pipeline.store.insist_writable()
         renderer = pipeline.engines.renderer()
@@ -127,15 +153,17 @@ def _bring_up_to_date(
             adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
             failed = {item["asset"] for item in report.failed}
             if adapter_steps and not failed & {step.asset for step in adapter_steps}:
-                say(f"adapters: {len(adapter_steps)} steps to make")
+                say(f"adapters: {counted(len(adapter_steps), 'step')} to make")
                 pipeline.run_trains = tuple(
                     key for key, states in plan.adapters.items() if any(_is_training(step) for step in states.values())
                 )
                 made |= _execute(graph, [step.asset for step in adapter_steps], {}, report)
                 plan = make_plan(pipeline, world, tier)
+                due |= _due(plan)
         pipeline.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
         if any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
             plan = make_plan(pipeline, world, tier)  # nothing else looked ahead
+        due |= _due(plan)
         for state in _by_stack(pipeline, plan.worlds):
             made |= _run_world(graph, state, say, report)
         after = make_plan(pipeline, world, tier)
@@ -145,14 +173,19 @@ def _bring_up_to_date(
         plan = replace(after, worlds=tuple(worlds))
         report.model_loads = renderer.model_loads - loads
     for line in (*pipeline.describe_state(), *tell(instance, pipeline, plan)):
-        say(line)
+        warn(line)
     _note_made(pipeline, plan, made, report)
+    _note_seen(plan, due, made, report)
     _note_blocked(plan, report)
     waiting = {item["asset"] for item in report.waiting}  # what was tried and then found to wait has not failed
     report.failed = [item for item in report.failed if item["asset"] not in waiting]
     report.warnings = list(dict.fromkeys(map(str, plan.warnings)))
     report.failed += [{"asset": fault.file, "reason": str(fault)} for fault in plan.faults]
     return report
+
+
+def _due(plan: Plan) -> set[str]:
+    return {step.asset for step in plan.steps() if step.is_to_do}
 
 
 def _is_training(step: Step) -> bool:
@@ -185,7 +218,7 @@ def _run_world(graph: _Graph, state: WorldState, say: Say, report: RunReport) ->
             continue
         wanted = {slug for kind in kinds for slug, step in kind.steps(state).items() if step.is_to_do}
         if not state.lacks_stack:
-            say(f"{state.key}: {len(wanted)} pictures to make")
+            say(f"{state.key}: {counted(len(wanted), 'picture')} to make")
         if tags := range_tags(ordered, wanted):
             before = len(report.failed)
             made |= _execute(graph, [*first, *chosen], tags, report)
@@ -223,11 +256,22 @@ def _execute(graph: _Graph, assets: list[str], tags: Mapping[str, str], report: 
             asset = (event.step_key or "").replace("__", "/")
             reason = _reason(event.step_failure_data.error).removeprefix(f"{asset}: ")
             report.failed.append({"asset": asset, "reason": reason})
+            told = event.step_failure_data.user_failure_data
+            report.seen.failures += _failures(asset, reason, told.metadata if told is not None else {})
         elif event.is_step_materialization:
             logged = event.step_materialization_data.materialization
             if MADE_NOW in logged.metadata and logged.metadata[MADE_NOW].value:
                 made.add("/".join(logged.asset_key.path) + (f":{logged.partition}" if logged.partition else ""))
     return made
+
+
+def _failures(asset: str, reason: str, told: Mapping[str, MetadataValue[Any]]) -> list[tuple[str, str]]:
+    """Each picture that failed in the step with its own reason, or the step with its."""
+    entry = told.get(FAILED)
+    by_slug = entry.value if isinstance(entry, JsonMetadataValue) else None
+    return (
+        [(f"{asset}:{slug}", why) for slug, why in by_slug.items()] if isinstance(by_slug, dict) else [(asset, reason)]
+    )
 
 
 def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
@@ -259,6 +303,14 @@ def _note_made(pipeline: Context, plan: Plan, made: Collection[str], report: Run
             for slug, step in state.pictures.items()
             if step.asset in made and step.record is not None
         ]
+
+
+def _note_seen(plan: Plan, due: Collection[str], made: Collection[str], report: RunReport) -> None:
+    seen = report.seen
+    seen.tallies = [tally for tally in (tally_of(state, due, made) for state in plan.worlds) if tally.counts]
+    pictures = {step.asset for state in plan.worlds for step in state.pictures.values()}
+    now = (step.asset for step in plan.steps() if step.status == "fresh")
+    seen.renewed = [asset for asset in now if asset in due and asset not in made and asset not in pictures]
 
 
 def _describe(pipeline: Context, state: WorldState, slug: str, record: Record) -> dict[str, Any]:

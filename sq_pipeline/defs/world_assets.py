@@ -17,17 +17,19 @@ from dagster import (
     DynamicPartitionsDefinition,
     Failure,
     MaterializeResult,
+    MetadataValue,
     asset,
     multi_asset,
 )
 
+from sq_pipeline.common.text import counted
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.places import places_of
-from sq_pipeline.defs.resources import GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.resources import FAILED, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of
 from sq_pipeline.pipeline.context import Context, Step
@@ -186,7 +188,8 @@ def _make(
         context.instance.add_run_tags(context.run_id, tags)
     if failed:
         lines = "; ".join(f"{slug}: {reason}" for slug, reason in failed.items())
-        raise Failure(f"{len(failed)} pictures failed: {lines}", allow_retries=False)
+        told = f"{counted(len(failed), 'picture')} failed: {lines}"
+        raise Failure(told, metadata={FAILED: MetadataValue.json(failed)}, allow_retries=False)
 
 
 def _explain(

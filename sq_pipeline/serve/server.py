@@ -33,8 +33,9 @@ _FLUSH_S, _LOOK_S = 5.0, 5.0
 Say = Callable[[str], None]
 
 
-def serve(data: DataDir, engines: ServedEngines, say: Say) -> None:
-    """Serve until SIGTERM, SIGINT or `shutdown`. `say` gets one line for start, end and what went wrong.
+def serve(data: DataDir, engines: ServedEngines, say: Say, warn: Say | None = None) -> None:
+    """Serve until SIGTERM, SIGINT or `shutdown`. `say` gets one line for start and end, `warn` (or else `say`) for what
+    went wrong.
 
     Raises StorageError where another server is there, or the disk refuses. Only in a process's main thread.
     """
@@ -42,14 +43,15 @@ def serve(data: DataDir, engines: ServedEngines, say: Say) -> None:
         if was_stale:
             say("replaced the socket of a server that died")
         remove_halves(data)
-        asyncio.run(RenderServer(data, engines, say).run(listening))
+        asyncio.run(RenderServer(data, engines, say, warn).run(listening))
 
 
 class RenderServer:
     """The server of one data directory, in one event loop; `run` once."""
 
-    def __init__(self, data: DataDir, engines: ServedEngines, say: Say) -> None:
+    def __init__(self, data: DataDir, engines: ServedEngines, say: Say, warn: Say | None = None) -> None:
         self._data, self._renderer, self._say = data, engines.renderer, say
+        self._warn = warn or say
         self._workbench = Workbench(data, engines)
         self._description = engines.renderer.describe()
         self._queue = RenderQueue[Job]()
@@ -93,7 +95,7 @@ class RenderServer:
         """Stop when nobody can come any more: the store may be deleted at any time, and the lock goes with it."""
         while inode is not None and socket_inode(self._data) == inode:
             await asyncio.sleep(_LOOK_S)
-        self._say("the socket is gone, was the store deleted? Stopping")
+        self._warn("the socket is gone, was the store deleted? Stopping")
         self.stop()
 
     def _on_signal(self) -> None:
@@ -249,7 +251,7 @@ class RenderServer:
         except Exception as error:  # a bug, or memory that ran out: the server lives on, and says so
             _log.exception("a render failed")
             first = (str(error) or "no message").splitlines()[0]
-            self._say(f"a render failed: {type(error).__name__}: {first}")
+            self._warn(f"a render failed: {type(error).__name__}: {first}")
             return ProtocolError("internal", f"{type(error).__name__}: {first}"[:400], job.request_id)
 
 

@@ -1,18 +1,18 @@
-"""How a training goes, told while it runs: in the log, as a bar in the terminal, as snapshots for Dagster's pages.
+"""How a training goes, told while it runs: in the log, as progress, as snapshots for Dagster's pages.
 
-Here: progress → lines, a bar, snapshots, strips of samples. Not here: training (`train`), showing a snapshot (`defs`).
+Here: progress → lines, notes, snapshots, strips of samples. Not here: training (`train`), showing a snapshot (`defs`).
 """
 
 import io
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.pictures.sheets import Tile, draw_sheet
 from sq_pipeline.training.ports import TrainProgress
 
@@ -87,28 +87,23 @@ def tell_snapshots(publish: Callable[[TrainingSnapshot], None], every_share: flo
     return on_progress
 
 
-def show_progress(label: str) -> OnProgress:
-    """Progress as a bar on stderr where that is a terminal; silent otherwise."""
-    bar: tqdm | None = None
+@contextmanager
+def shown_training(label: str, iterations: int) -> Iterator[OnProgress]:
+    """What tells a training's iterations to whoever shows progress, with its losses and memory."""
     validation: float | None = None
+    with progress_of(f"training {label}", iterations) as shown:
 
-    def on_progress(progress: TrainProgress) -> None:
-        nonlocal bar, validation
-        if bar is None:
-            done, total = progress.iteration - 1, progress.iterations  # done: before a resume
-            bar = tqdm(initial=done, total=total, desc=label, file=sys.stderr, disable=None, leave=False)
-        validation = progress.validation_loss if progress.validation_loss is not None else validation
-        shown = [f"loss {progress.loss:.4f}"]
-        if validation is not None:
-            shown.append(f"validation {validation:.4f}")
-        if progress.memory_bytes is not None:
-            shown.append(f"{progress.memory_bytes / _GIB:.1f} GiB")
-        bar.set_postfix_str(", ".join(shown), refresh=False)
-        bar.update(progress.iteration - bar.n)
-        if progress.iteration == progress.iterations:
-            bar.close()
+        def on_progress(progress: TrainProgress) -> None:
+            nonlocal validation
+            validation = progress.validation_loss if progress.validation_loss is not None else validation
+            told = [f"loss {progress.loss:.4f}"]
+            if validation is not None:
+                told.append(f"validation {validation:.4f}")
+            if progress.memory_bytes is not None:
+                told.append(f"{progress.memory_bytes / _GIB:.1f} GiB")
+            shown.reach(progress.iteration, ", ".join(told), progress.remaining_s)
 
-    return on_progress
+        yield on_progress
 
 
 def _drawn_before(sample: Path, iteration: int) -> list[tuple[int, Path]]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.pictures.sheets import Tile, draw_sheet
 from sq_pipeline.telemetry.spans import span
-from sq_pipeline.verification.camera import Camera, OnPicture, Pictures
+from sq_pipeline.verification.camera import Camera, Pictures
 from sq_pipeline.verification.gate_limits import STACK_SHOWN, Limits
 from sq_pipeline.verification.measures.subject import subject_kept
 from sq_pipeline.verification.measures.trigger import colours_gone, share_of
@@ -81,15 +82,17 @@ def sets_of_stack(members: int) -> int:
     return members + 1 + (members if members > 2 else 0)
 
 
-def check_stack(request: StackRequest, renderer: Renderer, on_picture: OnPicture | None = None) -> StackReport:
+def check_stack(request: StackRequest, renderer: Renderer) -> StackReport:
     """Render and measure; everything on the same text and seed, so that only the adapters differ. Raises RenderError.
 
     What an adapter adds to the others is held against what it does alone: 1 where they do not touch each other, 0 where
     it is drowned, or is not there at all.
     """
-    with span("flux_mlx.check_stack", {"stack.name": request.stack, "stack.adapters": len(request.members)}) as told:
-        camera = Camera(request.base_model, request.tier, request.prompts, renderer, on_picture)
-        first = prompts_of_stack(len(request.prompts.prompts), len(request.members))
+    members = len(request.members)
+    first = prompts_of_stack(len(request.prompts.prompts), members)
+    shown = progress_of(f"looking at the stack of {request.stack}", first * (1 + sets_of_stack(members)))
+    with span("flux_mlx.check_stack", {"stack.name": request.stack, "stack.adapters": members}) as told, shown as tells:
+        camera = Camera(request.base_model, request.tier, request.prompts, renderer, tells.reach)
         uses = tuple(request.members.values())
 
         def shot(stack: tuple[AdapterUse, ...]) -> Pictures:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sq_pipeline.common.errors import AdapterError, Fault, RenderError
 from sq_pipeline.common.hints import without_place
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.telemetry.spans import span
 from sq_pipeline.verification.camera import Camera, OnPicture, Pictures
@@ -125,12 +126,29 @@ def verify_adapter(
         "verify.base_model": request.base_model.name,
         "verify.tier": request.tier,
     }
-    with span("flux_mlx.verify_adapter", asked) as told:
-        camera = Camera(request.base_model, request.tier, request.prompts, renderer, on_picture)
+    with (
+        span("flux_mlx.verify_adapter", asked) as told,
+        progress_of(f"verifying {request.adapter}", _most_pictures(request)) as progress,
+    ):
+
+        def on_each(done: int) -> None:
+            progress.reach(done)
+            if on_picture is not None:
+                on_picture(done)
+
+        camera = Camera(request.base_model, request.tier, request.prompts, renderer, on_each)
         report = _verify(request, measure, camera, meter)
         report = replace(report, pictures_rendered=camera.taken)
         told.set({"verify.has_passed": report.has_passed, "verify.pictures": camera.taken})
         return report
+
+
+def _most_pictures(request: VerifyRequest) -> int:
+    """With the adapter and without it; what stops earlier renders fewer."""
+    prompts, has_trigger = len(request.prompts.prompts), request.trigger is not None
+    has_reference = request.reference is not None
+    base = prompts * (1 + (2 if has_reference else int(has_trigger)))
+    return base + table.most_pictures(prompts, has_trigger=has_trigger, has_reference=has_reference)
 
 
 def _verify(request: VerifyRequest, measure: MeasureFidelity, camera: Camera, meter: LossMeter) -> VerificationReport:

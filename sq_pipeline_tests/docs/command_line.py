@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import typer.main
 
 from sq_pipeline.cli import app
+from sq_pipeline.cli.terminal.examples import EXAMPLES
 from sq_pipeline_tests.docs.blocks import table
 
 _WORDS: dict[Any, str] = {int: "N", float: "X"}
@@ -28,7 +29,12 @@ def _walk(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def option_names(command: Any) -> set[str]:
     """The options of a command, as they are typed."""
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")} | {"--help"}
+    return {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    } | {"--help"}
 
 
 def reference() -> str:
@@ -42,6 +48,8 @@ def _section(name: str, command: Any) -> str:
     paragraphs = [" ".join(paragraph.split()) for paragraph in command.help.split("\n\n")]
     rows = [(f"`{_written(item)}`", _meaning(item)) for item in command.params if item.help or item not in arguments]
     parts = [f"### {name}", f"```\n{usage}\n```", *paragraphs]
+    if examples := [f"# {why}\nsq-pipeline {name} {arguments}".rstrip() for arguments, why in EXAMPLES.get(name, ())]:
+        parts.append("\n".join(("```", *examples, "```")))
     return "\n\n".join(parts) + "\n" + (f"\n{table(('option', 'meaning'), rows)}" if rows else "")
 
 

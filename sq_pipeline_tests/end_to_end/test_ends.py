@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.serve.client import ServerGoneError, open_client
+from sq_pipeline.training.checkpoint_folders import last_checkpoint
+from sq_pipeline_tests.cases.recipes import build_data
 from sq_pipeline_tests.conftest import link_shipped
 from sq_pipeline_tests.end_to_end.conftest import COMMAND
 from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
@@ -57,10 +60,13 @@ def _is_over(data: DataDir) -> Callable[[], bool]:
 
 @pytest.fixture(autouse=True)
 def _hears_hanging_up() -> Iterator[None]:
-    """What these tests start inherits it: tests that run under `nohup` ignore it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """What these tests start inherits it: tests that run under `nohup` ignore it, those in the background Ctrl-C."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @contextmanager
@@ -82,8 +88,8 @@ def _ui(data: DataDir, port: int) -> list[str]:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL],
-    ids=["11-term-ui", "11-hangup-ui", "11-kill-ui"],
+    [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGINT],
+    ids=["11-term-ui", "11-hangup-ui", "11-kill-ui", "ctrl-c"],
 )
 def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signals) -> None:
     """A second one is refused meanwhile: 11-second-ui and 11-second-ui-other-port"""
@@ -101,6 +107,61 @@ def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signal
         process.wait(timeout=_LIMIT_S)
         wait(_is_over(data), _LIMIT_S, "the end of all of it")
         assert not is_listening(port)
+    assert _said(data) == f"Dagster: http://127.0.0.1:{port}\n"
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=["term", "hangup", "ctrl-c", "kill"]
+)
+def test_nothing_of_the_server_outlives_it(data: DataDir, number: signal.Signals) -> None:
+    with _started(data, COMMAND, "serve", "--data", str(data.root), "--quiet") as process:
+        wait(lambda: _answers(data), START_S, "the server")
+        process.send_signal(number)
+        process.wait(timeout=_LIMIT_S)
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+    assert not _answers(data)
+    is_told = number is signal.SIGKILL  # nobody asked for it
+    assert _said(data).count("\n") == is_told
+    assert ("SIGKILL" in _said(data)) == is_told
+
+
+def _answers(data: DataDir) -> bool:
+    try:
+        opened = open_client(data)
+    except ServerGoneError:
+        return False
+    if opened is not None:
+        opened[0].close()
+    return opened is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+def test_a_training_within_ends_with_the_pages_and_is_gone_on_with(
+    tmp_path: Path, shipped: DataDir, number: signal.Signals
+) -> None:
+    data = DataDir(tmp_path / "data")
+    build_data(data.root, shipped.root, {"iterations": 4000})
+    port = free_port()
+    with _started(data, *_ui(data, port)) as process:
+        pages = Pages(f"http://127.0.0.1:{port}")
+        wait(pages.is_ready, START_S, "the web server")
+        pages.materialize(*(f"west/loras/west_landscape/{name}" for name in ("training_dataset", "mlx_adapter")))
+        wait(lambda: _has_checkpoint(data), START_S, "a checkpoint")
+        process.send_signal(number)
+        process.wait(timeout=_LIMIT_S)
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+        assert not is_listening(port)
+    told = subprocess.run([COMMAND, "plan", "--json", "--data", data.root], capture_output=True, text=True).stdout
+    assert "goes on after iteration" in told
+
+
+def _has_checkpoint(data: DataDir) -> bool:
+    return any(last_checkpoint(data, folder.name) for folder in data.checkpoints_root.glob("*"))
+
+
+def _said(data: DataDir) -> str:
+    (log,) = data.root.parent.glob("*.log")
+    return log.read_text()
 
 
 @pytest.mark.parametrize("command", ["ui", "serve"])

@@ -70,7 +70,7 @@ def test_weights_hash_is_of_the_bytes_and_hashed_once(
     first = files.base_model_weights_hash("tiny-flux", data)
     assert first.startswith("sha256:")
     hashed: list[str] = []
-    monkeypatch.setattr(stat_cache, "hash_file", lambda path: hashed.append(path.name) or "sha256:0")
+    monkeypatch.setattr(stat_cache, "hash_file", lambda path, _: hashed.append(path.name) or "sha256:0")
     assert files.base_model_weights_hash("tiny-flux", data) == first
     assert hashed == []
 

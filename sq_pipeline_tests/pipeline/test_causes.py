@@ -2,15 +2,15 @@
 
 import json
 import os
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from sq_pipeline.cli import app, pipeline_commands
+from sq_pipeline.cli import app
 from sq_pipeline.cli.causes import causes_of
 from sq_pipeline.cli.pipeline_commands import blocked_rows
+from sq_pipeline.cli.terminal.summary import summarise
 from sq_pipeline_tests.pipeline.fast import FastEngines, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
 
@@ -58,30 +58,21 @@ def test_a_cause_is_one_row(items: list[dict[str, Any]], rows: list[tuple[str, s
     assert sum(1 + cause.more for cause in causes_of(items)) == len(items)
 
 
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a report prints."""
-    printed: list[str] = []
-    monkeypatch.setattr(pipeline_commands, "print_line", printed.append)
-    return printed
-
-
-def test_a_run_says_a_fault_once_for_all_that_hangs_on_it(game: Game, lines: list[str]) -> None:
+def test_a_run_says_a_fault_once_for_all_that_hangs_on_it(game: Game) -> None:
     (game.data.datasets_root / "west/landscape/lora.yaml").write_text("iteratoins: 5\n")
-    report = asdict(game.run())
-    pipeline_commands._show_report(report)
-    (line,) = (line for line in lines if SLIP in line)
+    report = game.run()
+    (line,) = (line for line in summarise(report, game.data, width=80, height=99) if SLIP in line)
     assert line.startswith(f"blocked: {LORAS}/training_dataset: ")
-    assert line.endswith(f" ({len(report['blocked']) - 1} more wait for this)")
-    assert {item["asset"] for item in report["blocked"]} >= {f"{LORAS}/mlx_adapter", f"{WORLDS}/old/stack"}
+    assert line.endswith(f" ({len(report.blocked) - 1} more wait for this)")
+    assert {item["asset"] for item in report.blocked} >= {f"{LORAS}/mlx_adapter", f"{WORLDS}/old/stack"}
 
 
-def test_a_run_says_once_whom_it_waits_for(game: Game, lines: list[str]) -> None:
+def test_a_run_says_once_whom_it_waits_for(game: Game) -> None:
     write_yaml(game.data.settings_file, {"promotion": "manual", "thresholds": {"ssim_trigger_max": 1.0}})
-    report = asdict(game.run())
-    pipeline_commands._show_report(report)
+    report = game.run()
+    lines = summarise(report, game.data, width=80, height=99)
     waiting = [line for line in lines if line.startswith("waiting: ")]
-    assert len(report["waiting"]) == 4
+    assert len(report.waiting) == 4
     assert len(waiting) == 2
     assert waiting[0].startswith(f"waiting: {LORAS}/promoted_adapter: waits for a person: `sq-pipeline adapter promote")
     assert all(line.endswith(" (1 more waits for this)") for line in waiting)

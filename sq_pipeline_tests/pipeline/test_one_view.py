@@ -103,7 +103,7 @@ def test_an_engines_own_error_hinders_no_neighbour_either(done: Game) -> None:
     report = done.run("west/old")
     assert rendered(report) == {"old/mill", "old/inn"}
     (failed,) = report.failed
-    assert failed["reason"] == "1 pictures failed: mine: MemoryError: [metal::malloc] too much"
+    assert failed["reason"] == "1 picture failed: mine: MemoryError: [metal::malloc] too much"
 
 
 _HOLD = """

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -307,19 +307,3 @@ def test_a_promotion_that_waits_is_no_fault(done: Game, monkeypatch: pytest.Monk
     retouched.write_text("a person's")
     answer = CliRunner().invoke(app, ["plan", "--json", "--data", os.fspath(done.data.root)])
     assert (answer.exit_code, json.loads(answer.stdout)["blocked"][0]["status"]) == (0, "waiting")
-
-
-def test_a_run_that_failed_does_not_say_that_there_was_nothing_to_do(
-    game: Game, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sq_pipeline.cli import pipeline_commands
-
-    lines: list[str] = []
-    monkeypatch.setattr(pipeline_commands, "print_line", lines.append)
-    (game.data.datasets_root / "west/landscape/1.txt").unlink()
-    shutil.rmtree(game.data.world_root("west", "paper"))
-    report = asdict(game.run())
-    pipeline_commands._show_report(report)
-    assert report["failed"]
-    assert lines[0].startswith("nothing was made; ")
-    assert "0 were fresh" not in lines[0]

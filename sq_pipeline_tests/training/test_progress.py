@@ -1,18 +1,16 @@
 """How a training is told: snapshots, the bar, strips of samples."""
 
 import io
-import sys
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sq_pipeline.training import progress
+from sq_pipeline.common.processes.progress import Progress, shown_by
 from sq_pipeline.training.ports import TrainProgress
-from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
+from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, shown_training, tell_snapshots
 
 
 def _told(iterations: int, share: float = 0.1, **extra: Mapping[int, object]) -> list[TrainingSnapshot]:
@@ -84,38 +82,31 @@ def test_many_strips_are_thinned_out_and_first_and_last_stay(tmp_path: Path, cou
     assert shown[-1] == count - 1
 
 
-class _Terminal(io.StringIO):
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
-        self._is_terminal = is_terminal
+class _Seen:
+    """Whoever shows progress, and what it was told."""
 
-    def isatty(self) -> bool:
-        return self._is_terminal
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int, str, float | None]] = []
+        self.ended = 0
 
+    def begin(self, progress: Progress) -> None:
+        self.change(progress)
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_bar_is_drawn_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
-    stream = _Terminal(is_terminal)
-    monkeypatch.setattr(sys, "stderr", stream)
-    on_progress = show_progress("western/land")
-    for iteration in range(1, 41):
-        on_progress(TrainProgress(iteration, 40, 0.1, 1.0))
-    if is_terminal:
-        assert "western/land" in stream.getvalue()
-        assert "0/40" in stream.getvalue()
-    else:
-        assert stream.getvalue() == ""
+    def change(self, progress: Progress) -> None:
+        self.told.append((progress.what, progress.done, progress.total, progress.note, progress.left_s))
+
+    def end(self, progress: Progress) -> None:
+        self.ended += 1
 
 
-def test_the_bar_shows_losses_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = _Terminal(True)
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0))  # draw every iteration
-    on_progress = show_progress("western/land")
-    for iteration, validation in ((1, 0.75), (2, None), (3, None)):
-        on_progress(TrainProgress(iteration, 4, 0.125, 1.0, 2 * 2**30, validation))
-    assert "loss 0.1250, validation 0.7500, 2.0 GiB" in stream.getvalue().split("2/4")[1]
-    assert "3/4" in stream.getvalue()
+def test_a_training_tells_its_iterations_losses_and_memory_to_whoever_shows_them() -> None:
+    seen = _Seen()
+    with shown_by(seen), shown_training("western/land", 4) as on_progress:
+        for iteration, validation in ((1, 0.75), (2, None)):
+            on_progress(TrainProgress(iteration, 4, 0.125, 1.0, 2 * 2**30, validation))
+    what, note = "training western/land", "loss 0.1250, validation 0.7500, 2.0 GiB"
+    assert seen.told == [(what, 0, 4, "", None), (what, 1, 4, note, 3.0), (what, 2, 4, note, 1.0)]
+    assert seen.ended == 1
 
 
 def test_time_left_goes_by_the_mean_pace() -> None:

@@ -4,11 +4,17 @@ from typing import Annotated
 
 import typer
 
-from sq_pipeline.cli.options import DataOption, JsonOption, TierOption
+from sq_pipeline.cli.options import DataOption, JsonOption, QuietOption, TierOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
+from sq_pipeline.cli.terminal.completion import complete_picture
+from sq_pipeline.cli.terminal.stderr import shown_progress
 from sq_pipeline.common.layout import data_root
+from sq_pipeline.common.processes.progress import progress_of
 
-PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="The picture, as GENRE/WORLD/SLUG.")]
+PictureArgument = Annotated[
+    str,
+    typer.Argument(metavar="PICTURE", help="The picture, as GENRE/WORLD/SLUG.", autocompletion=complete_picture),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +27,7 @@ def register(app: typer.Typer) -> None:
         count: Annotated[int, typer.Option("--count", help="How many.")] = 8,
         first: Annotated[int, typer.Option("--from", help="The number of the first one.")] = 1,
         data: DataOption = None,
+        _quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         """Render a picture with other seeds, and a sheet of them; the game's own picture stays.
@@ -35,10 +42,11 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.wiring import real_engines
 
         directory = open_data_dir(data_root(data))
-        with hold_run_lock(directory, say):
+        with shown_progress(), hold_run_lock(directory, say):
             context = Context(directory, real_engines(directory), looks_ahead=False)
             named = find_picture(context, picture, tier)
-            found = make_takes(context, named, first, count, lambda number: say(f"take {number}"))
+            with progress_of(f"rendering takes of {named.key}", count) as progress:
+                found = make_takes(context, named, first, count, lambda _: progress.advance())
             loads = context.engines.renderer().model_loads
         rows = [
             {

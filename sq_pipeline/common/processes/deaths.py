@@ -84,11 +84,23 @@ bye) exit ;;
 esac; done
 line="$1 was ended $how; $next"
 [ -z "$2" ] || [ ! -e "$2" ] || printf '%s\\n' "$line" > "$2"
-printf '%s\\n' "$line" >&2
+printf '%s%s\\n' "$3" "$line" >&2
 """
 
 
 _pipe: int | None = None
+_stderr: int | None = None
+
+
+@contextmanager
+def told_on(descriptor: int) -> Iterator[None]:
+    """While the block runs, deaths are told there: stderr leads through this process, and would end with it."""
+    global _stderr
+    before, _stderr = _stderr, descriptor
+    try:
+        yield
+    finally:
+        _stderr = before
 
 
 @contextmanager
@@ -108,8 +120,11 @@ def told_of_death(who: str, note: Path | None = None, say: Say = lambda _line: N
     was_enabled = faulthandler.is_enabled()
     # in a session of its own: Ctrl-C and whoever ends our group leave it
     command = ["/bin/sh", "-c", _WATCHER, "watcher", f"{who} (process {os.getpid()})", str(note or "")]
+    command.append("" if _stderr is None else "\n")  # a bar may stand there
     try:
-        watcher = subprocess.Popen(command, stdin=ours, stdout=subprocess.DEVNULL, start_new_session=True)
+        watcher = subprocess.Popen(
+            command, stdin=ours, stdout=subprocess.DEVNULL, stderr=_stderr, start_new_session=True
+        )
     except OSError:
         os.close(_pipe)
         _pipe = None

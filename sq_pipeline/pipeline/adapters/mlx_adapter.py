@@ -38,7 +38,7 @@ from sq_pipeline.training.checkpoint_folders import (
 )
 from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
-from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, show_progress, tell_snapshots
+from sq_pipeline.training.progress import TrainingSnapshot, draw_strips, shown_training, tell_snapshots
 from sq_pipeline.training.train import at_first, both, draw_loss_curve, train_adapter
 
 _CAN_LACK = ("loss_curve", "samples")
@@ -90,14 +90,18 @@ def _make(making: Making) -> Record:
         making.log.info("%s", snapshot.as_line())
         making.publish(snapshot)
 
-    on_progress = both(insist, both(tell_snapshots(tell), show_progress(adapter.key)))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
         checkpoints = CheckpointPlace(context.data.checkpoint_folder(step.fingerprint), step.fingerprint)
         prompts = _sample_prompts(making)
         trainer = context.engines.trainer(trainer_of(context, adapter))
         try:
-            with telling_where_it_goes_on("begins this training anew"), kept_awake():
+            with (
+                telling_where_it_goes_on("begins this training anew"),
+                kept_awake(),
+                shown_training(adapter.key, dataset.recipe.iterations) as show,
+            ):
+                on_progress = both(insist, both(tell_snapshots(tell), show))
                 result = train_adapter(dataset, trainer, output, on_progress, checkpoints, prompts)
         except DivergedError as error:
             if _divergence(context, adapter, step) is None:  # a process that trained it ahead may have noted it

@@ -16,6 +16,7 @@ from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.hints import command
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.common.tiers import TIER_NAMES
 from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.content.records import Subject
@@ -151,15 +152,19 @@ def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterat
     through; pictures finished before it stay.
     """
     failed: list[Subject] = []
-    for subject in state.subjects:
-        if subject.slug in slugs:
+    wanted = [subject for subject in state.subjects if subject.slug in slugs]
+    with progress_of(f"rendering {state.key}", len(wanted)) as progress:
+        for subject in wanted:
             outcome = _make_picture(context, state, subject)
             if isinstance(outcome, Failed) and outcome.may_pass:
                 failed.append(subject)
             else:
+                progress.advance()
                 yield outcome
-    for subject in failed:
-        yield _make_picture(context, state, subject)
+        for subject in failed:
+            outcome = _make_picture(context, state, subject)
+            progress.advance()
+            yield outcome
 
 
 def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made | Failed:

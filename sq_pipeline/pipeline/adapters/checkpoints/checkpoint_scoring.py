@@ -14,6 +14,7 @@ from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.adapters.remap.remap import remap_adapter
 from sq_pipeline.base_models.base_models import BaseModel
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.pictures.ports import Renderer
 from sq_pipeline.training.checkpoint_scores import CheckpointScore
 from sq_pipeline.training.ports import TrainingExample, ValidationLosses, ValidationMeter, ValidationRequest
@@ -85,9 +86,21 @@ def score_checkpoints(
     The pictures are those that the verification of a checkpoint asks for first, with the same prompts, seeds, size and
     strength: with a renderer that keeps them, it renders none of them again.
     """
+    sets = (1 + len(request.checkpoints)) * (2 if request.recipe.trigger_required else 1)
+    sets += 2 * request.reference.is_style  # what a style is held against
+    with progress_of("choosing a checkpoint", sets * len(request.prompts.prompts)) as progress:
+
+        def on_each(done: int) -> None:
+            progress.reach(done)
+            if on_picture is not None:
+                on_picture(done)
+
+        return _score(request, meter, Camera(request.base_model, request.tier, request.prompts, renderer, on_each))
+
+
+def _score(request: ScoringRequest, meter: ValidationMeter, camera: Camera) -> CheckpointScores:
     start = time.perf_counter()
     losses = _measure_losses(request, meter)
-    camera = Camera(request.base_model, request.tier, request.prompts, renderer, on_picture)
     base, target = camera.base(request.trigger), _target(request, camera)
     scored: list[ScoredCheckpoint] = []
     with tempfile.TemporaryDirectory() as folder:
