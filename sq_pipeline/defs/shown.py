@@ -1,6 +1,7 @@
 """What a record shows, as Dagster's metadata: numbers that it plots, tables, Markdown with pictures in it."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
@@ -21,11 +22,22 @@ def metadata_of(pipeline: Context, record: Record, shows: Iterable[Shown], alt: 
     }
 
 
+def inline_pictures(pipeline: Context, record: Record, shows: Iterable[Shown], alt: str = "") -> str:
+    """The pictures alone, for a description, where the pages show them without being asked."""
+    shown = (item for item in shows if not isinstance(item, ShownText) and item.name in record.objects)
+    return "\n\n".join(_markdown(pipeline, record, item, alt) for item in shown)
+
+
 def _markdown(pipeline: Context, record: Record, item: Shown, alt: str) -> str:
     stored = record.objects[item.name]
     if isinstance(item, ShownText):
         return pipeline.store.read_text(stored)
     return thumbnail_markdown(pipeline.store.read_bytes(stored), item.alt or alt, item.max_side_px)
+
+
+def tags_of(**said: str) -> dict[str, str]:
+    """Tags of an asset that pages can be filtered by, such as `sq/tier`; what Dagster takes for none is left out."""
+    return {f"sq/{name}": value for name, value in said.items() if re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", value)}
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue:

@@ -44,7 +44,8 @@ class FormJob:
     """A job that a person starts. `form`: its fields, with what each is for. `do`: does it, returns what to show.
 
     `example`: what the form has in it when it is opened, of the content as it was loaded. `do` raises SqPipelineError
-    for what cannot be done: the run fails with its words.
+    for what cannot be done: the run fails with its words. `renders`: in the job's own step. One that makes assets takes
+    no place in the pool of the GPU: their own steps do, and would wait for it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class FormJob:
     form: type[Config]
     do: Callable[[Asked, Any], Shown]
     example: Callable[[Catalog], Mapping[str, Any]]
+    renders: bool = False
 
 
 def form_of(name: str) -> str:
@@ -67,7 +69,7 @@ def build_job(kind: FormJob, data: DataDir, make_engines: MakeEngines, catalog: 
         name=form_of(kind.name),
         description=kind.description,
         config_schema=kind.form.to_config_schema().as_field(),
-        pool=GPU_POOL,
+        pool=GPU_POOL if kind.renders else None,
         out=Out(Nothing),
     )
     def asked(context: OpExecutionContext) -> Iterator[Output[None]]:

@@ -147,4 +147,5 @@ TAKES = FormJob(
     form=MoreTakes,
     do=_take,
     example=_first_picture,
+    renders=True,
 )

@@ -25,7 +25,7 @@ from sq_pipeline.pipeline.inputs import Inputs, picture_inputs
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
-from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
+from sq_pipeline.pipeline.worlds.image_provenance import picture_figures, write_provenance
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
@@ -215,13 +215,10 @@ ASSET = WorldAsset(
     description=lambda _, tier: (
         f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to bring them up to date."
     ),
-    figures=lambda record: {
-        "prompt": record.inputs["positive_prompt"],
-        "seed": record.inputs["seed"],
-        "stack": record.info["stack"],
-        "fingerprint": record.fingerprint,
-    },
+    figures=picture_figures,
     shows=(ShownPicture("picture", "", 256),),
+    tags=("mflux", "image"),
+    adapters=lambda record: [entry["name"] for entry in record.info["stack"]],
     another="for another picture write `seed: +1` into its entry, or change its prompt",
     is_by_subject=True,
     uses_gpu=lambda _world, _tier: True,
