@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 START_S = 120
 
 
@@ -105,6 +107,31 @@ class Pages:
         told = self.ask(query, p=params)["launchPipelineExecution"]
         assert "run" in told, told
         return told["run"]["runId"]
+
+    def form(self, job: str) -> dict[str, Any]:
+        """What the launchpad of a job has in it when it is opened."""
+        query = """query($p: PipelineSelector!) { pipelineOrError(params: $p) { ... on Pipeline {
+          presets { runConfigYaml } } } }"""
+        (preset,) = self.ask(query, p={**self._location(), "pipelineName": job})["pipelineOrError"]["presets"]
+        return yaml.safe_load(preset["runConfigYaml"])
+
+    def start(self, job: str, config: dict[str, Any]) -> str:
+        """What “Launch run” does; the run's id."""
+        query = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
+          ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+          ... on RunConfigValidationInvalid { errors { message } } } }"""
+        selector = {**self._location(), "jobName": job}
+        told = self.ask(query, p={"selector": selector, "runConfigData": config, "mode": "default"})["launchRun"]
+        assert "run" in told, told
+        return told["run"]["runId"]
+
+    def outputs(self, run: str) -> dict[str, str]:
+        """What the outputs of a run's steps show: each entry's label, and its kind."""
+        query = """query($r: ID!) { logsForRun(runId: $r) { ... on EventConnection { events { __typename
+          ... on ExecutionStepOutputEvent { metadataEntries { __typename label } } } } } }"""
+        events = self.ask(query, r=run)["logsForRun"]["events"]
+        entries = [entry for event in events for entry in event.get("metadataEntries", ())]
+        return {entry["label"]: entry["__typename"] for entry in entries}
 
     def select(self, partitions: list[str], *assets: str) -> str:
         """What “Materialize” does with partitions that are chosen in its dialog; the selection's id."""

@@ -72,11 +72,18 @@ def _check_file(file: str, info: ValidationInfo) -> str:
 
 
 def _check_scale(scale: float) -> float:
-    if scale == 0:
-        raise wrong("is 0: the adapter would change nothing", "leave the entry out, or name it in a world's `exclude`")
-    if abs(scale) > _SCALE_MAX:
-        raise wrong(f"is {scale:g}: nothing but noise is left of pictures above {_SCALE_MAX:g}", "write e.g. 0.8")
+    if problem := why_no_scale(scale):
+        raise wrong(problem, "write e.g. 0.8" if scale else "leave the entry out, or name it in a world's `exclude`")
     return scale
+
+
+def why_no_scale(scale: float) -> str | None:
+    """Why no adapter is applied with this scale, a finite number; None where one is."""
+    if scale == 0:
+        return "is 0: the adapter would change nothing"
+    if abs(scale) > _SCALE_MAX:
+        return f"is {scale:g}: nothing but noise is left of pictures above {_SCALE_MAX:g}"
+    return None
 
 
 def _read_tiers(value: object) -> tuple[object, ...]:

@@ -31,7 +31,7 @@ from sq_pipeline.defs.asset_events import Parent
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.resources import GPU_POOL, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
-from sq_pipeline.defs.shown import metadata_of
+from sq_pipeline.defs.shown import inline_pictures, metadata_of, plain_metadata, tags_of
 from sq_pipeline.pictures.sheets import thumbnail_markdown
 from sq_pipeline.pipeline.adapters.adapter_asset import AdapterAsset, AssetCheck, PersonsWord
 from sq_pipeline.pipeline.adapters.adapter_assets import ADAPTER_ASSETS, assets_of
@@ -89,6 +89,8 @@ def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
         pool=GPU_POOL if kind.uses_gpu else None,
         check_specs=[AssetCheckSpec(check.name, asset=key, blocking=True)] if check else None,
         config_schema={name: _SAID[name] for name in kind.hears},
+        kinds={*kind.tags},
+        tags=tags_of(genre=adapter.asset_folder.partition("/")[0], adapter=adapter.name, tier=adapter.tier),
         op_tags={"dagster/priority": _PRIORITY[kind.name]},
         required_resource_keys={PIPELINE},
         description=kind.description(adapter),
@@ -112,7 +114,7 @@ def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
             raise Failure("\n".join(map(str, error.faults)), allow_retries=False) from None
         shown = {REASONS: told, **shown_of(pipeline, kind, record), MADE_NOW: is_made}
         yield MaterializeResult(data_version=DataVersion(record.data_version), metadata=shown)
-        if verdict := verdict_of(kind, key, record):
+        if verdict := verdict_of(pipeline, kind, key, record):
             yield verdict
 
     return made
@@ -120,18 +122,21 @@ def _build(adapter: Adapter, kind: AdapterAsset) -> AssetsDefinition:
 
 def shown_of(pipeline: Context, kind: AdapterAsset, record: Record) -> dict[str, Any]:
     """What a materialization of this record shows."""
-    return {"fingerprint": record.fingerprint, **kind.figures(record), **metadata_of(pipeline, record, kind.shows)}
+    figures = plain_metadata({"fingerprint": record.fingerprint, **kind.figures(record)})
+    return {**figures, **metadata_of(pipeline, record, kind.shows)}
 
 
-def verdict_of(kind: AdapterAsset, key: AssetKey, record: Record) -> AssetCheckResult | None:
-    """The verdict of a kind's check over this record; None for a kind without one."""
+def verdict_of(pipeline: Context, kind: AdapterAsset, key: AssetKey, record: Record) -> AssetCheckResult | None:
+    """The verdict of a kind's check over this record, with its pictures; None for a kind without one."""
     if kind.check is None:
         return None
+    told = kind.check.sentence(record)
     return AssetCheckResult(
         passed=kind.check.has_passed(record),
         check_name=kind.check.name,
         asset_key=key,
         severity=AssetCheckSeverity.ERROR,
+        description=f"{told}\n\n{inline_pictures(pipeline, record, kind.shows)}" if told else None,
         metadata=kind.check.metadata(record),
     )
 

@@ -118,6 +118,7 @@ class AssetEvents:
             check_name=verdict.check_name,
             passed=verdict.passed,
             metadata=verdict.metadata,
+            description=verdict.description,
             severity=verdict.severity,
             blocking=True,
         )

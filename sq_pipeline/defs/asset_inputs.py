@@ -28,5 +28,6 @@ def inputs_spec(
         deps=[AssetKey(sources[kind].asset.split("/")) for kind in kinds if kind in sources],
         group_name=key.path[0],
         partitions_def=partitions,
+        kinds={"observed"},
         description=f"What `{key.path[-1]}` would be made from now. Observed, never made.",
     )

@@ -1,8 +1,11 @@
 """The definitions, made from the content of a data directory. Nothing here renders, trains or raises for a fault."""
 
-from dagster import AssetsDefinition, AssetSpec, Definitions, in_process_executor
+from collections.abc import Callable, Sequence
+
+from dagster import AssetsDefinition, AssetSpec, Definitions, JobDefinition, in_process_executor
 
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.content.records import Catalog
 from sq_pipeline.defs.adapter_assets import build_adapter_assets
 from sq_pipeline.defs.resources import PIPELINE, MakeEngines, pipeline_resource
 from sq_pipeline.defs.sensors.adapters import adapter_sensor, night_sensor
@@ -12,6 +15,8 @@ from sq_pipeline.defs.sources import build_sources, sources_of
 from sq_pipeline.defs.world_assets import build_world_assets
 from sq_pipeline.pipeline.context import Context, read_content
 from sq_pipeline.wiring import real_engines
+
+MakeJobs = Callable[[DataDir, MakeEngines, Catalog], Sequence[JobDefinition]]
 
 # Each, and how many intervals are between two of its ticks.
 _SENSORS = ((content_sensor, 1), (adapter_sensor, 1), (night_sensor, 2))
@@ -24,11 +29,12 @@ def build_defs(
     shared: Context | None = None,
     clock: Clock = now_utc,
     interval_s: int = 30,
+    make_jobs: MakeJobs | None = None,
 ) -> Definitions:
     """Assets for every adapter and world of a data directory. A world that cannot be read shows its faults.
 
     `shared` is one reading of the content for several runs of one command. `interval_s` is between two ticks; of some
-    sensors a few of them are.
+    sensors a few of them are. `make_jobs`: those that a person starts, for the pages (`defs.jobs`).
     """
     catalog = shared.catalog if shared else read_content(data)
     sources = sources_of(data, catalog)
@@ -42,6 +48,7 @@ def build_defs(
     return Definitions(
         assets=assets,
         sensors=sensors if assets else [],
+        jobs=make_jobs(data, make_engines, catalog) if make_jobs and assets else [],
         resources={PIPELINE: pipeline_resource(data, make_engines, shared)},
         # one process a run: the model is loaded once for all of its pictures
         executor=in_process_executor,

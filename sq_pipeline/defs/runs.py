@@ -1,6 +1,5 @@
 """Bringing a selection up to date through Dagster, in this process: the same assets and instance that the UI shows."""
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
@@ -8,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, Definitions, JsonMetadataValue, MetadataValue
-from dagster_shared.error import SerializableErrorInfo
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_run_lock
@@ -21,6 +19,7 @@ from sq_pipeline.defs.event_files import NewRun, event_files
 from sq_pipeline.defs.partitions import partitions_name, sync_partitions
 from sq_pipeline.defs.places import range_tags
 from sq_pipeline.defs.resources import FAILED, MADE_NOW, MakeEngines
+from sq_pipeline.defs.step_errors import is_interrupt, reason_of
 from sq_pipeline.defs.told import tell
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
@@ -99,8 +98,12 @@ def bring_up_to_date(
     make_engines: MakeEngines = real_engines,
     tier: str | None = None,
     warn: Say | None = None,
+    *,
+    makes_adapters: bool = True,
 ) -> RunReport:
     """Make what is stale: first the adapters (one run), then each world's stack, prompts and pictures, tier by tier.
+
+    Without `makes_adapters` pictures stand on what is promoted now.
 
     All of it from one reading of the content, so that files may change meanwhile. Waits while another run works on
     the data directory. `say` is told of the work under way, `warn` (or else `say`) of what a person should hear of in
@@ -110,7 +113,7 @@ def bring_up_to_date(
     select_tiers(tier)
     start = time.perf_counter()
     with hold_run_lock(data, say), told_of_death("the run", data.death_note, say):
-        pipeline = Context(data, make_engines(data))
+        pipeline = Context(data, make_engines(data), looks_ahead=makes_adapters)
         try:
             with event_files(instance) as new_run, ExitStack() as stay:
                 report = _bring_up_to_date(
@@ -136,7 +139,8 @@ def _bring_up_to_date(
 ) -> RunReport:
     report, made = RunReport(), set[str]()
     plan = make_plan(pipeline, world, tier)
-    if any(map(_is_training, plan.steps())):
+    makes_adapters = pipeline.looks_ahead
+    if makes_adapters and any(map(_is_training, plan.steps())):
         stay.enter_context(kept_awake())  # for all of it: what follows a training belongs to its night
     report.skipped = plan.fresh
     due = _due(plan)
@@ -149,7 +153,8 @@ def _bring_up_to_date(
         defs = build_defs(data=pipeline.data, make_engines=make_engines, shared=pipeline)
         graph = _Graph(defs, instance, new_run)
         sync_partitions(pipeline.catalog, instance)
-        for _ in range(2):  # once more for what only a first pass showed to be promoted before
+        # once more for what only a first pass showed to be promoted before
+        for _ in range(2 if makes_adapters else 0):
             adapter_steps = [step for states in plan.adapters.values() for step in states.values() if step.is_to_do]
             failed = {item["asset"] for item in report.failed}
             if adapter_steps and not failed & {step.asset for step in adapter_steps}:
@@ -161,7 +166,7 @@ def _bring_up_to_date(
                 plan = make_plan(pipeline, world, tier)
                 due |= _due(plan)
         pipeline.looks_ahead = False  # what could not be made must not hold up pictures: they stand on what there is
-        if any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
+        if makes_adapters and any(step.is_to_do for states in plan.adapters.values() for step in states.values()):
             plan = make_plan(pipeline, world, tier)  # nothing else looked ahead
         due |= _due(plan)
         for state in _by_stack(pipeline, plan.worlds):
@@ -244,7 +249,7 @@ def _execute(graph: _Graph, assets: list[str], tags: Mapping[str, str], report: 
             run_config=_QUIET,
         )
         errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-        if any(map(_is_interrupt, errors)):
+        if any(map(is_interrupt, errors)):
             raise KeyboardInterrupt  # Dagster makes a failed step of Ctrl-C, and would let the next run begin
     except KeyboardInterrupt:
         if run := graph.instance.get_run_by_id(run_id):
@@ -254,7 +259,7 @@ def _execute(graph: _Graph, assets: list[str], tags: Mapping[str, str], report: 
     for event in result.all_events:
         if event.is_step_failure:
             asset = (event.step_key or "").replace("__", "/")
-            reason = _reason(event.step_failure_data.error).removeprefix(f"{asset}: ")
+            reason = reason_of(event.step_failure_data.error).removeprefix(f"{asset}: ")
             report.failed.append({"asset": asset, "reason": reason})
             told = event.step_failure_data.user_failure_data
             report.seen.failures += _failures(asset, reason, told.metadata if told is not None else {})
@@ -272,24 +277,6 @@ def _failures(asset: str, reason: str, told: Mapping[str, MetadataValue[Any]]) -
     return (
         [(f"{asset}:{slug}", why) for slug, why in by_slug.items()] if isinstance(by_slug, dict) else [(asset, reason)]
     )
-
-
-def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
-    while error is not None:
-        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
-            return True
-        error = error.cause
-    return False
-
-
-def _reason(error: SerializableErrorInfo | None) -> str:
-    """A step's failure in one line, without the names of classes."""
-    if error is None:
-        return "failed"
-    told = error.cause or error
-    if told.cls_name == "DagsterAssetCheckFailedError":
-        return "did not pass its check; its report says why"
-    return "; ".join(re.sub(r"^[\w.]+: ", "", told.message.strip(), count=1).splitlines())
 
 
 def _note_made(pipeline: Context, plan: Plan, made: Collection[str], report: RunReport) -> None:

@@ -50,6 +50,7 @@ def build_sources(sources: Sources, data: DataDir, make_engines: MakeEngines) ->
             keys[name],
             description=f"{source.description} Observe it to see what an edit changes.",
             group_name=source.genre or "sources",
+            kinds={"file"},
             skippable=True,
         )
         for name, source in known.items()

@@ -175,7 +175,7 @@ def _of_adapter(pipeline: Context, adapter: Adapter, steps: Mapping[str, Step]) 
             {"": steps[kind.name]},
             adapter_assets.parents_of(adapter, kind),
             lambda _, record, kind=kind: adapter_assets.shown_of(pipeline, kind, record),
-            lambda record, kind=kind, key=key: adapter_assets.verdict_of(kind, key, record),
+            lambda record, kind=kind, key=key: adapter_assets.verdict_of(pipeline, kind, key, record),
         )
 
 

@@ -31,7 +31,8 @@ from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.places import places_of
 from sq_pipeline.defs.resources import FAILED, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
-from sq_pipeline.defs.shown import metadata_of
+from sq_pipeline.defs.shown import metadata_of, plain_metadata, tags_of
+from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.sources import Source
@@ -43,6 +44,7 @@ from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS, steps_of
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
+_LINKED = {"adapter": "promoted_adapter", "report of": "verification", "dataset of": "training_dataset"}
 WORLD = "world"  # leads from an asset back to the folders that it is named after
 
 
@@ -86,6 +88,8 @@ def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
         group_name=world.genre_part,
         pool=GPU_POOL if kind.uses_gpu(world, tier) else None,
         metadata={WORLD: world.key},
+        kinds={*kind.tags},
+        tags=_tags(world, tier),
         required_resource_keys={PIPELINE},
         description=kind.description(world, tier),
     )
@@ -114,6 +118,10 @@ def parents_of(world: World, tier: Tier, kind: WorldAsset) -> list[Parent]:
     return [own, *(Parent(world_key(world, of.name(tier)), False, of.is_by_subject) for of in upstream)]
 
 
+def _tags(world: World, tier: Tier) -> dict[str, str]:
+    return tags_of(genre=world.genre_part, world=world.world_part, tier=tier)
+
+
 def _parent_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
     return [parent.key for parent in parents_of(world, tier, kind)]
 
@@ -134,6 +142,8 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
                 deps=_parent_keys(world, tier, kind),
                 group_name=world.genre_part,
                 metadata={WORLD: world.key},
+                kinds={*kind.tags},
+                tags=_tags(world, tier),
                 skippable=True,
                 description=kind.description(world, tier),
             )
@@ -232,7 +242,23 @@ def shown_of(
     """What a materialization of this record shows. `notes`: what is to be told of the adapters, beside pictures."""
     alt = world.key if subject is None else subject.name
     told = {IN_USE: "; ".join(notes)} if notes and kind.shows else {}
-    return {**told, **kind.figures(record), **metadata_of(pipeline, record, kind.shows, alt)}
+    figures = plain_metadata(kind.figures(record))
+    links = _links(pipeline, world, kind.adapters(record))
+    return {**told, **figures, **links, **metadata_of(pipeline, record, kind.shows, alt)}
+
+
+def _links(pipeline: Context, world: World, names: Sequence[str]) -> dict[str, Any]:
+    """To the adapters that something was made with, their reports and their datasets."""
+    links: dict[str, Any] = {}
+    for name in names:
+        adapter = pipeline.catalog.adapters.get(f"{world.genre}/{name}")
+        if adapter is None:
+            continue  # it was renamed since
+        there = {kind.name for kind in assets_of(adapter)}
+        for what, kind in _LINKED.items():
+            if kind in there:
+                links[f"{what} {name}"] = MetadataValue.asset(AssetKey([*adapter.asset_folder.split("/"), kind]))
+    return links
 
 
 def tell_inputs(events: AssetEvents, kind: WorldAsset, key: AssetKey, steps: Mapping[str, Step | None]) -> None:

@@ -5,6 +5,7 @@ A context is made for one run and remembers what it has read, so a run sees one 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -188,6 +189,13 @@ class Context:
     def base_model_of_world(self, world: World) -> BaseModel:
         """What a world is rendered with: `sq.yaml`, else the pack's `preferred_model`, else tiny-flux."""
         return resolve_base_model(self.settings.base_model or world.style.preferred_model or DEFAULT_BASE_MODEL)
+
+    def with_base_model(self, name: str) -> "Context":
+        """The same content, store and engines, where every world is rendered with this base model."""
+        other = copy(self)
+        other.settings = self.settings.model_copy(update={"base_model": name})
+        other._memory, other._steps = {}, {}  # what was found depends on it
+        return other
 
     def render_settings(self, base_model: BaseModel, tier: Tier) -> RenderSettings:
         """What a tier is rendered with: `sq.yaml`, else the base model's own. Raises ContentError."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
+from sq_pipeline.defs.jobs.table import build_jobs
 from sq_pipeline_tests.defs.steered import steered_engines
 
-defs = build_defs(data=DataDir(Path(os.environ["SQ_DATA"])), make_engines=steered_engines, interval_s=2)
+data = DataDir(Path(os.environ["SQ_DATA"]))
+defs = build_defs(data=data, make_engines=steered_engines, interval_s=2, make_jobs=build_jobs)

@@ -19,7 +19,7 @@ CONSTRUCTORS = ("command", "option", "pass_option")
 # who takes a hint, and as which of its arguments
 _TAKES = {
     "Fault": 3, "LikeFault": 3, "Kind": 2, "wrong": 1, "of_type": 2, "Refusal": 1, "only": 2, "Words": 2, "fault": 2,
-    "_refuse": 3, "_Refused": 1,
+    "_refuse": 3, "_Refused": 1, "_WrongValueError": 1,
 }  # fmt: skip
 _LOCAL_TAKES = {("adapters/safetensors_file.py", "_fault"): 3}
 _CONSTANTS = ("must_be", "only_ours", "hint")  # of classes

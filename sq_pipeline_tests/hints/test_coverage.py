@@ -2,7 +2,7 @@
 
 import pytest
 
-from sq_pipeline_tests.hints import test_adapters, test_commands
+from sq_pipeline_tests.hints import test_adapters, test_commands, test_vary
 from sq_pipeline_tests.hints.content_cases import CASES as CONTENT
 from sq_pipeline_tests.hints.dataset_cases import CASES as DATASETS
 from sq_pipeline_tests.hints.source import HOLE, templates
@@ -47,6 +47,19 @@ BY_TEST: dict[str, tuple[str, ...]] = {
     "test_commands.test_what_there_is_to_put_back_is_said": (
         "see `sq-pipeline plan…`",
         "see `sq-pipeline adapter history ……`",
+    ),
+    "test_vary.test_what_a_grid_is_refused_for_goes_with_its_hint": (
+        "name 2 at most",
+        "name fewer values, or ask for fewer seeds with --count 1",
+        "to see it without, write --vary adapter=none",
+        "vary it with --vary adapter:…=none",
+        "write all its values after one `=`",
+        "write e.g. --vary …",
+        "write it as --vary …",
+        "write it once",
+        "write one of …",
+        "write …",
+        "write …=…",
     ),
     "test_commands.test_a_port_that_is_taken_is_not_asked_for_again": ("name another with `--port N`",),
 }
@@ -255,7 +268,8 @@ def test_no_hint_is_listed_that_there_is_not() -> None:
 @pytest.mark.parametrize("name", BY_TEST)
 def test_the_tests_that_carry_hints_out_are_there(name: str) -> None:
     module, _, function = name.partition(".")
-    assert hasattr({"test_adapters": test_adapters, "test_commands": test_commands}[module], function)
+    modules = {"test_adapters": test_adapters, "test_commands": test_commands, "test_vary": test_vary}
+    assert hasattr(modules[module], function)
 
 
 def test_what_is_all_hole_is_no_hint() -> None:

@@ -64,13 +64,14 @@ class Making:
 class AssetCheck:
     """A verdict over an asset, which stops what follows when it fails.
 
-    `refusal`: the error that making it raises in place of a record that does not pass.
+    `refusal`: the error that making it raises in place of a record that does not pass. `sentence`: the verdict in one.
     """
 
     name: str
     has_passed: Callable[[Record], bool]
     metadata: Callable[[Record], Mapping[str, Any]]
     refusal: type[SqPipelineError] | None = None
+    sentence: Callable[[Record], str] = lambda _record: ""
 
 
 def _all(record: Record) -> Mapping[str, Any]:
@@ -98,7 +99,7 @@ class AdapterAsset:
     `make`: makes it, and returns its record. `refine`: what else decides how it stands, such as a person's yes.
     `hears`: the fields of a person's word that its launchpad asks for; `enter`: writes down what was said, before it is
     made. `tidy`: removes what earlier tries left, before it is made and after. `figures` and `shows`: what its page
-    shows.
+    shows. `tags`: words that the pages can be filtered by, at most three.
     `can_lack`: objects of its record that nothing is made from, so it is not made again for them.
     `is_placed`: making it puts a file outside the store, so a record alone does not make it again.
     """
@@ -120,6 +121,7 @@ class AdapterAsset:
     is_for_trained: bool = False
     is_placed: bool = False
     uses_gpu: bool = False
+    tags: tuple[str, ...] = ()
 
 
 def made(steps: Steps, name: str) -> Record:

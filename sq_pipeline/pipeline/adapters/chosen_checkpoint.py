@@ -242,9 +242,11 @@ ASSET = AdapterAsset(
     inputs=_inputs,
     make=_make,
     description=lambda adapter: (
-        f"The checkpoint of {adapter.name}'s training that is used: proposed, or a person's choice."
+        f"The checkpoint of {adapter.name}'s training that is used: proposed with the reason, or your choice. To "
+        "choose another, launch it with `iteration` and `by`."
     ),
     shows=(ShownText("table"), ShownPicture("grid", "checkpoints", 960)),
+    tags=("choice",),
     hears=("iteration", "by"),
     enter=_enter,
     is_for_trained=True,

@@ -48,5 +48,6 @@ ASSET = AdapterAsset(
     sources=("source_file", "keymaps"),
     inputs=_inputs,
     make=_make,
-    description=lambda adapter: f"{adapter.name} under the names that the installed mflux loads.",
+    description=lambda adapter: f"{adapter.name} under the names that the installed mflux loads. Not judged yet.",
+    tags=("mflux",),
 )

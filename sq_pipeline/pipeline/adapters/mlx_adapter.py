@@ -183,6 +183,14 @@ def _training_info(context: Context, dataset: TrainingDataset, result: TrainResu
     }
 
 
+def _figures(record: Record) -> dict[str, Any]:
+    """The losses as numbers that plot and as a table; the rest as it is."""
+    losses = record.info.get("validation_losses", [])
+    rest = {name: value for name, value in record.info.items() if name != "validation_losses"}
+    table = [{"iteration": iteration, "validation loss": loss} for iteration, loss in losses]
+    return {**({"validation loss": losses[-1][1], "validation losses": table} if losses else {}), **rest}
+
+
 def _trainings(making: Making) -> set[str]:
     """The fingerprints of all adapters that are trained here, as they would be trained now."""
     found = map(making.steps_of, making.context.catalog.adapters.values())
@@ -195,7 +203,12 @@ ASSET = AdapterAsset(
     sources=("dataset_folder", "base_model", "sq_yaml"),
     inputs=_inputs,
     make=_make,
-    description=lambda adapter: f"{adapter.name} as trained, under mlx-examples' names.",
+    description=lambda adapter: (
+        f"{adapter.name} as it was trained, under mlx-examples' names. This takes the longest; it happens at night, or "
+        "when you materialize it."
+    ),
+    figures=_figures,
+    tags=("mlx", "training"),
     shows=(ShownPicture("loss_curve", "loss", 420), ShownPicture("samples", "samples by iteration", 640)),
     refine=_refine,
     tidy=_tidy,

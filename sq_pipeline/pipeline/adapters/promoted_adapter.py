@@ -304,7 +304,11 @@ ASSET = AdapterAsset(
     sources=("sq_yaml",),
     inputs=_inputs,
     make=_make,
-    description=lambda adapter: f"{adapter.name} as pictures use it: {adapter.place}.",
+    description=lambda adapter: (
+        f"{adapter.name} as pictures use it: {adapter.place}. With `promotion: manual` it waits for your yes: the job "
+        "*promote_an_adapter*, which also puts an earlier version back."
+    ),
+    tags=("choice", "safetensors"),
     refine=_refine,
     hears=("by", "because", "roll_back_to"),
     enter=_enter,

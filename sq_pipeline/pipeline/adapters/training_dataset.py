@@ -111,9 +111,11 @@ ASSET = AdapterAsset(
     make=_make,
     refine=_refine,
     description=lambda adapter: (
-        f"The pictures that {adapter.name} learns from: content/lora-datasets/{adapter.dataset}."
+        f"The pictures and captions that {adapter.name} learns from: content/lora-datasets/{adapter.dataset}. Checked "
+        "before anything is trained: what is wrong with them is told all at once."
     ),
     figures=lambda record: {"pairs": record.info["pairs"], "trigger": record.info["trigger"] or "none"},
+    tags=("dataset", "image"),
     check=AssetCheck("preflight", lambda _: True, lambda _: {}, refusal=DatasetError),
     is_for_trained=True,
 )

@@ -210,7 +210,14 @@ def _figures(record: Record) -> dict[str, Any]:
     """The verdict in a sentence, and each check's number, which the pages plot over time."""
     info = record.info
     numbers = {v["check"]: v["figure"] for v in info["verdicts"] if v["figure"] is not None}
-    return {**({"verdict": info["sentence"]} if "sentence" in info else {}), **numbers}
+    names = ("check", "outcome", "figure", "threshold", "detail")
+    table = [{name: verdict[name] for name in names} for verdict in info["verdicts"]]
+    told = {"verdict": info["sentence"]} if "sentence" in info else {}
+    return {**told, **numbers, "checks": table}
+
+
+def _sentence(record: Record) -> str:
+    return str(record.info.get("sentence", ""))
 
 
 ASSET = AdapterAsset(
@@ -220,9 +227,13 @@ ASSET = AdapterAsset(
     sources=("verify_prompts", "base_model", "gate", "sq_yaml"),
     inputs=_inputs,
     make=_make,
-    description=lambda adapter: f"Is all of {adapter.name} applied, does it change pictures, and when it is called?",
+    description=lambda adapter: (
+        f"Is all of {adapter.name} applied, and does it change pictures as its dataset says? *Checks* has the verdict "
+        "with the pictures that it was made on."
+    ),
+    tags=("gate",),
     figures=_figures,
     shows=(ShownText("report"), ShownPicture("sheet", "verification", 480)),
-    check=AssetCheck("verdicts", lambda record: record.info["has_passed"], _verdicts),
+    check=AssetCheck("verdicts", lambda record: record.info["has_passed"], _verdicts, sentence=_sentence),
     uses_gpu=True,
 )

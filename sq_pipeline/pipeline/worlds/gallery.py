@@ -65,4 +65,5 @@ ASSET = WorldAsset(
     description=lambda _, tier: f"All {tier} pictures of this world on one sheet.",
     figures=lambda record: {"pictures": record.info["pictures"]},
     shows=(ShownPicture("sheet", "", 900),),
+    tags=("image",),
 )

@@ -2,12 +2,15 @@
 (`verify_image.image`).
 """
 
-from sq_pipeline.common.fingerprints import hash_bytes
+from typing import Any
+
+from sq_pipeline.common.fingerprints import hash_bytes, short
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.pictures.applied import SAMPLER, adapter_provenance, token_counts, update_norm
 from sq_pipeline.pictures.ports import AppliedAdapter, RenderedImage
 from sq_pipeline.pictures.provenance import AdapterProvenance, Provenance
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_state import AppliedEntry, WorldState
 
 
@@ -48,6 +51,21 @@ def write_provenance(
         engine=dict(context.engines.renderer_versions),
         chip=context.engines.chip,
     )
+
+
+def picture_figures(record: Record) -> dict[str, Any]:
+    """What a page shows of a picture: numbers that plot, and its stack as a table."""
+    stack: list[dict[str, Any]] = record.info["stack"]
+    matched = {"matched keys": sum(entry["keys_matched"] for entry in stack)} if stack else {}
+    rendered = {"seconds": record.info["elapsed_s"]} if record.info.get("elapsed_s") else {}
+    said = {"prompt": "positive_prompt", "seed": "seed", "kept": "kept"}
+    return {
+        **{name: record.inputs[key] for name, key in said.items() if key in record.inputs},
+        **rendered,
+        **matched,
+        "stack": [{**entry, "adapter_version": short(entry["adapter_version"])} for entry in stack],
+        "fingerprint": record.fingerprint,
+    }
 
 
 def _adapter(context: Context, world: World, entry: AppliedEntry, applied: AppliedAdapter) -> AdapterProvenance:

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sq_pipeline.adapters.form import AdapterUse
 from sq_pipeline.common.archive import archive_version
@@ -28,7 +27,7 @@ from sq_pipeline.pipeline.inputs import Inputs, picture_inputs
 from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
-from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
+from sq_pipeline.pipeline.worlds.image_provenance import picture_figures, write_provenance
 from sq_pipeline.pipeline.worlds.kept import is_kept_file, kept_step, take_kept, tier_words, unkept
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import KeptPicture, WorldState, world_asset
@@ -254,12 +253,6 @@ def render_picture(context: Context, state: WorldState, subject: Subject, step: 
     return step.as_record(provenance.pixels, {"picture": context.store.put_bytes(png, ".png")}, info)
 
 
-def _figures(record: Record) -> dict[str, Any]:
-    said = {"prompt": "positive_prompt", "seed": "seed", "kept": "kept"}
-    found = {name: record.inputs[key] for name, key in said.items() if key in record.inputs}
-    return {**found, "stack": record.info["stack"], "fingerprint": record.fingerprint}
-
-
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
@@ -270,8 +263,10 @@ ASSET = WorldAsset(
     description=lambda _, tier: (
         f"A picture of each {TIER_NAMES[tier].noun}. Select partitions and materialize to bring them up to date."
     ),
-    figures=_figures,
+    figures=picture_figures,
     shows=(ShownPicture("picture", "", 256),),
+    tags=("mflux", "image"),
+    adapters=lambda record: [entry["name"] for entry in record.info["stack"]],
     another="for another picture write `seed: +1` into its entry, or change its prompt",
     is_by_subject=True,
     uses_gpu=lambda _world, _tier: True,

@@ -95,6 +95,9 @@ ASSET = WorldAsset(
     enter_status=_enter_status,
     steps=lambda state: state.prompts,
     make=_make,
-    description=lambda _, tier: f"What each {TIER_NAMES[tier].noun}'s picture is asked with.",
+    description=lambda _, tier: (
+        f"The words and the seed that each {TIER_NAMES[tier].noun}'s picture is asked with, and what was left out."
+    ),
+    tags=("text",),
     is_by_subject=True,
 )

@@ -116,5 +116,7 @@ ASSET = WorldAsset(
     description=_description,
     figures=_figures,
     shows=(ShownPicture("sheet", "stack", 480),),
+    tags=("adapters",),
+    adapters=lambda record: [entry["name"] for entry in record.info["adapters"]],
     uses_gpu=is_for_several,
 )

@@ -3,7 +3,7 @@
 Not here: which kinds there are (`world_assets`), and what each does (a file each).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,7 +53,8 @@ class WorldAsset:
     `enter_status`: enters how it stands into the state, after those upstream.
     `steps`: where it entered that, by slug, or under `""`. `make`: makes those of these slugs that the store has not;
     one that is not by subject raises where it cannot be made. `figures` and `shows`: what its page shows. `another`:
-    how a person gets another one than is there.
+    how a person gets another one than is there. `tags`: words that the pages can be filtered by, at most three.
+    `adapters`: the names of those that it was made with, which its page links to.
     """
 
     part: Part
@@ -68,6 +69,8 @@ class WorldAsset:
     another: str = ""
     is_by_subject: bool = False
     uses_gpu: Callable[[World, Tier], bool] = lambda _world, _tier: False
+    tags: tuple[str, ...] = ()
+    adapters: Callable[[Record], Sequence[str]] = lambda _record: ()
 
     def name(self, tier: Tier) -> str:
         """The last part of its asset keys."""

@@ -1,0 +1,1 @@
+"""Jobs that a person starts from Dagster's pages, each with a form: a file a subject, a line in `table`."""
