@@ -23,7 +23,7 @@ from sq_pipeline.cli import (
     ui_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
-from sq_pipeline.cli.pictures import takes_command, verify_image_command
+from sq_pipeline.cli.pictures import gallery_command, takes_command, verify_image_command
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.telemetry.exporters import wanted_exporters
@@ -68,6 +68,7 @@ gate_commands.register(adapter_app, gate_app)
 promotion_commands.register(adapter_app)
 choose_command.register(adapter_app)
 takes_command.register(app)
+gallery_command.register(app)
 verify_image_command.register(app)
 ui_command.register(app)
 serve_command.register(app)

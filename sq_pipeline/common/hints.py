@@ -12,7 +12,7 @@ from pathlib import Path
 # who takes `--data`: without it, such a command would read another directory than the one that was meant
 OF_DATA = frozenset(
     "allow,adapter choose,adapter fidelity,adapter history,adapter promote,adapter remap,adapter rollback,"
-    "adapter verify,dataset check,doctor,gate calibrate,plan,prompts,run,serve,takes,ui,verify-image".split(",")
+    "adapter verify,dataset check,doctor,gallery,gate calibrate,plan,prompts,run,serve,takes,ui,verify-image".split(",")
 )
 _FLAG = "--without-text-encoder"  # the one option of a hint that has no value
 _WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",;`])+"

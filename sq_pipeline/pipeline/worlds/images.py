@@ -26,6 +26,7 @@ from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.image_provenance import write_provenance
+from sq_pipeline.pipeline.worlds.rendering_now import told_as_rendering
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
@@ -133,7 +134,7 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     try:
         # looked at again: what was read since then may have been found damaged
         was = step.record if step.record and not context.store.why_missing(step.record.objects["picture"]) else None
-        record = was or context.keep(step, render_picture(context, state, subject, step))
+        record = was or _render(context, state, subject, step)
         if theirs := _publish(context, state, subject, step, record):
             return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
@@ -142,6 +143,11 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
         reason = (str(error) or "no message").splitlines()[0]
         return Failed(subject, f"{type(error).__name__}: {reason}", trace=traceback.format_exc())
     return Made(record, is_made=was is None, subject=subject)
+
+
+def _render(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
+    with told_as_rendering(context.data, step.asset):
+        return context.keep(step, render_picture(context, state, subject, step))
 
 
 def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:
