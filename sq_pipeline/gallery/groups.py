@@ -15,7 +15,7 @@ from sq_pipeline.content.records import Subject, World
 from sq_pipeline.gallery.picture_files import PictureFiles, ShownFile
 from sq_pipeline.gallery.states import DRAFT, RENDERING, STATES, state_of
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.settled import find_settled
+from sq_pipeline.pipeline.settled import find_settled, settle
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_state import world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
@@ -117,15 +117,29 @@ def empty_group(context: Context, world: World, tier: Tier) -> Group:
 
 
 def look_at_group(
-    context: Context, world: World, tier: Tier, files: PictureFiles, before: Group | None = None
+    context: Context,
+    world: World,
+    tier: Tier,
+    files: PictureFiles,
+    before: Group | None = None,
+    *,
+    settles: bool = True,
 ) -> Group:
-    """The group as it stands. One that is settled, as it was `before`, costs a few lookups."""
+    """The group as it stands. One that is settled, as it was `before`, costs a few lookups.
+
+    `settles`: one that is found complete is remembered as such, as `plan` does it.
+    """
     group = empty_group(context, world, tier)
     settled = find_settled(context, world, tier)
     key = settled.key if settled is not None else ""
     if key and before is not None and before.settled_key == key:
         return replace(group, tiles=before.tiles, settled_key=key)
+    if key and (fresh := _fresh_tiles(context, world, tier, files)) is not None:
+        drafts = [_draft(context, world, tier, subject, files) for subject in world.drafts.get(tier, ())]
+        return replace(group, tiles=(*fresh, *drafts), settled_key=key)
     state = world_state_of(context, world, tier)
+    if settles and not key:
+        settle(context, state)
     tiles = [
         _tile(context, world, tier, subject, state.pictures[subject.slug], files)
         for subject in state.subjects
@@ -133,6 +147,23 @@ def look_at_group(
     ]
     tiles += [_draft(context, world, tier, subject, files) for subject in world.drafts.get(tier, ())]
     return replace(group, tiles=tuple(tiles), settled_key=key)
+
+
+def _fresh_tiles(context: Context, world: World, tier: Tier, files: PictureFiles) -> list[Tile] | None:
+    """The tiles of a world that is settled: all are fresh, so their records tell all. None where one cannot be read."""
+    published, tiles = _published(context, world), list[Tile]()
+    for subject in world.subjects.get(tier, ()):
+        made_of = published.get(context.picture_key(world, tier, subject.slug))
+        record = context.store.read_known("picture", made_of) if made_of else None
+        if record is None or "picture" not in record.objects:
+            return None
+        tile, elapsed_s = _plain_tile(world, tier, subject), record.info.get("elapsed_s")
+        tiles.append(replace(tile, state="fresh", shown=shown_of(context, record, files), elapsed_s=elapsed_s))
+    return tiles
+
+
+def _published(context: Context, world: World) -> Mapping[str, str]:
+    return context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
 
 
 def _tile(context: Context, world: World, tier: Tier, subject: Subject, step: Step, files: PictureFiles) -> Tile:
@@ -179,10 +210,7 @@ def find_shown(
 
 def _record_of(context: Context, world: World, tier: Tier, slug: str, shown: ShownFile) -> Record | None:
     """The record of the picture that the game was given last, where that is what is there."""
-    published: Mapping[str, str] = context.remember(
-        ("published", world.genre), lambda: context.store.read_published(world.genre)
-    )
-    made_of = published.get(context.picture_key(world, tier, slug))
+    made_of = _published(context, world).get(context.picture_key(world, tier, slug))
     record = context.store.read_known("picture", made_of) if made_of else None
     is_it = record is not None and record.objects["picture"].sha256 == f"sha256:{shown.sha256}"
     return record if is_it else None

@@ -117,10 +117,10 @@ class Survey:
         self._stamp = stamp
 
     def _look(self, stamp: tuple[int, int]) -> None:
-        context = self._make_context()
+        is_content_same = self._stamp is not None and stamp[0] == self._stamp[0] and bool(self._places)
         with self._using:
-            self._context = context
-            is_content_same = self._stamp is not None and stamp[0] == self._stamp[0] and bool(self._places)
+            known = self._context if is_content_same else None
+            context = self._context = known.look_again() if known else self._make_context()
             places = {
                 group.id: (_Place(world, tier), group)
                 for world in context.catalog.worlds.values()
@@ -150,13 +150,14 @@ class Survey:
                 return
             place = self._places[id]
             with self._using:
-                group = look_at_group(context, place.world, place.tier, self.files, self._groups.get(id))
+                before, settles = self._groups.get(id), self._rendering is None  # a run may be writing all the time
+                group = look_at_group(context, place.world, place.tier, self.files, before, settles=settles)
             self._groups[id] = group
             self._pictures |= {tile.id: (id, tile.slug) for tile in group.tiles or ()}
             self._to_look.discard(id)
             if time.monotonic() - asked_at > _AGAIN_S:
                 asked_at = time.monotonic()
-                if self._stamp_now() != stamp:
+                if content_stamp(self.data) != stamp[0] or context.store.read_all_current() != self._current:
                     return
 
     def _state_of_store(self) -> tuple[str, ...]:
