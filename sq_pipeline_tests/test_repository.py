@@ -29,6 +29,7 @@ def test_the_command_line_is_the_contract() -> None:
         "allow",
         "verify-image",
         "takes",
+        "gallery",
         "gate calibrate",
     }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose")}
