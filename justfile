@@ -25,6 +25,10 @@ docs:
 sheet DIR:
     uv run python -m sq_pipeline_tests.docs.sheet {{DIR}}
 
+# Take the pictures of the gallery's page from a data directory that `sq-pipeline demo DIR` finished
+gallery-pictures DIR:
+    uv run python -m sq_pipeline_tests.docs.gallery_pictures {{DIR}}
+
 # Print the measured figures (speed, memory, quality of tiny-flux)
 benchmark:
     uv run python -m sq_pipeline_tests.benchmarks

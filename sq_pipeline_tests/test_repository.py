@@ -37,6 +37,7 @@ def test_the_command_line_is_the_contract() -> None:
         "restore",
         "choices list",
         "choices move",
+        "gallery",
         "gate calibrate",
     }
     wanted |= {f"adapter {name}" for name in ("inspect", "remap", "fidelity", "verify", "choose")}

@@ -23,7 +23,13 @@ from sq_pipeline.cli import (
     ui_command,
 )
 from sq_pipeline.cli.interrupts import insist_on_interrupts
-from sq_pipeline.cli.pictures import choice_commands, history_command, takes_command, verify_image_command
+from sq_pipeline.cli.pictures import (
+    choice_commands,
+    gallery_command,
+    history_command,
+    takes_command,
+    verify_image_command,
+)
 from sq_pipeline.cli.terminal.examples import add_examples
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
@@ -71,6 +77,7 @@ choose_command.register(adapter_app)
 takes_command.register(app)
 choice_commands.register(app)
 history_command.register(app, choices_app)
+gallery_command.register(app)
 verify_image_command.register(app)
 ui_command.register(app)
 serve_command.register(app)

@@ -12,8 +12,8 @@ from pathlib import Path
 # who takes `--data`: without it, such a command would read another directory than the one that was meant
 OF_DATA = frozenset(
     "allow,adapter choose,adapter fidelity,adapter history,adapter promote,adapter remap,adapter rollback,"
-    "adapter verify,adopt,choices list,choices move,dataset check,doctor,gate calibrate,history,lock,pick,plan,prompts,"
-    "restore,run,serve,takes,ui,unlock,verify-image".split(",")
+    "adapter verify,adopt,choices list,choices move,dataset check,doctor,gallery,gate calibrate,history,lock,pick,plan,"
+    "prompts,restore,run,serve,takes,ui,unlock,verify-image".split(",")
 )
 _FLAG = "--without-text-encoder"  # the one option of a hint that has no value
 _WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s'\",;`])+"

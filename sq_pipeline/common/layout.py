@@ -79,6 +79,11 @@ class DataDir:
         return self.store_root / "serve.death"
 
     @property
+    def rendering_note(self) -> Path:
+        """Which picture is being rendered, see `pipeline.worlds.rendering_now`."""
+        return self.store_root / "rendering.now"
+
+    @property
     def dagster_home(self) -> Path:
         return self.store_root / "dagster"
 

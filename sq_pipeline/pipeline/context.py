@@ -155,6 +155,17 @@ class Context:
         self._memory: dict[Any, Any] = {}
         self._steps: dict[str, Step] = {}  # what was found of each asset, until it is made
 
+    def look_again(self) -> "Context":
+        """One over the same reading of the content, for who knows that nothing in it was touched since.
+
+        Of all that was found, only the texts of prompts and their counters are taken over.
+        """
+        again = copy(self)
+        again.store = Store(self.data.store_root, self.files)
+        again.told, again._steps = [], {}
+        again._memory = {key: value for key, value in self._memory.items() if key[0] in ("text", "tokens")}
+        return again
+
     def remember(self, key: Any, make: Callable[[], Any]) -> Any:
         """`make()` once for each key."""
         if key not in self._memory:

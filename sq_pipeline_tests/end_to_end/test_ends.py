@@ -1,11 +1,14 @@
-"""However `ui`, `serve` and `run` end, nothing of theirs is left, and the next start works."""
+"""However `ui`, `serve`, `gallery` and `run` end, nothing of theirs is left, and the next start works."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -164,14 +167,61 @@ def _said(data: DataDir) -> str:
     return log.read_text()
 
 
-@pytest.mark.parametrize("command", ["ui", "serve"])
+def _is_shown(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/overview", timeout=5) as answer:
+            return bool(json.load(answer)["groups"])
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_nothing_of_the_gallery_outlives_it(data: DataDir, number: signal.Signals) -> None:
+    """While a browser holds connections open, and another gallery is up beside it."""
+    port = free_port()
+    with _started(data, COMMAND, "gallery", "--data", str(data.root), "--port", str(port)) as process:
+        wait(lambda: _is_shown(port), START_S, "the gallery")
+        if number is signal.SIGTERM:
+            log = next(data.root.parent.glob("*.log"))
+            assert log.read_text() == f"the gallery is at http://127.0.0.1:{port}/ (Ctrl-C stops it)\n"
+        with socket.create_connection(("127.0.0.1", port)) as held:
+            held.sendall(b"GET /api/overview HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert held.recv(15) == b"HTTP/1.1 200 OK"
+            process.send_signal(number)
+            code = process.wait(timeout=_LIMIT_S)
+        assert code == (0 if number is not signal.SIGKILL else -signal.SIGKILL)
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+        assert not is_listening(port)
+
+
+def test_a_gallery_says_that_its_port_is_taken_and_takes_another_where_none_was_named(data: DataDir) -> None:
+    port = free_port()
+    command = [COMMAND, "gallery", "--data", str(data.root)]
+    with _started(data, *command, "--port", str(port)):
+        wait(lambda: _is_shown(port), START_S, "the gallery")
+        second = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, timeout=60)
+        assert (second.returncode, "Traceback" in second.stderr) == (1, False)
+        assert f"port {port} cannot be had" in second.stderr
+        assert "--port 0" in second.stderr
+    with _started(data, *command), _started(data, *command):
+        wait(lambda: all("is at" in log.read_text() for log in _newest(data, 2)), START_S, "both")
+        assert len({log.read_text() for log in _newest(data, 2)}) == 2
+
+
+def _newest(data: DataDir, count: int) -> list[Path]:
+    return sorted(data.root.parent.glob("*.log"))[-count:]
+
+
+@pytest.mark.parametrize("command", ["ui", "serve", "gallery"])
 def test_what_a_killed_shell_started_ends(data: DataDir, command: str) -> None:
     """11-parent-killed"""
     port = free_port()
-    more = f"--port {port}" if command == "ui" else ""
+    more = f"--port {port}" if command != "serve" else ""
     with _started(data, "/bin/sh", "-c", f"{COMMAND} {command} --data '{data.root}' {more} & wait") as shell:
         if command == "ui":
             wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
+        elif command == "gallery":
+            wait(lambda: _is_shown(port), START_S, "the gallery")
         else:
             wait(lambda: bool(list(data.store_root.glob("serve/*.sock*"))) or _is_serving(data), START_S, "the server")
         shell.send_signal(signal.SIGKILL)

@@ -29,6 +29,7 @@ from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.image_provenance import picture_figures, write_provenance
 from sq_pipeline.pipeline.worlds.kept import is_kept_file, kept_step, take_kept, tier_words, unkept
+from sq_pipeline.pipeline.worlds.rendering_now import told_as_rendering
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import KeptPicture, WorldState, world_asset
 
@@ -175,7 +176,7 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
     try:
         # looked at again: what was read since then may have been found damaged
         was = step.record if step.record and not context.store.why_missing(step.record.objects["picture"]) else None
-        record = was or context.keep(step, _new_record(context, state, subject, step))
+        record = was or _new_record(context, state, subject, step)
         if theirs := _publish(context, state, subject, step, record):
             return Failed(subject, theirs, may_pass=False, waits=True)
     except SqPipelineError as error:
@@ -188,8 +189,9 @@ def _make_picture(context: Context, state: WorldState, subject: Subject) -> Made
 
 def _new_record(context: Context, state: WorldState, subject: Subject, step: Step) -> Record:
     if subject.slug in state.kept:
-        return take_kept(context, state, subject.slug, step)
-    return render_picture(context, state, subject, step)
+        return context.keep(step, take_kept(context, state, subject.slug, step))
+    with told_as_rendering(context.data, step.asset):
+        return context.keep(step, render_picture(context, state, subject, step))
 
 
 def _publish(context: Context, state: WorldState, subject: Subject, step: Step, record: Record) -> str | None:

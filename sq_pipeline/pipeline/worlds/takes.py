@@ -14,6 +14,7 @@ from sq_pipeline.common.atomic import write_bytes
 from sq_pipeline.common.errors import ContentError, Fault, RenderError, SelectionError, SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.hints import command, option
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.content.records import SEEDS, Subject
 from sq_pipeline.pictures.grids import draw_labelled_grid
 from sq_pipeline.pictures.sheets import draw_gallery

@@ -1,0 +1,76 @@
+"""All about one picture: prompt, tokens, what was dropped, what made it, its versions and takes."""
+
+from sq_pipeline.common.archive import archive_version
+from sq_pipeline_tests.gallery.conftest import Shown
+from sq_pipeline_tests.pipeline.fast import chapter, poi
+
+
+def test_what_made_a_fresh_picture_and_what_it_is_asked_with(shown: Shown) -> None:
+    told = shown.details("old", "mill")
+    record = told["made"]
+    assert told["prompt"]["positive"] == "west, a view of Mill, wide"
+    assert [count["encoder"] for count in told["prompt"]["tokens"]] == ["T5", "CLIP"]
+    assert told["prompt"]["tokens"][0] == {"encoder": "T5", "tokens": 6, "budget": 96}
+    assert told["stack"] == [{"name": "west_land", "lora_scale": 1.0}]
+    assert record["seed"] == told["prompt"]["seed"]
+    assert record["sha256"] == f"sha256:{told['picture']['sha']}"
+    assert record["adapters"][0]["keys_matched"] == record["adapters"][0]["keys_total"] > 0
+    assert told["settings"]["base_model"] == "tiny-flux"
+    assert told["place"] == "content/genre_packs/west/images/poi/mill.png"
+    assert told["reasons"] == told["chain"] == told["takes"] == []
+
+
+def test_a_stale_picture_shows_what_is_there_and_what_would_be_made(in_states: Shown) -> None:
+    told = in_states.details("old", "mill")
+    assert told["state"] == "stale"
+    assert any("burnt mill" in reason for reason in told["reasons"])
+    assert told["chain"] == ["west/worlds/old/prompts:mill"]
+    assert told["prompt"]["positive"] == "west, a burnt mill, wide"
+    assert told["versions"][0]["labels"] == ["in the game"]
+    assert any("burnt mill" in line for line in told["versions"][0]["differs"])
+    assert [take["number"] for take in told["takes"]] == [1, 2, 3]
+    seeds = [take["seed"] for take in told["takes"]]
+    assert seeds == [told["made"]["seed"] + number for number in (1, 2, 3)]
+    assert len({take["sha"] for take in told["takes"]} | {told["picture"]["sha"]}) == 4
+
+
+def test_of_a_draft_and_of_one_at_fault_all_that_is_known_is_told(in_states: Shown) -> None:
+    draft, failed = in_states.details("old", "ford"), in_states.details("old", "barn")
+    assert (draft["state"], draft["prompt"]["positive"]) == ("draft", "west, a view of Ford, wide")
+    assert draft["settings"]["size_px"]
+    assert failed["prompt"]["faults"] == failed["reasons"]
+    # in its place is something that is no picture: what the store has is shown
+    assert in_states.details("old", "mine")["picture"]["sha"] == in_states.details("old", "mine")["versions"][0]["sha"]
+
+
+def test_versions_of_before_are_found_in_the_store_and_in_the_archive(shown: Shown) -> None:
+    game = shown.game
+    place = game.data.published_image("west", "landscape", "mill")
+    first = shown.details("old", "mill")["picture"]["sha"]
+    archived = archive_version(place, game.data.genre_root("west") / "images/archive")
+    other = archive_version(game.data.published_image("west", "landscape", "mine"), archived.parent)
+    other.rename(other.with_name("mill_2.png"))  # of another place, with a name that begins alike
+    game.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", "a burnt mill"), poi("Mine"), poi("Inn"))]})
+    game.bring_up()
+    shown.look()
+    told = shown.details("old", "mill")
+    assert [version["labels"] for version in told["versions"]] == [
+        ["in the game", "as it would be made now"],
+        ["archived"],
+    ]
+    archived.unlink()
+    shown.look()
+    in_game, before = shown.details("old", "mill")["versions"]
+    assert (before["sha"], before["labels"]) == (first, [])
+    assert 0 < before["made_at_s"] <= in_game["made_at_s"]
+    assert any("burnt mill" in line for line in before["differs"])
+
+
+def test_takes_that_nobody_took_are_no_versions(in_states: Shown) -> None:
+    told = in_states.details("old", "mill")
+    assert {take["sha"] for take in told["takes"]}.isdisjoint(version["sha"] for version in told["versions"])
+
+
+def test_a_picture_that_nobody_expects_is_not_there(shown: Shown) -> None:
+    assert shown.survey.details("no such id") is None
+    assert shown.survey.tiles("no such id") is None
