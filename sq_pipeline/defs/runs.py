@@ -28,7 +28,7 @@ from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.tally import Tally, tally_of
 from sq_pipeline.pipeline.worlds.world_assets import steps_of
-from sq_pipeline.pipeline.worlds.world_state import WorldState
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 from sq_pipeline.serve.queue import RenderKey, order_by_stack
 from sq_pipeline.wiring import real_engines
@@ -232,6 +232,10 @@ def _run_world(graph: _Graph, state: WorldState, say: Say, report: RunReport) ->
             first = []
     if first:
         made |= _execute(graph, first, {}, report)
+    if state.lacks_stack:
+        kept = {slug for slug in state.kept if state.pictures[slug].is_to_do}
+        if tags := range_tags(ordered, kept):  # what a person keeps needs no stack
+            made |= _execute(graph, [world_asset(state.world, state.names.images)], tags, report)
     return made
 
 

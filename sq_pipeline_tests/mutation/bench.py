@@ -6,7 +6,7 @@ Here: what is made, and what was really made. Not here: what should have been (`
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,20 @@ from sq_pipeline.pictures.rendering import TracedRenderer
 from sq_pipeline.pipeline import inputs as lineage
 from sq_pipeline.pipeline.adapters.make_adapter_asset import make_adapter_asset
 from sq_pipeline.pipeline.adapters.promote import promote, roll_back
+from sq_pipeline.pipeline.choices import choose
 from sq_pipeline.pipeline.context import Context, Engines, Step
 from sq_pipeline.pipeline.plan import Plan, make_plan
 from sq_pipeline.pipeline.promotions.sign_offs import sign_offs_of
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
+from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
 from sq_pipeline.pipeline.worlds.world_asset import Failed
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 from sq_pipeline.training.ports import TrainRequest
 from sq_pipeline_tests.fakes import FakeMeter, FakeTrainer, FakeValidationMeter
-from sq_pipeline_tests.mutation.game import ROLLED_BACK, Game, Machine
+from sq_pipeline_tests.mutation.game import ROLLED_BACK, Act, Game, Machine
 
 TOKENS = 30  # what a base model reads, in words
+SAID = choose.Said("Ada")
 METER_ERROR = 1e-6  # what the loader does to every update
 
 _KINDS = {"mlx_adapter": "trained", "mflux_adapter": "remapped", "verification": "verified"}
@@ -211,6 +214,49 @@ def gallery_key(state: WorldState) -> str:
     return state.world.key if state.tier == "landscape" else f"{state.world.key}/{state.tier}"
 
 
+def perform_acts(data: DataDir, game: Game, files: dict[str, bytes]) -> None:
+    """Let people decide what they are about to; the game and its files have their choices afterwards."""
+    if not game.acts:
+        return
+    with at_machine(game.machine):
+        engines, _, _ = engines_of(game.machine)
+        for act in game.acts:
+            _perform(data, engines, act)
+    game.acts = []
+    for genre in game.genres:
+        path = data.picture_choices(genre)
+        name = path.relative_to(data.root).as_posix()
+        game.choices.pop(genre, None)
+        files.pop(name, None)
+        if path.exists():
+            game.choices[genre] = files[name] = path.read_bytes()
+
+
+def _perform(data: DataDir, engines: Engines, act: Act) -> None:
+    context = Context(data, engines, looks_ahead=False)
+    pictures = [
+        NamedPicture(world, tier, subject)
+        for world in context.catalog.worlds.values()
+        for tier, subjects in world.subjects.items()
+        for subject in subjects
+        if subject.name == act.name and tier not in world.faulty_tiers
+    ]
+    for picture in pictures:
+        with suppress(SqPipelineError):  # there is no picture yet, or nothing was decided
+            match act.act:
+                case "pick":
+                    choose.pick(context, picture, act.number, SAID)
+                case "lock":
+                    choose.lock(context, picture, SAID)
+                case "adopt":
+                    file = data.root / "mine.png"
+                    Image.fromarray(_numbers("adopted", act.number).integers(0, 255, (8, 8, 3), np.uint8)).save(file)
+                    choose.adopt(context, picture, file, SAID, is_any_size=True)
+                    file.unlink()
+                case _:
+                    choose.unlock(context, picture.key, picture.tier)
+
+
 def read_plan(plan: Plan) -> Planned:
     planned = Planned()
     for state in plan.worlds:
@@ -219,7 +265,8 @@ def read_plan(plan: Plan) -> Planned:
             if step.status == "pending":
                 planned.pending.add(key)
             elif step.status == "stale":
-                (planned.rendered if step.record is None else planned.put_back).add(key)
+                is_made = step.record is None and slug not in state.kept
+                (planned.rendered if is_made else planned.put_back).add(key)
     return planned
 
 
@@ -298,6 +345,8 @@ def run_world(context: Context, state: WorldState, made: Made) -> None:
     wanted = {slug for slug, step in state.prompts.items() if step.is_to_do}
     if state.lacks_stack:
         list(make_world_asset(context, world, state.tier, "prompts", wanted))
+        kept = {slug for slug in state.kept if state.pictures[slug].is_to_do}
+        list(make_world_asset(context, world, state.tier, "images", kept))
         return
     if state.stack.is_to_do:
         (stack,) = make_world_asset(context, world, state.tier, "stack")

@@ -7,7 +7,7 @@ here: what must be made again (`edits`, `tier_edits`).
 import copy
 from collections.abc import Callable
 
-from sq_pipeline_tests.mutation.game import Chapter, Game, Lora, Person, Place, Style, World
+from sq_pipeline_tests.mutation.game import Act, Chapter, Game, Lora, Person, Place, Style, World
 
 Change = Callable[[Game], object]
 
@@ -267,6 +267,11 @@ def swap_pictures(folder: str, first: str, second: str) -> Change:
             pictures[first], pictures[second] = pictures[second], pictures[first]
 
     return change
+
+
+def decide(act: str, name: str, number: int = 0) -> Change:
+    """`pick` of a take, `lock`, `adopt` of a file with this look, `unlock`."""
+    return lambda game: game.acts.append(Act(act, name, number))
 
 
 def roll_back(game: Game) -> None:

@@ -149,6 +149,23 @@ class Machine:
 ROLLED_BACK = "west/west_land"
 
 
+@dataclass(frozen=True)
+class Act:
+    """A person decides something of the place or person of this name. `number`: of a take, or of a file's look."""
+
+    act: str
+    name: str
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was decided of a picture. `seed`: that of a pick; `kept`: the key of the picture that stays."""
+
+    seed: Any = None
+    kept: str = ""
+
+
 @dataclass
 class Game:
     genres: dict[str, Genre]
@@ -160,6 +177,9 @@ class Game:
     machine: Machine
     says_yes: bool = False  # a person promotes what waits, before the game is brought up to date
     rollbacks: int = 0  # how often a person has put the version before of `ROLLED_BACK` back in use
+    acts: list[Act] = field(default_factory=list[Act])  # what people are about to decide, before anything is made
+    chosen: dict[str, Chosen] = field(default_factory=dict[str, Chosen])  # by `genre/world/tier/slug`
+    choices: dict[str, bytes] = field(default_factory=dict[str, bytes])  # their file by genre, once they have decided
 
     def world(self, key: str) -> World:
         genre, _, name = key.partition("/")

@@ -141,6 +141,8 @@ def files_of(game: Game) -> dict[str, bytes]:
     for name, genre in game.genres.items():
         root = f"content/genre_packs/{name}"
         files[f"{root}/visual_style.yaml"] = _style_text(genre.style, is_world=False)
+        if name in game.choices:
+            files[f"{root}/choices.yaml"] = game.choices[name]
         if genre.chapters is not None:
             files[f"{root}/history.yaml"] = _history(genre.chapters)
         if genre.people:

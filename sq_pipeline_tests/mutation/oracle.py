@@ -6,11 +6,11 @@ never made before. Here: these keys, and what follows from them. Not here: how t
 
 import copy
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sq_pipeline_tests.mutation.bench import METER_ERROR, TOKENS, Made, Planned
-from sq_pipeline_tests.mutation.game import ROLLED_BACK, Dataset, Game, Lora, Person, Place, Style, World
+from sq_pipeline_tests.mutation.game import ROLLED_BACK, Act, Chosen, Dataset, Game, Lora, Person, Place, Style, World
 
 ALIASES = {"dev": "flux1-dev", "flux": "flux1-dev", "tiny": "tiny-flux"}
 ALL_TIERS = ["landscape", "portrait", "creature", "scene"]
@@ -60,6 +60,10 @@ class WorldView:
     def key_of(self, tier: str, slug: str) -> str:
         """What the bench calls a picture: `genre/world/slug` of a place, `genre/world/tier/slug` of anything else."""
         return f"{self.key}/{slug}" if tier == "landscape" else f"{self.key}/{tier}/{slug}"
+
+
+def _chosen(game: Game, view: WorldView, tier: str, slug: str) -> Chosen:
+    return game.chosen.get(f"{view.genre}/{view.name}/{tier}/{slug}", Chosen())
 
 
 def slug_of(place: Place) -> str:
@@ -317,6 +321,17 @@ def _settings_of(game: Game, view: WorldView, tier: str) -> dict[str, Any] | Non
     return {**own, **{names[key]: value for key, value in said.items()}}
 
 
+def _place_of(picture: str) -> str:
+    """`genre/tier/slug` of `genre/world/tier/slug`: worlds of a genre share a folder."""
+    genre, _, tier, slug = picture.split("/")
+    return f"{genre}/{tier}/{slug}"
+
+
+def _kept_key(look: Any, file: str | None) -> str:
+    """A picture that stays: what it shows, and of which file."""
+    return key_of(look=look, kept=file)
+
+
 @dataclass
 class Expected:
     """What must happen when a game is brought up to date, and what must be in place afterwards.
@@ -331,7 +346,7 @@ class Expected:
     adapters: dict[str, str] = field(default_factory=dict[str, str])
 
 
-Act = tuple[tuple[str, ...], str, tuple[str, ...]]  # its approval, content and outcomes
+InUse = tuple[tuple[str, ...], str, tuple[str, ...]]  # its approval, content and outcomes
 
 
 @dataclass
@@ -346,7 +361,7 @@ class Oracle:
     approved: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
     published: dict[str, str] = field(default_factory=dict[str, str])
     styles: dict[str, Style] = field(default_factory=dict[str, Style])  # as they last could be read
-    acts: dict[str, tuple[Act, ...]] = field(default_factory=dict[str, tuple[Act, ...]])
+    acts: dict[str, tuple[InUse, ...]] = field(default_factory=dict[str, tuple[InUse, ...]])
     held: set[str] = field(default_factory=set[str])
     rollbacks: int = 0
 
@@ -359,16 +374,56 @@ class Oracle:
         expected, lines = Expected(), lines_of(game, self.styles)
         self._roll_back(game, lines)
         tiers = [(view, tier) for view in worlds_of(game) for tier in view.shown]
+        for picture, key, _ in self._kept(game):
+            if self.published.get(_place_of(picture)) != key:
+                genre, world, tier, slug = picture.split("/")
+                expected.planned.put_back.add(f"{genre}/{world}/{slug}" if tier == "landscape" else picture)
         for view, tier in tiers:
             self._plan_tier(game, view, tier, lines, expected.planned)
         for key, line in lines.items():
             self._run_line(game, key, line, expected.made)
             if key in self.promoted and not line.is_external:
                 expected.adapters[line.entry.file] = self.promoted[key][0]
+        for picture, key, _ in self._kept(game):
+            self.known.add(("rendered", key))
+            self.published[_place_of(picture)] = key
         for view, tier in tiers:
             self._run_tier(game, view, tier, expected.made)
         expected.published = dict(self.published)
         return expected
+
+    def decide(self, game: Game) -> None:
+        """What people are about to decide, of pictures as they are now; nothing of one whose world is at fault."""
+        for act in game.acts:
+            for view in worlds_of(game):
+                for tier, places in view.shown.items():
+                    for place in places:
+                        if place.name == act.name and not view.is_faulty:
+                            self._decide(game, act, view, tier, place)
+
+    def _decide(self, game: Game, act: Act, view: WorldView, tier: str, place: Place) -> None:
+        picture = f"{view.genre}/{view.name}/{tier}/{slug_of(place)}"
+        there = self.published.get(_place_of(picture))
+        was = game.chosen.get(picture, Chosen())
+        if act.act == "pick":
+            seed = [view.genre, view.name, place.name, tier, view.texts.get("base_seed", 0) + act.number]
+            game.chosen[picture] = replace(was, seed=seed)
+        elif act.act == "lock" and there is not None and there != was.kept:
+            game.chosen[picture] = replace(was, kept=_kept_key(json.loads(there)["look"], there))
+        elif act.act == "adopt":
+            game.chosen[picture] = replace(was, kept=_kept_key({"adopted": act.number}, there))
+        elif act.act == "unlock":
+            game.chosen[picture] = replace(was, kept="") if was.kept else Chosen()
+
+    def _kept(self, game: Game) -> list[tuple[str, str, WorldView]]:
+        """The pictures that stay: `genre/world/tier/slug`, and the key of what is there, whatever can be made."""
+        return [
+            (f"{view.genre}/{view.name}/{tier}/{slug_of(place)}", kept, view)
+            for view in worlds_of(game, self.styles)
+            for tier, places in view.shown.items()
+            for place in places
+            if (kept := _chosen(game, view, tier, slug_of(place)).kept)
+        ]
 
     def _roll_back(self, game: Game, lines: dict[str, Line]) -> None:
         """The last act with another content than is in use is done once more, where a person wants it."""
@@ -407,11 +462,14 @@ class Oracle:
         if _settings_of(game, view, tier) is None or None in foreseen.values():
             return
         if "" in foreseen.values():
-            planned.pending |= {view.key_of(tier, slug_of(place)) for place in view.shown[tier]}
+            places = [slug_of(place) for place in view.shown[tier]]
+            planned.pending |= {view.key_of(tier, slug) for slug in places if not _chosen(game, view, tier, slug).kept}
             return
         contents = {key: content for key, content in foreseen.items() if content is not None}
         for place, key in self._pictures(game, view, tier, contents):
             slug = slug_of(place)
+            if _chosen(game, view, tier, slug).kept:
+                continue
             if ("rendered", key) not in self.known:
                 planned.rendered.add(view.key_of(tier, slug))
             elif self.published.get(f"{view.genre}/{tier}/{slug}") != key:
@@ -498,5 +556,7 @@ class Oracle:
                 **settings,
                 **{name: value for name, value in own.items() if value is not None},
             }
-            pictures.append((place, key_of(look=look, code=game.machine.render_revision)))
+            chosen = _chosen(game, view, tier, slug_of(place))
+            look = look if chosen.seed is None else {**look, "seed": chosen.seed}
+            pictures.append((place, chosen.kept or key_of(look=look, code=game.machine.render_revision)))
         return pictures

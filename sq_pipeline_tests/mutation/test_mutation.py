@@ -7,6 +7,7 @@ was planned, made and put in place is held against the oracle.
 import copy
 import hashlib
 import itertools
+import json
 import os
 import random
 import shutil
@@ -26,7 +27,7 @@ from sq_pipeline.adapters.keymap import Keymap
 from sq_pipeline.base_models.base_models import RenderSettings, SizePx
 from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline.content import prompts
+from sq_pipeline.content import choices, prompts
 from sq_pipeline.content.records import OwnSettings
 from sq_pipeline.pipeline import inputs, plan
 from sq_pipeline.pipeline.adapters import mflux_adapter, mlx_adapter, verification
@@ -39,7 +40,8 @@ from sq_pipeline.training.dataset import TrainingDataset
 from sq_pipeline.verification import verify
 from sq_pipeline_tests.cases.damages import DAMAGES, Damage
 from sq_pipeline_tests.mutation import changes
-from sq_pipeline_tests.mutation.bench import Made, Planned, bring_up
+from sq_pipeline_tests.mutation.bench import Made, Planned, bring_up, perform_acts
+from sq_pipeline_tests.mutation.choice_edits import CHOICE_EDITS
 from sq_pipeline_tests.mutation.edits import ALL, ALL_ADAPTERS, LAND, TRAINED_ADAPTERS, Edit
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
 from sq_pipeline_tests.mutation.game import Game, first_game
@@ -50,7 +52,7 @@ from sq_pipeline_tests.parts import rest_is_long
 
 pytestmark = pytest.mark.takes(s=250)
 
-EDITS = [*OTHER_EDITS, *TIER_EDITS]
+EDITS = [*OTHER_EDITS, *TIER_EDITS, *CHOICE_EDITS]
 SEQUENCES, QUICK_SEQUENCES = 300, 15
 FILE_BYTES = 24 * 1024  # of every picture
 FOLDERS = {"landscape": "poi", "portrait": "portrait"}
@@ -108,6 +110,8 @@ class Bench:
         files = files_of(game)
         write_files(files, self.data.root, self.files)
         self.game, self.files = game, files
+        self.oracle.decide(game)
+        perform_acts(self.data, game, self.files)
         expected = self.oracle.bring_up(game)
         made, planned = bring_up(self.data, game)
         assert made == expected.made
@@ -126,6 +130,14 @@ class Bench:
             tensors = safetensors.numpy.load_file(self.data.lora_root / file)
             content = b"".join(name.encode() + tensors[name].tobytes() for name in sorted(tensors))
             self._is_first(file, f"adapter {key}", hashlib.sha256(content).hexdigest())
+
+        for chosen in self.game.chosen.values():  # what is locked is the very file that was there
+            locked = json.loads(chosen.kept or "{}")
+            if locked and locked["kept"] in self._known_files() and "adopted" not in locked["look"]:
+                self._is_first("locked", f"picture {chosen.kept}", self.first[f"picture {locked['kept']}"])
+
+    def _known_files(self) -> set[str]:
+        return {key.removeprefix("picture ") for key in self.first if key.startswith("picture ")}
 
     def _is_first(self, what: str, key: str, digest: str) -> None:
         assert self.first.setdefault(key, digest) == digest, f"{what} is not what was first made for {key}"
@@ -404,6 +416,32 @@ def _a_missing_adapter_is_never_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stack, "_why_no_stack", lambda _context, _world, _tier: ())
 
 
+def _a_pick_does_not_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(choices, "_picked", lambda _world, _tier, subject, _choice: subject)
+
+
+def _a_pick_follows_the_base_seed(patch: pytest.MonkeyPatch) -> None:
+    def shift(_world: Any, _tier: Any, subject: Any, choice: Any) -> Any:
+        return subject if choice is None else replace(subject, own=replace(subject.own, seed=f"+{choice.take}"))
+
+    patch.setattr(choices, "_picked", shift)
+
+
+def _a_lock_holds_nothing(patch: pytest.MonkeyPatch) -> None:
+    right = choices._settle
+    patch.setattr(choices, "_settle", lambda *given: replace(right(*given), kept={}))
+
+
+def _a_lock_holds_only_while_its_stack_is_there(patch: pytest.MonkeyPatch) -> None:
+    right = images.kept_step
+
+    def follow(context: Any, state: Any, slug: Any, asset: Any, choice: Any, otherwise: Step) -> Any:
+        step, kept = right(context, state, slug, asset, choice, otherwise)
+        return (otherwise if otherwise.status in ("blocked", "pending") else step), kept
+
+    patch.setattr(images, "kept_step", follow)
+
+
 ANY_SETTINGS = RenderSettings(SizePx(64, 64), 8, None)
 
 # what is broken, and the edits that it is looked for with
@@ -433,6 +471,14 @@ SABOTAGE = [
     ("sizes and steps of tiers do not count", _without("picture_inputs", 4, ANY_SETTINGS, images), "tier"),
     ("a portrait is taken for the place with its slug", _a_portrait_is_taken_for_the_place_with_its_slug, "person"),
     ("a settled tier settles the others", _a_settled_tier_settles_the_others, "person"),
+    ("a pick does not count", _a_pick_does_not_count, "choice: a take"),
+    ("a pick follows the base seed", _a_pick_follows_the_base_seed, ("choice: a take of", "genre: base_seed")),
+    ("a lock holds nothing", _a_lock_holds_nothing, "choice"),
+    (
+        "a lock holds only while its stack is there",
+        _a_lock_holds_only_while_its_stack_is_there,
+        ("choice: a lock", "choice: a file", "face", "stack", "dataset"),
+    ),
     ("a missing adapter is never told", _a_missing_adapter_is_never_told, "face"),
 ]
 

@@ -18,7 +18,9 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
     asset = world_asset(state.world, state.names.gallery)
     if not state.subjects:
         return state
-    if to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
+    if state.lacks_stack and state.kept:  # of what is kept alone no sheet is made
+        gallery = follow([state.stack], asset, "gallery")
+    elif to_do := [step for step in state.pictures.values() if step.is_to_do and step.record is None]:
         gallery = follow(to_do, asset, "gallery")
     elif not any(step.record for step in state.pictures.values()) and (
         waiting := [step for step in state.pictures.values() if step.status == "waiting"]

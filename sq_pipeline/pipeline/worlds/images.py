@@ -55,6 +55,24 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
     return replace(state, pictures=pictures, kept=kept)
 
 
+def without_base_model(context: Context, state: WorldState, reasons: tuple[str, ...]) -> WorldState:
+    """Of a tier that nothing can be rendered of: its pictures, blocked but for those that a person keeps."""
+    published = context.store.read_published(state.world.genre)
+    pictures: dict[str, Step] = {}
+    kept: dict[str, KeptPicture] = {}
+    for subject in state.subjects:
+        slug = subject.slug
+        asset, key = (
+            world_asset(state.world, state.names.images, slug),
+            context.picture_key(state.world, state.tier, slug),
+        )
+        pictures[slug] = Step(asset, "picture", "blocked", reasons=reasons)
+        if choice := state.world.choices.kept.get((state.tier, slug)):
+            step, kept[slug] = kept_step(context, state, slug, asset, choice, pictures[slug])
+            pictures[slug] = _with_published(context, state, slug, step, published.get(key))
+    return replace(state, prompts={}, texts={}, faults={}, pictures=pictures, kept=kept)
+
+
 def _rendered(
     context: Context,
     state: WorldState,

@@ -3,12 +3,11 @@
 Not here: what the assets are (`world_assets`), making them (`make_world_asset`).
 """
 
-from dataclasses import replace
-
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.worlds.images import without_base_model
 from sq_pipeline.pipeline.worlds.world_assets import WORLD_ASSETS
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 
@@ -24,11 +23,5 @@ def world_state_of(context: Context, world: World, tier: Tier) -> WorldState:
         for asset in WORLD_ASSETS.values():
             state = asset.enter_status(context, state)
     except SqPipelineError as error:  # of what all pictures are rendered with
-        return _without_base_model(state, tuple(map(str, error.faults)))
+        return without_base_model(context, state, tuple(map(str, error.faults)))
     return state
-
-
-def _without_base_model(state: WorldState, reasons: tuple[str, ...]) -> WorldState:
-    assets = {subject.slug: world_asset(state.world, state.names.images, subject.slug) for subject in state.subjects}
-    blocked = {slug: Step(asset, "picture", "blocked", reasons=reasons) for slug, asset in assets.items()}
-    return replace(state, prompts={}, texts={}, faults={}, pictures=blocked)
