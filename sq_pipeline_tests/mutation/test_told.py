@@ -19,14 +19,15 @@ from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.worlds.world_state import world_asset
 from sq_pipeline_tests.defs.staleness import stale_in_dagster
-from sq_pipeline_tests.mutation.bench import at_machine, bring_up, engines_of
+from sq_pipeline_tests.mutation.bench import at_machine, bring_up, engines_of, perform_acts
+from sq_pipeline_tests.mutation.choice_edits import CHOICE_EDITS
 from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
 from sq_pipeline_tests.mutation.game import Game
 from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.test_mutation import Bench, _fast, bench, finished, scratch  # noqa: F401 - fixtures
 from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
 
-EDITS = [*OTHER_EDITS, *TIER_EDITS]
+EDITS = [*OTHER_EDITS, *TIER_EDITS, *CHOICE_EDITS]
 TURNS, SEQUENCES = 6, 6
 EACH = 2  # a look takes a second: every other edit, and the sequences meet the rest
 
@@ -40,6 +41,7 @@ class Pages:
     def write(self, game: Game) -> None:
         files = files_of(game)
         write_files(files, self._bench.data.root, self._bench.files)
+        perform_acts(self._bench.data, game, files)
         self._bench.files, self._bench.game = files, game
 
     def make(self) -> None:
