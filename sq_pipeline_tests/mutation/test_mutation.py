@@ -313,8 +313,20 @@ def play(bench: Bench, seed: int, edits: Sequence[Edit] = EDITS) -> None:
 SEEDS = [pytest.param(at, marks=() if at < QUICK_SEQUENCES else pytest.mark.long) for at in range(SEQUENCES)]
 
 
+def keep_two(bench: Bench, seed: int) -> None:
+    """Somebody locks one picture and gives another a file of their own: both stay, whatever comes."""
+    kept = random.Random(f"kept {seed}").sample(
+        ["Mill", "Mine", "Inn", "Gate", "Dock", "Well", "Reef", "Ada", "Gil"], 2
+    )
+    game = copy.deepcopy(bench.game)
+    changes.decide("lock", kept[0])(game)
+    changes.decide("adopt", kept[1], seed)(game)
+    assert bench.show(game).rendered == set()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_random_edits_and_undos(seed: int, bench: Bench) -> None:
+def test_random_edits_and_undos_around_what_is_kept(seed: int, bench: Bench) -> None:
+    keep_two(bench, seed)
     play(bench, seed)
 
 
