@@ -103,7 +103,7 @@ def _calls(name: str) -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("file", "words"), [pytest.param(*one, id=" ".join(one[1])) for one in _calls("command")])
 def test_each_command_of_a_hint_is_understood_by_the_real_command_line(file: str, words: list[str]) -> None:
     del file
-    numbers = [one if before != "--from" else "1" for before, one in zip(words, words[1:], strict=False)]
+    numbers = [one if before != "--from" else "1" for before, one in itertools.pairwise(words)]
     (found,) = commands_in(command(words[0], *numbers))
     assert parse(found) is not None
 
