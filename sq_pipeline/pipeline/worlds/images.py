@@ -258,7 +258,7 @@ def render_picture(context: Context, state: WorldState, subject: Subject, step: 
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
-    sources=("yaml", "visual_style", "base_model", "sq_yaml"),
+    sources=("yaml", "visual_style", "choices", "base_model", "sq_yaml"),
     enter_status=_enter_status,
     steps=lambda state: state.pictures,
     make=_make,
