@@ -191,8 +191,10 @@ def _settle(file: ChoicesFile, world: str, said: _OfWorld) -> WorldChoices:
 
 
 def _one_way(name: str, tier: Tier, act: str) -> str:
-    more = ("--take", "N") if act == "pick" else ()
-    again = command("pick" if act == "pick" else "lock", name, *more, "--by", "WHO", "--tier", tier)
+    if act == "pick":
+        again = command("pick", name, "--take", "N", "--by", "WHO", "--tier", tier)
+    else:
+        again = command("lock", name, "--by", "WHO", "--tier", tier)
     return f"remove the line that is not meant, or choose again: {again}"
 
 
@@ -250,7 +252,7 @@ def _way(world: World | None, tier: Tier, slug: str, known: set[str]) -> str:
     if world is None:
         return "nothing of it is lost; put its world back, or remove the line"
     guess = near_miss(slug, known - {taken for _, taken in world.choices.shown}) or "SLUG"
-    moved = command("choices", "move", f"{world.key}/{slug}", guess, "--tier", tier)
+    moved = command("choices move", f"{world.key}/{slug}", guess, "--tier", tier)
     return f"nothing of it is lost; if it was renamed, {moved} takes the choice along"
 
 

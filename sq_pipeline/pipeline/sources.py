@@ -14,6 +14,7 @@ from sq_pipeline.common.fingerprints import fingerprint
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.names import key_parts
 from sq_pipeline.common.tiers import find_tier
+from sq_pipeline.content.choices import read_choices
 from sq_pipeline.content.records import Adapter, Catalog, World
 from sq_pipeline.pipeline.adapters.facts import asset_name, external_file, folder_inputs, recipe_of
 from sq_pipeline.pipeline.context import Context
@@ -47,8 +48,8 @@ class Sources:
         self._data, self._catalog, self._settings = data, catalog, settings
 
     def of_world(self, world: World) -> dict[str, Source]:
-        """Those of a world: `sq_yaml`, `visual_style` (the genre's), `yaml` (its own), `verify_prompts/<tier>`,
-        `base_model`, `gate`.
+        """Those of a world: `sq_yaml`, `visual_style` and `choices` (the genre's), `yaml` (its own),
+        `verify_prompts/<tier>`, `base_model`, `gate`.
         """
         part, name = world.genre_part, world.key
         found = {
@@ -63,6 +64,7 @@ class Sources:
                 part,
                 lambda context: context.catalog.faults.get(name, ()),
             ),
+            "choices": self._choices(world, part),
         }
         found |= {f"verify_prompts/{tier}": self._verify_prompts(tier) for tier in world.tiers}
         return found | self._base_model(self._settings.base_model or world.style.preferred_model)
@@ -110,6 +112,17 @@ class Sources:
     def _verify_prompts(self, tier: str) -> Source:
         file = self._data.verify_prompts_root / f"{tier}.yaml"
         return _file(f"verify_prompts/{_tier_part(tier)}", file, self._data)
+
+    def _choices(self, world: World, part: str) -> Source:
+        """What people chose of the genre's pictures, with what is wrong in it."""
+        path = self._data.picture_choices(world.genre)
+        return Source(
+            f"{part}/choices",
+            f"What people chose of pictures: the file {self._data.relative(path)}.",
+            lambda context: _hash(context, path),
+            part,
+            lambda context: read_choices(context.data, world.genre).faults,
+        )
 
     def _base_model(self, name: str | None) -> dict[str, Source]:
         """`base_model`, and `gate`, the limits that were found over it."""

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, Definitions, build_sensor_context
 
+from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.pipeline.adapters.promote import promote
 from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.worlds.kept import put_chosen
 from sq_pipeline_tests.defs.staleness import stale_in_dagster
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
+from sq_pipeline_tests.pipeline.test_choices import line, write
 
 
 def load(game: Game) -> Definitions:
@@ -108,6 +111,22 @@ def _draft(game: Game) -> None:
     game.edit("worlds/old/history.yaml", {"chapters": [chapter(*places)]})
 
 
+def _picked(game: Game) -> None:
+    write(game, line(take=2, seed=8))
+
+
+def _locked_and_reworded(game: Game) -> None:
+    """Nothing is to be made of it but the prompt, which a kept picture does not read."""
+    content = (game.data.genre_root("west") / "images/poi/mill.png").read_bytes()
+    put_chosen(Context(game.data, game.engines(game.data)), "west", "mill", content)
+    write(game, line(act="lock", take="", seed="", file_sha256=hash_bytes(content)))
+    burn_the_mill(game)
+
+
+def _choices_that_cannot_be_read(game: Game) -> None:
+    game.data.picture_choices("west").write_text("choices: 7\n")
+
+
 def _weights(game: Game) -> None:
     game.engines.weights["tiny-flux"] = "sha256:" + "1" * 64
 
@@ -144,7 +163,8 @@ def _broken_file(game: Game) -> None:
 
 EDITS: list[Callable[[Game], None]] = [
     burn_the_mill, _lose_a_picture, _paint_over_a_picture, _dataset, _recipe, _threshold, _verify_prompts, _weights,
-    _gate, _own_seed, _draft, _renderer, _suffix, _scale, _new_place, _removed_place, _faulty_place, _broken_file,
+    _gate, _own_seed, _draft, _picked, _locked_and_reworded, _choices_that_cannot_be_read, _renderer, _suffix,
+    _scale, _new_place, _removed_place, _faulty_place, _broken_file,
 ]  # fmt: skip
 
 
@@ -157,7 +177,9 @@ def test_after_an_edit_dagster_shows_what_the_plan_says_and_after_a_run_again(
     observe(done, defs)
     told = stale_in_dagster(defs, done.instance)
     assert told == stale_in_plan(done)
-    assert bool(told) != (edit in (_paint_over_a_picture, _broken_file))  # these wait for a person
+    assert bool(told) != (
+        edit in (_paint_over_a_picture, _broken_file, _choices_that_cannot_be_read)
+    )  # these wait for a person
     done.run()
     assert stale_in_dagster(defs, done.instance) == stale_in_plan(done)
 
@@ -281,6 +303,7 @@ def test_the_lineage_begins_at_what_people_write(done: Game) -> None:
     assert adapter <= begins("west/loras/west_land/promoted_adapter")
     assert adapter <= begins("west/worlds/old/poi_images")
     assert not any("paper" in name for name in begins("west/worlds/old/poi_images"))
+    assert "west/choices" in begins("west/worlds/old/poi_images")
 
 
 def test_a_fault_of_the_settings_is_shown_on_their_asset(done: Game) -> None:
@@ -301,6 +324,16 @@ def test_a_fault_of_a_world_is_shown_on_its_yaml(done: Game) -> None:
     (record,) = done.instance.fetch_observations(key, limit=1).records
     assert record.asset_observation is not None
     assert "history.yaml" in str(record.asset_observation.metadata["fault"].value)
+
+
+def test_a_fault_of_the_choices_is_shown_on_their_asset(done: Game) -> None:
+    write(done, line(act="lok"))
+    key = AssetKey(["west", "choices"])
+    job = load(done).resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=done.instance, asset_selection=[key]).success
+    (record,) = done.instance.fetch_observations(key, limit=1).records
+    assert record.asset_observation is not None
+    assert "did you mean lock?" in str(record.asset_observation.metadata["fault"].value)
 
 
 def test_an_observation_says_what_changed(done: Game) -> None:

@@ -7,6 +7,7 @@ holds something else than what is made here.
 from collections.abc import Callable, Mapping
 
 from sq_pipeline.adapters.keymap import Keymap
+from sq_pipeline.content.choices import ChoiceLine
 from sq_pipeline.pipeline.promotions.sign_offs import SignOff
 from sq_pipeline.serve.protocol import RenderParams
 from sq_pipeline.settings import Settings
@@ -25,6 +26,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "keys of verify_prompts": lambda: model_table(VerifyPrompts),
     "keys of a checkpoint choice": lambda: model_table(CheckpointChoice),
     "keys of a sign-off": lambda: model_table(SignOff),
+    "keys of choices.yaml": lambda: model_table(ChoiceLine),
     "keys of visual_style.yaml": pack_keys.style_table,
     "keys of an entry of loras": pack_keys.entry_table,
     "keys of a world's loras": pack_keys.overlay_table,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sq_pipeline_tests.hints import test_adapters, test_commands, test_vary
+from sq_pipeline_tests.hints import test_adapters, test_choices, test_commands, test_vary
+from sq_pipeline_tests.hints.choice_cases import CASES as CHOICES
 from sq_pipeline_tests.hints.content_cases import CASES as CONTENT
 from sq_pipeline_tests.hints.dataset_cases import CASES as DATASETS
 from sq_pipeline_tests.hints.source import HOLE, templates
@@ -48,6 +49,7 @@ BY_TEST: dict[str, tuple[str, ...]] = {
         "see `sq-pipeline plan…`",
         "see `sq-pipeline adapter history ……`",
     ),
+    "test_choices.test_a_port_that_is_taken_is_another_s": ("name another with `--port 0`",),
     "test_vary.test_what_a_grid_is_refused_for_goes_with_its_hint": (
         "name 2 at most",
         "name fewer values, or ask for fewer seeds with --count 1",
@@ -131,6 +133,7 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "run again; nothing was kept",
         "the next tick looks again",
         "try again",
+        "put its file back",
         "…; nothing was kept",
     ),
     "a training, judged by its author": (
@@ -246,7 +249,7 @@ def _listed(text: str) -> bool:
 
 
 def test_every_hint_is_carried_out_or_listed() -> None:
-    cases = [case.hint for case in (*CONTENT, *DATASETS, *test_commands.REFUSED)]
+    cases = [case.hint for case in (*CONTENT, *DATASETS, *CHOICES, *test_commands.REFUSED)]
     left = {
         one
         for one in templates()
@@ -268,8 +271,8 @@ def test_no_hint_is_listed_that_there_is_not() -> None:
 @pytest.mark.parametrize("name", BY_TEST)
 def test_the_tests_that_carry_hints_out_are_there(name: str) -> None:
     module, _, function = name.partition(".")
-    modules = {"test_adapters": test_adapters, "test_commands": test_commands, "test_vary": test_vary}
-    assert hasattr(modules[module], function)
+    modules = (test_adapters, test_choices, test_commands, test_vary)
+    assert hasattr(next(one for one in modules if one.__name__.endswith(f".{module}")), function)
 
 
 def test_what_is_all_hole_is_no_hint() -> None:

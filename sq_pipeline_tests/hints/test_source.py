@@ -41,6 +41,7 @@ _NO_HINT = {
     "adapters/source.py": "what `adapter remap` cannot hold, beside a hint",
     "adapters/strip_names.py": "the place of a fault, with the value that was given",
     "cli/doctor_command.py": "`--data`, as a place where to name a data directory",
+    "cli/terminal/examples.py": "the examples at the end of each `--help`; a test parses each",
     "training/checkpoint_choices.py": "who wrote the file, in its head",
 }
 _YAML_KEY = re.compile(r"`([a-z_]+)(?::[^`]*)?`")
@@ -102,7 +103,8 @@ def _calls(name: str) -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("file", "words"), [pytest.param(*one, id=" ".join(one[1])) for one in _calls("command")])
 def test_each_command_of_a_hint_is_understood_by_the_real_command_line(file: str, words: list[str]) -> None:
     del file
-    (found,) = commands_in(command(words[0], *words[1:]))
+    numbers = [one if before != "--from" else "1" for before, one in itertools.pairwise(words)]
+    (found,) = commands_in(command(words[0], *numbers))
     assert parse(found) is not None
 
 

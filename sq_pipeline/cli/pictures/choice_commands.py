@@ -12,6 +12,7 @@ import typer
 from sq_pipeline.cli.options import DataOption, JsonOption, TierOption
 from sq_pipeline.cli.pictures.takes_command import PictureArgument
 from sq_pipeline.cli.printing import print_json, print_line, say
+from sq_pipeline.cli.terminal.completion import complete_picture
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ WhyOption = Annotated[str, typer.Option("--why", help="Why; it is kept.", metava
 ReplaceOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--replace", help="Archive a person's file at this picture's place first; several times.", metavar="G/W/SLUG"
+        "--replace",
+        help="Archive a person's file at this picture's place first; several times.",
+        metavar="G/W/SLUG",
+        autocompletion=complete_picture,
     ),
 ]
 

@@ -67,6 +67,7 @@ def register(app: typer.Typer, choices: typer.Typer) -> None:
         slug: Annotated[str, typer.Argument(metavar="SLUG", help="What its entry is called now.")],
         tier: TierOption = None,
         data: DataOption = None,
+        as_json: JsonOption = False,
     ) -> None:
         """Let what was chosen of a picture be another's, whose entry was renamed."""
         from sq_pipeline.pipeline.choices.choose import move
@@ -74,8 +75,12 @@ def register(app: typer.Typer, choices: typer.Typer) -> None:
 
         context = _open(data)
         target = move(context, picture, slug, tier)
-        print_line(f"what was chosen of {picture} is chosen of {target.key}")
-        print_line(place_now(context.data, context.engines, target.key, target.tier))
+        stands = place_now(context.data, context.engines, target.key, target.tier)
+        if as_json:
+            print_json({"from": picture, "picture": target.key, "tier": target.tier, "stands": stands})
+        else:
+            print_line(f"what was chosen of {picture} is chosen of {target.key}")
+            print_line(stands)
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from sq_pipeline.cli.options import DataOption, JsonOption, QuietOption, TierOpt
 from sq_pipeline.cli.printing import print_json, print_line, print_table, say
 from sq_pipeline.cli.terminal.completion import complete_picture
 from sq_pipeline.cli.terminal.stderr import shown_progress
+from sq_pipeline.common.hints import command
 from sq_pipeline.common.layout import data_root
 
 PictureArgument = Annotated[
@@ -86,6 +87,7 @@ def register(app: typer.Typer) -> None:
             ]
             print_table(("take", "seed", *axes, "picture"), lines)
             print_line(f"{rendered} rendered, {len(rows) - rendered} there before; all in {sheet}")
-            print_line("to use one, write its number into the picture's entry, such as `seed: +1`")
+            way = command("pick", named.key, "--take", "N", "--by", "WHO", "--tier", named.tier)
+            print_line(f"to use one, {way}; or write its number into the picture's entry, such as `seed: +1`")
             for name, way in found.ways:
                 print_line(f"to use a value of {name}: {way}")

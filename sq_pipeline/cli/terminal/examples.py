@@ -7,6 +7,7 @@ import typer
 from typer.main import get_command_name
 
 _WORLD = "neon_tides/harbour_of_glass"
+_PICTURE = f"{_WORLD}/pier_zero"
 _ADAPTER = "neon_tides_landscape"
 
 # a command: what is typed after its name, and what for
@@ -19,13 +20,30 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("", "everything that is stale"),
         (f"--world {_WORLD} --tier portrait", "one tier of one world"),
+        (f"--replace {_PICTURE}", "archive the file of yours that stands there, and render it"),
         ("--quiet --json > report.json", "for a program"),
     ),
     "plan": (("", "what is stale, and why"), (f"--world {_WORLD}", "of one world")),
     "prompts": ((f"--world {_WORLD}", "each prompt of a world, with its tokens"),),
     "takes": (
-        (f"{_WORLD}/pier_zero", "eight with other seeds"),
-        (f"{_WORLD}/pier_zero --count 4 --from 9", "four more"),
+        (_PICTURE, "eight with other seeds"),
+        (f"{_PICTURE} --count 4 --from 9", "four more"),
+        (f"{_PICTURE} --vary scale=0.6,0.8", "the same seeds at two scales, as a grid"),
+    ),
+    "pick": ((f"{_PICTURE} --take 2 --by Mary", "take 2 is the picture"),),
+    "lock": ((f"{_PICTURE} --by Mary --why sky", "keep the picture that is there"),),
+    "adopt": (
+        (f"{_PICTURE} mine.png --by Mary", "a file of yours is the picture"),
+        (f"{_PICTURE} --by Mary", "the file that you retouched in its place"),
+    ),
+    "unlock": ((_PICTURE, "let it be rendered again"),),
+    "history": ((_PICTURE, "which versions there were"),),
+    "restore": ((f"{_PICTURE} 3f9a2c --by Mary", "as it was then"),),
+    "choices list": (("", "of all worlds"), (f"--world {_WORLD}", "of one")),
+    "choices move": ((f"{_PICTURE} pier_one", "its entry was renamed"),),
+    "gallery": (
+        ("--open", "in the browser"),
+        ("--export ~/shown", "as files, for somebody without the pipeline"),
     ),
     "verify-image": (("pier_zero.png", "does it say the truth about what made it?"),),
     "ui": (("", "Dagster's pages"), ("--port 3001 --verbose", "with all that Dagster says")),

@@ -114,7 +114,7 @@ def _shown(context: Context, picture: NamedPicture, found: Takes) -> dict[str, A
         "sheet": MetadataValue.path(context.data.relative(found.sheet)),
         "rendered": sum(take.is_new for take in found.takes),
         "seeds": table_of(rows),
-        "to use one": "write its number into the picture's entry, such as `seed: +1`",
+        "to use one": "start “Pick a take” with its number, or write it into the picture's entry, such as `seed: +1`",
         **ways,
     }
 

@@ -86,8 +86,8 @@ def _insist_on_size(
     if is_any_size or wanted is None or (image.width, image.height) == (wanted.width_px, wanted.height_px):
         return
     problem = f"is {image.width} × {image.height} pixels, and its place has {wanted.width_px} × {wanted.height_px}"
-    words = ("adopt", picture.key, path, "--by", "WHO", "--any-size", "--tier", picture.tier)
-    raise PictureError(Fault(file, "", problem, f"scale it, or keep it at its own size: {command(*map(str, words))}"))
+    as_it_is = command("adopt", picture.key, path, "--by", "WHO", "--any-size", "--tier", picture.tier)
+    raise PictureError(Fault(file, "", problem, f"scale it, or keep it at its own size: {as_it_is}"))
 
 
 def _size_wanted(context: Context, picture: NamedPicture) -> SizePx | None:

@@ -137,7 +137,7 @@ def _decided(context: Context, name: str, tier: str | None) -> tuple[World, Show
         raise SelectionError(Fault("", "--tier", problem, f"name one: {', '.join(each for each, _ in found)}"))
     if not found:
         problem = f"of {name} nothing is chosen"
-        raise SelectionError(Fault("", "PICTURE", problem, f"see {command('choices', 'list')}"))
+        raise SelectionError(Fault("", "PICTURE", problem, f"see {command('choices list')}"))
     return world, found[0]
 
 

@@ -20,13 +20,17 @@ Say = Callable[[str], None]
 def place_now(data: DataDir, engines: Engines, name: str, tier: str | None) -> str:
     """After a choice: bring that picture up to date, if that takes no rendering and no run is under way; how it stands.
 
-    Raises what `find_picture` raises.
+    Of one that is gone nothing is done.
     """
     if not is_run_lock_free(data):
         return f"a run is under way; the next one puts {name} in place"
     with hold_run_lock(data, lambda _line: None):
         context = Context(data, engines, looks_ahead=False)
-        return put_in_place(context, find_picture(context, name, tier))
+        try:
+            picture = find_picture(context, name, tier)
+        except SelectionError as error:
+            return "; ".join(fault.problem for fault in error.faults)
+        return put_in_place(context, picture)
 
 
 def put_in_place(context: Context, picture: NamedPicture) -> str:

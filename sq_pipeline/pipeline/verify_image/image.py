@@ -1,7 +1,8 @@
 """Does a picture tell the truth? What it says of itself, held against pixels, store, content, files and engines.
 
 What was changed in it is told apart from a world that has moved on since. Not here: what the file alone tells
-(`pictures.checks`), its pixels and engines (`verify_image.render`), its adapters (`verify_image.adapters`).
+(`pictures.checks`), its pixels and engines (`verify_image.render`), its adapters (`verify_image.adapters`), what would
+be made now (`verify_image.today`), the two other kinds of picture (`verify_image.request_image`, `adopted_image`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,25 +11,27 @@ from operator import eq
 from pathlib import Path
 from typing import Any
 
-from sq_pipeline.common.fingerprints import hash_bytes
-from sq_pipeline.common.tiers import find_tier
+from sq_pipeline.common.fingerprints import fingerprint, hash_bytes
 from sq_pipeline.pictures.applied import is_same_norm
 from sq_pipeline.pictures.checks import Check, change, check_itself, compare, has_lied, summary
 from sq_pipeline.pictures.png_file import PngFile, read_png
 from sq_pipeline.pictures.provenance import (
+    AdoptedProvenance,
     Provenance,
     RenderProvenance,
     kind_said,
+    read_adopted_provenance,
     read_provenance,
     read_request_provenance,
 )
 from sq_pipeline.pipeline.context import Context
-from sq_pipeline.pipeline.explain import explain_change
+from sq_pipeline.pipeline.inputs import kept_inputs
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.verify_image.adapters import adapter_uses, check_adapters
+from sq_pipeline.pipeline.verify_image.adopted_image import verify_adopted
 from sq_pipeline.pipeline.verify_image.render import check_engines, check_pixels, render_again
 from sq_pipeline.pipeline.verify_image.request_image import verify_request
-from sq_pipeline.pipeline.worlds.world_status import world_state_of
+from sq_pipeline.pipeline.verify_image.today import check_today
 
 # what a record of the same inputs may say differently, made at another time or place: names, not findings
 _NAMES = {"genre", "world", "poi", "slug", "base_seed", "chip"}
@@ -41,7 +44,7 @@ class ImageReport:
 
     file: str
     sha256: str
-    provenance: RenderProvenance
+    provenance: RenderProvenance | AdoptedProvenance
     checks: tuple[Check, ...]
 
     @property
@@ -54,10 +57,17 @@ class ImageReport:
         """The verdict in one line."""
         return summary(self.checks)
 
+    @property
+    def _fingerprint(self) -> str | None:
+        """Of a picture of a place: that of what it is made from, which for an adopted one is its own file."""
+        if isinstance(self.provenance, AdoptedProvenance):
+            return fingerprint(kept_inputs(self.sha256))
+        return self.provenance.fingerprint if isinstance(self.provenance, Provenance) else None
+
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
         said = self.provenance
-        place = said if isinstance(said, Provenance) else None
+        place = said if isinstance(said, Provenance | AdoptedProvenance) else None
         return {
             "genre": place and place.genre,
             "world": place and place.world,
@@ -65,7 +75,7 @@ class ImageReport:
             "tier": said.tier,
             "path": self.file,
             "sha256": self.sha256,
-            "fingerprint": place and place.fingerprint,
+            "fingerprint": self._fingerprint,
             "has_lied": self.has_lied,
             "has_moved_on": any(check.outcome == "moved on" for check in self.checks),
             "summary": self.summary,
@@ -77,10 +87,15 @@ class ImageReport:
 def verify_image(context: Context, path: Path, *, is_rendered_again: bool = False) -> ImageReport:
     """Check everything that can be checked; raises PictureError for a file that cannot be read or says nothing."""
     png = read_png(path, "sq.")
-    if kind_said(png.texts) == "request":
+    kind, hashed = kind_said(png.texts), hash_bytes(png.content)
+    if kind == "adopted":
+        adopted = read_adopted_provenance(png.texts, str(path))
+        seen = verify_adopted(context, adopted, png, is_rendered_again=is_rendered_again)
+        return ImageReport(str(path), hashed, adopted, tuple(seen))
+    if kind == "request":
         asked = read_request_provenance(png.texts, str(path))
         found = verify_request(context, asked, png, is_rendered_again=is_rendered_again)
-        return ImageReport(str(path), hash_bytes(png.content), asked, tuple(found))
+        return ImageReport(str(path), hashed, asked, tuple(found))
     said, inputs = read_provenance(png.texts, str(path))
     record = context.store.read_known("picture", said.fingerprint)
     again = [render_again(context, said, png, adapter_uses(context, said))] if is_rendered_again else []
@@ -91,10 +106,10 @@ def verify_image(context: Context, path: Path, *, is_rendered_again: bool = Fals
         *check_engines(context, said, left_out=said.dropped),
         *_check_store(context, said, record, png),
         *check_adapters(context, said, is_alike=is_alike),
-        _check_today(context, said, inputs),
+        check_today(context, said, hashed, inputs),
         *again,
     ]
-    return ImageReport(str(path), hash_bytes(png.content), said, tuple(checks))
+    return ImageReport(str(path), hashed, said, tuple(checks))
 
 
 def _check_store(context: Context, said: Provenance, record: Record | None, png: PngFile) -> Iterator[Check]:
@@ -138,23 +153,3 @@ def _differences(said: Mapping[str, Any], kept: Mapping[str, Any]) -> tuple[list
             line = f"{key}: {change(said.get(key), kept.get(key))}"
             (names if key in _NAMES else findings).append(line)
     return findings, names
-
-
-def _check_today(context: Context, said: Provenance, inputs: Mapping[str, Any]) -> Check:
-    """What would be made of the place now."""
-    name, key = "what would be made now", f"{said.genre}/{said.world}"
-    world = context.catalog.worlds.get(key)
-    if world is None:
-        return Check(name, "moved on", f"there is no world {key} here")
-    tier = find_tier(said.tier)
-    if tier is None:
-        return Check(name, "cannot be told", f"no pictures are made of the tier {said.tier}")
-    step = world_state_of(context, world, tier).pictures.get(said.slug)
-    if step is None and world.faults:
-        return Check(name, "cannot be told", "; ".join(map(str, world.faults)))
-    if step is None:
-        return Check(name, "moved on", f"{key} shows no {tier} {said.slug}")
-    if not step.inputs:
-        return Check(name, "cannot be told", "; ".join(step.reasons) or "something before it is to be made first")
-    changes = explain_change(inputs, step.inputs)
-    return Check(name, "moved on" if changes else "agrees", "; ".join(changes) or "this very picture")

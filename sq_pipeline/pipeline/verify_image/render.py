@@ -15,13 +15,14 @@ from sq_pipeline.pictures.applied import SAMPLER, token_counts
 from sq_pipeline.pictures.checks import Check, change, compare
 from sq_pipeline.pictures.png_file import PngFile
 from sq_pipeline.pictures.ports import RenderedImage, RenderRequest
-from sq_pipeline.pictures.provenance import RenderProvenance
+from sq_pipeline.pictures.provenance import AdoptedProvenance, RenderProvenance
 from sq_pipeline.pictures.request_provenance import count_request
 from sq_pipeline.pipeline.context import Context
 
 
-def check_pixels(said: RenderProvenance, png: PngFile) -> Check:
+def check_pixels(said: RenderProvenance | AdoptedProvenance, png: PngFile) -> Check:
     """Their size and hash."""
+    done = "adopted" if isinstance(said, AdoptedProvenance) else "rendered"
     size = [png.width_px, png.height_px]
     if size != [said.width_px, said.height_px]:
         return Check("pixels", "differs", f"size {change([said.width_px, said.height_px], size)}")
@@ -29,7 +30,7 @@ def check_pixels(said: RenderProvenance, png: PngFile) -> Check:
         return Check(
             "pixels", "differs", f"they were 8-bit RGB, and are {png.mode} or deeper: saved by another program"
         )
-    return compare("pixels", said.pixels, hash_bytes(png.pixels.tobytes()), "not one was changed since it was rendered")
+    return compare("pixels", said.pixels, hash_bytes(png.pixels.tobytes()), f"not one was changed since it was {done}")
 
 
 def check_engines(

@@ -28,7 +28,7 @@ from sq_pipeline.pipeline.shown import ShownPicture
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.theirs import pixels_of, why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.image_provenance import picture_figures, write_provenance
-from sq_pipeline.pipeline.worlds.kept import is_kept_file, kept_step, take_kept, tier_words, unkept
+from sq_pipeline.pipeline.worlds.kept import is_kept_file, kept_step, take_kept, unkept
 from sq_pipeline.pipeline.worlds.rendering_now import told_as_rendering
 from sq_pipeline.pipeline.worlds.world_asset import Failed, Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import KeptPicture, WorldState, world_asset
@@ -156,11 +156,11 @@ def _ways(state: WorldState, slug: str, path: Path) -> str:
     """What a person can do about a file of theirs at a picture's place."""
     if path.is_symlink() or not path.is_file():
         return "To have a picture put here, move that away"
-    name, tier = f"{state.world.key}/{slug}", tier_words(state)
-    adopt, lock = (command(act, name, "--by", "WHO", *tier) for act in ("adopt", "lock"))
-    return (
-        f"Keep it with {adopt}, or as it is with {lock}; or archive it with {command('run', '--replace', name, *tier)}"
-    )
+    name, tier = f"{state.world.key}/{slug}", state.tier
+    adopt = command("adopt", name, "--by", "WHO", "--tier", tier)
+    lock = command("lock", name, "--by", "WHO", "--tier", tier)
+    away = command("run", "--replace", name, "--tier", tier)
+    return f"Keep it with {adopt}, or as it is with {lock}; or archive it with {away}"
 
 
 def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made | Failed]:
@@ -276,7 +276,7 @@ def render_picture(context: Context, state: WorldState, subject: Subject, step: 
 ASSET = WorldAsset(
     part="images",
     upstream=("stack", "prompts"),
-    sources=("yaml", "visual_style", "base_model", "sq_yaml"),
+    sources=("yaml", "visual_style", "choices", "base_model", "sq_yaml"),
     enter_status=_enter_status,
     steps=lambda state: state.pictures,
     make=_make,

@@ -33,7 +33,7 @@ def kept_step(
         reasons = (f"{choice.describe}",)
         if next(_copies(context, state, slug, choice.file_sha256), None) is None:
             folder = context.data.relative(context.data.chosen_pictures(state.world.genre))
-            way = command("unlock", f"{state.world.key}/{slug}", *tier_words(state))
+            way = command("unlock", f"{state.world.key}/{slug}", "--tier", state.tier)
             lost = f"its file ({short(choice.file_sha256)}) is gone: put it back into {folder}, or let it go with {way}"
             step = replace(step, status="blocked", reasons=(*reasons, lost))
         else:
@@ -53,11 +53,6 @@ def unkept(context: Context, step: Step) -> Step:
     made_of = record and record.info.get("made_of")
     changes = explain_change(made_of, step.inputs) if made_of else []
     return replace(step, reasons=("is no longer kept", *changes))
-
-
-def tier_words(state: WorldState) -> tuple[str, ...]:
-    """What a command needs to mean this tier."""
-    return ("--tier", state.tier)
 
 
 def _otherwise(made_of: Mapping[str, Any] | None, step: Step) -> tuple[str, ...]:
