@@ -11,11 +11,11 @@
     ? [G.make("dt", {}, name), G.make("dd", {}, ...value)] : []);
   const section = (name, ...inside) => (inside.flat().length ? [G.make("section", {}, G.make("h3", {}, name), ...inside)] : []);
   const list = (values) => (values.length ? [G.make("ul", {}, ...values.map((one) => G.make("li", {}, one)))] : []);
-  const when = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString() : "");
+  const when = (at) => (at ? new Date(at).toLocaleString() : "");
 
   function choicesOf(details) {
     const versions = details.versions.map((version, at) => ({ ...version, key: `v-${version.sha}`,
-      label: version.labels.join(", ") || `version ${at + 1}${version.made_at_s ? ` of ${when(version.made_at_s)}` : ""}` }));
+      label: version.labels.join(", ") || `version ${at + 1}${version.at ? ` of ${when(version.at)}` : ""}` }));
     const takes = details.takes.map((take) => ({ ...take, key: `t-${take.number}`,
       label: `take ${take.number}${take.seed === null ? "" : `, seed ${take.seed}`}` }));
     const known = details.picture && !versions.some((one) => one.sha === details.picture.sha)
@@ -81,8 +81,8 @@
   }
 
   function versionsPart(details) {
-    const rows = details.versions.filter((one) => one.labels.length || one.differs.length || one.made_at_s).map((one) => G.make("li", {},
-      G.make("b", {}, one.labels.join(", ") || "before"), one.made_at_s ? ` of ${when(one.made_at_s)}` : "",
+    const rows = details.versions.filter((one) => one.labels.length || one.differs.length || one.at).map((one) => G.make("li", {},
+      G.make("b", {}, one.labels.join(", ") || "before"), one.at ? ` of ${when(one.at)}` : "",
       one.seed === null ? "" : `, seed ${one.seed}`, ...list(one.differs)));
     return rows.length > 1 ? section("Versions, and what would be otherwise now", G.make("ul", { className: "versions" }, ...rows)) : [];
   }
