@@ -116,7 +116,7 @@ def _write(survey: Survey, part: Path) -> Exported:
     write("data/overview.js", _script("overview", told))
     for name, (content, _) in static_files().items():
         write(f"static/{name}", content)
-    write("index.html", write_page(overview["name"], "export", is_read_only=True).encode())
+    write("index.html", write_page(overview["name"], "export").encode())
     listing = {"about": "written by the gallery's export; everything in it may be deleted", "files": sorted(written)}
     (part / _LISTING).write_text(json.dumps(listing, indent=1), encoding="utf-8")
     shown = sum(group["expected"] for group in overview["groups"])

@@ -13,11 +13,11 @@ from sq_pipeline.common.fingerprints import fingerprint, hash_bytes, short
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.records import Subject, World
 from sq_pipeline.gallery.picture_files import PictureFiles, ShownFile
-from sq_pipeline.gallery.states import DRAFT, RENDERING, STATES, state_of
+from sq_pipeline.gallery.states import DRAFT, RENDERING, STATES, kept_state, state_of, why_kept
 from sq_pipeline.pipeline.context import Context, Step
-from sq_pipeline.pipeline.settled import find_settled, settle
+from sq_pipeline.pipeline.settled import Settled, find_settled, settle
 from sq_pipeline.pipeline.store import Record
-from sq_pipeline.pipeline.worlds.world_state import world_asset
+from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 _DIGITS = 12
@@ -26,7 +26,9 @@ _WHY_CHARACTERS = 200  # of a reason in the grid; the picture's own panel has al
 
 @dataclass(frozen=True)
 class Tile:
-    """One expected picture. `elapsed_s`: how long the rendering of what is shown took, where that is known."""
+    """One expected picture. `elapsed_s`: how long the rendering of what is shown took, where that is known. `picked`:
+    which take a person chose, and who.
+    """
 
     id: str
     slug: str
@@ -34,6 +36,7 @@ class Tile:
     state: str
     asset: str
     why: str = ""
+    picked: str = ""
     region: str = ""
     kind: str = ""
     shown: ShownFile | None = None
@@ -42,7 +45,7 @@ class Tile:
 
     def as_json(self) -> dict[str, Any]:
         """What the grid knows of it; what is empty is left out."""
-        more = {"why": self.why, "region": self.region, "kind": self.kind}
+        more = {"why": self.why, "picked": self.picked, "region": self.region, "kind": self.kind}
         shown = {} if self.shown is None else {"picture": self.shown.as_json()}
         found = {"id": self.id, "slug": self.slug, "name": self.name, "state": self.state, **shown}
         return {**found, **{key: value for key, value in more.items() if value}}
@@ -134,14 +137,14 @@ def look_at_group(
     key = settled.key if settled is not None else ""
     if key and before is not None and before.settled_key == key:
         return replace(group, tiles=before.tiles, settled_key=key)
-    if key and (fresh := _fresh_tiles(context, world, tier, files)) is not None:
+    if settled is not None and (fresh := _fresh_tiles(context, settled, files)) is not None:
         drafts = [_draft(context, world, tier, subject, files) for subject in world.drafts.get(tier, ())]
         return replace(group, tiles=(*fresh, *drafts), settled_key=key)
     state = world_state_of(context, world, tier)
     if settles and not key:
         settle(context, state)
     tiles = [
-        _tile(context, world, tier, subject, state.pictures[subject.slug], files)
+        _tile(context, state, subject, state.pictures[subject.slug], files)
         for subject in state.subjects
         if subject.slug in state.pictures
     ]
@@ -149,16 +152,21 @@ def look_at_group(
     return replace(group, tiles=tuple(tiles), settled_key=key)
 
 
-def _fresh_tiles(context: Context, world: World, tier: Tier, files: PictureFiles) -> list[Tile] | None:
+def _fresh_tiles(context: Context, settled: Settled, files: PictureFiles) -> list[Tile] | None:
     """The tiles of a world that is settled: all are fresh, so their records tell all. None where one cannot be read."""
+    world, tier = settled.world, settled.tier
     published, tiles = _published(context, world), list[Tile]()
+    otherwise = {told["asset"]: told["reasons"] for told in settled.locked}
     for subject in world.subjects.get(tier, ()):
         made_of = published.get(context.picture_key(world, tier, subject.slug))
         record = context.store.read_known("picture", made_of) if made_of else None
-        if record is None or "picture" not in record.objects:
+        shown = shown_of(context, record, files) if record is not None else None
+        if record is None or shown is None:
             return None
-        tile, elapsed_s = _plain_tile(world, tier, subject), record.info.get("elapsed_s")
-        tiles.append(replace(tile, state="fresh", shown=shown_of(context, record, files), elapsed_s=elapsed_s))
+        tile, kept = _plain_tile(world, tier, subject), world.choices.kept.get((tier, subject.slug))
+        why = "" if kept is None else why_kept(kept, otherwise.get(tile.asset, ()))[:_WHY_CHARACTERS]
+        elapsed_s = record.info.get("elapsed_s")
+        tiles.append(replace(tile, state=kept_state(kept), why=why, shown=shown, elapsed_s=elapsed_s))
     return tiles
 
 
@@ -166,13 +174,18 @@ def _published(context: Context, world: World) -> Mapping[str, str]:
     return context.remember(("published", world.genre), lambda: context.store.read_published(world.genre))
 
 
-def _tile(context: Context, world: World, tier: Tier, subject: Subject, step: Step, files: PictureFiles) -> Tile:
+def _tile(context: Context, state: WorldState, subject: Subject, step: Step, files: PictureFiles) -> Tile:
+    world, tier = state.world, state.tier
     shown, record = find_shown(context, world, tier, subject.slug, step, files)
     elapsed_s = record.info.get("elapsed_s") if record is not None else None
+    kept = state.kept.get(subject.slug)
+    why = "; ".join(step.reasons)
+    if kept is not None and step.status == "fresh":
+        why = why_kept(kept.choice, kept.otherwise)
     return replace(
         _plain_tile(world, tier, subject),
-        state=state_of(context, step),
-        why="; ".join(step.reasons)[:_WHY_CHARACTERS],
+        state=state_of(context, step, kept.choice if kept is not None else None),
+        why=why[:_WHY_CHARACTERS],
         shown=shown,
         elapsed_s=elapsed_s if isinstance(elapsed_s, int | float) else None,
         has_to_render=step.is_to_do and step.record is None,
@@ -185,12 +198,14 @@ def _draft(context: Context, world: World, tier: Tier, subject: Subject, files: 
 
 
 def _plain_tile(world: World, tier: Tier, subject: Subject) -> Tile:
+    picked = world.choices.picks.get((tier, subject.slug))
     return Tile(
         id=picture_id(world, tier, subject.slug),
         slug=subject.slug,
         name=subject.name,
         state=DRAFT,
         asset=world_asset(world, TIER_NAMES[tier].images, subject.slug),
+        picked="" if picked is None else picked.describe,
         region=subject.region or "",
         kind=subject.kind or "",
     )
@@ -216,8 +231,12 @@ def _record_of(context: Context, world: World, tier: Tier, slug: str, shown: Sho
     return record if is_it else None
 
 
-def shown_of(context: Context, record: Record, files: PictureFiles) -> ShownFile:
-    """The picture of a record, from the store."""
-    stored = record.objects["picture"]
+def shown_of(context: Context, record: Record, files: PictureFiles) -> ShownFile | None:
+    """The picture of a record, from the store; None where that is gone and its size is not told."""
+    stored = record.objects.get("picture")
+    if stored is None:
+        return None
+    if "size_px" not in record.inputs:  # a person keeps it: only the file tells
+        return files.enter_file(context, context.store.path_of(stored))
     width, height = record.inputs["size_px"]
     return ShownFile(files.enter(stored.sha256, context.store.path_of(stored)), width, height)

@@ -31,13 +31,16 @@ def _templates() -> Environment:
     return Environment(loader=loader, autoescape=select_autoescape(default=True), undefined=StrictUndefined)
 
 
-def write_page(name: str, mode: Mode, *, is_read_only: bool, stamp: str = "") -> str:
-    """The HTML of the page; an export's has its data beside it. `stamp`: what its scripts' addresses end in."""
+def write_page(name: str, mode: Mode, *, token: str | None = None, stamp: str = "") -> str:
+    """The HTML of the page; an export's has its data beside it. `token`: what it shows to have something done; None:
+    it is for looking only. `stamp`: what its scripts' addresses end in.
+    """
     page = _templates().get_template("page.html")
     return page.render(
         name=name,
         mode=mode,
-        is_read_only=is_read_only,
+        is_read_only=token is None,
+        token=token,
         scripts=SCRIPTS,
         styles=STYLES,
         query=f"?{stamp}" if stamp else "",

@@ -1,6 +1,7 @@
 """The live gallery: its routes, a table. Not here: who may ask (`guard`), what is told (`survey`), how it ends."""
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,9 +11,11 @@ from starlette.types import ASGIApp
 
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint, hash_bytes, short
+from sq_pipeline.gallery.asking import answer_asked
 from sq_pipeline.gallery.guard import Guard
 from sq_pipeline.gallery.pages import static_files, write_page
 from sq_pipeline.gallery.survey import Survey
+from sq_pipeline.gallery.workshop import Workshop
 
 _FOR_EVER = "private, max-age=31536000, immutable"  # its address is its hash
 _ASK_AGAIN = "no-cache"
@@ -20,13 +23,14 @@ _ASK_AGAIN = "no-cache"
 Answer = Callable[[Request], Response]
 
 
-def gallery_app(survey: Survey, *, is_read_only: bool) -> ASGIApp:
-    """The application over a survey; starts no thread."""
+def gallery_app(survey: Survey, workshop: Workshop | None) -> ASGIApp:
+    """The application over a survey; starts no thread. `workshop` None: nothing can be done on its page."""
     files = static_files()
+    token = None if workshop is None else workshop.token
     stamp = short(fingerprint({name: hash_bytes(content) for name, (content, _) in files.items()}))
 
     def page(_: Request) -> Response:
-        html = write_page(survey.data.root.name, "live", is_read_only=is_read_only, stamp=stamp)
+        html = write_page(survey.data.root.name, "live", token=token, stamp=stamp)
         return HTMLResponse(html)
 
     def static(request: Request) -> Response:
@@ -39,8 +43,8 @@ def gallery_app(survey: Survey, *, is_read_only: bool) -> ASGIApp:
         )
 
     def overview(request: Request) -> Response:
-        told = survey.overview()
-        tag = f'"{told["revision"]}"'
+        told = {**survey.overview(), "jobs": [] if workshop is None else workshop.jobs()}
+        tag = f'"{told["revision"]}-{short(fingerprint({"jobs": told["jobs"], "looks": survey.looks}))}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _ASK_AGAIN})
         return JSONResponse(told, headers={"ETag": tag, "Cache-Control": _ASK_AGAIN})
@@ -71,7 +75,11 @@ def gallery_app(survey: Survey, *, is_read_only: bool) -> ASGIApp:
         "/pictures/{digits}": picture,
         "/thumbs/{digits}": thumb,
     }
-    return Guard(Starlette(routes=[Route(path, answer, methods=["GET"]) for path, answer in table.items()]))
+    routes = [Route(path, answer, methods=["GET"]) for path, answer in table.items()]
+    if workshop is not None:
+        act = partial(answer_asked, workshop)
+        routes.append(Route("/api/pictures/{id}/{action}", act, methods=["POST"]))
+    return Guard(Starlette(routes=routes), token)
 
 
 def _picture(found: tuple[bytes, str] | None) -> Response:

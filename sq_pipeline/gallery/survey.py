@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sq_pipeline.common.endings import explain_end
@@ -56,7 +56,7 @@ class Survey:
     def __init__(self, data: DataDir, make_context: Callable[[], Context]) -> None:
         self.data = data
         self.files = PictureFiles()
-        self._make_context = make_context
+        self.make_context = make_context
         self._context: Context | None = None
         self._using = threading.Lock()  # a context is for one thread at a time
         self._groups: dict[str, Group] = {}
@@ -67,6 +67,7 @@ class Survey:
         self._stamp: tuple[int, int] | None = None
         self._notices: tuple[str, ...] = ()
         self._rendering: str | None = None
+        self.looks = 0  # how often anything was looked at: a panel shows more than the overview tells
         self._asked_at = time.monotonic()
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="survey", daemon=True)
@@ -115,12 +116,13 @@ class Survey:
                 sys.stderr.write(traceback.format_exc())
             self._notices = (*self._state_of_store(), str(fault or f"{type(error).__name__}: {error}"))
         self._stamp = stamp
+        self.looks += 1
 
     def _look(self, stamp: tuple[int, int]) -> None:
         is_content_same = self._stamp is not None and stamp[0] == self._stamp[0] and bool(self._places)
         with self._using:
             known = self._context if is_content_same else None
-            context = self._context = known.look_again() if known else self._make_context()
+            context = self._context = known.look_again() if known else self.make_context()
             places = {
                 group.id: (_Place(world, tier), group)
                 for world in context.catalog.worlds.values()
@@ -163,9 +165,22 @@ class Survey:
     def _state_of_store(self) -> tuple[str, ...]:
         return () if (self.data.store_root / "objects").is_dir() else (_STORE_GONE,)
 
+    def look_at_one(self, picture_id: str) -> None:
+        """Look at the group of a picture that was just changed, whatever else changed; raises SqPipelineError."""
+        context = self.make_context()
+        group_id, _ = self._pictures.get(picture_id, ("", ""))
+        place = self._places.get(group_id)
+        world = None if place is None else context.catalog.worlds.get(place.world.key)
+        if place is None or world is None:
+            return
+        with self._using:
+            self._context, self._places[group_id] = context, replace(place, world=world)
+            self._groups[group_id] = look_at_group(context, world, place.tier, self.files)
+            self.looks += 1
+
     def look_at_all(self) -> None:
         """Look until everything was looked at; raises SqPipelineError where the settings cannot be read."""
-        self._make_context()
+        self.make_context()
         self.look()
         while self._to_look:
             self.look()
@@ -189,6 +204,12 @@ class Survey:
     def _shown_groups(self) -> Iterator[Group]:
         for group in list(self._groups.values()):
             yield group.with_rendering(self._rendering)
+
+    def named(self, picture_id: str) -> tuple[str, Tier] | None:
+        """A picture as commands name it, and its tier; None for one that is not expected."""
+        group_id, slug = self._pictures.get(picture_id, ("", ""))
+        place = self._places.get(group_id)
+        return None if place is None else (f"{place.world.key}/{slug}", place.tier)
 
     def tiles(self, group_id: str) -> dict[str, Any] | None:
         """The pictures of a group; None for one that there is not."""

@@ -8,7 +8,7 @@ records where it is lost. Not here: objects (`stored_objects`), the records' fil
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,20 +161,6 @@ class Store(StoredObjects):
         found = ((name, self.describe_missing_object(stored)) for name, stored in record.objects.items())
         problems = [f"{name}: {problem}" for name, problem in found if problem]
         return "; ".join(problems) or "its file was gone from the store"
-
-    def find_pictures(self) -> dict[tuple[str, ...], list[str]]:
-        """The fingerprints of all pictures that were ever made, by genre, world, tier and slug."""
-        said = ", ".join(f"json_extract(info, '$.provenance.{name}')" for name in ("genre", "world", "tier", "slug"))
-        query = f"SELECT fingerprint, {said} FROM records WHERE kind = ? AND CASE WHEN json_valid(info) THEN 1 END"
-        found: dict[tuple[str, ...], list[str]] = {}
-        for fingerprint, *place in self._file.read(query, (_PICTURE,)):
-            found.setdefault(tuple(place), []).append(fingerprint)
-        return found
-
-    def read_claims(self, kind: str, fingerprint: str) -> Mapping[str, int]:
-        """What was ever this record: `current <asset>`, `published <genre>/<slug>`, with nanoseconds of time."""
-        entry = self._record_files.read(kind, fingerprint)
-        return {} if entry is None else entry.claims
 
     # --- what every asset was last made from
 

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import Page, expect
 
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.gallery.survey import Survey
@@ -26,7 +27,9 @@ _SHOTS = (
     ("gallery.webp", "", 1100, 720, "light"),
     ("gallery-picture.webp", _PLACE, 1100, 900, "dark"),
     ("gallery-narrow.webp", "", 400, 720, "dark"),
+    ("gallery-acting.webp", _PLACE, 1100, 1000, "light"),
 )
+_ACTING = "gallery-acting.webp"
 
 
 def main() -> None:
@@ -43,8 +46,24 @@ def main() -> None:
                 with opened(browser, address + place, width=width, height=height, color_scheme=scheme) as page:
                     page.locator("#panel .takes img" if place else ".tile.state-stale").first.wait_for(timeout=60_000)
                     page.wait_for_load_state("load")
+                    if name == _ACTING:
+                        _act(page)
                     shot = Image.open(io.BytesIO(page.screenshot()))
                     shot.save(ROOT / "docs" / "pictures" / name, quality=80)
+
+
+def _act(page: Page) -> None:
+    """Takes made anew, take 3 of them picked."""
+    panel = page.locator("#panel")
+    page.keyboard.press("r")
+    expect(panel.get_by_role("status")).to_contain_text("are there", timeout=120_000)
+    panel.get_by_label("Who decides").fill("Ada")
+    panel.get_by_label("Why (optional)").fill("the cloud")
+    page.get_by_role("heading", name="The Anvil").focus()
+    page.keyboard.press("3")
+    page.keyboard.press("p")
+    expect(panel.get_by_role("status")).to_contain_text("is that picture now")
+    page.get_by_role("heading", name="The Anvil").focus()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message
 
+HOST = "127.0.0.1:3010"
+
 
 @dataclass
 class Answer:
@@ -34,8 +36,8 @@ class Client:
     def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers)
 
-    def request(self, method: str, path: str, headers: dict[str, str] | None = None) -> Answer:
-        given = {"host": "127.0.0.1:3010", **{name.lower(): value for name, value in (headers or {}).items()}}
+    def request(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        given = {"host": HOST, **{name.lower(): value for name, value in (headers or {}).items()}}
         bare, _, query = path.partition("?")
         scope = {
             "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": bare,
@@ -45,7 +47,7 @@ class Client:
         answer = Answer()
 
         async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":

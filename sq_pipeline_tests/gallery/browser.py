@@ -1,5 +1,6 @@
 """A real browser and a real server for tests of the gallery's page."""
 
+import re
 import shutil
 import threading
 import time
@@ -11,13 +12,16 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from sq_pipeline.gallery.listening import take_port
 from sq_pipeline.gallery.server import gallery_app
 from sq_pipeline.gallery.survey import Survey
+from sq_pipeline.gallery.workshop import Workshop
 
 START_S = 60
+REFUSAL = re.compile(r"^Failed to load resource: .* status of (403|409) ")
+expect.set_options(timeout=20_000)
 SERIOUS = ("serious", "critical")
 
 
@@ -37,10 +41,11 @@ def open_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def served(survey: Survey) -> Iterator[str]:
+def served(survey: Survey, *, is_read_only: bool = False) -> Iterator[str]:
     """The gallery over a survey that looks by itself, and its address."""
     taken = take_port(0)
-    app = gallery_app(survey, is_read_only=False)
+    workshop = Workshop(survey)
+    app = gallery_app(survey, None if is_read_only else workshop)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_level="warning"))
     thread = threading.Thread(target=server.run, args=([taken],), daemon=True)
     survey.start()
@@ -52,6 +57,7 @@ def served(survey: Survey) -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
     finally:
         survey.stop()
+        workshop.stop(START_S)
         server.should_exit = True
         thread.join(START_S)
         taken.close()
@@ -63,7 +69,12 @@ def opened(browser: Browser, address: str, *, width: int = 1200, height: int = 8
     context = browser.new_context(viewport={"width": width, "height": height}, **more)
     page = context.new_page()
     wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+
+    def is_wrong(message: ConsoleMessage) -> bool:
+        """True for errors; a browser's own line on an answer that refuses something is none."""
+        return message.type in ("error", "warning") and not REFUSAL.search(message.text)
+
+    page.on("console", lambda message: wrong.append(message.text) if is_wrong(message) else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("dialog", lambda dialog: wrong.append(f"a dialog: {dialog.message}"))
     origin = address.split("#")[0].rpartition("/")[0]

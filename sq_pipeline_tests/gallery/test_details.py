@@ -1,8 +1,19 @@
 """All about one picture: prompt, tokens, what was dropped, what made it, its versions and takes."""
 
+import shutil
+
+import pytest
+
 from sq_pipeline.common.archive import archive_version
+from sq_pipeline.common.fingerprints import hash_file
+from sq_pipeline.gallery.survey import Survey
+from sq_pipeline.pipeline.choices.choose import adopt, lock, pick
+from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.settled import find_settled
 from sq_pipeline_tests.gallery.conftest import Shown
 from sq_pipeline_tests.pipeline.fast import chapter, poi
+from sq_pipeline_tests.pipeline.test_choices import choose, reword
+from sq_pipeline_tests.pipeline.test_theirs import retouch
 
 
 def test_what_made_a_fresh_picture_and_what_it_is_asked_with(shown: Shown) -> None:
@@ -62,7 +73,7 @@ def test_versions_of_before_are_found_in_the_store_and_in_the_archive(shown: Sho
     shown.look()
     in_game, before = shown.details("old", "mill")["versions"]
     assert (before["sha"], before["labels"]) == (first, [])
-    assert 0 < before["made_at_s"] <= in_game["made_at_s"]
+    assert "" < before["at"] <= in_game["at"]
     assert any("burnt mill" in line for line in before["differs"])
 
 
@@ -74,3 +85,64 @@ def test_takes_that_nobody_took_are_no_versions(in_states: Shown) -> None:
 def test_a_picture_that_nobody_expects_is_not_there(shown: Shown) -> None:
     assert shown.survey.details("no such id") is None
     assert shown.survey.tiles("no such id") is None
+
+
+KEPT = {"locked": lock, "adopted": adopt}
+
+
+@pytest.mark.parametrize("state", KEPT)
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_kept_picture_tells_who_keeps_it_what_made_it_and_what_would_be(
+    state: str, is_settled: bool, shown: Shown
+) -> None:
+    game, act = shown.game, KEPT[state]
+    place = game.data.published_image("west", "landscape", "mill")
+    seed = shown.details("old", "mill")["made"]["seed"]
+    if act is adopt:
+        retouch(place)
+    choose(game, act, *([None] if act is adopt else []))
+    reword(game)
+    game.bring_up()
+    shown.look()
+    if is_settled:
+        shown = Shown(game, Survey(game.data, lambda: Context(game.data, game.engines(game.data))))
+        shown.look()
+        context = Context(game.data, game.engines(game.data))
+        assert find_settled(context, context.catalog.worlds["west/old"], "landscape") is not None
+    tile, told = shown.tiles("old")["mill"], shown.details("old", "mill")
+    assert tile["state"] == told["state"] == state
+    assert "by Ada on" in tile["why"]
+    assert "would be made again because" in tile["why"]
+    assert "in the rain" in tile["why"]
+    assert [choice["told"].partition(" on ")[0] for choice in told["choices"]] == [f"{state} by Ada"]
+    assert any("in the rain" in reason for reason in told["otherwise"])
+    assert told["made"]["seed"] == seed
+    assert told["settings"]["base_model"] == "tiny-flux"
+    now, *_ = told["versions"]
+    assert now["labels"] == ["in the game", "kept"]
+    assert (
+        (now["sha"], now["version"]) == (tile["picture"]["sha"],) * 2 == (hash_file(place).removeprefix("sha256:"),) * 2
+    )
+    assert any("in the rain" in line for line in now["differs"])
+    assert shown.group("old")["counts"] == {"fresh": 2, state: 1}
+
+
+def test_a_picked_picture_tells_whose_pick_it_is(shown: Shown) -> None:
+    choose(shown.game, pick, 2)
+    shown.game.bring_up()
+    shown.look()
+    tile, (choice,) = shown.tiles("old")["mill"], shown.details("old", "mill")["choices"]
+    assert (tile["state"], tile["picked"].partition(" on ")[0]) == ("fresh", "take 2, picked by Ada")
+    assert (choice["act"], choice["take"], choice["by"], choice["why"]) == ("pick", 2, "Ada", "I like it")
+
+
+def test_a_kept_picture_whose_file_is_lost_fails(shown: Shown) -> None:
+    game = shown.game
+    choose(game, lock)
+    shutil.rmtree(game.data.store_root / "objects")
+    shutil.rmtree(game.data.chosen_pictures("west"))
+    game.data.published_image("west", "landscape", "mill").unlink()
+    shown.look()
+    told = shown.details("old", "mill")
+    assert (told["state"], told["picture"]) == ("failed", None)
+    assert any("put it back into" in reason for reason in told["reasons"])

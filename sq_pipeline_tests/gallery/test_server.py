@@ -15,7 +15,7 @@ from sq_pipeline_tests.gallery.conftest import HTML, Shown
 
 @pytest.fixture
 def client(shown: Shown) -> Client:
-    return Client(gallery_app(shown.survey, is_read_only=False))
+    return Client(gallery_app(shown.survey, None))
 
 
 _OURS = ["localhost", "localhost:3010", "127.0.0.1:3010", "[::1]", "[::1]:3010"]
@@ -103,7 +103,7 @@ def test_an_overview_that_did_not_change_is_not_sent_again(client: Client, shown
 
 
 def test_names_with_markup_are_only_texts_of_json(in_states: Shown) -> None:
-    client = Client(gallery_app(in_states.survey, is_read_only=True))
+    client = Client(gallery_app(in_states.survey, None))
     assert HTML not in client.get("/").text
     told = client.get(f"/api/groups/{in_states.group('old')['id']}")
     assert told.headers["content-type"] == "application/json"
@@ -116,7 +116,7 @@ def test_a_large_picture_has_a_small_one_for_the_grid(shown: Shown, tmp_path: Pa
     shown.look()
     picture = shown.tiles("old")["mill"]["picture"]
     assert (picture["w"], picture["h"], picture["thumb"]) == (1200, 900, True)
-    client = Client(gallery_app(shown.survey, is_read_only=False))
+    client = Client(gallery_app(shown.survey, None))
     thumb = client.get(f"/thumbs/{picture['sha']}")
     assert thumb.headers["content-type"] == "image/webp"
     assert len(thumb.content) < len(client.get(f"/pictures/{picture['sha']}").content) / 4

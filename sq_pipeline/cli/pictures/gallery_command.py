@@ -20,6 +20,9 @@ _ExportOption = Annotated[
 ]
 
 
+_GRACE_S = 3  # for a picture that is being rendered
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
 
@@ -28,12 +31,13 @@ def register(app: typer.Typer) -> None:
         data: DataOption = None,
         port: _PortOption = None,
         is_opened: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-        is_read_only: Annotated[bool, typer.Option("--read-only", help="Say that it is for looking only.")] = False,
+        is_read_only: Annotated[bool, typer.Option("--read-only", help="Let nothing be done on the page.")] = False,
         export: _ExportOption = None,
     ) -> None:
         """Show every expected picture, how it stands and why, on a page of this machine; Ctrl-C stops it.
 
-        The page follows a run by itself. With --export it is written as files, which need no server.
+        The page follows a run by itself. On it one rerolls, picks, locks, adopts and puts back pictures. With --export
+        it is written as files, which need no server.
         """
         from sq_pipeline.cli.parents import end_with_parent
         from sq_pipeline.common.layout import open_data_dir
@@ -41,6 +45,7 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.gallery.listening import HOST, answer_until_asked_to_end, take_port
         from sq_pipeline.gallery.server import gallery_app
         from sq_pipeline.gallery.survey import Survey
+        from sq_pipeline.gallery.workshop import Workshop
         from sq_pipeline.pipeline.context import Context
         from sq_pipeline.wiring import real_engines
 
@@ -62,8 +67,11 @@ def register(app: typer.Typer) -> None:
 
                 webbrowser.open(address)
 
+        workshop = None if is_read_only else Workshop(survey)
         survey.start()
         try:
-            answer_until_asked_to_end(gallery_app(survey, is_read_only=is_read_only), taken, when_ready)
+            answer_until_asked_to_end(gallery_app(survey, workshop), taken, when_ready)
         finally:
             survey.stop()
+            if workshop is not None:
+                workshop.stop(_GRACE_S)

@@ -49,7 +49,7 @@
   function isShown(tile, group) {
     if (chosen.states.size && !chosen.states.has(tile.state)) return false;
     if (!chosen.search) return true;
-    const said = folded([tile.name, tile.slug, tile.region, tile.kind, tile.why, group.world, group.genre, tile.state].join("\n"));
+    const said = folded([tile.name, tile.slug, tile.region, tile.kind, tile.why, tile.picked, group.world, group.genre, tile.state].join("\n"));
     return folded(chosen.search).split(/\s+/).every((word) => said.includes(word));
   }
 

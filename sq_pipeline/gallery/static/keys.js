@@ -37,6 +37,7 @@
   };
   const inPanel = { ArrowRight: () => G.panel.step(1), ArrowLeft: () => G.panel.step(-1), "?": openHelp };
   for (let number = 1; number <= 9; number += 1) inPanel[String(number)] = () => G.panel.showTake(number);
+  for (const key of G.actions.keys) inPanel[key] = () => G.actions.run(key);
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || G.find("help").open) return;

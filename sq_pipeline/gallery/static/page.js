@@ -48,6 +48,7 @@
         tell();
         if (isFirst) await G.panel.follow();
         else await G.panel.refresh(G.tiles.order());
+        G.actions.update(told.jobs || []); // after what came of them is shown
       }
     } catch (error) {
       lost = "The gallery has ended, or cannot be reached. What was there last is shown.";

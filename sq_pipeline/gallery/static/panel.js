@@ -11,11 +11,11 @@
     ? [G.make("dt", {}, name), G.make("dd", {}, ...value)] : []);
   const section = (name, ...inside) => (inside.flat().length ? [G.make("section", {}, G.make("h3", {}, name), ...inside)] : []);
   const list = (values) => (values.length ? [G.make("ul", {}, ...values.map((one) => G.make("li", {}, one)))] : []);
-  const when = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString() : "");
+  const when = (at) => (at ? new Date(at).toLocaleString() : "");
 
   function choicesOf(details) {
     const versions = details.versions.map((version, at) => ({ ...version, key: `v-${version.sha}`,
-      label: version.labels.join(", ") || `version ${at + 1}${version.made_at_s ? ` of ${when(version.made_at_s)}` : ""}` }));
+      label: version.labels.join(", ") || `version ${at + 1}${version.at ? ` of ${when(version.at)}` : ""}` }));
     const takes = details.takes.map((take) => ({ ...take, key: `t-${take.number}`,
       label: `take ${take.number}${take.seed === null ? "" : `, seed ${take.seed}`}` }));
     const known = details.picture && !versions.some((one) => one.sha === details.picture.sha)
@@ -39,6 +39,12 @@
       ? [G.make("p", { className: "dropped" }, "Left out to fit: ", G.make("del", {}, prompt.dropped.join(", ")))] : [];
     const negative = prompt.negative ? [G.make("p", {}, G.make("b", {}, "Not: "), prompt.negative)] : [];
     return section("Prompt", G.make("p", { className: "prompt" }, prompt.positive), ...negative, ...tokenBars(prompt), ...dropped);
+  }
+
+  function choicePart(details) {
+    const otherwise = details.otherwise.length
+      ? [G.make("p", {}, "It would be made again because:"), ...list(details.otherwise)] : [];
+    return section("What was chosen", ...list(details.choices.map((choice) => choice.told)), ...otherwise);
   }
 
   function whyPart(details) {
@@ -76,15 +82,22 @@
       const image = G.make("img", { loading: "lazy", alt: "", width: take.w, height: take.h, src: G.source.thumbAt(take) });
       G.fitPicture(image, take.w, take.h, 160, 160);
       return G.make("li", {}, G.make("button", { type: "button", "aria-label": `Compare with take ${take.number}`,
-        onclick: () => showTake(take.number) }, image, G.make("span", {}, `take ${take.number}`)));
+        onclick: () => showTake(take.number) }, image, G.make("span", {}, `take ${take.number}`)),
+        G.isReadOnly ? null : G.make("button", { type: "button", "aria-label": `Pick take ${take.number}`, onclick: () => G.actions.pick(take.number) }, "Pick"));
     })));
   }
 
   function versionsPart(details) {
-    const rows = details.versions.filter((one) => one.labels.length || one.differs.length || one.made_at_s).map((one) => G.make("li", {},
-      G.make("b", {}, one.labels.join(", ") || "before"), one.made_at_s ? ` of ${when(one.made_at_s)}` : "",
-      one.seed === null ? "" : `, seed ${one.seed}`, ...list(one.differs)));
+    const rows = details.versions.filter((one) => one.labels.length || one.differs.length || one.at).map((one) => G.make("li", {},
+      G.make("b", {}, one.labels.join(", ") || "before"), one.at ? ` of ${when(one.at)}` : "",
+      one.seed === null ? "" : `, seed ${one.seed}`, putBack(one), ...list(one.differs)));
     return rows.length > 1 ? section("Versions, and what would be otherwise now", G.make("ul", { className: "versions" }, ...rows)) : [];
+  }
+
+  function putBack(version) {
+    const isThere = version.labels.includes("in the game");
+    return G.isReadOnly || isThere ? null : G.make("button", { type: "button", className: "small",
+      "aria-label": `Put version ${version.version.slice(0, 12)} back`, onclick: () => G.actions.restore(version.version) }, "Put back");
   }
 
   function draw() {
@@ -93,7 +106,8 @@
     const choices = choicesOf(details);
     open.compare = choices.length ? G.makeCompare(choices) : null;
     const scroll = panel.scrollTop;
-    const focused = panel.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    const focused = panel.contains(document.activeElement) ? document.activeElement : null;
+    const label = focused?.getAttribute("aria-label");
     panel.replaceChildren(
       G.make("header", {},
         G.make("div", {}, G.make("h2", { id: "panel-name", tabIndex: -1 }, tile.name, " ", G.make("span", { className: `badge state-${details.state}` }, details.state)),
@@ -103,14 +117,15 @@
           G.make("button", { type: "button", "aria-label": "The picture after", onclick: () => step(1) }, "›"),
           G.make("button", { type: "button", "aria-label": "Close", onclick: close }, "✕"))),
       open.compare ? open.compare.element : G.make("p", { className: "none" }, "There is no picture yet."),
-      ...G.actions.buttonsFor(details),
-      ...takesPart(details), ...whyPart(details), ...promptPart(details.prompt), ...stackPart(details), ...madePart(details), ...versionsPart(details));
+      ...G.actions.partFor(details),
+      ...takesPart(details), ...choicePart(details), ...whyPart(details), ...promptPart(details.prompt), ...stackPart(details), ...madePart(details), ...versionsPart(details));
     if (open.compare) {
       if (kept) { open.compare.choose("left", kept[0]); open.compare.choose("right", kept[1]); }
       open.compare.fit();
     }
     panel.scrollTop = scroll;
-    if (focused) panel.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+    if (focused && panel.contains(focused)) focused.focus();
+    else if (label) panel.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus();
   }
 
   async function show(tile, group) {
@@ -166,7 +181,17 @@
   }
 
   function showTake(number) {
-    return Boolean(open?.compare?.choose("right", `t-${number}`));
+    const isThere = Boolean(open?.compare?.choose("right", `t-${number}`));
+    if (isThere && open.details.picture) open.compare.choose("left", `v-${open.details.picture.sha}`);
+    if (isThere && !G.isReadOnly) G.actions.tell([`Take ${number} is on the right; p picks it.`]);
+    return isThere;
+  }
+
+  // The number of the take on the right, or else on the left; null where there is none.
+  function takeShown() {
+    const [left, right] = open?.compare?.chosen() || [];
+    const found = [right, left].find((key) => key?.startsWith("t-"));
+    return found ? Number(found.slice(2)) : null;
   }
 
   // The panel is what the address says.
@@ -187,5 +212,5 @@
   window.addEventListener("popstate", follow);
   window.addEventListener("resize", () => open?.compare?.fit());
 
-  G.panel = { follow, refresh, close, step, showTake, isOpen: () => panel.open };
+  G.panel = { follow, refresh, close, step, showTake, takeShown, isOpen: () => panel.open };
 })();

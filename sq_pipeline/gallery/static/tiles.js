@@ -42,12 +42,13 @@
           src: G.source.thumbAt(tile.picture), onerror: (event) => event.target.closest(".frame")?.classList.add("lost") })
       : null;
     const frame = G.make("span", { className: image ? "frame" : "frame none" }, image);
-    const why = tile.state === "fresh" ? "" : tile.why || "";
+    const why = [tile.state === "fresh" ? "" : tile.why || "", tile.picked || ""].filter(Boolean).join("; ");
     const link = G.make("a", { className: `tile state-${tile.state}`, href: G.addressOf(group, tile), title: why,
         "data-id": tile.id, tabIndex: -1, "aria-label": `${tile.name}, ${tile.state}${why ? `: ${why}` : ""}` },
       frame,
       G.make("span", { className: "name" }, tile.name),
-      G.make("span", { className: "badge" }, tile.state));
+      G.make("span", { className: "badge" }, tile.state),
+      tile.picked ? G.make("span", { className: "mark" }, "picked") : null);
     return G.make("li", {}, link);
   }
 

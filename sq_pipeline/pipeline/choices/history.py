@@ -12,7 +12,7 @@ from typing import Any
 
 from sq_pipeline.common.archive import versions_of
 from sq_pipeline.common.errors import Fault, PictureError, SelectionError
-from sq_pipeline.common.fingerprints import hash_bytes, hash_file, short
+from sq_pipeline.common.fingerprints import hash_bytes, short
 from sq_pipeline.common.hints import command
 from sq_pipeline.pictures.png_file import read_png
 from sq_pipeline.pictures.provenance import PLACE, inputs_said
@@ -57,7 +57,7 @@ def picture_history(context: Context, picture: NamedPicture) -> list[PictureVers
             found[version.sha256] = replace(known, path=path, made_of=known.made_of or version.made_of)
     ordered = sorted(found.values(), key=lambda version: version.at)
     place = context.picture_place(picture.world, picture.tier, picture.subject.slug)
-    here = hash_file(place) if place.is_file() else ""
+    here = context.files.hash_of(place) if place.is_file() else ""
     kept = picture.world.choices.kept.get((picture.tier, picture.subject.slug))
     rows: list[PictureVersion] = []
     before: Mapping[str, Any] | None = None
@@ -81,13 +81,18 @@ def find_version(context: Context, picture: NamedPicture, version: str) -> tuple
         known = ", ".join(short(row.sha256) for row in rows[:_MOST]) or "none"
         raise SelectionError(Fault(picture.key, "VERSION", problem, f"known are {known}"))
     (row,) = found
-    stored = context.store.find(row.sha256, ".png")
-    path = context.data.root / row.path if row.path else context.store.lend(stored) if stored else None
+    path = file_of(context, row)
     content = path.read_bytes() if path is not None and path.is_file() else b""
     if hash_bytes(content) != row.sha256:
         more = command("history", picture.key, "--tier", picture.tier)
         raise SelectionError(Fault(picture.key, "VERSION", "its file is gone", f"take another: {more}"))
     return content, row.path or f"version {short(row.sha256)}"
+
+
+def file_of(context: Context, version: PictureVersion) -> Path | None:
+    """Where a version can be read; None where its file is gone."""
+    stored = None if version.path else context.store.find(version.sha256, ".png")
+    return context.data.root / version.path if version.path else context.store.lend(stored) if stored else None
 
 
 _MOST = 8
@@ -120,7 +125,7 @@ def _files(context: Context, picture: NamedPicture) -> Iterator[PictureVersion]:
         if texts.get(PLACE, f"{world.genre}/{world.name}/{slug}") != f"{world.genre}/{world.name}/{slug}":
             continue  # of another world that has this slug
         note = "" if made_of is not None else "by hand"
-        yield PictureVersion(hash_file(path), _at(path), made_of, data.relative(path), note=note)
+        yield PictureVersion(context.files.hash_of(path), _at(path), made_of, data.relative(path), note=note)
 
 
 def _at(path: Path) -> str:

@@ -39,7 +39,7 @@ def kept_step(
         else:
             step = replace(step, reasons=reasons)
     made_of = None if step.record is None else step.record.info.get("made_of")
-    return step, KeptPicture(choice, _otherwise(made_of, otherwise))
+    return step, KeptPicture(choice, _otherwise(made_of, otherwise), otherwise.inputs)
 
 
 def unkept(context: Context, step: Step) -> Step:

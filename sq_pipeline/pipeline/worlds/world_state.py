@@ -1,11 +1,13 @@
 """A tier of a world as it stands, and what its assets are called. Not here: finding out (`world_status`)."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sq_pipeline.common.tiers import TIER_NAMES, Tier, TierNames
 from sq_pipeline.content.prompts import Prompt
 from sq_pipeline.content.records import Choice, Subject, World
 from sq_pipeline.pipeline.context import Step
+from sq_pipeline.pipeline.inputs import Inputs
 from sq_pipeline.pipeline.store import Record
 
 
@@ -20,10 +22,13 @@ class AppliedEntry:
 
 @dataclass(frozen=True)
 class KeptPicture:
-    """A picture that a person locked or adopted. `otherwise`: why it would be made again, were it not."""
+    """A picture that a person locked or adopted. `otherwise`: why it would be made again, were it not; `inputs`: from
+    what, empty where that is not known.
+    """
 
     choice: Choice
     otherwise: tuple[str, ...]
+    inputs: Inputs = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
