@@ -45,7 +45,7 @@ def test_keys_are_those_of_the_design(game: DataDir) -> None:
     # each stands on what it is made from, and that on the sources
     wanted |= {f"{name}_inputs" for name in wanted}
     wanted |= {"sq_yaml", "keymaps", "verify_prompts/landscape", "base_models/tiny_flux", "gate/tiny_flux"}
-    wanted |= {"west/visual_style"}
+    wanted |= {"west/visual_style", "west/choices"}
     wanted |= {f"west/worlds/{world}/yaml" for world in ("old", "paper")}
     assert loaded == wanted | {f"west/loras/{name}/dataset_folder" for name in ("west_land", "paper_land")}
 
