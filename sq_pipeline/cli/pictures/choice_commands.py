@@ -13,10 +13,11 @@ from sq_pipeline.cli.options import DataOption, JsonOption, TierOption
 from sq_pipeline.cli.pictures.takes_command import PictureArgument
 from sq_pipeline.cli.printing import print_json, print_line, say
 from sq_pipeline.cli.terminal.completion import complete_picture
+from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 
 if TYPE_CHECKING:
-    from sq_pipeline.content.records import Choice
+    from sq_pipeline.content.records import Choice, World
     from sq_pipeline.pipeline.context import Context
     from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
 
@@ -62,20 +63,25 @@ def decide(
     choice = choose(context, picture)
     stands = place_now(directory, engines, name, picture.tier)
     if as_json:
-        place = context.picture_place(picture.world, picture.tier, picture.subject.slug)
-        place_words = {"genre": picture.world.genre, "world": picture.world.name, "poi": picture.subject.slug}
-        print_json(
-            {**place_words, "tier": picture.tier, "path": directory.relative(place), **_told(choice), "stands": stands}
-        )
+        slug = picture.subject.slug
+        place = context.picture_place(picture.world, picture.tier, slug)
+        print_json({**_named(directory, picture.world, picture.tier, slug, place), **_told(choice, stands)})
     else:
         print_line(f"{picture.key}: {'let go' if choice is None else choice.describe}")
         print_line(stands)
 
 
-def _told(choice: "Choice | None") -> dict[str, object]:
+def _named(data: DataDir, world: "World", tier: str, slug: str, place: Path) -> dict[str, object]:
+    """A picture as every JSON object names one: its file only where there is one."""
+    sha256 = hash_file(place) if place.is_file() else None
+    words = {"genre": world.genre, "world": world.name, "poi": slug, "tier": tier}
+    return {**words, "path": data.relative(place), "sha256": sha256}
+
+
+def _told(choice: "Choice | None", stands: str) -> dict[str, object]:
     from dataclasses import asdict
 
-    return {"choice": None if choice is None else asdict(choice)}
+    return {"choice": None if choice is None else asdict(choice), "stands": stands}
 
 
 def register(app: typer.Typer) -> None:
@@ -173,7 +179,11 @@ def register(app: typer.Typer) -> None:
         shown, choice = let_go(context, picture, tier)
         stands = place_now(directory, engines, picture, shown)
         if as_json:
-            print_json({"picture": picture, "tier": shown, **_told(choice), "stands": stands})
+            world, _, slug = picture.rpartition("/")
+            place = context.picture_place(context.catalog.worlds[world], shown, slug)
+            print_json(
+                {**_named(directory, context.catalog.worlds[world], shown, slug, place), **_told(choice, stands)}
+            )
         else:
             print_line(f"{picture}: no longer {'decided' if choice is None else choice.describe}")
             print_line(stands)
