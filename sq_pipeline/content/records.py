@@ -108,6 +108,13 @@ class WorldChoices:
         """Why it cannot be told what was decided of a picture."""
         return self.all_unclear or self.unclear.get((tier, slug), ())
 
+    def told(self, tier: str, slug: str) -> str:
+        """What was decided of a picture, in words; empty for nothing."""
+        found = (
+            choice for chosen in (self.kept, self.picks) for shown, choice in chosen.items() if shown == (tier, slug)
+        )
+        return "; ".join(choice.describe for choice in found)
+
     @property
     def shown(self) -> frozenset[Shown]:
         """All pictures of which something was decided."""

@@ -313,6 +313,7 @@ def _describe(pipeline: Context, state: WorldState, slug: str, record: Record) -
         "path": pipeline.data.relative(pipeline.picture_place(state.world, state.tier, slug)),
         "sha256": record.objects["picture"].sha256,
         "fingerprint": record.fingerprint,
+        **({"chosen": told} if (told := state.world.choices.told(state.tier, slug)) else {}),
     }
 
 

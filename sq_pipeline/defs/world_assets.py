@@ -29,7 +29,7 @@ from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.places import places_of
-from sq_pipeline.defs.resources import FAILED, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.resources import CHOSEN, FAILED, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of, plain_metadata, tags_of
 from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
@@ -244,7 +244,14 @@ def shown_of(
     told = {IN_USE: "; ".join(notes)} if notes and kind.shows else {}
     figures = plain_metadata(kind.figures(record))
     links = _links(pipeline, world, kind.adapters(record))
+    if subject is not None and kind.shows and (chosen := world.choices.told(_tier_of(record), subject.slug)):
+        told[CHOSEN] = chosen
     return {**told, **figures, **links, **metadata_of(pipeline, record, kind.shows, alt)}
+
+
+def _tier_of(record: Record) -> str:
+    """The tier of a picture's record, whether it was rendered or is kept."""
+    return str(record.info.get("tier") or record.info.get("provenance", {}).get("tier", ""))
 
 
 def _links(pipeline: Context, world: World, names: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import AssetKey, AssetRecordsFilter
 from PIL import Image
 
 from sq_pipeline.common.errors import PictureError, SelectionError
@@ -129,8 +130,14 @@ def test_a_take_that_is_gone_from_the_store_is_picked_and_rendered_again(done: G
     assert record is not None
     context_of(done).store.lend(record).unlink()
     assert "to be rendered" in choose(done, pick, 2)
-    assert len(done.run().rendered) == 1
+    (rendered,) = done.run().rendered
+    assert rendered["chosen"].startswith("take 2, picked by Ada on ")
     assert file_of(done).read_bytes() == take
+    (event,) = done.instance.fetch_materializations(
+        AssetRecordsFilter(AssetKey(["west", "worlds", "old", "poi_images"]), asset_partitions=["mill"]), limit=1
+    ).records
+    assert event.asset_materialization is not None
+    assert str(event.asset_materialization.metadata["chosen"].value).startswith("take 2, picked by Ada")
 
 
 def _hash(content: bytes) -> str:
