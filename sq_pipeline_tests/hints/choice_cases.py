@@ -14,17 +14,8 @@ from sq_pipeline.common.fingerprints import hash_file, short
 from sq_pipeline.pipeline.choices.choose import lock, pick
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
-from sq_pipeline_tests.pipeline.test_choices import (
-    MILL,
-    choices_file,
-    choose,
-    context_of,
-    file_of,
-    line,
-    reword,
-    take_of,
-    write,
-)
+from sq_pipeline_tests.pipeline.test_choices import MILL, choices_file, choose, context_of, file_of, reword, take_of
+from sq_pipeline_tests.pipeline.test_choices_file import line, write
 from sq_pipeline_tests.pipeline.test_theirs import paint, retouch
 
 Do = Callable[[Game], Any]
