@@ -136,6 +136,14 @@ BY_PEOPLE: dict[str, tuple[str, ...]] = {
         "put its file back",
         "…; nothing was kept",
     ),
+    "what a browser sends to the gallery, whose tests see it refused": (
+        "choose a file",
+        "name the number of a take",
+        "send a smaller one",
+        "send none",
+        "the terminal of the gallery has more",
+        "write it in digits",
+    ),
     "a training, judged by its author": (
         "choose a word in plain Latin letters",
         "name the base model of your trainings",
