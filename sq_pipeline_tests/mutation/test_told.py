@@ -89,7 +89,8 @@ def in_turn(count: int) -> list[Any]:
     return [pytest.param(number, marks=() if number == 0 else pytest.mark.long) for number in range(count)]
 
 
-@pytest.mark.parametrize("turn", in_turn(TURNS))
+@pytest.mark.long
+@pytest.mark.parametrize("turn", range(TURNS))
 def test_every_edit_and_what_was_made_of_the_one_before(turn: int, pages: Pages, bench: Bench) -> None:  # noqa: F811
     first = bench.game
     for edit in EDITS[turn :: EACH * TURNS]:

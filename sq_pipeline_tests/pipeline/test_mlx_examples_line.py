@@ -51,6 +51,7 @@ def engines_of(place: Place) -> Engines:
     return replace(fakes, trainer=lambda name: {"mlx-examples": trainer}[name], trainer_versions=versions)
 
 
+@pytest.mark.long
 def test_the_adapter_enters_the_flow(place: Place) -> None:
     context = Context(place.data, engines_of(place))
     adapter = context.adapter("west_land")

@@ -92,7 +92,7 @@ def verify_image(context: Context, path: Path, *, is_rendered_again: bool = Fals
         adopted = read_adopted_provenance(png.texts, str(path))
         seen = verify_adopted(context, adopted, png, is_rendered_again=is_rendered_again)
         return ImageReport(str(path), hashed, adopted, tuple(seen))
-    if kind == "request":
+    if kind is not None:  # one that is none of ours is told by the reader of requests
         asked = read_request_provenance(png.texts, str(path))
         found = verify_request(context, asked, png, is_rendered_again=is_rendered_again)
         return ImageReport(str(path), hashed, asked, tuple(found))
