@@ -16,7 +16,7 @@ from sq_pipeline.adapters.safetensors_file import open_safetensors
 from sq_pipeline.common.errors import PictureError
 from sq_pipeline.common.fingerprints import canonical_json, fingerprint, hash_bytes
 from sq_pipeline.pictures.png_file import encode_png, read_png
-from sq_pipeline.pictures.provenance import CHIP, CHUNKS, FINGERPRINT, INPUTS, PLACE, PROVENANCE, STACK
+from sq_pipeline.pictures.provenance import CHIP, CHUNKS, FINGERPRINT, INPUTS, PLACE, PROVENANCE, STACK, Provenance
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import ImageReport, verify_image
@@ -83,6 +83,7 @@ def test_a_true_picture_agrees_in_everything(done: Game) -> None:
 
 def test_what_it_says_is_what_there_was(done: Game) -> None:
     said = verify(done).provenance
+    assert isinstance(said, Provenance)
     (adapter,) = said.adapters
     path = done.data.lora_root / "west/landscape.safetensors"
     assert adapter.file == "west/landscape.safetensors"

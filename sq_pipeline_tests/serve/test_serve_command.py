@@ -17,6 +17,7 @@ from sq_pipeline.defs.instance import open_instance
 from sq_pipeline.defs.runs import bring_up_to_date
 from sq_pipeline.engines import factory
 from sq_pipeline.pictures.ports import RenderRequest
+from sq_pipeline.pictures.provenance import RequestProvenance
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.verify_image.image import verify_image
 from sq_pipeline.pipeline.worlds.make_world_asset import make_world_asset
@@ -134,7 +135,9 @@ def test_a_picture_of_the_server_tells_the_truth(served: DataDir, process: "subp
     told = {check.name: check.outcome for check in report.checks}
     assert {name for name, outcome in told.items() if outcome != "agrees"} == {"store"}
     assert told["rendered again"] == "agrees"
-    assert report.provenance.tokens[1].tokens < report.provenance.tokens[0].tokens
+    said = report.provenance
+    assert isinstance(said, RequestProvenance)
+    assert said.tokens[1].tokens < said.tokens[0].tokens
 
 
 def test_a_second_one_ends_at_once_and_says_why(served: DataDir, process: "subprocess.Popen[str]") -> None:
