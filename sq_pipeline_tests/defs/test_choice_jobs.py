@@ -18,7 +18,8 @@ from sq_pipeline_tests.defs.test_sources import load, stale_in_plan
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
-from sq_pipeline_tests.pipeline.test_choices import choices_file, file_of, line, renders, reword, take_of, write
+from sq_pipeline_tests.pipeline.test_choices import choices_file, file_of, renders, reword, take_of
+from sq_pipeline_tests.pipeline.test_choices_file import line, write
 from sq_pipeline_tests.pipeline.test_theirs import paint, retouch
 
 pytestmark = pytest.mark.takes(s=60)

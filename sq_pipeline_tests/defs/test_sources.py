@@ -18,7 +18,7 @@ from sq_pipeline_tests.defs.staleness import stale_in_dagster
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.fast import chapter, lora, poi, write_dataset, write_yaml
 from sq_pipeline_tests.pipeline.game import Game
-from sq_pipeline_tests.pipeline.test_choices import line, write
+from sq_pipeline_tests.pipeline.test_choices_file import line, write
 
 
 def load(game: Game) -> Definitions:
