@@ -99,6 +99,7 @@ def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signal
     port = free_port()
     with _started(data, *_ui(data, port)) as process:
         wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
+        wait(lambda: bool(_said(data)), START_S, "its address")
         assert len(_left(data)) > 3
         if number is signal.SIGTERM:
             for other in (free_port(), port):
