@@ -4,11 +4,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +26,7 @@ _HOST = "127.0.0.1"
 _OWN_FOLDER = Path(__file__).resolve().parents[2]  # what the package was installed into
 _GRACE_S = 6  # for Dagster to end by itself; what is left of it then is ended
 _LOOK_S = 0.25
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
 _LOG = "ui.log"  # in Dagster's folder: all that it says, since the last start
 
 # Dagster's own words on the terminal: with `--verbose` as it has them, otherwise errors alone
@@ -54,6 +54,7 @@ def register(app: typer.Typer) -> None:
         """
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
+        from sq_pipeline.common.processes.asked_to_end import heard
         from sq_pipeline.common.processes.deaths import describe_exit
         from sq_pipeline.common.processes.guarded_process import run_guarded
         from sq_pipeline.defs.instance import open_instance, prepare_home
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
         end_with_parent()
         directory = open_data_dir(data_root(data))
-        with _signals_as_interrupts(), hold_pages_lock(directory, f"http://{_HOST}:{port}"):
+        with heard(_ENDS, _interrupt), hold_pages_lock(directory, f"http://{_HOST}:{port}"):
             _insist_free(port)
             with open_instance(directory, say) as instance:
                 sync_partitions(read_content(directory), instance)
@@ -147,19 +148,6 @@ def _insist_free(port: int) -> None:
             ) from None
 
 
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Being asked to end, and a terminal that is closed, are as Ctrl-C; unless a person had them ignored (`nohup`)."""
-
-    def interrupt(_signal: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _interrupt(_signal: int, _frame: object) -> None:
+    """Being asked to end, and a terminal that is closed, are as Ctrl-C."""
+    raise KeyboardInterrupt

@@ -102,6 +102,11 @@ def hash_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> st
     return f"sha256:{digest.hexdigest()}"
 
 
+def begins_with(digest: str, digits: str) -> bool:
+    """True where a person may mean this hash by these first digits, with `sha256:` before them or without."""
+    return bool(digits) and short(digest, 64).startswith(short(digits, 64))
+
+
 def short(hash_text: str, digits: int = 12) -> str:
     """The first digits of a hash, for people."""
     return hash_text.removeprefix("sha256:")[:digits]

@@ -5,6 +5,7 @@ and a file that cannot be read all of its genre's, so that nothing is made again
 entering a choice (`pipeline.choices`).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,11 @@ from sq_pipeline.content.records import SEEDS, Act, Choice, Shown, Subject, Worl
 
 ACTS: tuple[Act, ...] = get_args(Act)
 KEYS = ("picture", "tier", "act", "take", "seed", "file_sha256", "by", "at", "why")  # in the order of a line
+
+HEAD = "# Written by sq-pipeline: what people chose of single pictures. Keep it, and chosen/, under version control.\n"
+_OURS = HEAD.partition(":")[0]
+_OUR_KEYS = re.compile(r"\b(picture|act|take|seed|file_sha256|by|at)\s*:")
+_ENOUGH = 3  # of our keys: a game may have choices of another kind in a file of this name
 
 _MARKS = ("<<<<<<<", "=======", ">>>>>>>")
 _SEED = r"^sha256:[0-9a-f]{64}$"
@@ -123,6 +129,10 @@ def read_choices(data: DataDir, genre: str) -> ChoicesFile:
     """The choices of a genre; never raises for what is wrong in the file."""
     path = data.picture_choices(genre)
     file = ChoicesFile(data.relative(path), genre=genre)
+    if is_of_others(path):
+        problem = "is not read: it holds no choices of pictures"
+        file.warnings.append(Fault(file.file, "", problem, "rename it, if you want to choose pictures; or leave it"))
+        return file
     read = file.read(_File, path)
     if file.is_unread:
         file.of_any = file.faults = [of_merge(path, fault) for fault in file.faults]
@@ -133,6 +143,15 @@ def read_choices(data: DataDir, genre: str) -> ChoicesFile:
         _take(file, found, line, f"choices[{number}]")
     file.worlds = {world: _settle(file, world, said) for world, said in sorted(found.items())}
     return file
+
+
+def is_of_others(path: Path) -> bool:
+    """True for a file of this name that is somebody's, for something else: neither our head nor our keys are in it."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        return False  # told as any file that cannot be read
+    return bool(text.strip()) and _OURS not in text and len(set(_OUR_KEYS.findall(text))) < _ENOUGH
 
 
 def of_merge(path: Path, fault: Fault) -> Fault:

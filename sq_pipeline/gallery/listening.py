@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.hints import option
+from sq_pipeline.common.processes.asked_to_end import heard
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 3010
@@ -55,15 +56,8 @@ class _Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, end)
-        try:
+        with heard(_SIGNALS, end):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def answer_until_asked_to_end(app: ASGIApp, taken: socket.socket, when_ready: Callable[[], None]) -> None:

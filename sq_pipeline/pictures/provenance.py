@@ -243,6 +243,14 @@ def read_adopted_provenance(texts: Mapping[str, str], file: str) -> AdoptedProve
     return provenance
 
 
+def read_any_provenance(texts: Mapping[str, str], file: str) -> Provenance | AdoptedProvenance | None:
+    """What a picture of a place says, rendered or adopted; None for one of another kind. Raises PictureError."""
+    kind = kind_said(texts)
+    if kind is None:
+        return read_provenance(texts, file)[0]
+    return read_adopted_provenance(texts, file) if kind == "adopted" else None
+
+
 def inputs_said(texts: Mapping[str, str], file: str) -> dict[str, Any] | None:
     """The inputs that a picture of a place was rendered from, or painted over. Raises PictureError."""
     if kind_said(texts) == "adopted":

@@ -12,14 +12,8 @@ from pathlib import Path
 from sq_pipeline.common.errors import PictureError
 from sq_pipeline.common.fingerprints import hash_bytes
 from sq_pipeline.common.tiers import Tier
-from sq_pipeline.pictures.png_file import PngFile, read_png
-from sq_pipeline.pictures.provenance import (
-    AdoptedProvenance,
-    Provenance,
-    kind_said,
-    read_adopted_provenance,
-    read_provenance,
-)
+from sq_pipeline.pictures.png_file import read_png
+from sq_pipeline.pictures.provenance import read_any_provenance
 from sq_pipeline.pipeline.context import Context
 
 _KINDS = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"))
@@ -66,14 +60,6 @@ def _found(context: Context, path: Path) -> list[str | None]:
     return json.loads(context.files.remember(path, "whose", lambda: json.dumps(_look(path))))
 
 
-def _said(png: PngFile, file: str) -> Provenance | AdoptedProvenance | None:
-    """What a picture of a place says; None for one of another kind. Raises PictureError."""
-    kind = kind_said(png.texts)
-    if kind is None:
-        return read_provenance(png.texts, file)[0]
-    return read_adopted_provenance(png.texts, file) if kind == "adopted" else None
-
-
 def _look(path: Path) -> list[str | None]:
     """What is wrong with it, of which tier and slug it is a picture of ours, and the hash of its pixels."""
     try:
@@ -84,7 +70,7 @@ def _look(path: Path) -> list[str | None]:
         return ["is not a picture of ours", None, None]
     hashed = hash_bytes(png.pixels.tobytes())
     try:
-        said = _said(png, path.name)
+        said = read_any_provenance(png.texts, path.name)
     except PictureError:
         said = None
     if said is None:

@@ -35,23 +35,23 @@ def items(count: int, reason: str = "{}: is torn; look at it") -> list[dict[str,
     return [{"asset": f"a/{n}", "reason": reason.format(n), "chain": []} for n in range(count)]
 
 
-MANY = [Tally(f"g/w{n}", "landscape", {"rendered": 2, "kept": 1}) for n in range(300)]
+MANY = [Tally(f"g/w{n}", "landscape", {"rendered": 2, "fresh": 1}) for n in range(300)]
 FAILED = [Tally(WESTERN, "landscape", {"rendered": 20, "not made": 7})]
 
 # name: the report, and parts of what is said
 CASES: dict[str, tuple[RunReport, list[str]]] = {
     "nothing to do": (of(skipped=9), ["nothing to do; 9 were fresh; 0.0 s"]),
-    "only a world that kept all": (of([Tally("g/w", "landscape", {"kept": 3})], skipped=9), ["nothing to do; 9"]),
+    "only a world that is fresh": (of([Tally("g/w", "landscape", {"fresh": 3})], skipped=9), ["nothing to do; 9"]),
     "27 pictures of a world": (
         of([Tally(WESTERN, "landscape", {"rendered": 27})], rendered=[picture("g", str(n)) for n in range(27)]),
         ["27 rendered; 0 were fresh", "look at games/mine/content/genre_packs/g/images/poi"],
     ),
     "one picture": (
-        of([Tally("g/w", "landscape", {"rendered": 1, "kept": 2})], rendered=[picture("g", "mill")]),
+        of([Tally("g/w", "landscape", {"rendered": 1, "fresh": 2})], rendered=[picture("g", "mill")]),
         ["1 rendered; ", "look at games/mine/content/genre_packs/g/images/poi/mill.png"],
     ),
     "only put in place": (
-        of([Tally("g/w", "landscape", {"put in place": 1, "kept": 2})], skipped=4), ["1 put in place; 4 were fresh"]
+        of([Tally("g/w", "landscape", {"put in place": 1, "fresh": 2})], skipped=4), ["1 put in place; 4 were fresh"]
     ),
     "only a gallery": (of(renewed=["g/worlds/w/gallery"]), ["1 asset brought up to date, nothing had to be made"]),
     "two tiers": (
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[RunReport, list[str]]] = {
         ["g/w, landscape         1", "g/w, portrait          4"],
     ),
     "300 worlds": (of(MANY, rendered=[picture(f"g{n}", "a") for n in range(300)]),
-                   ["and 292 more       584   292", "300 rendered", "and at 298 more folders"]),
+                   ["and 292 more       584    292", "300 rendered", "and at 298 more folders"]),
     "a failed picture": (of(FAILED, [("g/w/poi_images:mill", REASON)]),
                          [f"failed: g/w/poi_images:mill: {REASON}"]),
     "seven failed alike": (of(FAILED, [(f"g/w/poi_images:p{n}", f"p{n}: {REASON}") for n in range(7)]),

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from sq_pipeline.common.fingerprints import hash_file, short
+from sq_pipeline.content.choices import HEAD
 from sq_pipeline.pipeline.choices.choose import lock, pick
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
@@ -57,7 +58,15 @@ def _lines(*lines: str) -> Do:
 
 
 def _text(text: str) -> Do:
-    return lambda game: choices_file(game).write_text(text) and None
+    return lambda game: choices_file(game).write_text(HEAD + text) and None
+
+
+def _of_the_game(game: Game) -> None:
+    choices_file(game).write_text("choices: [{id: ask, text: Who are you?}]\n")
+
+
+def _renamed(game: Game) -> None:
+    choices_file(game).rename(choices_file(game).with_name("dialogue.yaml"))
 
 
 def _lock(name: str = MILL) -> Do:
@@ -149,6 +158,8 @@ _TAKE_2 = "ROOT/store/takes/west/old/landscape/mill/take-2.png"
 
 CASES = (
     # the file
+    ChoiceCase("rename it, if you want to choose pictures; or leave it", "plan", _of_the_game, _renamed),
+    ChoiceCase("rename it, or move it away", "lock|west/old/mill|--by|Ada", _of_the_game, _renamed),
     ChoiceCase("begin each choice with `- `", "plan", _text("choices: {}\n"), _lines(line())),
     ChoiceCase("write `{picture: WORLD/SLUG, act: …}`", "plan", _text("choices:\n- 7\n"), _lines(line())),
     ChoiceCase("remove it: the file holds `choices` alone", "plan", _text("choices: []\nmore: 1\n"), _lines(line())),

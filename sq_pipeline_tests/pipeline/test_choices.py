@@ -348,6 +348,16 @@ def test_a_version_that_only_the_archive_has_is_restored(done: Game) -> None:
     assert file_of(done).read_bytes() == mine
 
 
+def test_an_archived_file_of_a_place_with_a_longer_name_is_no_version(done: Game) -> None:
+    archive = done.data.genre_root("west") / "images/archive"
+    archive.mkdir()
+    for name in ("mill_house.png", "mill2.1234abcd.png"):
+        paint(archive / name)
+    assert len(history_of(done)) == 1
+    paint(archive / "mill.png")
+    assert len(history_of(done)) == 2
+
+
 def test_a_version_that_is_not_there_is_told_with_those_that_are(done: Game) -> None:
     with pytest.raises(SelectionError, match="no version begins with 'zzz'; known are "):
         choose(done, restore, "zzz")

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from sq_pipeline.common.errors import ContentError
+from sq_pipeline.content.choices import HEAD
 from sq_pipeline.pipeline.choices.choose import lock, pick
 from sq_pipeline_tests.pipeline.fast import chapter, poi
 from sq_pipeline_tests.pipeline.game import Game
@@ -58,7 +60,7 @@ def test_a_file_that_cannot_be_understood_stops_all_of_its_genre(done: Game) -> 
         (f"choices:\n- {line(picture='', pictur='old/mill')}\n", "pictur: unknown key"),
         ("choices:\n- 7\n", "is a number"),
     ):
-        choices_file(done).write_text(text)
+        choices_file(done).write_text(HEAD + text)
         assert any(told in fault for fault in done.plan()["faults"]), (text, done.plan()["faults"])
         assert done.run().rendered == []
     choices_file(done).unlink()
@@ -95,3 +97,25 @@ def test_a_choice_of_a_picture_that_is_not_there_is_told(done: Game) -> None:
     told = [warning for warning in done.plan()["warnings"] if "choices.yaml" in warning]
     assert len(told) == 2
     assert done.plan()["faults"] == []
+
+
+THEIRS = {
+    "a dialogue": "choices:\n- {id: ask, text: Who are you?, next: tale}\n",
+    "a mapping": "start: {picture: door.png, options: [left, right]}\n",
+    "no YAML": "choices: [\n",
+    "prose": "what the hero may do\n",
+}
+
+
+@pytest.mark.parametrize("case", THEIRS)
+def test_a_file_of_this_name_that_is_the_game_s_own_stops_nothing_and_is_never_written(case: str, done: Game) -> None:
+    choices_file(done).write_text(THEIRS[case])
+    reword(done)
+    plan = done.plan()
+    assert plan["faults"] == []
+    assert any("choices.yaml: is not read: it holds no choices of pictures" in line for line in plan["warnings"])
+    assert len(done.run().rendered) == 1
+    with pytest.raises(ContentError, match="is not written over"):
+        choose(done, lock)
+    assert choices_file(done).read_text() == THEIRS[case]
+    assert not done.data.chosen_pictures("west").exists()

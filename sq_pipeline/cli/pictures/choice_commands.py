@@ -17,6 +17,7 @@ from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.common.layout import DataDir, data_root, open_data_dir
 
 if TYPE_CHECKING:
+    from sq_pipeline.common.tiers import Tier
     from sq_pipeline.content.records import Choice, World
     from sq_pipeline.pipeline.context import Context
     from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
@@ -62,26 +63,31 @@ def decide(
     picture = find_picture(context, name, tier)
     choice = choose(context, picture)
     stands = place_now(directory, engines, name, picture.tier)
-    if as_json:
-        slug = picture.subject.slug
-        place = context.picture_place(picture.world, picture.tier, slug)
-        print_json({**_named(directory, picture.world, picture.tier, slug, place), **_told(choice, stands)})
-    else:
-        print_line(f"{picture.key}: {'let go' if choice is None else choice.describe}")
-        print_line(stands)
+    said = "let go" if choice is None else choice.describe
+    _show(context, picture.world, picture.tier, picture.subject.slug, choice, said, stands, as_json=as_json)
 
 
-def _named(data: DataDir, world: "World", tier: str, slug: str, place: Path) -> dict[str, object]:
-    """A picture as every JSON object names one: its file only where there is one."""
-    sha256 = hash_file(place) if place.is_file() else None
-    words = {"genre": world.genre, "world": world.name, "poi": slug, "tier": tier}
-    return {**words, "path": data.relative(place), "sha256": sha256}
-
-
-def _told(choice: "Choice | None", stands: str) -> dict[str, object]:
+def _show(
+    context: "Context",
+    world: "World",
+    tier: "Tier",
+    slug: str,
+    choice: "Choice | None",
+    said: str,
+    stands: str,
+    *,
+    as_json: bool,
+) -> None:
+    """What was decided and how the picture stands, or JSON that names the picture as all does."""
     from dataclasses import asdict
 
-    return {"choice": None if choice is None else asdict(choice), "stands": stands}
+    if not as_json:
+        print_line(f"{world.key}/{slug}: {said}\n{stands}")
+        return
+    place = context.picture_place(world, tier, slug)
+    named = {"genre": world.genre, "world": world.name, "poi": slug, "tier": tier, "path": context.data.relative(place)}
+    sha256 = hash_file(place) if place.is_file() else None
+    print_json({**named, "sha256": sha256, "choice": None if choice is None else asdict(choice), "stands": stands})
 
 
 def register(app: typer.Typer) -> None:
@@ -178,12 +184,6 @@ def register(app: typer.Typer) -> None:
         context = Context(directory, engines, looks_ahead=False)
         shown, choice = let_go(context, picture, tier)
         stands = place_now(directory, engines, picture, shown)
-        if as_json:
-            world, _, slug = picture.rpartition("/")
-            place = context.picture_place(context.catalog.worlds[world], shown, slug)
-            print_json(
-                {**_named(directory, context.catalog.worlds[world], shown, slug, place), **_told(choice, stands)}
-            )
-        else:
-            print_line(f"{picture}: no longer {'decided' if choice is None else choice.describe}")
-            print_line(stands)
+        key, _, slug = picture.rpartition("/")
+        said = f"no longer {'decided' if choice is None else choice.describe}"
+        _show(context, context.catalog.worlds[key], shown, slug, choice, said, stands, as_json=as_json)

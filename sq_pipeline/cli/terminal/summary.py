@@ -46,7 +46,7 @@ def _rows(lines: Iterable[str], width: int) -> int:
 
 def _worlds(tallies: Sequence[Tally], width: int) -> list[str]:
     """A row for each world that something happened to, those with something amiss first."""
-    told = [tally for tally in tallies if set(tally.counts) - {"kept"}]
+    told = [tally for tally in tallies if set(tally.counts) - {"fresh"}]
     told.sort(key=lambda tally: (not tally.counts.get("not made"), not tally.counts.get("waiting")))
     shown: list[Outcome] = [name for name in _OUTCOMES if any(tally.counts.get(name) for tally in told)]
     if not told or not shown:

@@ -4,7 +4,7 @@ Not here: what comes of it (the asset `promoted_adapter`).
 """
 
 from sq_pipeline.common.errors import Fault, SelectionError
-from sq_pipeline.common.fingerprints import short
+from sq_pipeline.common.fingerprints import begins_with, short
 from sq_pipeline.common.hints import command
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.context import Context
@@ -57,7 +57,7 @@ def _earlier(adapter: Adapter, sign_offs: tuple[SignOff, ...], current: SignOff 
             problem = "no other version was ever promoted"
             raise SelectionError(Fault(adapter.key, "", problem, f"see {command('adapter history', adapter.name)}"))
         return others[0]
-    found = [one for one in reversed(sign_offs) if to and short(one.adapter_version, 64).startswith(short(to, 64))]
+    found = [one for one in reversed(sign_offs) if begins_with(one.adapter_version, to or "")]
     versions = {one.adapter_version for one in found}
     if len(versions) != 1:
         problem = f"no version begins with {to!r}" if not versions else f"{to!r} is the beginning of several versions"

@@ -13,12 +13,15 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.locks import hold_choices_lock
 from sq_pipeline.common.strict_yaml import dump_line, is_list, is_mapping, parse_yaml, read_text
 from sq_pipeline.common.tiers import TIERS, Tier, find_tier
-from sq_pipeline.content.choices import line_of, of_merge
+from sq_pipeline.content.choices import HEAD, is_of_others, line_of, of_merge
 from sq_pipeline.content.records import Choice
 
-_HEAD = "# Written by sq-pipeline: what people chose of single pictures. Keep it, and chosen/, under version control.\n"
-
 Line = Any  # as it stands in the file: a mapping, if nothing is wrong with it
+
+
+def insist_ours(data: DataDir, genre: str) -> None:
+    """Raise ContentError where nothing can be written down: the file is somebody's, or cannot be read."""
+    _read(data, genre)
 
 
 def enter_choice(data: DataDir, genre: str, picture: str, tier: Tier, choice: Choice) -> None:
@@ -83,6 +86,9 @@ def _read(data: DataDir, genre: str) -> list[Line]:
     file = data.relative(path)
     if not path.exists():
         return []
+    if is_of_others(path):
+        problem = "holds no choices of pictures, and is not written over"
+        raise ContentError(Fault(file, "", problem, "rename it, or move it away"))
     try:
         value = parse_yaml(read_text(path, file), file)
     except ContentError as error:
@@ -94,7 +100,7 @@ def _read(data: DataDir, genre: str) -> list[Line]:
 
 
 def _text(lines: list[Line]) -> str:
-    return _HEAD + "choices:\n" + "".join(f"- {dump_line(line)}\n" for line in sorted(lines, key=_place))
+    return HEAD + "choices:\n" + "".join(f"- {dump_line(line)}\n" for line in sorted(lines, key=_place))
 
 
 def _place(line: Line) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from sq_pipeline.content.prompts import seed_for
 from sq_pipeline.content.records import SEEDS, Act, Choice, Shown, World
 from sq_pipeline.pictures.png_file import parse_png
 from sq_pipeline.pipeline.choices.adopted import picture_of
-from sq_pipeline.pipeline.choices.choices_file import drop_choices, enter_choice, move_choices
-from sq_pipeline.pipeline.choices.history import find_version
+from sq_pipeline.pipeline.choices.choices_file import drop_choices, enter_choice, insist_ours, move_choices
+from sq_pipeline.pipeline.choices.history import read_version
 from sq_pipeline.pipeline.choices.looked_at import why_another_take
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.worlds.kept import put_chosen
@@ -93,7 +93,7 @@ def restore(context: Context, picture: NamedPicture, version: str, said: Said) -
     Raises SelectionError where nobody is named, for a version that there is not, and one whose file is gone.
     """
     _insist(said)
-    content, file = find_version(context, picture, version)
+    content, file = read_version(context, picture, version)
     return _keep(context, picture, "lock", content, file, said)
 
 
@@ -157,6 +157,7 @@ def _keep(context: Context, picture: NamedPicture, act: Act, content: bytes, fil
     known = picture.world.choices.kept.get((picture.tier, slug))
     if known is not None and known.file_sha256 == hashed:
         return known
+    insist_ours(context.data, picture.world.genre)
     put_chosen(context, picture.world.genre, slug, content)
     return _enter(context, picture, replace(_choice(act, said), file_sha256=hashed))
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from sq_pipeline.common.archive import versions_of
 from sq_pipeline.common.errors import Fault, PictureError, SelectionError
-from sq_pipeline.common.fingerprints import hash_bytes, short
+from sq_pipeline.common.fingerprints import begins_with, hash_bytes, short
 from sq_pipeline.common.hints import command
 from sq_pipeline.pictures.png_file import read_png
-from sq_pipeline.pictures.provenance import PLACE, inputs_said
+from sq_pipeline.pictures.provenance import inputs_said, read_any_provenance
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
@@ -72,10 +72,10 @@ def picture_history(context: Context, picture: NamedPicture) -> list[PictureVers
     return rows[::-1]
 
 
-def find_version(context: Context, picture: NamedPicture, version: str) -> tuple[bytes, str]:
+def read_version(context: Context, picture: NamedPicture, version: str) -> tuple[bytes, str]:
     """The bytes of the version that is meant by its first digits, and the file's name. Raises SelectionError."""
     rows = picture_history(context, picture)
-    found = [row for row in rows if version and short(row.sha256, 64).startswith(short(version, 64))]
+    found = [row for row in rows if begins_with(row.sha256, version)]
     if len(found) != 1:
         problem = f"no version begins with {version!r}" if not found else f"{version!r} begins several versions"
         known = ", ".join(short(row.sha256) for row in rows[:_MOST]) or "none"
@@ -117,15 +117,25 @@ def _files(context: Context, picture: NamedPicture) -> Iterator[PictureVersion]:
     for path in dict.fromkeys((*archived, *chosen[1:])):
         if path.is_symlink() or not path.is_file():
             continue
+        sha256, made_of = context.files.hash_of(path), None
         try:
             texts = read_png(path, "sq.").texts
-            made_of = inputs_said(texts, path.name)
+            said = read_any_provenance(texts, path.name)
+            made_of = inputs_said(texts, path.name) if said is not None else None
         except PictureError:
-            texts, made_of = {}, None
-        if texts.get(PLACE, f"{world.genre}/{world.name}/{slug}") != f"{world.genre}/{world.name}/{slug}":
-            continue  # of another world that has this slug
+            said = None
+        if said is None and not _is_named_so(path, slug, sha256):
+            continue
+        if said is not None and (said.place, said.tier) != (f"{world.genre}/{world.name}/{slug}", picture.tier):
+            continue  # of another world, or another tier, that has this slug
         note = "" if made_of is not None else "by hand"
-        yield PictureVersion(context.files.hash_of(path), _at(path), made_of, data.relative(path), note=note)
+        yield PictureVersion(sha256, _at(path), made_of, data.relative(path), note=note)
+
+
+def _is_named_so(path: Path, slug: str, sha256: str) -> bool:
+    """True for `<slug>.png`, with the beginning of its hash or without: `mill` is no beginning of `mill_house`."""
+    rest = path.stem.removeprefix(slug)
+    return path.stem.startswith(slug) and short(sha256, 64).startswith(rest.removeprefix("."))
 
 
 def _at(path: Path) -> str:

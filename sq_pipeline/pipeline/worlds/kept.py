@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sq_pipeline.common.archive import archive_place
-from sq_pipeline.common.atomic import write_bytes
+from sq_pipeline.common.atomic import disk_error, write_bytes
 from sq_pipeline.common.errors import Fault, PictureError, RenderError
 from sq_pipeline.common.fingerprints import hash_bytes, short
 from sq_pipeline.common.hints import command
@@ -91,7 +91,10 @@ def take_kept(context: Context, state: WorldState, slug: str, step: Step) -> Rec
 def put_chosen(context: Context, genre: str, slug: str, content: bytes) -> Path:
     """Keep a picture in `chosen/`. Raises StorageError."""
     folder = context.data.chosen_pictures(genre)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(folder, error) from error
     path = archive_place(folder / f"{slug}.png", folder, hash_bytes(content))
     if not path.exists():
         write_bytes(path, content)

@@ -19,6 +19,7 @@ from sq_pipeline.content.records import SEEDS, Subject
 from sq_pipeline.pictures.grids import draw_labelled_grid
 from sq_pipeline.pictures.sheets import draw_gallery
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.inputs import Inputs
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.images import inputs_by_subject, render_picture
 from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
@@ -129,6 +130,12 @@ def make_takes(
     else:
         write_bytes(sheet, _draw(context, state, picture, takes))
     return Takes(takes, sheet, tuple((axis.name, axis.way) for axis in axes))
+
+
+def take_inputs(context: Context, picture: NamedPicture, number: int) -> Inputs:
+    """What a take would be made from now. Raises RenderError where its stack is not there, ContentError."""
+    state = world_state_of(context, picture.world, picture.tier)
+    return _cell(_scene(context, state), picture.subject, number, ()).step.inputs
 
 
 def _scene(context: Context, state: WorldState) -> Scene:

@@ -8,7 +8,7 @@ from typing import Literal
 from sq_pipeline.pipeline.context import Step
 from sq_pipeline.pipeline.worlds.world_state import WorldState
 
-Outcome = Literal["rendered", "put in place", "kept", "waiting", "not made"]
+Outcome = Literal["rendered", "put in place", "fresh", "waiting", "not made"]
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,4 @@ def _outcome(step: Step, due: Collection[str], made: Collection[str]) -> Outcome
         return "not made"
     if step.asset in made:
         return "rendered"
-    return "put in place" if step.asset in due else "kept"
+    return "put in place" if step.asset in due else "fresh"

@@ -4,7 +4,7 @@ Not here: putting one into use (`adapters.promote`).
 """
 
 from sq_pipeline.common.errors import SqPipelineError
-from sq_pipeline.common.fingerprints import fingerprint, short
+from sq_pipeline.common.fingerprints import begins_with, fingerprint, short
 from sq_pipeline.content.records import Adapter
 from sq_pipeline.pipeline.adapters.adapter_status import adapter_steps_of
 from sq_pipeline.pipeline.adapters.enter_rollback import PREVIOUS
@@ -61,7 +61,7 @@ def _promoted(context: Context, adapter: Adapter, said: str) -> Record | str:
     known: dict[str, SignOff | Record] = {one.adapter_version: one for one in sign_offs}
     if newest is not None:
         known[newest.data_version] = newest
-    found = [version for version in known if short(version, 64).startswith(short(said, 64))]
+    found = [version for version in known if begins_with(version, said)]
     if len(found) != 1:
         if found:
             return f"{said!r} is the beginning of several versions of {adapter.name}"
