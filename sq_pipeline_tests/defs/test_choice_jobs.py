@@ -10,6 +10,7 @@ from dagster import AssetKey
 from PIL import Image
 
 from sq_pipeline.common.fingerprints import hash_file, short
+from sq_pipeline.content.choices import HEAD
 from sq_pipeline.pictures.png_file import read_png
 from sq_pipeline.pictures.provenance import PROVENANCE
 from sq_pipeline_tests.defs.staleness import stale_in_dagster
@@ -149,7 +150,11 @@ def _two_picks(game: Game) -> None:
 
 
 def _bad_file(game: Game) -> None:
-    choices_file(game).write_text("choices: 7\n")
+    choices_file(game).write_text(HEAD + "choices: 7\n")
+
+
+def _file_of_others(game: Game) -> None:
+    choices_file(game).write_text("dialogue: [{speaker: Ada, says: No}]\n")
 
 
 REFUSED: list[tuple[str, dict[str, Any], Callable[[Game], None], str]] = [
@@ -161,6 +166,7 @@ REFUSED: list[tuple[str, dict[str, Any], Callable[[Game], None], str]] = [
     ("lock_a_picture", {"tier": "boat"}, _nothing, "there is no tier 'boat'; use one of landscape"),
     ("lock_a_picture", {}, lambda game: file_of(game).unlink(), "there is no picture to keep"),
     ("lock_a_picture", {}, _bad_file, "choices.yaml"),
+    ("lock_a_picture", {}, _file_of_others, "holds no choices of pictures, and is not written over"),
     ("adopt_a_file", {"file": "nowhere.png"}, _nothing, "is no file"),
     ("restore_a_picture", {"version": "zzz"}, _nothing, "no version begins with 'zzz'"),
     ("unlock_a_picture", {}, _nothing, "of west/old/mill nothing is chosen"),
