@@ -4,11 +4,12 @@ A thread of its own looks, world by world, those first for which something was m
 Not here: what is found of a world (`groups`) and of a picture (`details`).
 """
 
+import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from sq_pipeline.content.records import World
 from sq_pipeline.gallery.details import details_of
 from sq_pipeline.gallery.groups import Group, empty_group, look_at_group
 from sq_pipeline.gallery.picture_files import PictureFiles
-from sq_pipeline.gallery.stamps import content_stamp, store_stamp
+from sq_pipeline.gallery.stamps import ContentStamp, content_stamp, store_stamp
 from sq_pipeline.gallery.states import STATES
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.worlds.rendering_now import rendering_now
@@ -36,18 +37,26 @@ _STORE_GONE = (
     "The store is gone, or nothing was made yet. What the game has is shown; a run makes again what is missing"
 )
 
+Stamp = tuple[ContentStamp, int]  # of the content, of the store
+
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a group's assets are, and what it is of."""
+    """What a group is of. `written`: where its world's files are; `pictures`: where the game has its pictures."""
 
     world: World
     tier: Tier
+    written: str
+    pictures: frozenset[str]
 
-    @property
-    def folders(self) -> tuple[str, str]:
-        """What of the names of assets says that they are its own, or that it may depend on them."""
-        return f"{world_folder(self.world)}/", f"{self.world.genre_part}/loras/"
+    def depends_on(self, files: Collection[str], assets: Iterable[str]) -> bool:
+        """True where something of these may be its own: it is looked at first."""
+        named = f"{world_folder(self.world)}/", f"{self.world.genre_part}/loras/"
+        return (
+            not self.pictures.isdisjoint(files)
+            or any(file.startswith(self.written) for file in files)
+            or any(asset.startswith(named) for asset in assets)
+        )
 
 
 class Survey:
@@ -64,7 +73,8 @@ class Survey:
         self._pictures: dict[str, tuple[str, str]] = {}  # by id, the group and the slug
         self._to_look: set[str] = set()
         self._current: dict[str, str] = {}
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: Stamp | None = None
+        self._picture_folders: frozenset[str] = frozenset()
         self._notices: tuple[str, ...] = ()
         self._rendering: str | None = None
         self.looks = 0  # how often anything was looked at: a panel shows more than the overview tells
@@ -91,13 +101,17 @@ class Survey:
             began = time.monotonic()
             stamp = self._stamp_now()
             wait_s = max(_LOOK_S, _SHARE * (time.monotonic() - began))
-            if stamp != self._stamp or self._to_look:
+            if self._is_other(stamp) or self._to_look:
                 self.look(stamp)
 
-    def _stamp_now(self) -> tuple[int, int]:
-        return content_stamp(self.data), store_stamp(self.data)
+    def _stamp_now(self) -> Stamp:
+        return content_stamp(self.data, self._picture_folders), store_stamp(self.data)
 
-    def look(self, stamp: tuple[int, int] | None = None) -> None:
+    def _is_other(self, stamp: Stamp) -> bool:
+        known = self._stamp
+        return known is None or stamp[0].files != known[0].files or stamp[1] != known[1]
+
+    def look(self, stamp: Stamp | None = None) -> None:
         """Look at everything that may have changed; returns early where files were touched meanwhile.
 
         Nothing that is wrong with the data directory is raised: it becomes a notice.
@@ -115,21 +129,31 @@ class Survey:
             if fault is None:  # a bug of ours: its traceback is for the terminal, and the page lives on
                 sys.stderr.write(traceback.format_exc())
             self._notices = (*self._state_of_store(), str(fault or f"{type(error).__name__}: {error}"))
-        self._stamp = stamp
+        self._stamp = self._told_apart(stamp)
         self.looks += 1
 
-    def _look(self, stamp: tuple[int, int]) -> None:
-        is_content_same = self._stamp is not None and stamp[0] == self._stamp[0] and bool(self._places)
+    def _told_apart(self, stamp: Stamp) -> Stamp:
+        """The stamp with what are pictures by now, where nothing was touched since it was taken."""
+        again = content_stamp(self.data, self._picture_folders)
+        return (again, stamp[1]) if again.files == stamp[0].files else stamp
+
+    def _look(self, stamp: Stamp) -> None:
+        before = self._stamp[0] if self._stamp is not None and self._places else None
+        is_content_same = before is not None and before.words == stamp[0].words
         with self._using:
             known = self._context if is_content_same else None
             context = self._context = known.look_again() if known else self.make_context()
             places = {
-                group.id: (_Place(world, tier), group)
+                group.id: (_place(context, world, tier), group)
                 for world in context.catalog.worlds.values()
                 for tier in _tiers_of(world)
                 for group in (empty_group(context, world, tier),)
             }
             current = context.store.read_all_current()
+        touched = stamp[0].touched(before) if before is not None else set[str]()
+        self._picture_folders = frozenset(
+            path.rpartition(os.sep)[0] for place, _ in places.values() for path in place.pictures
+        )
         changed = {
             asset for asset in current.keys() | self._current.keys() if current.get(asset) != self._current.get(asset)
         }
@@ -137,15 +161,15 @@ class Survey:
         self._groups = {id: self._groups.get(id, group) for id, (_, group) in places.items()}
         self._places = {id: place for id, (place, _) in places.items()}
         self._notices = (*self._state_of_store(), *_faults_of_no_world(context))
+        first = [id for id, place in self._places.items() if place.depends_on(touched, changed)]
+        order = dict.fromkeys((*first, *(id for id in places if id in self._to_look), *places))
         self._to_look = set(places)
-        first = [id for id, place in self._places.items() if any(a.startswith(place.folders) for a in changed)]
-        order = dict.fromkeys((*(first if is_content_same else ()), *places))
         self._look_at(context, order, stamp)
         with self._using:
             context.files.save()
             self._notices = (*self._notices, *context.store.describe_state())
 
-    def _look_at(self, context: Context, order: dict[str, None], stamp: tuple[int, int]) -> None:
+    def _look_at(self, context: Context, order: dict[str, None], stamp: Stamp) -> None:
         asked_at = time.monotonic()
         for id in order:
             if self._has_ended.is_set():
@@ -159,7 +183,10 @@ class Survey:
             self._to_look.discard(id)
             if time.monotonic() - asked_at > _AGAIN_S:
                 asked_at = time.monotonic()
-                if content_stamp(self.data) != stamp[0] or context.store.read_all_current() != self._current:
+                if (
+                    content_stamp(self.data, self._picture_folders).files != stamp[0].files
+                    or context.store.read_all_current() != self._current
+                ):
                     return
 
     def _state_of_store(self) -> tuple[str, ...]:
@@ -238,6 +265,13 @@ class Survey:
             slugs = [(tile.id, tile.slug) for tile in self._groups[group_id].tiles or ()]
             found = {id: details_of(context, state, slug, self.files) for id, slug in slugs}
         return {id: details for id, details in found.items() if details is not None}
+
+
+def _place(context: Context, world: World, tier: Tier) -> _Place:
+    written = f"{context.data.world_root(world.genre, world.name)}{os.sep}"
+    expected = (*world.subjects.get(tier, ()), *world.drafts.get(tier, ()))
+    pictures = frozenset(str(context.picture_place(world, tier, subject.slug)) for subject in expected)
+    return _Place(world, tier, written, pictures)
 
 
 def _tiers_of(world: World) -> list[Tier]:

@@ -2,13 +2,17 @@
 
 import os
 import shutil
+from typing import Any
 
 import pytest
 
 from sq_pipeline.common.fingerprints import hash_file
+from sq_pipeline.content.records import World
+from sq_pipeline.gallery import survey as survey_module
 from sq_pipeline.gallery.groups import Group, Tile
 from sq_pipeline.gallery.states import STATES
 from sq_pipeline.gallery.survey import Survey
+from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.worlds.rendering_now import rendering_now, told_as_rendering
 from sq_pipeline_tests.gallery.conftest import HTML, ShowGame, Shown, Small
 from sq_pipeline_tests.pipeline.fast import chapter, poi, write_yaml
@@ -164,3 +168,34 @@ def test_what_matters_is_looked_at_again(done: Small, show: ShowGame, touch: str
     else:
         shutil.rmtree(done.data.store_root / "objects")
     assert survey._stamp_now() != stamp  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_picture_that_came_is_looked_at_first_and_no_content_is_read_anew(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With worlds by the dozen a person waits for the one that is being rendered, not for all before it."""
+    survey, looked, read = shown.survey, list[str](), list[str]()
+    look, make = survey_module.look_at_group, survey.make_context
+    survey.look()  # knows by now which files are pictures
+
+    def look_at(context: Context, world: World, *more: Any, **named: Any) -> Group:
+        looked.append(world.name)
+        return look(context, world, *more, **named)
+
+    def read_anew() -> Context:
+        read.append("content")
+        return make()
+
+    monkeypatch.setattr(survey_module, "look_at_group", look_at)
+    monkeypatch.setattr(survey, "make_context", read_anew)
+    for world, slug in (("paper", "gate"), ("old", "mill")):
+        looked.clear()
+        place = shown.game.data.published_image("west", "landscape", slug)
+        place.write_bytes(place.read_bytes() + b" ")
+        survey.look()
+        assert (looked[0], set(looked), read) == (world, {"old", "paper"}, [])
+    write_yaml(shown.game.data.genre_root("west") / "worlds/paper/history.yaml", chapter(poi("Gate", "a red gate")))
+    looked.clear()
+    survey.look()
+    assert (looked[0], read) == ("paper", ["content"])
+    assert _states(shown, "paper") == {"Gate": "stale"}
