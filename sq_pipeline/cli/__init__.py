@@ -33,9 +33,8 @@ from sq_pipeline.cli.pictures import (
 from sq_pipeline.cli.terminal.examples import add_examples
 from sq_pipeline.common.endings import explain_end
 from sq_pipeline.common.errors import SqPipelineError
+from sq_pipeline.common.processes.asked_to_end import INTERRUPTED, INTERRUPTED_LINE
 from sq_pipeline.telemetry.exporters import wanted_exporters
-
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="sq-pipeline",
@@ -104,7 +103,7 @@ def main() -> None:
             sys.stderr.write(f"error: {fault}\n")
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except _click_error() as error:
         error.show()
         sys.exit(error.exit_code)
@@ -114,8 +113,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {fault}\n")
         sys.exit(1)
-    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code as well
-        sys.stderr.write("interrupted: what was finished is kept, nothing half-written\n")
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code as well
+        sys.stderr.write(INTERRUPTED_LINE)
     sys.exit(code if isinstance(code, int) else 0)
 
 

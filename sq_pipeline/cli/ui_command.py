@@ -1,12 +1,13 @@
-"""`sq-pipeline ui`: Dagster's own pages over a data directory, on this machine only."""
+"""`sq-pipeline ui`: Dagster's own pages over a data directory, and the gallery beside them, on this machine only."""
 
 import os
 import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,7 @@ from sq_pipeline.common.hints import option
 from sq_pipeline.common.layout import data_root
 
 if TYPE_CHECKING:
+    from sq_pipeline.cli.pictures.gallery_beside import GalleryBeside
     from sq_pipeline.common.processes.guarded_process import GuardedProcess
 
 _HOST = "127.0.0.1"
@@ -46,12 +48,16 @@ def register(app: typer.Typer) -> None:
         verbose: Annotated[
             bool, typer.Option("--verbose", help="Show all that Dagster says, not errors alone.")
         ] = False,
+        has_gallery: Annotated[
+            bool, typer.Option("--gallery/--no-gallery", help="Show the gallery, too, at a port that is free.")
+        ] = True,
     ) -> None:
-        """Open Dagster over this data directory's graph and runs; Ctrl-C stops it.
+        """Open Dagster over this data directory's graph and runs, and the gallery of its pictures; Ctrl-C stops both.
 
-        Its address is one line on stdout, as soon as the page can be opened. Runs that are under way when it ends are
-        ended too: a training goes on from its checkpoint another time.
+        Their addresses are one line on stdout, as soon as the pages can be opened. Runs that are under way when it
+        ends are ended too: a training goes on from its checkpoint another time.
         """
+        from sq_pipeline.cli.pictures.gallery_beside import gallery_beside
         from sq_pipeline.common.layout import open_data_dir
         from sq_pipeline.common.locks import hold_pages_lock
         from sq_pipeline.common.processes.asked_to_end import heard
@@ -60,6 +66,7 @@ def register(app: typer.Typer) -> None:
         from sq_pipeline.defs.instance import open_instance, prepare_home
         from sq_pipeline.defs.partitions import sync_partitions
         from sq_pipeline.pipeline.context import read_content
+        from sq_pipeline.pipeline.gallery_address import forget_gallery
 
         end_with_parent()
         directory = open_data_dir(data_root(data))
@@ -77,15 +84,27 @@ def register(app: typer.Typer) -> None:
             command += ["--host", _HOST, "--port", str(port), *(_LOUD if verbose else _QUIET)]
             # all that it starts is in its group, which ends with this process
             log = None if verbose else home / _LOG
-            with run_guarded(_in_one(command), home, environment, log, reads_lines=not verbose) as process:
-                if not verbose:
-                    Thread(target=_pass_on, args=(process,), name="dagster", daemon=True).start()
-                try:
-                    code = _wait(process, {"Dagster": port})
-                except KeyboardInterrupt:
-                    process.interrupt()
-                    process.wait_for(_GRACE_S)
-                    return
+            forget_gallery(directory)
+            beside = gallery_beside(directory, home, environment, port) if has_gallery else nullcontext()
+            is_to_end = Event()
+            try:
+                with (
+                    beside as gallery,
+                    run_guarded(_in_one(command), home, environment, log, reads_lines=not verbose) as process,
+                ):
+                    try:
+                        if not verbose:
+                            Thread(target=_pass_on, args=(process, is_to_end), name="dagster", daemon=True).start()
+                        code = _wait(process, port, gallery)
+                    except KeyboardInterrupt:
+                        is_to_end.set()
+                        process.interrupt()
+                        if gallery is not None:
+                            gallery.ask_to_end()
+                        process.wait_for(_GRACE_S)
+                        return
+            except KeyboardInterrupt:  # while they were being started, or once more while they ended: they have ended
+                return
         where = "above" if log is None else f"above, and all of them in {log}"
         how = describe_exit(code) or f"exit code {code}"
         sys.stderr.write(f"error: Dagster ended by itself ({how}); its own words are {where}\n")
@@ -97,13 +116,16 @@ def _in_one(command: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", 'exec "$@" 2>&1', "dagster", *command]
 
 
-def _pass_on(process: "GuardedProcess") -> None:
-    """Show what a person must see; all of it is in the log. It is read to the end, or Dagster would wait for us."""
+def _pass_on(process: "GuardedProcess", is_to_end: Event) -> None:
+    """Show what a person must see; all of it is in the log. It is read to the end, or Dagster would wait for us.
+
+    What it says once it is to end, such as "Aborted!", is how it does so, and nobody's error.
+    """
     words, is_over, was_told = DagsterWords(), False, False
     while not is_over:
         try:
             for line in process.lines():
-                if words.is_shown(line):
+                if words.is_shown(line) and not is_to_end.is_set():
                     warn(line)
             is_over = True
         except StorageError as error:
@@ -119,13 +141,18 @@ def _with_filter(environ: Mapping[str, str]) -> str:
     return ",".join(filter(None, (environ.get("PYTHONWARNINGS"), _OF_ITS_COMMAND)))
 
 
-def _wait(process: "GuardedProcess", ports: Mapping[str, int]) -> int:
-    """Its exit code; each page's address is printed as soon as somebody answers there."""
-    to_come = dict(ports)
+def _wait(process: "GuardedProcess", port: int, gallery: "GalleryBeside | None") -> int:
+    """Dagster's exit code. One line has all addresses, as soon as somebody answers there."""
+    is_told = False
     while (code := process.wait_for(_LOOK_S)) is None:
-        for name in [name for name, port in to_come.items() if _is_answered(port)]:
-            print_line(f"{name}: http://{_HOST}:{to_come.pop(name)}")
-            sys.stdout.flush()
+        if not is_told and _is_answered(port):
+            beside = gallery.told() if gallery is not None else ""
+            if beside is not None:
+                print_line(" · ".join(filter(None, (f"Dagster: http://{_HOST}:{port}", beside))))
+                sys.stdout.flush()
+                is_told = True
+        elif gallery is not None and (ended := gallery.ended()):
+            warn(ended)
     return code
 
 

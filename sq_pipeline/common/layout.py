@@ -84,6 +84,11 @@ class DataDir:
         return self.store_root / "rendering.now"
 
     @property
+    def gallery_note(self) -> Path:
+        """Where the gallery beside Dagster's pages is, see `pipeline.gallery_address`."""
+        return self.store_root / "gallery.address"
+
+    @property
     def dagster_home(self) -> Path:
         return self.store_root / "dagster"
 

@@ -14,6 +14,7 @@ from sq_pipeline.defs.sensors.ticks import Clock, now_utc
 from sq_pipeline.defs.sources import build_sources, sources_of
 from sq_pipeline.defs.world_assets import build_world_assets
 from sq_pipeline.pipeline.context import Context, read_content
+from sq_pipeline.pipeline.gallery_address import gallery_address
 from sq_pipeline.wiring import real_engines
 
 MakeJobs = Callable[[DataDir, MakeEngines, Catalog], Sequence[JobDefinition]]
@@ -39,10 +40,11 @@ def build_defs(
     catalog = shared.catalog if shared else read_content(data)
     sources = sources_of(data, catalog)
     assets: list[AssetsDefinition | AssetSpec] = []
+    gallery = gallery_address(data)
     for adapter in catalog.adapters.values():
         assets += build_adapter_assets(adapter, sources.of_adapter(adapter))
     for world in catalog.worlds.values():
-        assets += build_world_assets(world, sources.of_world(world))
+        assets += build_world_assets(world, sources.of_world(world), gallery)
     assets += build_sources(sources, data, make_engines)
     sensors = [make(data, make_engines, catalog, clock, times * interval_s) for make, times in _SENSORS]
     return Definitions(

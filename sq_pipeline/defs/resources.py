@@ -14,6 +14,7 @@ MADE_NOW = "made_now"  # metadata: false where the store had it already
 FAILED = "failed"  # metadata of a failed step: why, for each subject
 REASONS = "reasons"  # metadata: why it was made
 IN_USE = "adapters in use"  # metadata: what is to be told of the adapters that pictures stand on
+GALLERY = "gallery"  # metadata: where the gallery shows it
 CHOSEN = "chosen"  # metadata: what a person decided of a picture
 GPU_POOL = "gpu"  # one at a time: training, verifying and rendering share one GPU
 MakeEngines = Callable[[DataDir], Engines]

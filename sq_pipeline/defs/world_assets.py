@@ -29,11 +29,12 @@ from sq_pipeline.content.stacks import stack_for
 from sq_pipeline.defs.asset_events import AssetEvents, Parent, Provenance
 from sq_pipeline.defs.asset_inputs import inputs_key, inputs_spec
 from sq_pipeline.defs.places import places_of
-from sq_pipeline.defs.resources import CHOSEN, FAILED, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
+from sq_pipeline.defs.resources import CHOSEN, FAILED, GALLERY, GPU_POOL, IN_USE, MADE_NOW, PIPELINE, REASONS
 from sq_pipeline.defs.run_tags import note_steps
 from sq_pipeline.defs.shown import metadata_of, plain_metadata, tags_of
 from sq_pipeline.pipeline.adapters.adapter_assets import assets_of
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.gallery_address import gallery_address, picture_address
 from sq_pipeline.pipeline.reasons import why
 from sq_pipeline.pipeline.sources import Source
 from sq_pipeline.pipeline.store import Record
@@ -45,6 +46,7 @@ from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
 from sq_pipeline.pipeline.worlds.world_status import world_state_of
 
 _LINKED = {"adapter": "promoted_adapter", "report of": "verification", "dataset of": "training_dataset"}
+_IN_GALLERY = ("images", "gallery")  # parts that the gallery shows
 WORLD = "world"  # leads from an asset back to the folders that it is named after
 
 
@@ -63,12 +65,18 @@ def _world_now(pipeline: Context, world: World) -> World:
     return pipeline.catalog.select(world.key)[0]
 
 
-def build_world_assets(world: World, sources: Mapping[str, Source]) -> list[AssetsDefinition | AssetSpec]:
-    """The assets of each tier of a world: one for each step of a run, and what each is made from."""
+def build_world_assets(
+    world: World, sources: Mapping[str, Source], gallery: str | None = None
+) -> list[AssetsDefinition | AssetSpec]:
+    """The assets of each tier of a world: one for each step of a run, and what each is made from.
+
+    `gallery`: the address of the gallery that shows its pictures.
+    """
     built: list[AssetsDefinition | AssetSpec] = []
     for tier in world.tiers:
         for kinds in steps_of(world, tier):
-            built.append(_by_subject(world, tier, kinds) if kinds[0].is_by_subject else _whole(world, tier, kinds[0]))
+            make = _by_subject if kinds[0].is_by_subject else _whole
+            built.append(make(world, tier, kinds, gallery))
             built += [_inputs_spec(world, tier, kind, sources) for kind in kinds]
     return built
 
@@ -79,15 +87,16 @@ def _inputs_spec(world: World, tier: Tier, kind: WorldAsset, sources: Mapping[st
     return inputs_spec(world_key(world, kind.name(tier)), sources, kinds, partitions)
 
 
-def _whole(world: World, tier: Tier, kind: WorldAsset) -> AssetsDefinition:
+def _whole(world: World, tier: Tier, kinds: Sequence[WorldAsset], gallery: str | None) -> AssetsDefinition:
     """A kind of which there is one a tier."""
+    (kind,) = kinds
 
     @asset(
         key=world_key(world, kind.name(tier)),
         deps=_parent_keys(world, tier, kind),
         group_name=world.genre_part,
         pool=GPU_POOL if kind.uses_gpu(world, tier) else None,
-        metadata={WORLD: world.key},
+        metadata={WORLD: world.key, **_gallery_link(kind, gallery)},
         kinds={*kind.tags},
         tags=_tags(world, tier),
         required_resource_keys={PIPELINE},
@@ -126,7 +135,7 @@ def _parent_keys(world: World, tier: Tier, kind: WorldAsset) -> list[AssetKey]:
     return [parent.key for parent in parents_of(world, tier, kind)]
 
 
-def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> AssetsDefinition:
+def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset], gallery: str | None) -> AssetsDefinition:
     """Kinds of which there is one a subject, all in one step.
 
     It tells of each partition itself and has no output, which would be recorded as one more materialization without a
@@ -141,7 +150,7 @@ def _by_subject(world: World, tier: Tier, kinds: Sequence[WorldAsset]) -> Assets
                 keys[kind.part],
                 deps=_parent_keys(world, tier, kind),
                 group_name=world.genre_part,
-                metadata={WORLD: world.key},
+                metadata={WORLD: world.key, **_gallery_link(kind, gallery)},
                 kinds={*kind.tags},
                 tags=_tags(world, tier),
                 skippable=True,
@@ -243,10 +252,19 @@ def shown_of(
     alt = world.key if subject is None else subject.name
     told = {IN_USE: "; ".join(notes)} if notes and kind.shows else {}
     figures = plain_metadata(kind.figures(record))
+    place = () if subject is None else (world.genre, world.name, _tier_of(record), subject.slug)
     links = _links(pipeline, world, kind.adapters(record))
+    links |= _gallery_link(kind, gallery_address(pipeline.data), *place)
     if subject is not None and kind.shows and (chosen := world.choices.told(_tier_of(record), subject.slug)):
         told[CHOSEN] = chosen
     return {**told, **figures, **links, **metadata_of(pipeline, record, kind.shows, alt)}
+
+
+def _gallery_link(kind: WorldAsset, address: str | None, *place: str) -> dict[str, Any]:
+    """To the gallery, or to the place of one picture in it; of pictures alone, and where its address is known."""
+    if address is None or kind.part not in _IN_GALLERY:
+        return {}
+    return {GALLERY: MetadataValue.url(picture_address(address, *place) if place else address)}
 
 
 def _tier_of(record: Record) -> str:

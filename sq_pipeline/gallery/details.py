@@ -18,6 +18,7 @@ from sq_pipeline.gallery.states import DRAFT, state_of
 from sq_pipeline.pictures.applied import token_counts
 from sq_pipeline.pipeline.chain import chain_of
 from sq_pipeline.pipeline.choices.history import PictureVersion, file_of, picture_history
+from sq_pipeline.pipeline.choices.looked_at import takes_of_before
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.explain import explain_change
 from sq_pipeline.pipeline.inputs import Inputs
@@ -185,8 +186,11 @@ def _version(version: PictureVersion, inputs: Inputs, now: str, archive: str) ->
 
 
 def _takes(context: Context, picture: NamedPicture, files: PictureFiles) -> list[dict[str, Any]]:
+    """`before`: what changed since, of one that `pick` refuses."""
+    there = take_files(context, picture.world, picture.tier, picture.subject.slug)
+    before = takes_of_before(context, picture, [take.number for take in there])
     return [
-        {"number": take.number, "seed": take.seed, **shown.as_json()}
-        for take in take_files(context, picture.world, picture.tier, picture.subject.slug)
+        {"number": take.number, "seed": take.seed, "before": before.get(take.number, []), **shown.as_json()}
+        for take in there
         if (shown := files.enter_file(context, take.path)) is not None
     ]

@@ -1,13 +1,16 @@
 """What Dagster's pages show of what was made: numbers that plot, tables, links, pictures in a check's verdict."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetKey, AssetMaterialization, TableMetadataValue
+from dagster import AssetKey, AssetMaterialization, TableMetadataValue, UrlMetadataValue
 
+from sq_pipeline.common.layout import DataDir
 from sq_pipeline.defs.build import build_defs
 from sq_pipeline.defs.shown import plain_metadata, table_of, tags_of
+from sq_pipeline.pipeline.gallery_address import gallery_address, picture_address, told_as_gallery
 from sq_pipeline_tests.defs.ticks import Ticks, launch
 from sq_pipeline_tests.pipeline.conftest import *  # noqa: F403 - its fixtures
 from sq_pipeline_tests.pipeline.game import Game
@@ -104,3 +107,36 @@ def test_each_asset_says_what_it_is_and_can_be_filtered(done: Game) -> None:
     }  # fmt: skip
     adapter = graph.get(AssetKey([*LAND.split("/"), "promoted_adapter"]))
     assert adapter.tags["sq/adapter"] == "west_land"
+
+
+def test_a_picture_links_to_its_place_in_the_gallery_and_a_link_makes_nothing_stale(game: Game) -> None:
+    """While one is up, and in no fingerprint: with another address, or none, nothing is to do."""
+    with told_as_gallery(game.data, "http://127.0.0.1:3010/"):
+        game.run()
+        definitions = build_defs(data=game.data, make_engines=game.engines).resolve_asset_graph()
+    links = {name: last(game, f"west/worlds/old/{name}").metadata for name in ("poi_images", "gallery", "prompts")}
+    shown = {name: metadata["gallery"] for name, metadata in links.items() if "gallery" in metadata}
+    slug = last(game, "west/worlds/old/poi_images").partition
+    assert shown == {
+        "poi_images": UrlMetadataValue(f"http://127.0.0.1:3010/#/west/old/landscape/{slug}"),
+        "gallery": UrlMetadataValue("http://127.0.0.1:3010/"),
+    }
+    of_assets = {
+        node.key.path[-1]: node.metadata["gallery"] for node in definitions.asset_nodes if "gallery" in node.metadata
+    }
+    assert of_assets == dict.fromkeys(("poi_images", "gallery"), UrlMetadataValue("http://127.0.0.1:3010/"))
+    assert game.plan()["stale"] == []
+    with told_as_gallery(game.data, "http://127.0.0.1:3011/"):
+        assert game.plan()["stale"] == []
+
+
+def test_an_address_of_the_gallery_is_of_any_name_and_of_nobody_else(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    assert gallery_address(data) is None
+    with told_as_gallery(data, "http://127.0.0.1:3010/"):
+        assert gallery_address(data) == "http://127.0.0.1:3010/"
+        for said in (b"", b"javascript:alert(1)", b"\xff\xfe"):
+            data.gallery_note.write_bytes(said)
+            assert gallery_address(data) is None
+    assert not data.gallery_note.exists()
+    assert picture_address("http://h/", "a b", "c/d", "poi", "\u00fc") == "http://h/#/a%20b/c%2Fd/poi/%C3%BC"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.asked_to_end import INTERRUPTED_LINE
+from sq_pipeline.pipeline.gallery_address import gallery_address
 from sq_pipeline.serve.client import ServerGoneError, open_client
 from sq_pipeline.training.checkpoint_folders import last_checkpoint
 from sq_pipeline_tests.cases.recipes import build_data
@@ -43,18 +46,22 @@ def data(tmp_path: Path, shipped: DataDir) -> DataDir:
     return data
 
 
-def _left(data: DataDir) -> list[str]:
-    """Command lines of processes over this data directory, by what they were started with."""
-    found: list[str] = []
+def _processes(data: DataDir, file: str = "cmdline") -> Iterator[tuple[int, str]]:
+    """Processes over this data directory, by what they were started with, and what `file` in /proc says of each."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            line = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ")
-            told = line + process.joinpath("environ").read_bytes()
+            line = process.joinpath("cmdline").read_bytes()
+            told = line.replace(b"\0", b" ") + process.joinpath("environ").read_bytes()
+            if str(data.root).encode() in told and int(process.name) != os.getpid():
+                said = process.joinpath(file).read_bytes().replace(b"\0", b" ")
+                yield int(process.name), said.decode(errors="replace")
         except OSError:
             continue
-        if str(data.root).encode() in told and int(process.name) != os.getpid():
-            found.append(line.decode(errors="replace"))
-    return found
+
+
+def _left(data: DataDir) -> list[str]:
+    """Command lines of processes over this data directory."""
+    return [line for _, line in _processes(data)]
 
 
 def _is_over(data: DataDir) -> Callable[[], bool]:
@@ -85,8 +92,16 @@ def _started(data: DataDir, *command: str) -> Iterator["subprocess.Popen[Any]"]:
         log.close()
 
 
-def _ui(data: DataDir, port: int) -> list[str]:
-    return [COMMAND, "ui", "--data", str(data.root), "--port", str(port)]
+def _ui(data: DataDir, port: int, *more: str) -> list[str]:
+    return [COMMAND, "ui", "--data", str(data.root), "--port", str(port), *more]
+
+
+def _gallery_port(data: DataDir, port: int) -> int:
+    """That of the gallery, by the one line that `ui` has said."""
+    said = re.fullmatch(rf"Dagster: http://127\.0\.0\.1:{port} · gallery: (http://127\.0\.0\.1:(\d+)/)\n", _said(data))
+    assert said is not None, _said(data)
+    assert gallery_address(data) in (said[1], None)
+    return int(said[2])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +115,10 @@ def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signal
     with _started(data, *_ui(data, port)) as process:
         wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
         wait(lambda: bool(_said(data)), START_S, "its address")
-        assert len(_left(data)) > 3
+        assert len(_left(data)) > 4
+        gallery = _gallery_port(data, port)
+        assert gallery_address(data) is not None
+        wait(lambda: _is_shown(gallery), START_S, "the gallery")
         if number is signal.SIGTERM:
             for other in (free_port(), port):
                 second = subprocess.run(_ui(data, other), capture_output=True, text=True, timeout=_LIMIT_S)
@@ -111,7 +129,72 @@ def test_nothing_of_the_pages_outlives_them(data: DataDir, number: signal.Signal
         process.wait(timeout=_LIMIT_S)
         wait(_is_over(data), _LIMIT_S, "the end of all of it")
         assert not is_listening(port)
-    assert _said(data) == f"Dagster: http://127.0.0.1:{port}\n"
+        assert not is_listening(gallery)
+    assert _gallery_port(data, port) == gallery
+    assert (gallery_address(data) is None) == (number is not signal.SIGKILL)
+
+
+@pytest.mark.parametrize("more", [("--no-gallery",), ()], ids=["left out", "cannot start"])
+def test_the_pages_are_there_without_a_gallery(data: DataDir, more: tuple[str, ...]) -> None:
+    port = free_port()
+    log = data.dagster_home / "gallery.log"
+    if not more:
+        log.mkdir(parents=True)  # where its words are to be kept
+    data.gallery_note.parent.mkdir(exist_ok=True)
+    data.gallery_note.write_text("http://127.0.0.1:1/\n")  # left by one that was killed
+    with _started(data, *_ui(data, port, *more)) as process:
+        wait(lambda: bool(_said(data)), START_S, "its address")
+        wait(Pages(f"http://127.0.0.1:{port}").is_ready, START_S, "the web server")
+        assert gallery_address(data) is None
+        assert not [line for line in _left(data) if " gallery " in line]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=_LIMIT_S) == 0
+    said = _said(data)
+    assert said.startswith(f"Dagster: http://127.0.0.1:{port}")
+    assert said.count("\n") == 1
+    assert (f" · no gallery: {log}: " in said) == (not more)
+
+
+def test_a_gallery_that_ends_by_itself_is_told_and_the_pages_go_on(data: DataDir) -> None:
+    port = free_port()
+    with _started(data, *_ui(data, port)) as process:
+        wait(lambda: bool(_said(data)), START_S, "its address")
+        gallery = _gallery_port(data, port)
+        (child,) = [pid for pid, line in _processes(data) if " gallery " in line]
+        os.kill(child, signal.SIGKILL)
+        wait(lambda: _said(data).count("\n") > 1, START_S, "words of it")
+        assert _said(data).splitlines()[1].startswith("the gallery ended by itself (ended by SIGKILL")
+        assert gallery_address(data) is None
+        wait(lambda: not is_listening(gallery), _LIMIT_S, "its port")
+        assert is_listening(port)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=_LIMIT_S) == 0
+        assert _said(data).count("\n") == 2
+
+
+# until when to wait, of the file that is loaded or of the child's words; the exit code
+_MOMENTS = {
+    "while the commands are loaded": (("maps", "pydantic_core"), 130),
+    "while Dagster is loaded": (("cmdline", "-m dagster dev"), 0),
+    "while Dagster starts its servers": (("cmdline", "dagster code-server start"), 0),
+}
+
+
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_ctrl_c_right_after_the_start_ends_the_pages_quietly(data: DataDir, moment: str) -> None:
+    (file, words), code = _MOMENTS[moment]
+    port = free_port()
+    with _started(data, *_ui(data, port)) as process:
+        until = time.monotonic() + START_S
+        while not any(words in line for _, line in _processes(data, file)):  # sooner than `wait` looks
+            assert time.monotonic() < until
+        assert process.poll() is None
+        assert _said(data) == ""
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=_LIMIT_S) == code
+        wait(_is_over(data), _LIMIT_S, "the end of all of it")
+        assert not is_listening(port)
+    assert _said(data) == (INTERRUPTED_LINE if code else "")
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,27 @@ import shutil
 import pytest
 
 from sq_pipeline.common.archive import archive_version
+from sq_pipeline.common.errors import PictureError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.gallery.survey import Survey
 from sq_pipeline.pipeline.choices.choose import adopt, lock, pick
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.settled import find_settled
-from sq_pipeline_tests.gallery.conftest import Shown
+from sq_pipeline.pipeline.worlds.named_picture import find_picture
+from sq_pipeline.pipeline.worlds.takes import make_takes
+from sq_pipeline_tests.gallery.conftest import Shown, Small
 from sq_pipeline_tests.pipeline.fast import chapter, poi
-from sq_pipeline_tests.pipeline.test_choices import choose, reword
+from sq_pipeline_tests.pipeline.test_choices import MILL, choose, reword
 from sq_pipeline_tests.pipeline.test_theirs import retouch
+
+
+def why_refused(game: Small, number: int) -> str:
+    """What `pick` says of a take; nothing where it takes it."""
+    try:
+        choose(game, pick, number)
+    except PictureError as error:
+        return str(error)
+    return ""
 
 
 def test_what_made_a_fresh_picture_and_what_it_is_asked_with(shown: Shown) -> None:
@@ -80,6 +92,35 @@ def test_versions_of_before_are_found_in_the_store_and_in_the_archive(shown: Sho
 def test_takes_that_nobody_took_are_no_versions(in_states: Shown) -> None:
     told = in_states.details("old", "mill")
     assert {take["sha"] for take in told["takes"]}.isdisjoint(version["sha"] for version in told["versions"])
+
+
+def test_takes_of_before_say_what_changed_since_and_are_those_that_nobody_can_pick(shown: Shown) -> None:
+    """A prompt that changed, a file that was painted over; what is rendered anew is picked."""
+    game = shown.game
+    folder = game.data.takes_root / "west/old/landscape/mill"
+
+    def before() -> dict[int, list[str]]:
+        shown.look()
+        return {take["number"]: take["before"] for take in shown.details("old", "mill")["takes"]}
+
+    def take(first: int, count: int) -> None:
+        context = Context(game.data, game.engines(game.data), looks_ahead=False)
+        make_takes(context, find_picture(context, MILL), first, count)
+
+    take(1, 3)
+    assert before() == {1: [], 2: [], 3: []}
+    retouch(folder / "take-3.png")
+    reword(game)
+    take(2, 1)
+    found = before()
+    assert (found[2], found[3]) == ([], ["was changed since it was rendered"])
+    assert any("in the rain" in change for change in found[1])
+    for number, changes in found.items():
+        refused = why_refused(game, number)
+        assert bool(changes) == bool(refused)
+        assert all(change in refused for change in changes)
+    game.edit("worlds/old/history.yaml", {"chapters": [chapter(poi("Mill", " ".join(["long"] * 120)))]})
+    assert before() == {1: [], 2: [], 3: found[3]}  # what they would be now nobody knows: the plan tells why
 
 
 def test_a_picture_that_nobody_expects_is_not_there(shown: Shown) -> None:

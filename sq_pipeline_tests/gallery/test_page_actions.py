@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from sq_pipeline.pipeline.gallery_address import picture_address
 from sq_pipeline_tests.gallery.browser import open_browser, opened, problems, served
 from sq_pipeline_tests.gallery.conftest import Shown
-from sq_pipeline_tests.pipeline.test_choices import choices_file, file_of
+from sq_pipeline_tests.pipeline.test_choices import choices_file, file_of, reword
 from sq_pipeline_tests.pipeline.test_theirs import retouch
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=90)]
 
-MILL = "#/west/old/landscape/mill"
+MILL = picture_address("", "west", "old", "landscape", "mill")
 SIZES = [(400, "dark"), (1200, "light")]
 
 
@@ -77,6 +78,34 @@ def test_rerolled_and_picked_by_keys_alone(browser: Browser, address: str, shown
         page.reload()
         page.goto(address + MILL)
         expect(panel.get_by_label("Who decides")).to_have_value("Ada lr2p")  # asked once
+
+
+def test_a_take_of_before_says_so_and_cannot_be_picked(browser: Browser, address: str, shown: Shown) -> None:
+    game = shown.game
+    with opened(browser, address + MILL) as page:
+        panel = _open(page)
+        panel.get_by_label("Who decides").fill("Ada")
+        panel.get_by_role("button", name="Reroll").click()
+        _done(panel, "takes 1 to 4 are there")
+        expect(panel.get_by_role("button", name="Pick take 1")).to_be_enabled()
+        reword(game)
+        expect(panel.locator(".takes .before").first).to_contain_text("of before: ")
+        expect(panel.locator(".takes .before").first).to_contain_text("in the rain")
+        expect(panel.get_by_role("button", name="Pick take 1")).to_be_disabled()
+        panel.get_by_role("heading", name="Mill").focus()
+        page.keyboard.press("2")
+        _done(panel, "take 2 cannot be picked, it is of before")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+        page.keyboard.press("p")
+        panel.get_by_role("group", name="Actions").get_by_role("button", name="Pick", exact=True).click()
+        _done(panel, "take 2 cannot be picked, it is of before")
+        assert asked == []
+        assert not choices_file(game).exists()
+        page.keyboard.press("r")
+        expect(panel.locator(".takes .before")).to_have_count(0)
+        expect(panel.get_by_role("button", name="Pick take 1")).to_be_enabled()
+        assert _is_same(page)
 
 
 def test_locked_and_let_go_again(browser: Browser, address: str, shown: Shown) -> None:

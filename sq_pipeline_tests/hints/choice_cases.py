@@ -106,6 +106,10 @@ def _mine(game: Game, size: tuple[int, int] = (128, 96), mode: str = "RGB") -> M
     return {"FILE": path}
 
 
+def _words(game: Game) -> None:
+    (game.data.root / "words.png").write_text("not a picture")
+
+
 def _scaled(game: Game) -> None:
     path = game.data.root / "mine.png"
     Image.open(path).resize((128, 96)).save(path)
@@ -244,6 +248,12 @@ CASES = (
     ChoiceCase("leave it out: `sq-pipeline run` brings it up to date", f"run|--replace|{MILL}", _nothing, then="run"),
     # files of a person's
     ChoiceCase("name a picture", f"adopt|{MILL}|nowhere.png|--by|Ada", _mine, then=f"adopt|{MILL}|FILE|--by|Ada"),
+    ChoiceCase(
+        "give a PNG or JPEG file",
+        f"adopt|{MILL}|ROOT/words.png|--by|Ada",
+        _all(_words, _mine),
+        then=f"adopt|{MILL}|FILE|--by|Ada",
+    ),
     ChoiceCase(
         "scale it, or keep it at its own size: "
         "`sq-pipeline adopt west/old/mill ROOT/mine.png --by WHO --any-size --tier landscape`",

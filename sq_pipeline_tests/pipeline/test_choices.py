@@ -10,7 +10,7 @@ import pytest
 from dagster import AssetKey, AssetRecordsFilter
 from PIL import Image
 
-from sq_pipeline.common.errors import PictureError, SelectionError
+from sq_pipeline.common.errors import PictureError, SelectionError, SqPipelineError
 from sq_pipeline.common.fingerprints import hash_file
 from sq_pipeline.content.records import Choice
 from sq_pipeline.pictures.png_file import read_png
@@ -282,6 +282,10 @@ def _moving(path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], format="GIF")
 
 
+def _file_of(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
 def _folder(path: Path) -> None:
     path.mkdir()
 
@@ -290,25 +294,35 @@ def _link(path: Path) -> None:
     path.symlink_to("/etc/hostname")
 
 
-REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a text": (_text, "is no picture"),
-    "of another size": (_small, "is 8 × 8 pixels, and its place has"),
-    "of 16 bits": (_deep, "more than 8 bits"),
-    "of 16 bits a colour": (_deep_colour, "more than 8 bits"),
-    "of two frames": (_moving, "has 2 frames"),
-    "a folder": (_folder, "is no file"),
-    "a link": (_link, "is no file"),
-    "not there": (lambda path: None, "is no file"),
+_GIVE = "give a PNG or JPEG file"
+# what it is; the problem, and the hint
+REFUSED: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a text": (_text, "is no picture", _GIVE),
+    "an empty file": (_file_of(b""), "it has 0 bytes", _GIVE),
+    "a web page": (_file_of(b"<!DOCTYPE html><p>gone"), "is an HTML page", _GIVE),
+    "JSON": (_file_of(b'{"a": 1}'), "is JSON text", _GIVE),
+    "XML": (_file_of(b"<?xml version='1.0'?><a/>"), "is XML text", _GIVE),
+    "a pointer": (_file_of(b"version https://git-lfs.github.com/spec/v1"), "is a Git LFS pointer", "`git lfs pull`"),
+    "a drawing": (_file_of(b"<svg xmlns='x'/>"), "is a drawing", "export it as PNG"),
+    "cut short": (_file_of(b"\x89PNG\r\n\x1a\n"), "is no picture", _GIVE),
+    "of another size": (_small, "is 8 × 8 pixels, and its place has", "--any-size"),
+    "of 16 bits": (_deep, "more than 8 bits", "save it with 8 bits"),
+    "of 16 bits a colour": (_deep_colour, "more than 8 bits", "save it with 8 bits"),
+    "of two frames": (_moving, "has 2 frames", "save one of them as PNG"),
+    "a folder": (_folder, "is no file", "name a picture"),
+    "a link": (_link, "is no file", "name a picture"),
+    "not there": (lambda path: None, "is no file", "name a picture"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_adopted_is_told_and_changes_nothing(case: str, done: Game, tmp_path: Path) -> None:
-    put, told = REFUSED[case]
+    put, told, hint = REFUSED[case]
     mine, was = tmp_path / "mine.png", file_of(done).read_bytes()
     put(mine)
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(SqPipelineError, match=told) as caught:
         choose(done, adopt, mine)
+    assert hint in caught.value.faults[0].hint
     assert file_of(done).read_bytes() == was
     assert not choices_file(done).exists()
 

@@ -46,7 +46,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--export ~/shown", "as files, for somebody without the pipeline"),
     ),
     "verify-image": (("pier_zero.png", "does it say the truth about what made it?"),),
-    "ui": (("", "Dagster's pages"), ("--port 3001 --verbose", "with all that Dagster says")),
+    "ui": (("", "Dagster's pages, and the gallery"), ("--port 3001 --verbose", "with all that Dagster says")),
     "serve": (("", "until Ctrl-C"), ("--data ~/games/demo", "for that data directory")),
     "doctor": (("", "is everything here?"),),
     "allow": (("", "once, and again after it was updated"),),

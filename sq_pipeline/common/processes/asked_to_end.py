@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+# how a command ends by Ctrl-C
+INTERRUPTED = 130
+INTERRUPTED_LINE = "interrupted: what was finished is kept, nothing half-written\n"
+
 
 @contextmanager
 def heard(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:

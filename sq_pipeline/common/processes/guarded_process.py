@@ -50,6 +50,10 @@ class GuardedProcess:
                 raise disk_error(self._log_path, error) from error
             yield raw.decode(errors="replace").rstrip("\r\n")
 
+    def ask_to_end(self) -> None:
+        """Ask the command, and none of its children, to end; whether it does is not waited for."""
+        self._child.terminate()
+
     def interrupt(self) -> None:
         """Ask the command, and none of its children, to end as Ctrl-C does."""
         with suppress(ProcessLookupError):
@@ -202,6 +206,11 @@ def run_child(
             exit_code = process.wait_for(_TICK_S)
             if on_tick() and exit_code is None:
                 break
+    return result_of(exit_code, log)
+
+
+def result_of(exit_code: int | None, log: Path) -> ChildResult:
+    """What a child that writes to `log` came to."""
     return ChildResult(exit_code, _tail(log))
 
 

@@ -67,7 +67,14 @@
     }
   }
 
-  const pick = (number) => named(() => ask("pick", { take: number }));
+  // What changed since a take was rendered; the server refuses such a one, too.
+  const changesSince = (number) => details.takes.find((take) => take.number === number)?.before || [];
+  const isOfBefore = (number) => changesSince(number).length > 0;
+  const tellOfBefore = (number) => tell([], [{ problem: `take ${number} cannot be picked, it is of before: ${changesSince(number).join("; ")}`,
+    hint: "Reroll renders those of before anew" }]);
+  const tellTake = (number) => (isOfBefore(number) ? tellOfBefore(number) : tell([`Take ${number} is on the right; p picks it.`]));
+
+  const pick = (number) => (isOfBefore(number) ? tellOfBefore(number) : named(() => ask("pick", { take: number })));
   const restore = (version) => named(() => ask("restore", { version }));
 
   // Whether what is shown of the picture may be out of date: something was just decided of it.
@@ -151,5 +158,5 @@
       ...faults.map((fault) => G.make("p", { className: "fault" }, fault.problem, fault.hint ? G.make("span", { className: "hint" }, fault.hint) : null)));
   }
 
-  G.actions = { partFor, run, pick, restore, tell, update, keys: G.isReadOnly ? [] : table.map((action) => action.key).filter(Boolean) };
+  G.actions = { partFor, run, pick, restore, tellTake, update, keys: G.isReadOnly ? [] : table.map((action) => action.key).filter(Boolean) };
 })();

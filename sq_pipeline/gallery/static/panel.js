@@ -17,7 +17,7 @@
     const versions = details.versions.map((version, at) => ({ ...version, key: `v-${version.sha}`,
       label: version.labels.join(", ") || `version ${at + 1}${version.at ? ` of ${when(version.at)}` : ""}` }));
     const takes = details.takes.map((take) => ({ ...take, key: `t-${take.number}`,
-      label: `take ${take.number}${take.seed === null ? "" : `, seed ${take.seed}`}` }));
+      label: `take ${take.number}${take.seed === null ? "" : `, seed ${take.seed}`}${take.before.length ? ", of before" : ""}` }));
     const known = details.picture && !versions.some((one) => one.sha === details.picture.sha)
       ? [{ ...details.picture, key: `v-${details.picture.sha}`, label: "what is there" }] : [];
     return [...known, ...versions, ...takes];
@@ -83,7 +83,9 @@
       G.fitPicture(image, take.w, take.h, 160, 160);
       return G.make("li", {}, G.make("button", { type: "button", "aria-label": `Compare with take ${take.number}`,
         onclick: () => showTake(take.number) }, image, G.make("span", {}, `take ${take.number}`)),
-        G.isReadOnly ? null : G.make("button", { type: "button", "aria-label": `Pick take ${take.number}`, onclick: () => G.actions.pick(take.number) }, "Pick"));
+        take.before.length ? G.make("p", { className: "before" }, `of before: ${take.before.join("; ")}`) : null,
+        G.isReadOnly ? null : G.make("button", { type: "button", "aria-label": `Pick take ${take.number}`, disabled: take.before.length > 0,
+          onclick: () => G.actions.pick(take.number) }, "Pick"));
     })));
   }
 
@@ -183,7 +185,7 @@
   function showTake(number) {
     const isThere = Boolean(open?.compare?.choose("right", `t-${number}`));
     if (isThere && open.details.picture) open.compare.choose("left", `v-${open.details.picture.sha}`);
-    if (isThere && !G.isReadOnly) G.actions.tell([`Take ${number} is on the right; p picks it.`]);
+    if (isThere && !G.isReadOnly) G.actions.tellTake(number);
     return isThere;
   }
 

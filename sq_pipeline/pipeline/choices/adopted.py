@@ -1,12 +1,13 @@
 """A person's file as the picture of a place: read as it is seen, with what it was painted over written into it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from sq_pipeline.base_models.base_models import SizePx
-from sq_pipeline.common.errors import Fault, PictureError, SqPipelineError
+from sq_pipeline.common.errors import DatasetError, Fault, PictureError, SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint, hash_bytes, hash_file
 from sq_pipeline.common.hints import command
 from sq_pipeline.pictures.png_file import encode_png
@@ -14,9 +15,11 @@ from sq_pipeline.pictures.provenance import AdoptedProvenance, PaintedOver
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.theirs import why_no_picture_of_ours
 from sq_pipeline.pipeline.worlds.named_picture import NamedPicture
+from sq_pipeline.training.pictures.formats import AGAIN
 from sq_pipeline.training.pictures.seen import open_picture, see
 
 _PNG_DEPTH_AT = 24  # the byte of a PNG that says how many bits a channel has (§11.2.1)
+_HINTS = {AGAIN: "give a PNG or JPEG file"}  # in place of a dataset's: nobody has that file from elsewhere
 
 
 def picture_of(context: Context, picture: NamedPicture, path: Path, *, is_any_size: bool) -> bytes:
@@ -51,12 +54,15 @@ def _seen(context: Context, picture: NamedPicture, path: Path, file: str) -> Ima
     lock = command("lock", picture.key, "--by", "WHO", "--tier", picture.tier)
     place = context.data.relative(context.picture_place(picture.world, picture.tier, picture.subject.slug))
     as_it_is = f"or put it at {place} and keep it as it is: {lock}"
-    with open_picture(path, file) as opened:
-        problem = _what_would_be_lost(opened, path)
-        if problem is None:
-            seen = see(opened, None, file).image
-            seen.load()
-            return seen
+    try:
+        with open_picture(path, file) as opened:
+            problem = _what_would_be_lost(opened, path)
+            if problem is None:
+                seen = see(opened, None, file).image
+                seen.load()
+                return seen
+    except DatasetError as error:
+        raise DatasetError(replace(fault, hint=_HINTS.get(fault.hint, fault.hint)) for fault in error.faults) from error
     told, way = problem
     raise PictureError(Fault(file, "", told, f"{way}, {as_it_is}"))
 

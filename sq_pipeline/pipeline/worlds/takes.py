@@ -132,10 +132,10 @@ def make_takes(
     return Takes(takes, sheet, tuple((axis.name, axis.way) for axis in axes))
 
 
-def take_inputs(context: Context, picture: NamedPicture, number: int) -> Inputs:
-    """What a take would be made from now. Raises RenderError where its stack is not there, ContentError."""
-    state = world_state_of(context, picture.world, picture.tier)
-    return _cell(_scene(context, state), picture.subject, number, ()).step.inputs
+def takes_inputs(context: Context, picture: NamedPicture, numbers: Sequence[int]) -> dict[int, Inputs]:
+    """What these takes would be made from now. Raises RenderError where its stack is not there, ContentError."""
+    scene = _scene(context, world_state_of(context, picture.world, picture.tier))
+    return {number: _cell(scene, picture.subject, number, ()).step.inputs for number in numbers}
 
 
 def _scene(context: Context, state: WorldState) -> Scene:

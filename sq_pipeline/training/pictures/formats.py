@@ -33,7 +33,7 @@ _OTHER_PICTURES: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".mp4", ".mov", ".webm", ".mkv"), ("is a film, not a picture", "save its frames as PNG")),
 }
 _HEIC, _JXL = ("is HEIC, which is not read here", _SAVE), _OTHER_PICTURES[".jxl"]
-_AGAIN = "get the picture itself again"
+AGAIN = "get the picture itself again"
 # by how it begins
 _MARKS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"\xff\x0a", _JXL),
@@ -47,10 +47,10 @@ _MARKS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"\0\0\1\0", _OTHER_PICTURES[".ico"]),
     (b"\x76\x2f\x31\x01", _OTHER_PICTURES[".exr"]),
     (b"\x1a\x45\xdf\xa3", _OTHER_PICTURES[".webm"]),
-    (b"<!doctype html", ("is an HTML page, not a picture", _AGAIN)),
-    (b"<html", ("is an HTML page, not a picture", _AGAIN)),
-    (b"<head", ("is an HTML page, not a picture", _AGAIN)),
-    (b"{", ("is JSON text, not a picture", _AGAIN)),
+    (b"<!doctype html", ("is an HTML page, not a picture", AGAIN)),
+    (b"<html", ("is an HTML page, not a picture", AGAIN)),
+    (b"<head", ("is an HTML page, not a picture", AGAIN)),
+    (b"{", ("is JSON text, not a picture", AGAIN)),
     (b"version https://git-lfs", ("is a Git LFS pointer: the picture was never downloaded", "run `git lfs pull`")),
     (b"PK\x03\x04", ("is a ZIP archive, not a picture", "unpack it")),
 )
@@ -71,7 +71,7 @@ def describe_unreadable(path: Path, reason: str) -> tuple[str, str]:
     except OSError as error:
         return f"cannot be read ({error.strerror})", "check the file"
     if not head:
-        return "cannot be decoded: it has 0 bytes", _AGAIN
+        return "cannot be decoded: it has 0 bytes", AGAIN
     if head[4:8] == b"ftyp":
         brands = head[8:12], *(head[at : at + 4] for at in range(16, 32, 4))
         if any(brand in _HEIC_BRANDS for brand in brands) and b"avif" not in brands:
@@ -80,10 +80,10 @@ def describe_unreadable(path: Path, reason: str) -> tuple[str, str]:
             return _OTHER_PICTURES[".mp4"]
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<?xml"):
-        return _OTHER_PICTURES[".svg"] if b"svg" in text else ("is XML text, not a picture", _AGAIN)
+        return _OTHER_PICTURES[".svg"] if b"svg" in text else ("is XML text, not a picture", AGAIN)
     for mark, described in _MARKS:
         if head.startswith(mark) or text.lower().startswith(mark):
             return described
     if reason.startswith("cannot identify image file"):
-        return "is no picture of a kind that is known here", _AGAIN
+        return "is no picture of a kind that is known here", AGAIN
     return f"cannot be decoded ({reason})", _SAVE.replace("save it", "save it again")
