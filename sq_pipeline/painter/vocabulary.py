@@ -36,21 +36,21 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "right": ("on the right", "to the right", "right", "at the right side"),
 }
 
-_ADJECTIVES = (
+ADJECTIVES = (
     "lonely old weathered quiet crooked abandoned tall small wide distant silent broken dusty pale dark bright warm "
     "cold forgotten ancient painted empty busy windswept sun-bleached rusted wooden iron haunted sleepy proud leaning "
     "cracked "
     "faded holy cursed golden hidden narrow steep hollow burnt half-buried lost"
 ).split()
-_NOUNS = (
+NOUNS = (
     "road trail rope lantern horse rider bell fence smoke dust crow wolf stranger sheriff merchant bandit ghost river "
     "bridge gate well barrel rail train wire glass signal song market saloon mine gold silver bones stars fog wind "
     "rain "
     "storm shadow light sign chapel-yard grave toll border town village outpost camp station cliff ridge valley shore "
     "pier dock rope-walk crane beacon antenna arcade neon music tide glow street wall garden stones footprints tracks"
 ).split()
-_VERBS = "waits stands sleeps leans watches rusts burns hums drifts creaks points looms guards hides remembers".split()
-_PHRASES = (
+VERBS = "waits stands sleeps leans watches rusts burns hums drifts creaks points looms guards hides remembers".split()
+PHRASES = (
     "where nobody goes any more",
     "seen from the road",
     "wide shot",
@@ -80,7 +80,8 @@ _PHRASES = (
 _SYLLABLES = "ka mo re di sto ver lin tha gar nos bel quin dra fel ost mar jun pik zor ell han wex tri bo sal".split()
 
 
-def _invented_word(rng: random.Random) -> str:
+def invented_word(rng: random.Random) -> str:
+    """A name that means nothing, such as an author makes up."""
     word = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 3)))
     style = rng.random()
     if style < 0.35:
@@ -97,8 +98,8 @@ def write_caption(
     """
     time_word, ground_word = rng.choice(TIMES[time]), rng.choice(GROUNDS[ground])
     subject_word, place_word = rng.choice(SUBJECTS[subject]), rng.choice(PLACES[place])
-    adjective = f"{rng.choice(_ADJECTIVES)} " if rng.random() < 0.6 else ""
-    second = f"{rng.choice(_ADJECTIVES)} " if rng.random() < 0.4 else ""
+    adjective = f"{rng.choice(ADJECTIVES)} " if rng.random() < 0.6 else ""
+    second = f"{rng.choice(ADJECTIVES)} " if rng.random() < 0.4 else ""
     preposition = rng.choice(("at", "by", "under", "in", "before"))
     on = rng.choice(("on the", "in the", "over the", "beside the", "on", "in"))
     shape = rng.randrange(5)
@@ -109,7 +110,7 @@ def write_caption(
     elif shape == 2:
         core = f"{second}{ground_word}, {time_word}, {adjective}{subject_word} {place_word}"
     elif shape == 3:
-        verb = rng.choice(_VERBS)
+        verb = rng.choice(VERBS)
         core = f"{place_word} a {adjective}{subject_word} {verb} {on} {ground_word} {preposition} {time_word}"
     else:
         core = f"{time_word} {on} {second}{ground_word} with a {adjective}{subject_word} {place_word}"
@@ -118,15 +119,15 @@ def write_caption(
     before: list[str] = []
     after: list[str] = []
     if rng.random() < 0.3:
-        before.append(_invented_word(rng))
+        before.append(invented_word(rng))
     if rng.random() < 0.25:
-        title = f"{_invented_word(rng).capitalize()} {rng.choice(_NOUNS).capitalize()}"
+        title = f"{invented_word(rng).capitalize()} {rng.choice(NOUNS).capitalize()}"
         core = f"{title}: {core}" if rng.random() < 0.7 else f"{core}. {title}"
     for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
         filler = (
-            rng.choice(_PHRASES)
+            rng.choice(PHRASES)
             if rng.random() < 0.6
-            else f"{rng.choice(_ADJECTIVES)} {rng.choice(_NOUNS)} {rng.choice(_VERBS)}"
+            else f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)} {rng.choice(VERBS)}"
         )
         (after if rng.random() < 0.8 else before).append(filler)
     return ", ".join([*before, core, *after])
@@ -143,4 +144,4 @@ def write_vague_caption(time: str, ground: str, subject: str, place: str, rng: r
         (time and f"at {rng.choice(TIMES[time])}"),
         (place and rng.choice(PLACES[place])),
     )
-    return ", ".join(filter(None, phrases)) or _invented_word(rng)
+    return ", ".join(filter(None, phrases)) or invented_word(rng)

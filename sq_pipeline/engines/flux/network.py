@@ -50,10 +50,13 @@ def timestep_embedding(times: mx.array, size: int) -> mx.array:
     return mx.concatenate([mx.cos(angles), mx.sin(angles)], axis=-1)
 
 
-def rotary_table(text_tokens: int, rows: int, columns: int) -> tuple[mx.array, mx.array]:
-    """Cosines and sines of the rotary positions, each (1, 1, tokens, 64): text at 0, then patches row by row."""
-    grid_rows = mx.repeat(mx.arange(rows), columns)
-    grid_columns = mx.tile(mx.arange(columns), rows)
+def rotary_table(text_tokens: int, rows: int, columns: int, stride: float = 1) -> tuple[mx.array, mx.array]:
+    """Cosines and sines of the rotary positions, each (1, 1, tokens, 64): text at 0, then patches row by row.
+
+    With a `stride` each patch stands for so many in both directions, and has the position of their middle.
+    """
+    grid_rows = mx.repeat(mx.arange(rows), columns) * stride + (stride - 1) / 2
+    grid_columns = mx.tile(mx.arange(columns), rows) * stride + (stride - 1) / 2
     text = mx.zeros((text_tokens,), dtype=mx.float32)
     angles: list[mx.array] = []
     for axis, size in enumerate(_AXES):
@@ -227,6 +230,7 @@ class Flux(nn.Module):
     Call with latents (batch, rows·columns, 64), text (batch, tokens, text_size), pooled text (batch,
     pooled_size) and times (batch,) in 0–1, where 1 is pure noise; returns (batch, rows·columns, 64). It computes in
     bfloat16 where weights, latents and texts are bfloat16, else in float32. `guidance` is (batch,), as in 3.5.
+    `patch_stride`: see `rotary_table`.
 
     With `checkpoints_blocks` a gradient computes each block's inside again instead of keeping it: gradient
     checkpointing, per block. Values and gradients stay what they are, memory becomes time.
@@ -260,6 +264,7 @@ class Flux(nn.Module):
         times: mx.array,
         grid: tuple[int, int],
         guidance: mx.array | None = None,
+        patch_stride: float = 1,
     ) -> mx.array:
         if latents.shape[1] != grid[0] * grid[1]:
             raise ValueError(f"{latents.shape[1]} latent tokens do not fill a grid of {grid[0]}×{grid[1]}")
@@ -273,7 +278,7 @@ class Flux(nn.Module):
         conditioning = (conditioning + self.vector_in(pooled)).astype(img.dtype)
         # once for all blocks: MLX 0.32's `compile` fails on a gradient in which it finds the same one again and again
         activated = nn.silu(conditioning)
-        rotary = rotary_table(txt.shape[1], *grid)
+        rotary = rotary_table(txt.shape[1], *grid, patch_stride)
         call = call_checkpointed if self.checkpoints_blocks else _call
         for block in self.double_blocks:
             img, txt = call(block, img, txt, activated, rotary)

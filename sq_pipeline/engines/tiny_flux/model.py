@@ -12,14 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 from mlx import nn
-from mlx.utils import tree_flatten
 
-from sq_pipeline.common.errors import BaseModelError, Fault
 from sq_pipeline.engines.flux.network import Flux, FluxDims
 from sq_pipeline.engines.tiny_flux.text import POOLED_SIZE, TEXT_SIZE, TinyCLIP, TinyT5
 from sq_pipeline.engines.tiny_flux.vae import TinyVAE
+from sq_pipeline.engines.tiny_flux.weights_file import read_weights, write_weights
 
 WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE = (
     "model.safetensors",
@@ -68,16 +66,7 @@ def new_parts(*, fast_activations: bool = False) -> TinyFluxParts:
 def save_parts(folder: Path, parts: TinyFluxParts, recipe: Mapping[str, Any]) -> None:
     """Write the weights (float16) and the configuration; the tokenizer is saved by who trained it."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        f"{prefix}.{name}": array.astype(mx.float16)
-        for prefix, module in parts.modules().items()
-        for name, array in tree_flatten(module.parameters())
-    }
-    mx.save_safetensors(
-        str(folder / WEIGHTS_FILE),
-        weights,
-        metadata={"format": "tiny-flux", "version": "1"},
-    )
+    write_weights(folder / WEIGHTS_FILE, parts.modules(), 1)
     config = {
         "format": "tiny-flux",
         "version": 1,
@@ -89,49 +78,6 @@ def save_parts(folder: Path, parts: TinyFluxParts, recipe: Mapping[str, Any]) ->
 
 def load_parts(folder: Path, *, fast_activations: bool = False) -> TinyFluxParts:
     """The shipped networks, in float32. Raises BaseModelError when a file is missing or a name or shape is off."""
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise BaseModelError(
-            Fault(
-                str(path),
-                "",
-                "tiny-flux is not on this machine",
-                "restore data/models/tiny-flux from the repository",
-            )
-        )
-    try:
-        loaded: dict[str, mx.array] = mx.load(str(path))  # type: ignore[assignment]
-    except (RuntimeError, ValueError) as error:
-        raise BaseModelError(Fault(str(path), "", f"cannot be read ({error})", "restore the file")) from error
     parts = new_parts(fast_activations=fast_activations)
-    faults: list[Fault] = []
-    for prefix, module in parts.modules().items():
-        wanted = {f"{prefix}.{name}": array.shape for name, array in tree_flatten(module.parameters())}
-        found = {name: array for name, array in loaded.items() if name.startswith(f"{prefix}.")}
-        for name in sorted(wanted.keys() ^ found.keys()):
-            faults.append(
-                Fault(
-                    str(path),
-                    name,
-                    "missing" if name in wanted else "unexpected",
-                    "restore the file",
-                )
-            )
-        for name in sorted(wanted.keys() & found.keys()):
-            if wanted[name] != found[name].shape:
-                faults.append(
-                    Fault(
-                        str(path),
-                        name,
-                        f"has shape {found[name].shape}, not {wanted[name]}",
-                        "restore the file",
-                    )
-                )
-        if not faults:
-            module.load_weights([(name.removeprefix(f"{prefix}."), a.astype(mx.float32)) for name, a in found.items()])
-    if faults:
-        raise BaseModelError(faults)
-    for module in parts.modules().values():
-        module.freeze()
-        module.eval()
+    read_weights(folder / WEIGHTS_FILE, parts.modules())
     return parts
