@@ -1,80 +1,12 @@
-"""The words of people and creatures, and captions of them. Not here: how anything looks (`people`, `creatures`)."""
+"""Captions of people and creatures. Not here: how anything looks (`people`, `creatures`)."""
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from sq_pipeline.painter.vocabulary import ADJECTIVES, GROUNDS, NOUNS, PHRASES, TIMES, VERBS, invented_word
-
-if TYPE_CHECKING:
-    from sq_pipeline.painter.large.creatures import Creature
-    from sq_pipeline.painter.large.people import Person
-
-Words = Mapping[str, tuple[str, ...]]
-
-HAIRS: Words = {
-    "black": ("black-haired", "black hair", "jet-black hair", "black locks"),
-    "brown": ("brown-haired", "brown hair", "chestnut hair", "brown locks"),
-    "blond": ("blond-haired", "blond hair", "fair hair", "blonde hair"),
-    "red": ("red-haired", "red hair", "ginger hair", "copper hair"),
-    "grey": ("grey-haired", "grey hair", "silver hair", "gray hair"),
-}
-HEADWEARS: Words = {
-    "bareheaded": ("bareheaded", "bare head", "uncovered head"),
-    "hat": ("wide-brimmed hat", "wide hat", "hat", "stetson"),
-    "hood": ("hooded", "hood", "deep hood", "cowl"),
-    "crown": ("crowned", "crown", "golden crown", "diadem"),
-    "bandana": ("bandana", "headscarf", "kerchief", "knotted bandana"),
-    "helmet": ("helmeted", "helmet", "iron helmet", "steel helm"),
-}
-GARMENTS: Words = {
-    "red": ("red coat", "red cloak", "crimson coat", "scarlet robe"),
-    "blue": ("blue coat", "blue cloak", "blue dress", "azure robe"),
-    "green": ("green coat", "green cloak", "green robe", "emerald coat"),
-    "yellow": ("yellow coat", "yellow cloak", "yellow dress", "mustard coat"),
-    "white": ("white coat", "white cloak", "white robe", "cream coat"),
-    "purple": ("purple coat", "purple cloak", "violet robe", "purple dress"),
-}
-FACES: Words = {
-    "plain": ("clean-shaven", "smooth-faced", "fresh-faced", "smooth face"),
-    "bearded": ("bearded", "full beard", "long beard", "bushy beard"),
-    "eyepatch": ("one-eyed", "eyepatch", "eye patch", "patch over one eye"),
-    "spectacles": ("bespectacled", "spectacles", "glasses", "round glasses"),
-}
-SKINS: Words = {
-    "pale": ("pale-skinned", "pale skin", "fair-skinned"),
-    "tanned": ("tanned", "suntanned", "tanned skin"),
-    "brown": ("brown-skinned", "brown skin", "olive skin"),
-    "dark": ("dark-skinned", "dark skin", "ebony skin"),
-}
-SPECIES: Words = {
-    "wolf": ("wolf", "dire wolf", "timber wolf", "lone wolf"),
-    "bear": ("bear", "grizzly", "cave bear", "grizzly bear"),
-    "horse": ("horse", "stallion", "mare", "steed"),
-    "raven": ("raven", "crow", "carrion crow"),
-    "snake": ("snake", "serpent", "viper", "cobra"),
-    "spider": ("spider", "tarantula", "cave spider"),
-    "dragon": ("dragon", "wyrm", "drake", "winged dragon"),
-    "cat": ("cat", "wildcat", "tomcat"),
-}
-COATS: Words = {
-    "black": ("black", "jet-black", "pitch-black", "coal-black"),
-    "white": ("white", "chalk-white", "ivory", "milk-white"),
-    "grey": ("grey", "gray", "ash-grey", "silver"),
-    "red": ("red", "crimson", "blood-red", "rust-red"),
-    "golden": ("golden", "yellow", "tawny", "amber"),
-    "green": ("green", "emerald", "moss-green", "jade"),
-}
-PERSON_WORDS: Mapping[str, Words] = {
-    "hair": HAIRS,
-    "headwear": HEADWEARS,
-    "garment": GARMENTS,
-    "face": FACES,
-    "skin": SKINS,
-    "time": TIMES,
-    "ground": GROUNDS,
-}
-CREATURE_WORDS: Mapping[str, Words] = {"species": SPECIES, "coat": COATS, "time": TIMES, "ground": GROUNDS}
+from sq_pipeline.painter.large.creatures import Creature
+from sq_pipeline.painter.large.figure_words import CREATURE_WORDS, PERSON_WORDS
+from sq_pipeline.painter.large.people import Person
+from sq_pipeline.painter.vocabulary import ADJECTIVES, NOUNS, PHRASES, VERBS, invented_word
 
 PERSON_KINDS = (
     "portrait",
@@ -155,14 +87,14 @@ _NOUNS = [word for word in NOUNS if word not in _MEANS_A_FIGURE]
 _PHRASES = [phrase for phrase in PHRASES if not any(word in phrase for word in _MEANS_A_PLACE)]
 
 
-def write_person_caption(person: "Person", rng: random.Random, *, is_short: bool = False) -> str:
+def write_person_caption(person: Person, rng: random.Random, *, is_short: bool = False) -> str:
     """A caption that names every word of a person, freely phrased; a short one has no filler."""
     words = {name: getattr(person, name) for name in PERSON_WORDS}
     core = _person_core(words, rng, has_name=not is_short)
     return core if is_short else _among_filler(core, _PERSON_FILLERS, rng)
 
 
-def write_creature_caption(creature: "Creature", rng: random.Random, *, is_short: bool = False) -> str:
+def write_creature_caption(creature: Creature, rng: random.Random, *, is_short: bool = False) -> str:
     """A caption that names every word of a creature, freely phrased; a short one has no filler."""
     words = {name: getattr(creature, name) for name in CREATURE_WORDS}
     core = _creature_core(words, rng)

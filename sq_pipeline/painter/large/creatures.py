@@ -7,8 +7,8 @@ from PIL import Image
 
 from sq_pipeline.painter.large.backdrop import ground_shadow, open_air
 from sq_pipeline.painter.large.canvas import SUPERSAMPLING
-from sq_pipeline.painter.large.captions import CREATURE_WORDS
 from sq_pipeline.painter.large.creature_shapes import COAT, DRAW
+from sq_pipeline.painter.large.figure_words import CREATURE_WORDS
 from sq_pipeline.painter.large.pen import Pen, in_clear_light
 
 CREATURE_SIZE_PX = (224, 224)

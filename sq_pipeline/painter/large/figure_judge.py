@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFilter
 
-from sq_pipeline.painter.large.captions import CREATURE_WORDS, PERSON_WORDS, Words
 from sq_pipeline.painter.large.creatures import CREATURE_SIZE_PX, paint_creature, random_creature
+from sq_pipeline.painter.large.figure_words import CREATURE_WORDS, PERSON_WORDS, Words
 from sq_pipeline.painter.large.people import PERSON_SIZE_PX, paint_person, random_person
 
 Features = npt.NDArray[np.float32]

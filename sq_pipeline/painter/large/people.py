@@ -8,7 +8,7 @@ from PIL import Image
 from sq_pipeline.painter.large import people_parts as parts
 from sq_pipeline.painter.large.backdrop import open_air
 from sq_pipeline.painter.large.canvas import SUPERSAMPLING
-from sq_pipeline.painter.large.captions import PERSON_WORDS
+from sq_pipeline.painter.large.figure_words import PERSON_WORDS
 from sq_pipeline.painter.large.pen import Pen, in_clear_light
 
 PERSON_SIZE_PX = (192, 256)

@@ -10,10 +10,7 @@ import pytest
 
 from sq_pipeline.painter.large.captions import (
     CREATURE_KINDS,
-    CREATURE_WORDS,
     PERSON_KINDS,
-    PERSON_WORDS,
-    Words,
     with_article,
     write_creature_caption,
     write_person_caption,
@@ -23,6 +20,7 @@ from sq_pipeline.painter.large.captions import (
 from sq_pipeline.painter.large.creature_shapes import COAT, DRAW
 from sq_pipeline.painter.large.creatures import Creature, paint_creature, random_creature
 from sq_pipeline.painter.large.figure_judge import CreatureJudge, PersonJudge
+from sq_pipeline.painter.large.figure_words import CREATURE_WORDS, PERSON_WORDS, Words
 from sq_pipeline.painter.large.people import Person, paint_person, random_person
 from sq_pipeline.painter.large.people_parts import CLOTH, FACES, HAIR, HEADWEARS, SKIN
 

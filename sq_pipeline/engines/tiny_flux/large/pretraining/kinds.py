@@ -8,14 +8,13 @@ from typing import Any
 from PIL import Image
 
 from sq_pipeline.painter.large.captions import (
-    CREATURE_WORDS,
-    PERSON_WORDS,
     write_creature_caption,
     write_person_caption,
     write_vague_creature_caption,
     write_vague_person_caption,
 )
 from sq_pipeline.painter.large.creatures import paint_creature, random_creature
+from sq_pipeline.painter.large.figure_words import CREATURE_WORDS, PERSON_WORDS
 from sq_pipeline.painter.large.landscapes import Landscape, paint_landscape, random_landscape
 from sq_pipeline.painter.large.people import paint_person, random_person
 from sq_pipeline.painter.vocabulary import GROUNDS, PLACES, SUBJECTS, TIMES, write_caption, write_vague_caption
