@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.layout import DataDir
+from sq_pipeline.common.processes.passed_on import PassesOn
+from sq_pipeline.common.processes.progress import shown_by
 from sq_pipeline.pipeline.adapters.train_ahead import train_ahead
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.wiring import real_engines
@@ -20,7 +22,8 @@ def main(root: str, key: str, fingerprint: str, *more: str) -> int:
     data = DataDir(Path(root))
     try:
         pipeline = Context(data, real_engines(data))
-        train_ahead(pipeline, pipeline.adapter(key), fingerprint, scores="scores" in more)
+        with shown_by(PassesOn()):
+            train_ahead(pipeline, pipeline.adapter(key), fingerprint, scores="scores" in more)
     except SqPipelineError as error:
         sys.stderr.write(f"{error.faults[0]}\n")
         return 1

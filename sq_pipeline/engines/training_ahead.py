@@ -18,6 +18,8 @@ from sq_pipeline.common.errors import DivergedError
 from sq_pipeline.common.processes.deaths import describe_exit
 from sq_pipeline.common.processes.guarded_process import run_guarded
 from sq_pipeline.common.processes.headway import Watch
+from sq_pipeline.common.processes.passed_on import Passed, Reads, is_passed
+from sq_pipeline.common.processes.progress import progress_of
 from sq_pipeline.training.checkpoint_folders import divergence_in
 from sq_pipeline.training.ports import Trainer, TrainProgress, TrainRequest, TrainResult
 from sq_pipeline.training.support import RECIPE_FILE, TrainerSupport
@@ -46,6 +48,7 @@ class TrainingAhead:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, str]] = deque()
         self._running: dict[str, threading.Event] = {}  # by fingerprint; set when it has ended
+        self._told: dict[str, Passed] = {}  # by fingerprint, how far it is
         self._known: set[str] = set()
         self._workers: list[threading.Thread] = []
         self._is_closed = threading.Event()
@@ -63,12 +66,23 @@ class TrainingAhead:
                 worker.start()
 
     def await_end(self, fingerprint: str) -> None:
-        """Wait until no process trains this; one that only waits its turn is left to the caller."""
+        """Wait until no process trains this, and show how far it is; one that waits its turn is left to the caller."""
         with self._lock:
             self._waiting = deque(item for item in self._waiting if item[1] != fingerprint)
             ended = self._running.get(fingerprint)
         while ended is not None and not ended.wait(_TICK_S):  # in short steps, so that Ctrl-C comes through
-            pass
+            if (told := self._told.get(fingerprint)) is not None:
+                self._show(fingerprint, told, ended)
+
+    def _show(self, fingerprint: str, told: Passed, ended: threading.Event) -> None:
+        """Show one piece of its work, until it does another or ends."""
+        with progress_of(told.what, told.total, told.done) as shown:
+            what = told.what
+            while told.what == what:
+                shown.reach(told.done, told.note, told.left_s)
+                if ended.wait(_TICK_S):
+                    return
+                told = self._told.get(fingerprint, told)
 
     def close(self) -> None:
         """End what still runs; its checkpoints stay. It can be begun again later."""
@@ -91,24 +105,27 @@ class TrainingAhead:
                 idle = len(self._workers) - len(self._running)
                 command = self._command_of(key, fingerprint, is_last=len(self._waiting) <= idle)
             try:
-                self._run(key, command)
+                self._run(key, fingerprint, command)
             finally:
                 with self._lock:
                     del self._running[fingerprint]
+                    self._told.pop(fingerprint, None)
                 ended.set()
 
-    def _run(self, key: str, command: Sequence[str]) -> None:
+    def _run(self, key: str, fingerprint: str, command: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-            # it tells of its progress nowhere, so that silence says nothing
             watch = Watch(f"{key}: the training in a process of its own", self._say)
             try:
                 with run_guarded(command, folder, environment, folder / "log", watch=watch) as process:
-                    code = None
+                    code, reads = None, Reads(folder / "log")
                     while code is None and not self._is_closed.is_set():
                         code = process.wait_for(_TICK_S)
-                words = (folder / "log").read_text(errors="replace").strip().splitlines()
+                        if (told := reads.latest()) is not None:
+                            self._told[fingerprint] = told
+                lines = (folder / "log").read_text(errors="replace").strip().splitlines()
+                words = [line for line in lines if not is_passed(line)]
             except OSError as error:
                 code, words = 1, [str(error)]
         for word in words:

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sq_pipeline.common.processes.headway import Watch
+from sq_pipeline.common.processes.passed_on import Passed, Reads
+from sq_pipeline.common.processes.progress import Progress, shown_by
 from sq_pipeline.engines import training_ahead
 from sq_pipeline.engines.training_ahead import CommandOf, TrainingAhead
 from sq_pipeline_tests.common.stops import STOPS, CarriesOut
@@ -131,6 +134,66 @@ def test_its_warnings_are_told(tmp_path: Path) -> None:
     eventually(lambda: bool(said))
     ahead.close()
     assert said == ["one: warning: no sample after iteration 4"]
+
+
+class _Shows:
+    """Remembers all that was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, int, str]] = []
+        self.ended: list[str] = []
+
+    def begin(self, progress: Progress) -> None:
+        self.change(progress)
+
+    def change(self, progress: Progress) -> None:
+        self.seen.append((progress.what, progress.done, progress.total, progress.note))
+
+    def end(self, progress: Progress) -> None:
+        self.ended.append(progress.what)
+
+
+def test_who_waits_for_one_sees_how_far_it_is(tmp_path: Path) -> None:
+    script = f"""
+import pathlib, time
+from sq_pipeline.common.processes.passed_on import PassesOn
+from sq_pipeline.common.processes.progress import progress_of, shown_by
+with shown_by(PassesOn()):
+    for what in ("training west", "scoring west"):
+        with progress_of(what, 8) as shown:
+            time.sleep(0.6)
+            shown.reach(5, "loss 0.2")
+            while not pathlib.Path({str(tmp_path)!r}, what).exists():
+                time.sleep(0.02)
+"""
+    said: list[str] = []
+    ahead = TrainingAhead(lambda *_, **__: [sys.executable, "-c", script], 1, said.append)
+    ahead.begin([("west", "f1")])
+    shows = _Shows()
+
+    def let_go_when_seen() -> None:
+        for what in ("training west", "scoring west"):
+            eventually(lambda what=what: (what, 5, 8, "loss 0.2") in shows.seen)
+            (tmp_path / what).touch()
+
+    with ThreadPoolExecutor() as threads, shown_by(shows):
+        letting_go = threads.submit(let_go_when_seen)
+        ahead.await_end("f1")
+        letting_go.result()
+    ahead.close()
+    assert shows.ended == ["training west", "scoring west"]
+    assert said == []
+
+
+def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    log, reads = tmp_path / "log", Reads(tmp_path / "log")
+    line = 'progress: {"what": "t", "done": 1, "total": 2, "note": "", "left_s": null}\n'
+    log.write_text(f"warning: a sample failed\n{line[:30]}")
+    assert reads.latest() is None
+    with log.open("a") as file:
+        file.write(line[30:])
+    assert reads.latest() == Passed("t", 1, 2, "", None)
+    assert reads.latest() is None
 
 
 def test_on_one_core_nothing_begins(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from sq_pipeline.pipeline.adapters.training_dataset import checked_dataset, insi
 from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.training.checkpoint_folders import note_divergence
 from sq_pipeline.training.ports import CheckpointPlace, TrainResult
-from sq_pipeline.training.train import at_first, train_adapter
+from sq_pipeline.training.progress import shown_training
+from sq_pipeline.training.train import at_first, both, train_adapter
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,8 +40,10 @@ def train_ahead(context: Context, adapter: Adapter, wanted: str, *, scores: bool
     trainer, prompts = context.engines.trainer(trainer_of(context, adapter)), sample_prompts_of(context, adapter)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "final_adapters.safetensors"
+        dataset = checked_dataset(context, adapter)
         try:
-            result = train_adapter(checked_dataset(context, adapter), trainer, output, insist, place, prompts)
+            with shown_training(adapter.key, dataset.recipe.iterations) as show:
+                result = train_adapter(dataset, trainer, output, both(insist, show), place, prompts)
         except DivergedError as error:
             note_divergence(context.data, wanted, context.engines.chip, error.faults[0])
             return True
