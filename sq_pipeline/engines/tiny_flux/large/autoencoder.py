@@ -1,8 +1,9 @@
 """tiny-flux's picture autoencoder: each 16×16 patch as 64 numbers (one FLUX.1 token).
 
-The encoder is a projection onto a patch's principal components, which it begins with, and a few convolutions that add
-what the neighbourhood tells. The decoder turns the projection back, and its own convolutions, over the tokens and over
-the picture, join the patches and give back what the components lost. All of it is trained together.
+A lapped transform mixes the pixels at both sides of every border between patches; of what a patch then holds, a
+projection keeps the principal components. Turned back, a patch's components fade out into its neighbours, so that no
+border is seen, whatever a token says. Convolutions beside it, in the encoder and the decoder, are trained together:
+they add what the neighbourhood tells, and give back what the components lost.
 Called as mflux calls its VAE: `decode(latents)` and `encode(image)`, channels first, pictures in −1…1,
 latents (batch, 16, height/8, width/8), which FLUX.1 packs 2×2 into its tokens.
 """
@@ -17,6 +18,7 @@ from sq_pipeline.engines.tiny_flux.vae import Conv3x3, pack
 PATCH_PX = 16
 TOKEN_SIZE = 64
 _PATCH_SIZE = PATCH_PX * PATCH_PX * 3
+_DC_GAIN = 1.3  # of `_lapping`; from 0.6 to 1.6 the one that kept most with 64 components
 # Components are scaled to deviation² ∝ variance**_FLATNESS. 0 would weigh a hairline like the sky's colour, and most
 # of what is learned would be noise; 1 is a patch's own metric, in which details drown in what is left of the noise.
 _FLATNESS = 0.5
@@ -76,6 +78,50 @@ def unfold(x: mx.array, size: int) -> mx.array:
     return x.reshape(batch, rows * size, columns * size, channels)
 
 
+def _cosines(size: int, *, is_fourth: bool) -> npt.NDArray[np.float64]:
+    """The orthonormal DCT of type II or IV, (size, size): rows are frequencies."""
+    shift = 0.5 if is_fourth else 0.0
+    rows, columns = np.arange(size)[:, None] + shift, np.arange(size)[None] + 0.5
+    table = np.sqrt(2 / size) * np.cos(np.pi / size * rows * columns)
+    if not is_fourth:
+        table[0] /= np.sqrt(2)
+    return table
+
+
+def _lapping() -> tuple[mx.array, mx.array]:
+    """What mixes the 16 pixels around a border, and what undoes it, each (16, 16).
+
+    Tran, Liang and Tu 2003, "Lapped transform via time-domain pre- and post-filtering", section III: butterflies
+    around V = J C2ᵀ S C4 J, which is all but orthogonal.
+    """
+    half = PATCH_PX // 2
+    same, turned, none = np.eye(half), np.eye(half)[::-1], np.zeros((half, half))
+    butterfly = np.block([[same, turned], [turned, -same]]) / np.sqrt(2)
+    gains = np.diag([_DC_GAIN, *np.ones(half - 1)])
+    inner = turned @ _cosines(half, is_fourth=False).T @ gains @ _cosines(half, is_fourth=True) @ turned
+    there = butterfly @ np.block([[same, none], [none, inner]]) @ butterfly
+    return mx.array(there.astype(np.float32)), mx.array(np.linalg.inv(there).astype(np.float32))
+
+
+_MIX, _PART = _lapping()
+
+
+def _across_rows(x: mx.array, matrix: mx.array) -> mx.array:
+    """Apply a matrix to the 16 pixels above and below each border of patches; (batch, height, width, channels)."""
+    batch, height, width, channels = x.shape
+    half = PATCH_PX // 2
+    if height == PATCH_PX:
+        return x
+    around = x[:, half:-half].reshape(batch, height // PATCH_PX - 1, PATCH_PX, width * channels)
+    mixed = (matrix @ around).reshape(batch, height - PATCH_PX, width, channels)
+    return mx.concatenate([x[:, :half], mixed, x[:, -half:]], axis=1)
+
+
+def _across_all(x: mx.array, matrix: mx.array) -> mx.array:
+    across = _across_rows(x, matrix).swapaxes(1, 2)
+    return _across_rows(across, matrix).swapaxes(1, 2)
+
+
 class _Neighbourhood(nn.Module):
     """What the encoder adds to a patch's components: pictures → (batch, height/16, width/16, 64)."""
 
@@ -127,7 +173,8 @@ class TinyAutoencoder(nn.Module):
 
     def begin_with(self, pictures: npt.NDArray[np.uint8]) -> None:
         """Set the projection to the principal components of `pictures` (count, height, width, 3)."""
-        patches = np.array(fold(mx.array(pictures.astype(np.float32) / 127.5 - 1), PATCH_PX)).reshape(-1, _PATCH_SIZE)
+        mixed = _across_all(mx.array(pictures.astype(np.float32) / 127.5 - 1), _MIX)
+        patches = np.array(fold(mixed, PATCH_PX)).reshape(-1, _PATCH_SIZE)
         mean = patches.mean(0)
         variances, vectors = np.linalg.eigh(np.cov((patches - mean).T))
         leading = np.argsort(variances)[::-1][:TOKEN_SIZE]
@@ -137,21 +184,21 @@ class TinyAutoencoder(nn.Module):
         self.basis = mx.array(vectors[:, leading].T.astype(np.float32))
         self.scale = mx.array((wanted / np.sqrt(variances[leading])).astype(np.float32))
 
-    def added_tokens(self, pictures: mx.array) -> mx.array:
-        """What the neighbourhood adds to the projection; kept small in training, so that strong components stay few."""
-        return self.neighbourhood(pictures)
-
     def project(self, pictures: mx.array) -> mx.array:
         """The projection alone: pictures (batch, height, width, 3) → tokens (batch, height/16, width/16, 64)."""
-        return ((fold(pictures, PATCH_PX) - self.mean) @ self.basis.T) * self.scale
+        return ((fold(_across_all(pictures, _MIX), PATCH_PX) - self.mean) @ self.basis.T) * self.scale
+
+    def turn_back(self, tokens: mx.array) -> mx.array:
+        """The inverse of `project`, as far as the components go."""
+        return _across_all(unfold((tokens / self.scale) @ self.basis + self.mean, PATCH_PX), _PART)
 
     def encode_tokens(self, pictures: mx.array) -> mx.array:
         """Pictures (batch, height, width, 3) in −1…1 → tokens (batch, height/16, width/16, 64)."""
-        return self.project(pictures) + self.added_tokens(pictures)
+        return self.project(pictures) + self.neighbourhood(pictures)
 
     def decode_tokens(self, tokens: mx.array) -> mx.array:
         """Tokens (batch, height/16, width/16, 64) → pictures (batch, height, width, 3), about −1…1."""
-        picture = unfold((tokens / self.scale) @ self.basis + self.mean, PATCH_PX)
+        picture = self.turn_back(tokens)
         return picture + self.painter(tokens, picture)
 
     def encode(self, image: mx.array) -> mx.array:

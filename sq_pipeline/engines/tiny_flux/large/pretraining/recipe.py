@@ -16,11 +16,10 @@ class PretrainRecipe:
     text_batch: int = 128
     text_rate: float = 3e-3
     codec_pictures: int = 2400
-    codec_iterations: int = 1600
+    codec_iterations: int = 1000
     codec_batch: int = 8
-    codec_rate: float = 2e-3
-    codec_noise: float = 0.15
-    codec_near: float = 0.01
+    codec_rate: float = 1e-3
+    codec_noise: float = 0.1
     pictures: int = 20_000
     half_iterations: int = 3600
     half_batch: int = 32
