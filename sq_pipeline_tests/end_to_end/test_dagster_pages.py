@@ -23,6 +23,7 @@ GENRE, WORLD, PLACE, OTHER = "spaghetti_western", "the_real_mccoy", "duel_church
 IMAGES = f"{GENRE}/worlds/{WORLD}/poi_images"
 ADAPTER = "neon_tides_landscape"
 _WAIT_MS = 120_000
+_BACKFILL_MS = 240_000  # Dagster looks at it twice a minute
 _JPEG_DIFFERS = 6  # of 255, on average: what its compression costs
 
 
@@ -154,7 +155,7 @@ def test_a_world_is_materialized_and_its_picture_seen(page: Page, pages: Pages, 
     dialog.get_by_role("button", name="Launch backfill").click()
     page.get_by_text("View", exact=True).click()
     status = page.get_by_text("Status", exact=True).locator("..")
-    expect(status.get_by_text("Succeeded", exact=True)).to_be_visible(timeout=_WAIT_MS)
+    expect(status.get_by_text("Succeeded", exact=True)).to_be_visible(timeout=_BACKFILL_MS)
     after = _pictures(data)
     assert {place for place in after if after[place] != before[place]} == {PLACE}
     (run,) = pages.runs(1)
