@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from sq_pipeline.common.tiers import TIERS
 from sq_pipeline.painter.datasets import DEMO_DATASETS, draw_dataset
 from sq_pipeline_tests.builders import loose_gate
 from sq_pipeline_tests.conftest import made_once
+from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
 
 _SHORT_RECIPE = """\
 min_pairs: 12
@@ -47,6 +51,27 @@ def run_command(*arguments: str | Path) -> Answer:
     """Run `sq-pipeline` as a person does, in a process of its own."""
     done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=900)
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def open_pages(data: DataDir, *more: str) -> Iterator[Pages]:
+    """`sq-pipeline ui` over it, with nothing happening by itself; afterwards, a clean end by Ctrl-C."""
+    port = free_port()
+    log = (data.root.parent / "ui.log").open("w")
+    command = [COMMAND, "ui", "--data", str(data.root), "--port", str(port), *more]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    running = Pages(f"http://127.0.0.1:{port}")
+    try:
+        wait(running.is_ready, START_S, "the web server")
+        for sensor in ("content", "adapters", "night"):
+            running.set_sensor(sensor, is_on=False)
+        yield running
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=60)
+        log.close()
+    assert code == 0
+    assert not is_listening(port)
 
 
 @dataclass(frozen=True)

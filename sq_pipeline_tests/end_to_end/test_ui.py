@@ -4,16 +4,14 @@ Asked over GraphQL, as the pages themselves do.
 """
 
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sq_pipeline.common.layout import DataDir
-from sq_pipeline_tests.end_to_end.conftest import COMMAND, Demo
-from sq_pipeline_tests.pages import START_S, Pages, free_port, is_listening, wait
+from sq_pipeline_tests.end_to_end.conftest import Demo, open_pages
+from sq_pipeline_tests.pages import Pages, wait
 
 pytestmark = [pytest.mark.long, pytest.mark.takes(s=60)]
 
@@ -31,22 +29,8 @@ def data(small: Demo, tmp_path_factory: pytest.TempPathFactory) -> DataDir:
 
 @pytest.fixture(scope="module")
 def pages(data: DataDir) -> Iterator[Pages]:
-    """The pages over it, with nothing happening by itself; afterwards, a clean end by Ctrl-C."""
-    port = free_port()
-    log = (data.root.parent / "ui.log").open("w")
-    process = subprocess.Popen([COMMAND, "ui", "--data", str(data.root), "--port", str(port)], stdout=log, stderr=log)
-    running = Pages(f"http://127.0.0.1:{port}")
-    try:
-        wait(running.is_ready, START_S, "the web server")
-        for sensor in ("content", "adapters", "night"):
-            running.set_sensor(sensor, is_on=False)
-        yield running
-    finally:
-        process.send_signal(signal.SIGINT)
-        code = process.wait(timeout=60)
-        log.close()
-    assert code == 0
-    assert not is_listening(port)
+    with open_pages(data) as pages:
+        yield pages
 
 
 def _edit(data: DataDir, old: str, new: str) -> None:
