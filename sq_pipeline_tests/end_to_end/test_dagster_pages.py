@@ -23,7 +23,7 @@ GENRE, WORLD, PLACE, OTHER = "spaghetti_western", "the_real_mccoy", "duel_church
 IMAGES = f"{GENRE}/worlds/{WORLD}/poi_images"
 ADAPTER = "neon_tides_landscape"
 _WAIT_MS = 120_000
-_BACKFILL_MS = 240_000  # Dagster looks at it twice a minute
+_BACKFILL_MS = 480_000  # Dagster looks at it twice a minute
 _JPEG_DIFFERS = 6  # of 255, on average: what its compression costs
 
 
