@@ -12,7 +12,7 @@ from sq_pipeline.common.errors import StorageError
 from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.plain_file import read_plain_text
 
-_BEGINS = "http://"
+_BEGINS = "http://127.0.0.1:"  # where the gallery listens, and nowhere else
 
 
 @contextmanager

@@ -135,7 +135,7 @@ def test_an_address_of_the_gallery_is_of_any_name_and_of_nobody_else(tmp_path: P
     assert gallery_address(data) is None
     with told_as_gallery(data, "http://127.0.0.1:3010/"):
         assert gallery_address(data) == "http://127.0.0.1:3010/"
-        for said in (b"", b"javascript:alert(1)", b"\xff\xfe"):
+        for said in (b"http://elsewhere.example/", b"", b"javascript:alert(1)", b"\xff\xfe"):
             data.gallery_note.write_bytes(said)
             assert gallery_address(data) is None
     assert not data.gallery_note.exists()

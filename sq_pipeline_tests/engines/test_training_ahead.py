@@ -194,6 +194,9 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
         file.write(line[30:])
     assert reads.latest() == Passed("t", 1, 2, "", None)
     assert reads.latest() is None
+    with log.open("a") as file:
+        file.write(f'{line}progress: {{"what": "t", warning: a library speaks\nprogress: {{"done": 2}}\nprogress: []\n')
+    assert reads.latest() == Passed("t", 1, 2, "", None)  # what something else wrote into is left out
 
 
 def test_on_one_core_nothing_begins(tmp_path: Path) -> None:

@@ -62,10 +62,21 @@ class Reads:
         self._log, self._at = log, 0
 
     def latest(self) -> Passed | None:
-        """The last that was told since one asked; None for nothing new. Raises OSError."""
+        """The last that was told since one asked; None for nothing new. Raises OSError.
+
+        A line that something else wrote into is left out: the next one tells as much.
+        """
         with self._log.open("rb") as file:
             file.seek(self._at)
             whole, _, _ = file.read().rpartition(b"\n")  # the last line may be half there
         self._at += len(whole) + bool(whole)
-        told = [line for line in whole.decode(errors="replace").splitlines() if is_passed(line)]
-        return Passed(**json.loads(told[-1].removeprefix(_MARK))) if told else None
+        lines = whole.decode(errors="replace").splitlines()
+        told = [passed for line in lines if is_passed(line) and (passed := _read(line)) is not None]
+        return told[-1] if told else None
+
+
+def _read(line: str) -> Passed | None:
+    try:
+        return Passed(**json.loads(line.removeprefix(_MARK)))
+    except (ValueError, TypeError):
+        return None

@@ -36,7 +36,7 @@ class Learned:
         return height // (PATCH_PX * stride), width // (PATCH_PX * stride)
 
 
-def captioned(recipe: PretrainRecipe, kind: Kind, tokenizer: Tokenizer, count: int, seed: int) -> tuple[list[Any], Any]:
+def captioned(recipe: PretrainRecipe, kind: Kind, tokenizer: Tokenizer, count: int, seed: str) -> tuple[list[Any], Any]:
     """`count` scenes in the mood of their captions, and these captions' token ids: most of them short."""
     rng = random.Random(seed)
     scenes = [kind.random_scene(rng) for _ in range(count)]
@@ -60,7 +60,7 @@ def _draw(
     recipe: PretrainRecipe, kind: Kind, codec: TinyAutoencoder, tokenizer: Tokenizer, work: Path, rank: int, size: int
 ) -> Learned:
     count = round(recipe.pictures * kind.share / size)
-    seed = hash((recipe.seed, KINDS.index(kind), rank, size))  # numbers only: the same in every process
+    seed = f"{recipe.seed} {kind.name} {rank}/{size}"
     scenes, rows = captioned(recipe, kind, tokenizer, count, seed)
     kept = work / f"{kind.name}-{rank}-{size}-{count}.npz"
     if kept.is_file():

@@ -6,9 +6,12 @@ latents, the transformer. Not here: LoRA training (`engines.trainers.mlx.trainer
 
 # ruff: noqa: E402 - OpenBLAS goes before MLX
 import argparse
+import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +29,6 @@ from sq_pipeline.engines.tiny_flux.large.pretraining.recipe import PretrainRecip
 MODULE = "sq_pipeline.engines.tiny_flux.large.pretraining.pretrain"
 _RING = "MLX_HOSTFILE"  # MLX's own names, for processes that reach each other over sockets
 _RANK = "MLX_RANK"
-_FIRST_PORT = 32_100
 
 
 def prepare(recipe: PretrainRecipe, out: Path, work: Path) -> model.TinyFluxParts:
@@ -64,8 +66,7 @@ def learn(recipe: PretrainRecipe, parts: model.TinyFluxParts, out: Path, work: P
 def _side_by_side(processes: int, work: Path) -> int:
     """Run this command again in `processes`, one BLAS thread each: two threads of one process use one core well."""
     hosts = work / "hosts.json"
-    addresses = ", ".join(f'["127.0.0.1:{_FIRST_PORT + rank}"]' for rank in range(processes))
-    hosts.write_text(f"[{addresses}]\n")
+    hosts.write_text(json.dumps([[f"127.0.0.1:{port}"] for port in _free_ports(processes)]))
     started: list[subprocess.Popen[bytes]] = []
     for rank in range(processes):
         environment = os.environ | {_RING: str(hosts), _RANK: str(rank), "OPENBLAS_NUM_THREADS": "1"}
@@ -75,6 +76,12 @@ def _side_by_side(processes: int, work: Path) -> int:
     finally:
         for process in started:
             process.kill()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
 
 
 def main() -> None:
