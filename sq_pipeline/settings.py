@@ -13,6 +13,7 @@ from sq_pipeline.common.layout import DataDir
 from sq_pipeline.common.picture_paths import DEFAULT_TEMPLATE, PicturePaths, why_wrong
 from sq_pipeline.common.strict_yaml import load_mapping, validate, wrong
 from sq_pipeline.common.tiers import Tier
+from sq_pipeline.content.prompt_checks import CheckName
 from sq_pipeline.training.recipe import TrainerName
 from sq_pipeline.verification.thresholds import Thresholds
 
@@ -87,6 +88,8 @@ class Settings(BaseModel):
     error, or with `warn` a picture without, and a warning."""
     ignore_keys: tuple[str, ...] = ()
     """Keys and files of packs that are yours and not for pictures: no warning is given of them."""
+    ignore_prompt_checks: tuple[CheckName, ...] = ()
+    """Checks of prompts that are not made: see `sq-pipeline prompts --check`."""
     picture_path: str = DEFAULT_TEMPLATE
     """Where the game finds its pictures, below a genre's folder. `{world}`, `{kind}` and `{slug}` are filled in: with
     `worlds/{world}/assets/{kind}/{slug}.png` worlds do not share their pictures' names."""

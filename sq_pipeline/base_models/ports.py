@@ -20,7 +20,8 @@ class TokenCounts:
 
     FLUX.1's is T5, and it reads a pooled vector through CLIP besides; `clip` and its budget are None for other models.
     `known`: tokens of the text itself that are neither blank nor the one for all that the vocabulary lacks; None where
-    nobody counted them.
+    nobody counted them. `broken`: words of which it lacks half of
+    the characters, and reads these as bytes or not at all.
     """
 
     encoder: Literal["T5", "Qwen3"]
@@ -29,6 +30,7 @@ class TokenCounts:
     clip: int | None = None
     clip_budget: int | None = None
     known: int | None = None
+    broken: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:

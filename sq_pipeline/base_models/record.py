@@ -64,6 +64,8 @@ class BaseModel:
     that adapters for this one are trained over, where that is another: a distilled model renders in few steps because
     of a training of its own, which a LoRA training over it would undo.
 
+    `paints_words`: it paints names, dates and quoted words of a prompt as writing.
+
     `scheduler` is mflux's name of the one that it renders the model with unasked. `render_bits`: its linear layers are
     quantized to so many bits for rendering, see `quantized`; None where they are as in the files.
     """
@@ -83,6 +85,7 @@ class BaseModel:
     training_size: SizePx = SizePx(512, 512)
     trained_over: str | None = None
     reads_negative_prompt: bool = False
+    paints_words: bool = True
     scheduler: str = "linear"
     render_bits: RenderBits | None = None
 

@@ -24,6 +24,7 @@ MODELS = (
             "creature": SizePx(112, 112),
             "scene": SizePx(128, 96),
         },
+        paints_words=False,
         training_size=SizePx(128, 96),
     ),
 )

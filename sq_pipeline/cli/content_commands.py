@@ -1,7 +1,7 @@
 """`prompts`: looking at content before anything is made of it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,10 +10,11 @@ from sq_pipeline.cli.printing import print_json, print_line, print_table
 from sq_pipeline.common.layout import data_root
 
 
-def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[str, Any]:
+def _collect_prompts(root: Path, world: str | None, tier: str | None, *, is_checked: bool = False) -> dict[str, Any]:
     from sq_pipeline.common.layout import open_data_dir
     from sq_pipeline.common.tiers import select_tiers
     from sq_pipeline.pipeline.context import Context
+    from sq_pipeline.pipeline.prompt_notes import look_at_prompts
     from sq_pipeline.pipeline.worlds.world_status import world_state_of
     from sq_pipeline.wiring import real_engines
 
@@ -56,7 +57,10 @@ def _collect_prompts(root: Path, world: str | None, tier: str | None) -> dict[st
     if world is None:
         faults += [str(fault) for group in context.catalog.faults.values() for fault in group]
     warnings = [str(warning) for warning in context.catalog.warnings]
-    return {"prompts": rows, "faults": list(dict.fromkeys(faults)), "warnings": warnings}
+    result = {"prompts": rows, "faults": list(dict.fromkeys(faults)), "warnings": warnings}
+    if is_checked:
+        result["checks"] = [noted.as_json() for state in states for noted in look_at_prompts(context, state)]
+    return result
 
 
 def _tokens(row: dict[str, Any], encoder: str) -> str:
@@ -76,9 +80,27 @@ def _show_prompts(result: dict[str, Any]) -> None:
     print_table(("world", "tier", "name", "prompt", "seed", "tokens", "dropped"), rows)
     if any(row["negative_prompt"] and not row["negative_prompt_is_read"] for row in result["prompts"]):
         print_line("the base model reads no negative prompt; changing one makes nothing again")
+    _show_notes(result)
+
+
+def _show_notes(result: dict[str, Any]) -> None:
     for kind in ("faults", "warnings"):
         for line in result[kind]:
             print_line(f"{kind[:-1]}: {line}")
+
+
+def _show_checks(result: dict[str, Any]) -> None:
+    """Each finding, then each check that found something: why it matters, what to do."""
+    found = result["checks"]
+    columns = ("world", "tier", "name", "check", "words")
+    print_table(columns, [(*(row[name] for name in columns[:-1]), ", ".join(row["words"])) for row in found])
+    for check in {row["check"]: row for row in found}.values():
+        print_line(f"{check['check']}: {check['reason']}; {check['hint']}")
+    if found:
+        print_line("`ignore_prompt_checks: [names]` in sq.yaml ends a check")
+    noted = {(row["world"], row["tier"], row["slug"]) for row in found}
+    print_line(f"something is noted of {len(noted)} of {len(result['prompts'])} prompts")
+    _show_notes(result)
 
 
 def register(app: typer.Typer) -> None:
@@ -86,12 +108,20 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def prompts(
-        world: WorldOption = None, tier: TierOption = None, data: DataOption = None, as_json: JsonOption = False
+        world: WorldOption = None,
+        tier: TierOption = None,
+        is_checked: Annotated[
+            bool, typer.Option("--check", help="Show instead what a model may make of their words, and why.")
+        ] = False,
+        data: DataOption = None,
+        as_json: JsonOption = False,
     ) -> None:
         """Show prompts, seeds and token counts; renders nothing."""
-        result = _collect_prompts(data_root(data), world, tier)
+        result = _collect_prompts(data_root(data), world, tier, is_checked=is_checked)
         if as_json:
             print_json(result)
+        elif is_checked:
+            _show_checks(result)
         else:
             _show_prompts(result)
         if result["faults"]:

@@ -34,10 +34,13 @@ from sq_pipeline.common.strict_yaml import (
 
 
 def of_type(kinds: type | tuple[type, ...], problem: str, hint: str) -> BeforeValidator:
-    """Refuses a value of another type (true is no number); `problem` may tell its `{type}`, and `{value!r}`."""
+    """Refuses a value of another type; true is a number to Python, and none here.
+
+    `problem` may tell its `{type}`, and `{value!r}`.
+    """
 
     def check(value: object) -> object:
-        if isinstance(value, kinds) and not isinstance(value, bool):
+        if isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool)):
             return value
         raise wrong(problem.format(type=type_name(value), value=value), hint)
 

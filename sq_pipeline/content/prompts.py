@@ -53,14 +53,18 @@ def seed_for(genre: str, world: str, name: str, tier: str, base_seed: int, own: 
 _SECOND_PART, _CULTURE, _ELEMENT, _FIRST_SENTENCE, _SENTENCES, _TAGS, _TIER, _SUFFIX = range(1, 9)
 
 
-def _body(subject: Subject) -> Text:
-    """The visual prompt as one piece, or name, role and description: its first part always, then what fits."""
+def _body(subject: Subject, *, has_name: bool) -> Text:
+    """The visual prompt as one piece, or name, role and description: its first part always, then what fits.
+
+    Without `has_name`, role and description, where there is one of them.
+    """
     if subject.visual_prompt:
         return Text(subject.visual_prompt, (Piece(subject.visual_prompt, is_floor=True),))
-    start = f"{subject.name}: {subject.role}" if subject.role else subject.name
+    name = subject.name if has_name or not (subject.role or subject.description) else ""
+    start = ": ".join(filter(None, (name, subject.role)))
     if not subject.description:
         return Text(start, (Piece(start, is_floor=True),))
-    start += ", " if subject.role else ": "
+    start += ", " if subject.role else ": " if name else ""
     first, *rest = split_sentences(subject.description)
     head, *parts = split_commas(first)
     pieces = [
@@ -91,12 +95,13 @@ def write_prompt(
 ) -> Prompt:
     """Assemble and fit the prompt.
 
-    Texts, in order: triggers; the visual prompt, or name, role and description, then culture and what is around a
-    person; the tags of the subject's type; the tier's suffix; the positive suffix. Over the encoder's budget they are
-    cut at commas and sentences, see `fitting`: first the positive suffix, then the tier's, the tags, and so on. Never
-    left out: triggers, a visual prompt, the beginning of a description, the beginning of the positive suffix, and what
-    is said for safety; the beginnings of the tags and of the tier's suffix only where these have no room beside them.
-    Raises ContentError where that does not fit; without `insists_on_style` the style gives way first.
+    Texts, in order: triggers; the visual prompt, or name (unless the style leaves it out), role and description, then
+    culture and what is around a person; the tags of the subject's type; the tier's suffix; the positive suffix. Over
+    the encoder's budget they are cut at commas and sentences, see `fitting`: first the positive suffix, then the
+    tier's, the tags, and so on. Never left out: triggers, a visual prompt, the beginning of a description, the
+    beginning of the positive suffix, and what is said for safety; the beginnings of the tags and of the tier's suffix
+    only where these have no room beside them. Raises ContentError where that does not fit; without `insists_on_style`
+    the style gives way first.
     """
     style, own = world.style, subject.own
     suffix = style.tier_positive_suffixes.get(tier, style.positive_suffix)
@@ -108,7 +113,11 @@ def write_prompt(
         by_commas(_trim(suffix), _SUFFIX, has_floor=True),
     )
     triggers = triggers_of(stack_for(world, tier))
-    texts = [*(Text(trigger, (Piece(trigger, is_floor=True),)) for trigger in triggers), _body(subject), *tail]
+    texts = [
+        *(Text(trigger, (Piece(trigger, is_floor=True),)) for trigger in triggers),
+        _body(subject, has_name=style.name_in_prompt),
+        *tail,
+    ]
     fitted = fit(texts, lambda parts: _join(filter(None, parts)), counter.count_tokens)
     if fitted.counts.tokens > fitted.counts.budget:
         raise ContentError(_too_long(subject, fitted))

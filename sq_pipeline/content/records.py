@@ -138,13 +138,14 @@ class LoraEntry:
 @dataclass(frozen=True)
 class Style:
     """A visual style after overlaying. `tier_suffixes`, and what stands in for `positive_suffix`, by tier;
-    `tag_overrides` by a subject's type.
+    `tag_overrides` by a subject's type. `name_in_prompt`: a prompt that is made of a description begins with the name.
     """
 
     positive_suffix: str = ""
     negative_prompt: str = ""
     base_seed: int = 0
     preferred_model: str | None = None
+    name_in_prompt: bool = True
     tier_suffixes: Mapping[str, str] = field(default_factory=dict[str, str])
     tag_overrides: Mapping[str, str] = field(default_factory=dict[str, str])
     tier_positive_suffixes: Mapping[str, str] = field(default_factory=dict[str, str])

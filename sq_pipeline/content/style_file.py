@@ -22,7 +22,7 @@ from sq_pipeline.content.records import LoraEntry, Style
 
 _TIER_KEYS = {tier: names.style_key for tier, names in TIER_NAMES.items()}
 _TIER_SUFFIX_KEYS: dict[Tier, str] = {tier: f"{names.folder}_positive_suffix" for tier, names in TIER_NAMES.items()}
-_OVERLAID = {"positive_suffix", "negative_prompt", "preferred_model", "base_seed"}
+_OVERLAID = {"positive_suffix", "negative_prompt", "preferred_model", "base_seed", "name_in_prompt"}
 _NAME_MAX = 60  # it is a part of names of files
 _SCALE_MAX, _SCALE_USUAL = 10.0, 2.0
 _LEGACY_KEYS = ("lora", "lora_scale", "lora_trigger")
@@ -215,6 +215,13 @@ class StyleKeys(_TierKeys):
     preferred_model: Annotated[_Text, AfterValidator(_check_base_model)] | None = Field(
         default=Style.preferred_model,
         description="The base model that pictures are rendered with. `sq.yaml` may override it.",
+    )
+    name_in_prompt: Annotated[
+        bool, of_type(bool, "is {type}: {value!r}, neither true nor false", "write true or false")
+    ] = Field(
+        default=Style.name_in_prompt,
+        description="`false` leaves the name out of the prompt where an entry has no `visual_prompt`: many base "
+        "models paint names as captions.",
     )
     lora: _File | None = Field(
         default=None, description="Older form: the file of one adapter for all tiers. An error beside `loras`."

@@ -18,9 +18,9 @@ from sq_pipeline.pipeline.adapters.verification import pictures_at_most as verif
 from sq_pipeline.pipeline.adapters.verification import sound_scales
 from sq_pipeline.pipeline.chain import chain_of, is_waiting
 from sq_pipeline.pipeline.context import Context, Step
+from sq_pipeline.pipeline.prompt_notes import warnings_of_prompts
 from sq_pipeline.pipeline.settled import Settled, find_settled, locked_of, settle
 from sq_pipeline.pipeline.worlds.in_use import note_of
-from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.stack import warnings_of_stack
 from sq_pipeline.pipeline.worlds.stack_look import pictures_at_most as stack_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
@@ -134,7 +134,7 @@ def make_plan(context: Context, world: str | None, tier: str | None = None) -> P
     warnings = (
         *context.catalog.warnings,
         *(warning for found in settled for warning in found.warnings),
-        *(warning for state in states for warning in (*warnings_of_stack(state), *warnings_of_drops(state))),
+        *(warning for state in states for warning in (*warnings_of_stack(state), *warnings_of_prompts(context, state))),
         *_outdated_choices(context, adapters),
         *(note for key in adapters for note in dataset_warnings(context, context.catalog.adapters[key], adapters[key])),
         *_remarks(context, adapters),

@@ -13,8 +13,8 @@ from sq_pipeline.common.tiers import Tier
 from sq_pipeline.content.records import World
 from sq_pipeline.pipeline.context import Context
 from sq_pipeline.pipeline.inputs import world_key
+from sq_pipeline.pipeline.prompt_notes import warnings_of_prompts
 from sq_pipeline.pipeline.worlds.images import holds
-from sq_pipeline.pipeline.worlds.prompts import warnings_of_drops
 from sq_pipeline.pipeline.worlds.stack import stack_step_of, warnings_of_stack
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
 
@@ -31,7 +31,8 @@ def settled_key(context: Context, world: World, tier: Tier) -> str | None:
         return None
     versions = [(entry.record.data_version, entry.lora_scale) for entry in entries]
     hashed = world_key(world.source, versions, base_model, weights, settings, context.engines.renderer_versions)
-    return f"{code_stamp()} {hashed} {stack.fingerprint} {context.settings.picture_path}"
+    told = f"{context.settings.picture_path} {' '.join(sorted(context.settings.ignore_prompt_checks))}"
+    return f"{code_stamp()} {hashed} {stack.fingerprint} {told}"
 
 
 def _owner(world: World, tier: Tier) -> str:
@@ -122,7 +123,7 @@ def settle(context: Context, state: WorldState) -> None:
         holds(context, places[slug], step.record) for slug, step in state.pictures.items() if step.record
     ):
         return
-    told = [astuple(warning) for warning in (*warnings_of_stack(state), *warnings_of_drops(state))]
+    told = [astuple(warning) for warning in (*warnings_of_stack(state), *warnings_of_prompts(context, state))]
     value = {"fresh": len(steps), "objects": stamps, "published": published, "warnings": told}
     value |= {"locked": locked} if (locked := locked_of(state)) else {}
     try:

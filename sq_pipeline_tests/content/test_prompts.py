@@ -167,6 +167,26 @@ def test_without_a_visual_prompt_name_and_description_go_in(poi: Subject, expect
 
 
 @pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        (Subject("Old Mill", "old_mill", "By the river. Cold."), "By the river. Cold."),
+        (Subject("Ada", "ada", "tall, grey", role="Keeper"), "Keeper, tall, grey"),
+        (Subject("Ada", "ada", role="Keeper"), "Keeper"),
+        (Subject("Old Mill", "old_mill"), "Old Mill"),  # there is nothing else to say
+        (Subject("Old Mill", "old_mill", "x", "Old Mill at noon"), "Old Mill at noon"),
+    ],
+)
+def test_a_style_may_leave_names_out(subject: Subject, expected: str):
+    assert positive(world_with(style=Style(name_in_prompt=False)), subject) == expected
+
+
+def test_a_name_that_is_left_out_takes_no_room():
+    world = world_with(style=Style(name_in_prompt=False))
+    ada = Subject("Ada of the Long Road", "ada", "Tall. Grey.")
+    assert positive(world, ada, "portrait", 2) == "Tall. Grey."
+
+
+@pytest.mark.parametrize(
     ("kind", "tier", "tail"),
     [
         ("sacred", "landscape", "old stone, establishing shot, wide shot"),

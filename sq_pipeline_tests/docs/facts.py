@@ -12,6 +12,7 @@ from sq_pipeline.base_models.base_models import (
     training_base_of,
 )
 from sq_pipeline.common.tiers import TIER_NAMES, TIERS, Tier
+from sq_pipeline.content.prompt_checks import PROMPT_CHECKS
 from sq_pipeline.content.subject_files import SUBJECT_FILES
 from sq_pipeline.serve.protocol import Code
 from sq_pipeline.training.memory import BaseBits, TrainingSettings, image_tokens_of, training_need
@@ -46,6 +47,14 @@ _ERRORS: Mapping[Code, str] = {
     "render_failed": "The picture could not be made or kept, for instance on a full disk.",
     "internal": "A bug of ours.",
 }
+
+
+def prompt_check_table() -> str:
+    """What is looked for in prompts, and why."""
+    rows = [
+        (f"`{name}`", "yes" if check.in_plan else "", check.reason, check.hint) for name, check in PROMPT_CHECKS.items()
+    ]
+    return table(("check", "in `plan`", "why", "what to do"), rows)
 
 
 def tier_table() -> str:

@@ -32,6 +32,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "keys of a world's loras": pack_keys.overlay_table,
     "keys of the tiers' files": pack_keys.subject_tables,
     "tiers": facts.tier_table,
+    "prompt checks": facts.prompt_check_table,
     "base models": facts.base_model_table,
     "memory of a training": facts.memory_table,
     "params of render": lambda: model_table(RenderParams),

@@ -379,6 +379,12 @@ CASES: tuple[Case, ...] = (
         {G: "positive_suffix: dust\n", **places(f"{{name: Fort, description: 'A mill. {'It is old. ' * 60}'}}")},
         places("{name: Fort, description: A mill.}"),
     ),
+    Case(
+        "describe one; make two entries; `ignore_prompt_checks: [scenes]` in sq.yaml ends this",
+        places("{name: Fort, visual_prompt: 'a mill at noon, meanwhile a fire'}"),
+        {S: "base_model: tiny-flux\nmissing_adapter: none\nignore_prompt_checks: [scenes]\n"},
+    ),
+    Case("write true or false", {G: "name_in_prompt: maybe\n"}, {G: "name_in_prompt: false\n"}),
     # settings
     Case("correct the value", {S: "promotion: maybe\n"}, "manual"),
     Case("did you mean `promotion`?", {S: "promotoin: manual\n"}),

@@ -138,14 +138,17 @@ def base_model_of(game: Game, view: WorldView) -> str:
 
 
 def prompt_of(view: WorldView, tier: str, place: Place) -> str:
-    """The words. What does not fit is left out: of the first sentence what comes after its comma, then of the culture
-    and the other sentences; of the style what comes after its first comma. No first sentence of the game has two.
+    """The words; a name is left out where the style says so and something is left to say.
+
+    What does not fit is left out: of the first sentence what comes after its comma, then of the culture and the other
+    sentences; of the style what comes after its first comma. No first sentence of the game has two.
     """
     triggers = list(dict.fromkeys(entry.trigger for entry in view.stack(tier) if entry.trigger))
     role = f"{place.role}, " if isinstance(place, Person) and place.role else ""
     first, *sentences = place.description.replace(". ", ".|").split("|")
     first, *second = first.split(", ", 1)
-    first = f"{place.name}: {role}{first}"
+    is_named = view.texts.get("name_in_prompt", True) or not (role or place.description)
+    first = f"{place.name}: {role}{first}" if is_named else f"{role}{first}"
     culture = [] if place.prompt or not isinstance(place, Person) else _parts(place.culture)
     if place.prompt:
         first, second, sentences = place.prompt, [], []

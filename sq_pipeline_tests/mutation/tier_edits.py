@@ -72,6 +72,13 @@ TIER_EDITS = [
     Edit("portrait_style: of a world", text("west/old", "portrait_style", "in profile"), FACES_OF_OLD),
     Edit("portrait_style: of a world without people", text("west/paper", "portrait_style", "in profile")),
     Edit("portrait_style: beside it, a tier's that shows nothing", text("west", "scene_style", "in motion")),
+    # names, which only prompts made of a description begin with
+    Edit("names: left out in a genre", text("west", "name_in_prompt", False),
+         "mine dock fort portrait/ada portrait/gil"),
+    Edit("names: left out in a world", text("west/old", "name_in_prompt", False), "mine portrait/ada"),
+    Edit("names: left out in a genre and not in a world", both(text("west", "name_in_prompt", False),
+         text("west/old", "name_in_prompt", True)), "dock fort portrait/gil"),
+    Edit("names: the default written out", text("west", "name_in_prompt", True)),
     # adapters
     Edit("face: scale", entry("west_face", scale=0.1), FACES_OF_OLD),
     Edit("face: trigger", entry("west_face", trigger="face"), FACES_OF_OLD, "", "", "west_face"),

@@ -1,7 +1,9 @@
 """Counting tokens with a base model's own tokenizer files. Loads no weights."""
 
+import re
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tokenizers import Tokenizer
 
@@ -24,7 +26,7 @@ class TokenizerPair:
             budget=self._base_model.t5_token_budget,
             clip=len(self._clip.encode(text).ids),
             clip_budget=self._base_model.clip_token_budget,
-            known=_known(self._t5, text),
+            **_looked_at(self._t5, text),
         )
 
 
@@ -40,15 +42,30 @@ class ChatTokenizer:
             [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, **self._template_values
         )
         tokens = len(self._tokenizer(said)["input_ids"])
-        return TokenCounts("Qwen3", tokens, self._budget, known=_known(self._tokenizer.backend_tokenizer, text))
+        return TokenCounts("Qwen3", tokens, self._budget, **_looked_at(self._tokenizer.backend_tokenizer, text))
 
 
-def _known(tokenizer: Tokenizer, text: str) -> int:
-    """How many tokens of the text itself say anything: neither blank, nor the one for what the vocabulary lacks."""
+class _LookedAt(TypedDict):
+    known: int
+    broken: tuple[str, ...]
+
+
+def _looked_at(tokenizer: Tokenizer, text: str) -> _LookedAt:
+    """How many tokens of the text itself say anything: neither blank, nor the one for what the vocabulary lacks; and
+    the words half of whose characters are such ones, or take several tokens, which are their bytes.
+    """
     encoded = tokenizer.encode(text, add_special_tokens=False)
     unknown = {tokenizer.token_to_id(name) for name in ("<unk>", "[UNK]")}
     pairs = zip(encoded.ids, encoded.tokens, strict=True)  # a piece that is unknown keeps its letters among the tokens
-    return sum(1 for number, token in pairs if number not in unknown and token.strip("▁ Ġ"))
+    known = sum(1 for number, token in pairs if number not in unknown and token.strip("▁ Ġ"))
+    tokens = zip(encoded.offsets, encoded.tokens, strict=True)
+    spans = [span for span, token in tokens if span[0] < span[1] and token.strip("▁ Ġ")]
+    numbered = zip(encoded.offsets, encoded.ids, strict=True)
+    lost = {place for span, number in numbered if number in unknown for place in range(*span)}
+    lost |= {start for (start, end), other in pairwise(spans) if end - start == 1 and (start, end) == other}
+    words = (match for match in re.finditer(r"\w+|[^\w\s]+", text) if lost)
+    broken = (match.group() for match in words if 2 * len(lost & set(range(*match.span()))) >= len(match.group()))
+    return {"known": known, "broken": tuple(dict.fromkeys(broken))}
 
 
 def _open(path: Path, base_model: BaseModel) -> Tokenizer:

@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from sq_pipeline.base_models.ports import TokenCounter
-from sq_pipeline.common.errors import Fault, SqPipelineError
+from sq_pipeline.common.errors import SqPipelineError
 from sq_pipeline.common.fingerprints import fingerprint
-from sq_pipeline.common.hints import command
 from sq_pipeline.common.tiers import TIER_NAMES, Tier
 from sq_pipeline.content.prompts import Prompt, write_prompt
 from sq_pipeline.content.records import Subject, World
@@ -15,8 +14,6 @@ from sq_pipeline.pipeline.inputs import prompt_inputs
 from sq_pipeline.pipeline.store import Record
 from sq_pipeline.pipeline.worlds.world_asset import Made, WorldAsset
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_asset
-
-_SHOWN, _PARTS = 3, 12  # prompts told of a file, and parts of each
 
 
 def _enter_status(context: Context, state: WorldState) -> WorldState:
@@ -47,26 +44,6 @@ def _enter_status(context: Context, state: WorldState) -> WorldState:
 def text_of(context: Context, world: World, tier: Tier, subject: Subject, counter: TokenCounter) -> Prompt:
     """What the picture of a subject is asked with. Raises ContentError."""
     return write_prompt(world, subject, tier, counter, insists_on_style=context.settings.dropped_style == "error")
-
-
-def warnings_of_drops(state: WorldState) -> list[Fault]:
-    """A warning for each file of whose subjects words are left out to fit what the model reads."""
-    lines: dict[str, list[str]] = {}
-    for subject in state.subjects:
-        text = state.texts.get(subject.slug)
-        if text is not None and text.dropped:
-            parts = ", ".join(f"“{part}”" for part in text.dropped[:_PARTS])
-            parts += f" and {len(text.dropped) - _PARTS} more parts" if len(text.dropped) > _PARTS else ""
-            lines.setdefault(subject.file, []).append(f"{subject.name} without {parts}")
-    return [_warn(state, file, found) for file, found in lines.items()]
-
-
-def _warn(state: WorldState, file: str, found: list[str]) -> Fault:
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    which = "1 prompt of" if len(found) == 1 else f"{len(found)} prompts of"
-    problem = f"{which} {state.key} would be too long: {'; '.join(found[:_SHOWN])}{more}"
-    way = f"shorten them, or the style; {command('prompts', '--world', state.world.key)} shows all"
-    return Fault(file, "", problem, way)
 
 
 def _make(context: Context, state: WorldState, slugs: Collection[str]) -> Iterator[Made]:
