@@ -67,3 +67,6 @@ def real_engines(data: DataDir) -> Engines:
         training_ahead=lambda: _ahead(data.root),
         training_faults=lambda name, plan: factory.training_faults(data, name, plan),
     )
+
+
+ask_mflux = factory.ask_mflux

@@ -1,6 +1,6 @@
 """`sq-pipeline adapter inspect`: the report on a file, for people and as JSON. Not here: what the report says."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ from sq_pipeline.cli.options import JsonOption
 from sq_pipeline.cli.printing import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from sq_pipeline.adapters.inspect.loader_verdicts import LoaderAnswer
     from sq_pipeline.adapters.inspect.report import AdapterReport, ModuleRow
 
 _SHOWN = 8  # different ranks, scales or alphas in the summary
@@ -38,11 +39,18 @@ def register(adapter: typer.Typer) -> None:
             from sq_pipeline.adapters.inspect.inspect import report_adapter
         from sq_pipeline.adapters.adapter_folder import adapter_file_of
 
-        report = report_adapter(adapter_file_of(file), with_spectrum=spectrum, loader=loader)
+        report = report_adapter(adapter_file_of(file), with_spectrum=spectrum, loader=loader, ask=_ask_mflux)
         if as_json:
             print_json(report.as_json())
         else:
             _print(report, with_modules=modules or spectrum)
+
+
+def _ask_mflux(path: Path, names: Sequence[str]) -> "Sequence[LoaderAnswer]":
+    """Only a file that is for another family than FLUX.1 needs it, and the engines with it."""
+    from sq_pipeline.wiring import ask_mflux
+
+    return ask_mflux(path, names)
 
 
 def _print(report: "AdapterReport", *, with_modules: bool) -> None:

@@ -3,10 +3,12 @@
 Cheap to import: mlx and mflux come in only when an engine is made. Not here: what the engines do.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from sq_pipeline.adapters.inspect.loader_verdicts import LoaderAnswer
 from sq_pipeline.base_models.base_models import Dtype, resolve_base_model
 from sq_pipeline.base_models.files import base_model_folder
 from sq_pipeline.base_models.ports import TokenCounter
@@ -181,3 +183,10 @@ def token_counter(base_model_name: str, data: DataDir) -> TokenCounter:
     """A counter over the base model's own tokenizers; raises BaseModelError when they are not on this machine."""
     base_model = resolve_base_model(base_model_name)
     return token_counters.open_counter(base_model, base_model_folder(base_model, data))
+
+
+def ask_mflux(path: Path, names: Sequence[str]) -> Sequence[LoaderAnswer]:
+    """What mflux's own loader, as installed, makes of an adapter file: for every family that it has, the best first."""
+    from sq_pipeline.engines.mflux import loader_answers
+
+    return loader_answers.ask_mflux(path, names)

@@ -4,7 +4,7 @@ Here: reading a file's header and numbers for the report. Its judgements are in 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sq_pipeline.adapters.inspect import scale_findings
 from sq_pipeline.adapters.inspect.family_fit import other_model
 from sq_pipeline.adapters.inspect.findings import Finding, lines_of, set_aside, told_apart
 from sq_pipeline.adapters.inspect.flux_fit import FluxFit, fit
-from sq_pipeline.adapters.inspect.loader_verdicts import LoaderFacts, judge_loader, loader_verdicts
+from sq_pipeline.adapters.inspect.loader_verdicts import LoaderAnswer, LoaderFacts, judge_loader, loader_verdicts
 from sq_pipeline.adapters.inspect.metadata_text import path_fault
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair, pair_up
 from sq_pipeline.adapters.inspect.report import AdapterReport, ModuleRow
@@ -42,6 +42,10 @@ from sq_pipeline.base_models.base_models import FLUX1_MODELS, Flux1Model
 from sq_pipeline.common.hints import remap_instead
 from sq_pipeline.common.layout import shipped_data_root
 
+AskLoader = Callable[[Path, Sequence[str]], Sequence[LoaderAnswer]]
+
+# what a FLUX.1 file has not; another family's may be why
+_OF_ANOTHER = {"outside", "block", "width"}
 # above it the rank × rank products would cost more than the file: finiteness alone is looked at
 _MAX_RANK = 1024
 # what no loader can apply, whatever its names
@@ -57,9 +61,11 @@ def report_adapter(
     with_spectrum: bool = False,
     loader: str | None = None,
     base_models: Sequence[Flux1Model] = tuple(FLUX1_MODELS.values()),
+    ask: AskLoader | None = None,
 ) -> AdapterReport:
     """The report on a file; its faults are lines of the report. `with_spectrum` adds effective ranks.
 
+    `ask`: puts the file on with the installed mflux, where it is for another family than FLUX.1.
     `loader` (`mflux 0.18.1`): one more fault when that loader does not apply the file rightly. Raises AdapterError
     when the file cannot be read, SelectionError for a loader that is not known.
     """
@@ -78,7 +84,13 @@ def report_adapter(
             if row is not None:
                 measured.append((pair, *row))
     fitted = fit(pairs.pairs, base_models)
-    if model := other_model(file, pairs.pairs):
+    model = other_model(file, pairs.pairs)
+    foreign = {finding.kind for finding in (*findings, *fitted.findings)} & _OF_ANOTHER
+    is_flux1 = bool(fitted.base_models) and not foreign and not model
+    answer = None if ask is None or is_flux1 else next(iter(ask(path, list(file.tensors))), None)
+    if answer is not None and not answer.problem and answer.family != "FLUX.1":
+        model = model or answer.model
+    if model:
         fitted = FluxFit(fitted.hidden_size, (model,), 0, 0, (), (), "")
         findings = [one for one in findings if one.kind != "outside"]
     findings.extend(fitted.findings)
@@ -88,13 +100,22 @@ def report_adapter(
     scales = [(pair, scale) for pair, _, scale in measured]
     findings.extend(_judge_alphas(dialect, scales))
     modules = len(pairs.pairs)
-    named = list(_named(file, method))
+    named = list(_named(file, method, model))
     broken = _broken(path, findings, modules or len(named), fitted.misfit)
     if strength_faults and not broken:
         broken = f"its strength is in doubt: {strength_faults[0]}"
     dtypes = Counter(info.dtype for info in file.tensors.values())
     facts = LoaderFacts(
-        list(file.tensors), scales, file.metadata, fitted.hidden_size, broken, method, {*dtypes}, model, path.suffix
+        names=list(file.tensors),
+        pairs=scales,
+        metadata=file.metadata,
+        hidden_size=fitted.hidden_size,
+        broken=broken,
+        method=method,
+        dtypes={*dtypes},
+        model=model,
+        suffix=path.suffix,
+        answer=answer,
     )
     loads_in = loader_verdicts(facts)
     beside: list[str] = []
@@ -141,7 +162,7 @@ def _is_named(finding: Finding, method: str) -> bool:
     return finding.kind == "other method" or (method in ("LoKr", "LoHa") and finding.kind in ("no matrix", "outside"))
 
 
-def _named(file: SafetensorsFile, method: str) -> Iterator[str]:
+def _named(file: SafetensorsFile, method: str, model: str) -> Iterator[str]:
     """What a file holds beside the matrices of a LoRA, or in place of them."""
     if method:
         count = sum(bool(name_other_kind(name)) for name in file.tensors)
@@ -149,7 +170,7 @@ def _named(file: SafetensorsFile, method: str) -> Iterator[str]:
     small = Counter(info.dtype for info in file.tensors.values() if info.dtype.startswith("F8"))
     for dtype, count in small.items():
         yield f"{count} tensors are {dtype}, numbers of eight bits: no target of `adapter remap` holds them"
-    if not dialect_counts(file.tensors).keys() - {None} and (found := find_strip(file.tensors)):
+    if not model and not dialect_counts(file.tensors).keys() - {None} and (found := find_strip(file.tensors)):
         yield f"{found[0]}; {remap_instead(found[1], file.path)}"
     if extras := [name for name in file.tensors if name_extra(name)]:
         yield f"{len(extras)} tensors are no LoRA's, such as {extras[0]}: each {name_extra(extras[0])}"

@@ -14,6 +14,7 @@ from sq_pipeline.adapters.inspect.loader_names import diffusers_way, unread_name
 from sq_pipeline.adapters.inspect.pairs import READABLE_FLOATS, Pair
 from sq_pipeline.adapters.outside import is_outside, name_extra
 from sq_pipeline.adapters.strength.scales import METADATA_KEY, TENSOR, Scale
+from sq_pipeline.base_models.base_models import QWEN_MODELS
 from sq_pipeline.common.errors import Fault, SelectionError
 from sq_pipeline.common.hints import command
 
@@ -50,11 +51,31 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class LoaderAnswer:
+    """What the installed mflux's loader did with a file, for one of its families at the widths of `model`.
+
+    `model` is mflux's own name. `matched` of the file's `total` names are in its mapping, `unread` are the others: it
+    leaves them out, and says so on its standard output alone. `layers` were changed. `problem`: why the file is not
+    applied, in its own words.
+    """
+
+    version: str
+    family: str
+    model: str
+    matched: int
+    total: int
+    unread: tuple[str, ...]
+    layers: int
+    problem: str
+
+
+@dataclass(frozen=True)
 class LoaderFacts:
     """What a verdict stands on: the file's names, its whole pairs with their scales, and the hidden size they fit.
 
     `broken`: why no loader can apply it, empty when nothing is in the way. `method`: what it is other than a LoRA.
-    `model`: the base model of another family that it is for; `suffix`: how the file's name ends.
+    `model`: the base model of another family that it is for; `suffix`: how the file's name ends. `answer`: what the
+    installed mflux did with it, where it was asked.
     """
 
     names: Collection[str]
@@ -66,6 +87,7 @@ class LoaderFacts:
     dtypes: Collection[str] = ()
     model: str = ""
     suffix: str = ".safetensors"
+    answer: LoaderAnswer | None = None
 
 
 def loader_verdicts(facts: LoaderFacts) -> tuple[Verdict, ...]:
@@ -85,6 +107,9 @@ def judge_loader(wanted: str, facts: LoaderFacts) -> Verdict:
         raise SelectionError(Fault("", "--loader", f"no loader {wanted!r} is known here", hint))
     if loader == "mflux":
         loader = "mflux >=0.19" if version >= (0, 19) else "mflux <0.19"
+        if facts.model and facts.answer is not None and text.strip() != facts.answer.version:
+            asked = f"for {facts.model} only the installed mflux {facts.answer.version} was asked"
+            return Verdict(f"mflux {text.strip()}", "not known", asked)
     verdict = _judge(loader, version, facts)
     return Verdict(f"{loader.split()[0]} {text.strip()}".strip(), verdict.answer, verdict.reason)
 
@@ -95,13 +120,15 @@ def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict
     if loader.startswith("mflux") and facts.suffix != ".safetensors":
         return Verdict(loader, "no", f"MLX reads no file that ends in {facts.suffix}; rename it to .safetensors")
     if facts.model:
-        return _judge_family(loader, facts.model)
+        return _judge_family(loader, facts)
     if dtypes := _UNREADABLE.keys() & {*facts.dtypes} if loader.startswith("mflux") else set[str]():
         return Verdict(loader, "no", _UNREADABLE[min(dtypes)])
     if any(dtype.startswith("F8") for dtype in facts.dtypes):
         return Verdict(loader, "not known", "nobody looked what it makes of numbers of eight bits")
     if facts.method:
         return _judge_method(loader, facts)
+    if loader == "mflux >=0.19" and facts.answer is not None and facts.answer.problem and facts.hidden_size is None:
+        return Verdict(loader, "no", f"as {facts.answer.family}: {facts.answer.problem}")
     unread = unread_names(loader, facts.names)
     beside = [name for name in unread if is_of_text_encoder(name) or is_outside(name) or name_extra(name)]
     if len(unread) > len(beside) or len(beside) == len(facts.names):  # a part that is nothing is none
@@ -119,11 +146,17 @@ def _judge(loader: str, version: tuple[int, ...], facts: LoaderFacts) -> Verdict
     return Verdict(loader, "yes", _note(loader, version, facts))
 
 
-def _judge_family(loader: str, model: str) -> Verdict:
-    if loader == "mflux >=0.19":
-        way = command("adapter fidelity", "FILE", "--base-model", model)
-        return Verdict(loader, "yes", f"as {model}; {way} measures it")
-    return Verdict(loader, "not known", f"nobody looked what it makes of {model}")
+def _judge_family(loader: str, facts: LoaderFacts) -> Verdict:
+    model, answer = facts.model, facts.answer
+    if loader != "mflux >=0.19":
+        return Verdict(loader, "not known", f"nobody looked what it makes of {model}")
+    if answer is not None and answer.unread:
+        return Verdict(loader, "no", f"as {model}: {_unread(answer.unread, answer.total)}; it leaves these out")
+    applied = "" if answer is None else f": mflux {answer.version} changes {answer.layers} layers"
+    way = ""
+    if answer is None or model in QWEN_MODELS:
+        way = f"; {command('adapter fidelity', 'FILE', '--base-model', model)} measures it"
+    return Verdict(loader, "yes", f"as {model}{applied}{way}")
 
 
 # measured with MLX 0.32: it refuses F64, and takes E4M3's bytes for whole numbers
