@@ -11,7 +11,7 @@ from sq_pipeline.common.fingerprints import fingerprint, short
 from sq_pipeline.pipeline.context import Step
 from sq_pipeline.pipeline.reasons import why_all
 
-LINE_TAG = "sq/line"  # what one run of a sensor is for: a tier of a world, or an adapter
+LINE_TAG = "sq/line"  # what one run of a sensor is for: a tier of a world, what is kept of one, or an adapter
 WANTS_TAG = "sq/wants"  # what it is to make, as `want_of` has it
 REASONS_TAG = "sq/reasons"
 _DIGITS = 6  # of an asset's name, and of its inputs: two that share them would cost a wait, no more

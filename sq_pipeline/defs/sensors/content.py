@@ -1,10 +1,11 @@
 """The sensor `content`: partitions and pictures follow the YAML.
 
 Each tick: partitions in step with what worlds show; pictures of what was removed archived; for each tier of a world
-with something to make, one run. Pictures stand on what is promoted; training is left to the night and to people.
+with something to make, one run, and one before it for what a person keeps. Pictures stand on what is promoted; training
+is left to the night and to people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dagster import (
     DagsterInstance,
@@ -22,7 +23,7 @@ from sq_pipeline.defs.sensors.dead_runs import report_dead_runs
 from sq_pipeline.defs.sensors.requests import Answer, Runs, resting
 from sq_pipeline.defs.sensors.ticks import Clock, automatic, finish_tick
 from sq_pipeline.defs.told import tell
-from sq_pipeline.pipeline.context import Context
+from sq_pipeline.pipeline.context import Context, Step
 from sq_pipeline.pipeline.plan import make_plan
 from sq_pipeline.pipeline.removed_pictures import clear_removed_pictures
 from sq_pipeline.pipeline.worlds.world_state import WorldState, world_folder
@@ -79,7 +80,11 @@ def news_of(catalog: Catalog, known: Catalog) -> list[str]:
 def _ask_for_world(
     runs: Runs, state: WorldState, changes: list[PartitionChange], instance: DagsterInstance, known: Catalog
 ) -> Iterator[Answer]:
-    """One run for a tier's stack, prompts and pictures; then one for its gallery. Nothing where nothing is to make."""
+    """One run for a tier's stack, prompts and pictures; then one for its gallery. Nothing where nothing is to make.
+
+    What a person keeps is put back by a run of its own: a stack that cannot be made, or a neighbour that fails again
+    and again, does not hold it up.
+    """
     line = world_folder(state.world)
     if state.tier != "landscape":
         line += f"/{state.tier}"
@@ -93,11 +98,19 @@ def _ask_for_world(
         if state.gallery is not None and state.gallery.status == "stale":
             yield runs.ask(line, [state.gallery], [state.gallery.asset], {})
         return
-    stopped = [step for step in stale if runs.is_cancelled(step)]
-    due = [step for step in stale if not runs.is_cancelled(step)]
+    kept = [step for slug, step in state.pictures.items() if slug in state.kept and step.status == "stale"]
+    ordered = partitions_after(changes, instance, state.world, state.tier)
+    for own, steps in ((f"{line}/kept", kept), (line, [step for step in stale if step not in kept])):
+        if steps:
+            yield from _ask_for_steps(runs, own, steps, ordered)
+
+
+def _ask_for_steps(runs: Runs, line: str, steps: Sequence[Step], ordered: Sequence[str]) -> Iterator[Answer]:
+    """One run for those that no person stopped; `ordered` are the tier's partitions as Dagster has them."""
+    stopped = [step for step in steps if runs.is_cancelled(step)]
+    due = [step for step in steps if not runs.is_cancelled(step)]
     if due and stopped:
         yield resting(line, stopped)
     due = due or stopped  # `ask` says what became of them
     assets = list(dict.fromkeys(step.asset.partition(":")[0] for step in due))
-    ordered = partitions_after(changes, instance, state.world, state.tier)
     yield runs.ask(line, due, assets, range_tags(ordered, {step.asset.partition(":")[2] for step in due}))

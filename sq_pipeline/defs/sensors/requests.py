@@ -1,8 +1,8 @@
 """Asking for a run, once: not while one is at it, and not again and again for what just failed.
 
-A *line* is what one run is for: a tier of a world, or an adapter. What it is to make is in the run's tags, a few
-digits of each fingerprint, so a later tick knows whether the same was tried, and whether a person stopped it. Not here:
-what is to be made (the sensors).
+A *line* is what one run is for: a tier of a world, what people keep of one, or an adapter. What it is to make is in the
+run's tags, a few digits of each fingerprint, so a later tick knows whether the same was tried, and whether a person
+stopped it. Not here: what is to be made (the sensors).
 """
 
 from collections.abc import Collection, Iterable
