@@ -47,7 +47,7 @@ from sq_pipeline_tests.mutation.edits import EDITS as OTHER_EDITS
 from sq_pipeline_tests.mutation.game import Game, first_game
 from sq_pipeline_tests.mutation.game_files import files_of, write_files
 from sq_pipeline_tests.mutation.oracle import Expected, Oracle
-from sq_pipeline_tests.mutation.tier_edits import TIER_EDITS
+from sq_pipeline_tests.mutation.tier_edits import NAME_EDITS, TIER_EDITS
 from sq_pipeline_tests.parts import rest_is_long
 
 pytestmark = pytest.mark.takes(s=250)
@@ -185,7 +185,7 @@ def bench(finished: Bench, scratch: Path) -> Iterator[Bench]:
     shutil.rmtree(scratch / "copy")
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+@pytest.mark.parametrize("edit", [*EDITS, *NAME_EDITS], ids=lambda edit: edit.name)
 def test_an_edit_makes_exactly_what_depends_on_it_and_its_undo_nothing(
     edit: Edit, finished: Bench, bench: Bench
 ) -> None:
@@ -224,8 +224,9 @@ def test_a_version_that_is_put_back_stays_until_a_person_promotes_another(bench:
 
 
 def test_every_edit_has_its_own_name_and_changes_a_file_or_the_machine() -> None:
-    assert len({edit.name for edit in EDITS}) == len(EDITS) >= 28
-    for edit in EDITS:
+    edits = [*EDITS, *NAME_EDITS]
+    assert len({edit.name for edit in edits}) == len(edits) >= 28
+    for edit in edits:
         game = first_game()
         edit.change(game)
         assert game != first_game(), edit.name

@@ -72,13 +72,6 @@ TIER_EDITS = [
     Edit("portrait_style: of a world", text("west/old", "portrait_style", "in profile"), FACES_OF_OLD),
     Edit("portrait_style: of a world without people", text("west/paper", "portrait_style", "in profile")),
     Edit("portrait_style: beside it, a tier's that shows nothing", text("west", "scene_style", "in motion")),
-    # names, which only prompts made of a description begin with
-    Edit("names: left out in a genre", text("west", "name_in_prompt", False),
-         "mine dock fort portrait/ada portrait/gil"),
-    Edit("names: left out in a world", text("west/old", "name_in_prompt", False), "mine portrait/ada"),
-    Edit("names: left out in a genre and not in a world", both(text("west", "name_in_prompt", False),
-         text("west/old", "name_in_prompt", True)), "dock fort portrait/gil"),
-    Edit("names: the default written out", text("west", "name_in_prompt", True)),
     # adapters
     Edit("face: scale", entry("west_face", scale=0.1), FACES_OF_OLD),
     Edit("face: trigger", entry("west_face", trigger="face"), FACES_OF_OLD, "", "", "west_face"),
@@ -115,4 +108,14 @@ TIER_EDITS = [
          entry("west_face", applies_to=["creature"])), FACES_OF_OLD, "", "", "west_face"),
     Edit("tier: missing_adapter none, and places have none", both(settings(missing_adapter="none"),
          entry("west_land", applies_to=["scene"])), "mill mine inn", "", "", "west_land"),
+]  # fmt: skip
+
+# names, which only prompts made of a description begin with; each for itself, in no random sequence yet
+NAME_EDITS = [
+    Edit("names: left out in a genre", text("west", "name_in_prompt", False),
+         "mine dock fort portrait/ada portrait/gil"),
+    Edit("names: left out in a world", text("west/old", "name_in_prompt", False), "mine portrait/ada"),
+    Edit("names: left out in a genre and not in a world", both(text("west", "name_in_prompt", False),
+         text("west/old", "name_in_prompt", True)), "dock fort portrait/gil"),
+    Edit("names: the default written out", text("west", "name_in_prompt", True)),
 ]  # fmt: skip
